@@ -1,0 +1,3 @@
+"""fastbg shows, proves and tests when FastAPI background tasks really run."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,109 @@
+"""The command line: options in, exit code out. Whatever is heavy is imported inside the commands."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastbg.errors import FastbgError
+
+app = typer.Typer(
+    name="fastbg",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Shows, proves and tests when FastAPI background tasks really run.",
+)
+
+DATA_FOLDER = Path(".fastbg")
+
+Folder = Annotated[
+    Path,
+    typer.Option("--dir", envvar="FASTBG_DIR", help="Data folder: README.md, log.txt and journal.jsonl."),
+]
+Work = Annotated[
+    float,
+    typer.Option("--work", envvar="FASTBG_WORK", min=0, help="Seconds the example's slow job takes before it writes."),
+]
+
+
+def show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from fastbg.versions import versions
+
+    typer.echo("\n".join(f"{name} {version}" for name, version in versions().items()))
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    application: Annotated[
+        str, typer.Argument(metavar="APP", help="module:attribute; the example app without it.")
+    ] = "fastbg.example:app",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    directory: Folder = DATA_FOLDER,
+    work: Work = 0.5,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+) -> None:
+    """Serve the example app, or your own, with the recorder around it."""
+    from fastbg.serving import Settings, serve
+
+    settings = Settings(application, directory=directory.absolute(), work=work, record=record)
+    raise typer.Exit(serve(settings, host=host, port=port, reload=reload, workers=workers))
+
+
+@app.command()
+def tail(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="Files; README.md and log.txt without any.")
+    ] = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Show this many last lines first.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
+    journal: Annotated[bool, typer.Option("--journal", help="Add the server's events.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    directory: Folder = DATA_FOLDER,
+) -> None:
+    """Follow what the background tasks write."""
+    from fastbg.tail import tail
+
+    paths = files or [directory / "README.md", directory / "log.txt"]
+    journals = [directory / "journal.jsonl"] if journal else []
+    raise typer.Exit(tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json))
+
+
+def report_error(error: FastbgError) -> None:
+    """The three parts of ``error`` on standard error, with nothing in them that a terminal would obey."""
+    from fastbg.text import safe
+
+    print(f"fastbg: {safe(error.what)}", file=sys.stderr)
+    print(f"  where: {safe(error.where)}", file=sys.stderr)
+    print(f"  to do: {safe(error.remedy)}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line: exit codes 0 as expected, 1 not as expected, 2 usage, 130 interrupted."""
+    try:
+        app()
+    except FastbgError as error:
+        report_error(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader has gone: `fastbg tail | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,90 @@
+"""What the witnesses say: events, and the lines of the journal that carry the server's events.
+
+All times named ``t_ns`` are `time.monotonic_ns`, which the processes of one boot of one host share.
+Two events with different ``boot`` are never compared by time.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+Source = Literal["client", "file", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that one witness saw at one time.
+
+    ``t_ns``: monotonic nanoseconds. ``source``: the witness. ``name``: one of the names below.
+    ``request_id``: the request it belongs to, or None. ``detail``: what else is known, by name.
+
+    client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed``
+    file: ``appended``
+    server: see `fastbg.recorder`
+    """
+
+    t_ns: int
+    source: Source
+    name: str
+    request_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)  # JSON from another process: any value
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Bytes that a follower saw at the end of a file.
+
+    ``t_ns``: when the follower was woken, before it read anything. ``path``: as the caller named it.
+    ``file``: ``(st_dev, st_ino)``, so that a rotated file is another one. ``offset``: of the first byte
+    in the file. ``data``: the bytes, never empty.
+    """
+
+    t_ns: int
+    path: Path
+    file: tuple[int, int]
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something else that a follower has to say about a file.
+
+    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``refused``
+    (cannot be followed as it is: a folder, a device, no permission). ``message``: for people.
+    """
+
+    t_ns: int
+    path: Path
+    kind: Literal["missing", "appeared", "truncated", "replaced", "refused"]
+    message: str
+
+
+@cache
+def boot_id() -> str:
+    """Names this boot of this host: the kernel's random boot id, or the host's name where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return platform.node()
+
+
+def read_journal_line(line: bytes) -> Event | None:
+    """The event in one line of a journal, or None where the line is no event (torn, foreign, too new).
+
+    ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    t_ns, name, request_id = fields.pop("t_ns", None), fields.pop("event", None), fields.pop("request", None)
+    if type(t_ns) is not int or not isinstance(name, str) or not isinstance(request_id, str | None):
+        return None
+    return Event(t_ns=t_ns, source="server", name=name, request_id=request_id, detail=fields)

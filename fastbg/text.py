@@ -1,0 +1,34 @@
+"""Text from outside, made safe to show.
+
+Files, responses, scripts and exceptions may hold anything. Whatever reaches a terminal, a pipe
+or a picture passes `safe` first; Rich gets it as `rich.text.Text`, never as markup.
+"""
+
+import re
+
+# Unicode categories Cc, Cf, Cs, Zl and Zp, without the two joiners that emoji and several scripts
+# need (U+200C, U+200D). `tests/test_text.py` checks the list against `unicodedata`.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def safe(text: str) -> str:
+    r"""``text`` on one line, with control, format and bidirectional characters shown as escapes.
+
+    ``"a\x1b[31m\n"`` becomes ``r"a\x1b[31m\n"``; an ordinary text is returned as it is.
+    """
+    return _UNSAFE.sub(_escape, text)

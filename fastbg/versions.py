@@ -1,0 +1,16 @@
+"""The versions that a result depends on."""
+
+import platform
+from importlib import metadata
+
+from fastbg import __version__
+
+
+def versions() -> dict[str, str]:
+    """Name to version, fastbg first; read from the installed packages without importing them."""
+    packages = ("fastapi", "starlette", "uvicorn", "httpx")
+    return {
+        "fastbg": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
