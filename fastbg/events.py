@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Source = Literal["client", "file", "server"]
+Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Event:
     ``t_ns``: monotonic nanoseconds. ``source``: the witness. ``name``: one of the names below.
     ``request_id``: the request it belongs to, or None. ``detail``: what else is known, by name.
 
-    client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed``
-    file: ``appended``
+    client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.client`)
     server: see `fastbg.recorder`
+    What a follower sees comes as `Appended` and `Notice`.
     """
 
     t_ns: int
@@ -55,12 +56,13 @@ class Notice:
     """Something else that a follower has to say about a file.
 
     ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``refused``
-    (cannot be followed as it is: a folder, a device, no permission). ``message``: for people.
+    (cannot be followed as it is: a folder, a device, no permission), ``polling`` (the kernel has no
+    notifications left, all files are polled). ``message``: for people.
     """
 
     t_ns: int
     path: Path
-    kind: Literal["missing", "appeared", "truncated", "replaced", "refused"]
+    kind: Literal["missing", "appeared", "truncated", "replaced", "refused", "polling"]
     message: str
 
 
@@ -73,8 +75,15 @@ def boot_id() -> str:
         return platform.node()
 
 
+_REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
+_OPTIONAL = {
+    "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
+    "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
+}  # fmt: skip
+
+
 def read_journal_line(line: bytes) -> Event | None:
-    """The event in one line of a journal, or None where the line is no event (torn, foreign, too new).
+    """The event in one line of a journal, or None where the line is no event (torn, or another program's).
 
     ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``.
     """
@@ -82,9 +91,13 @@ def read_journal_line(line: bytes) -> Event | None:
         fields = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or not all(type(fields.get(key)) is kind for key, kind in _REQUIRED.items()):
         return None
-    t_ns, name, request_id = fields.pop("t_ns", None), fields.pop("event", None), fields.pop("request", None)
-    if type(t_ns) is not int or not isinstance(name, str) or not isinstance(request_id, str | None):
+    known = {key: value for key, value in fields.items() if value is not None}
+    if not all(type(known.get(key, kind())) is kind for key, kind in _OPTIONAL.items()):
         return None
-    return Event(t_ns=t_ns, source="server", name=name, request_id=request_id, detail=fields)
+    if not all(type(size) is int for size in known.get("files", {}).values()):
+        return None
+    if known["event"].startswith("task_") and not {"task", "n"} <= known.keys():
+        return None
+    return Event(known.pop("t_ns"), "server", known.pop("event"), known.pop("request", None), known)

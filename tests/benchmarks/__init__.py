@@ -1,0 +1,1 @@
+"""Measurements against floors; `python -m tests.benchmarks` runs them all."""

@@ -1,0 +1,146 @@
+"""How fast a write is seen, and how fast `fastbg tail` answers."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastbg.events import Appended
+from fastbg.follow import Follower
+from tests.benchmarks.rows import Row
+
+APPENDS = 400
+RUNS = 21
+
+# Each line carries the monotonic time right before its write; the end waits so that it is no burst.
+WRITER = f"""
+import os, random, sys, time
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+for _ in range({APPENDS}):
+    time.sleep(random.uniform(0.0, 0.01))
+    os.write(file, b"%d\\n" % time.monotonic_ns())
+"""
+
+
+def follow_latency() -> list[Row]:
+    """From an append to the time that is stamped on it: our follower against GNU ``tail -F``, in the same run.
+
+    GNU tail is stamped where its line comes out of a pipe, which is the first moment anybody could know of it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        log.touch()
+        with subprocess.Popen(["tail", "-n0", "-F", log], stdout=subprocess.PIPE) as gnu:
+            theirs: list[int] = []
+            thread = threading.Thread(target=_stamp_lines, args=(gnu, theirs))
+            ours = _follow_in_a_child(log, thread)
+            gnu.kill()
+            thread.join()
+    return [
+        Row(
+            what=f"append to observed, {name}",
+            floor="GNU tail -F, same run",
+            ratio=at(ours) / at(theirs),
+            must="<= 3",
+            ok=at(ours) <= 3 * at(theirs),
+            detail=f"{at(ours) / 1e6:.3f} ms / {at(theirs) / 1e6:.3f} ms, {len(ours)} and {len(theirs)} appends",
+        )
+        for name, at in (("p50", statistics.median), ("p99", _p99))
+    ]
+
+
+def _p99(values: Sequence[int]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+def _stamp_lines(gnu: "subprocess.Popen[bytes]", into: list[int]) -> None:
+    if gnu.stdout is None:
+        return
+    descriptor = gnu.stdout.fileno()
+    while data := os.read(descriptor, 65536):
+        seen = time.monotonic_ns()
+        into.extend(seen - int(line) for line in data.split() if line != b"0")
+
+
+def _follow_in_a_child(log: Path, thread: threading.Thread) -> list[int]:
+    """Latencies in ns. The follower has a process of its own, as GNU tail has."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.follow", str(log)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as follower:
+        if follower.stdout is None:
+            return []
+        follower.stdout.readline()  # it follows
+        thread.start()
+        time.sleep(0.2)  # and so does GNU tail, which does not say when
+        subprocess.run([sys.executable, "-c", WRITER, log], check=True)
+        return [int(latency) for latency in follower.stdout.read().split()]
+
+
+async def _print_latencies(log: Path) -> None:
+    latencies: list[int] = []
+    async with Follower([log]) as follower:
+        print("following", flush=True)
+        async for item in follower:
+            if isinstance(item, Appended):
+                latencies += [item.t_ns - int(line) for line in item.data.split()]
+            if len(latencies) >= APPENDS:
+                break
+    print(*latencies, sep="\n")
+
+
+def tail_start() -> list[Row]:
+    """The whole of ``fastbg tail --no-follow -n 10``, against what its imports alone cost."""
+    imports = [sys.executable, "-c", "import typer, rich.console"]
+    smallest = [sys.executable, "-c", SMALLEST_COMMAND, "--number", "2"]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        log.write_text("line\n" * 20)
+        ours = [sys.executable, "-m", "fastbg", "tail", "--no-follow", "-n", "10", str(log)]
+        taken = _alternately([imports, smallest, ours], bytecode=Path(folder))
+    names = ("import typer, rich.console", "the smallest Typer command with one number")
+    return [
+        Row(
+            what="fastbg tail --no-follow -n 10",
+            floor=name,
+            ratio=taken[2] / floor,
+            must="<= 1.3",
+            ok=taken[2] <= 1.3 * floor,
+            detail=f"{taken[2] * 1e3:.0f} ms / {floor * 1e3:.0f} ms, median of {RUNS} runs",
+        )
+        for name, floor in zip(names, taken, strict=False)
+    ]
+
+
+SMALLEST_COMMAND = """
+import typer, rich.console
+app = typer.Typer(pretty_exceptions_enable=False)
+@app.command()
+def show(number: int = 1): pass
+app()
+"""
+
+
+def _alternately(commands: Sequence[Sequence[str]], bytecode: Path) -> list[float]:
+    """Median seconds of each command; they take turns, so that what else the machine does meets all of them.
+
+    ``bytecode``: where all of them keep compiled modules, as an installed package does. The first run fills it.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    taken: list[list[float]] = [[] for _ in commands]
+    for _ in range(1 + RUNS):
+        for command, times in zip(commands, taken, strict=True):
+            begin = time.perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
+            times.append(time.perf_counter() - begin)
+    return [statistics.median(times[1:]) for times in taken]
+
+
+if __name__ == "__main__":
+    asyncio.run(_print_latencies(Path(sys.argv[1])))
