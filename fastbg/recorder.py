@@ -1,0 +1,377 @@
+"""Writes what happens to the background tasks of an ASGI app to a journal, without a change to the app.
+
+`Recorder` is an ASGI app around the user's: it sees the request, the response and the end. `install` wraps
+Starlette's ``BackgroundTask.__call__`` and ``BackgroundTasks.add_task``, which FastAPI's own class inherits:
+they see the tasks. A context variable tells them which request they belong to.
+
+The events of the journal, and what each has beside time, process and request:
+
+==================== ==================================================================================
+request_received     ``method``, ``path``
+task_queued          ``task`` (module.qualname), ``n``: its number in this request, from 0. A task that was
+                     given to a response directly is seen, and numbered, when it is its turn
+response_sent        the server took the last part of the body: ``status``; ``bytes`` of the body;
+                     ``files``: path to size in bytes right before that part was handed over;
+                     ``buffered``: bytes that the server's process still holds, null if it cannot be known
+response_lost        the client had gone, the server threw the last part away: ``status``
+task_started         ``task``, ``n``, ``where``: "thread" (in the thread, not while it waits for one) or "loop"
+task_finished        ``task``, ``n``
+task_failed          ``task``, ``n``, ``error``; a cancelled task fails with "CancelledError"
+task_dropped         ``task``, ``n``, ``status``, ``reason``, ``detail``: the request ended and the task was never
+                     started. Reasons: ``exception``, ``earlier-task-failed``, ``own-response``, ``unknown``
+request_finished     the app's call ended, background work included: ``files``, as above; ``error`` if it raised
+==================== ==================================================================================
+
+``buffered`` is not a formality. uvloop before 0.22 sends nothing before the current step of the event loop is
+over: an ``async def`` task that blocks then holds up its own response, and ``buffered`` is its size. asyncio and
+newer uvloop send at once what the kernel takes, and keep the rest of a big response (some megabytes).
+"""
+
+import functools
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fastbg.journal import Journal, encode
+
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+
+_current: ContextVar["Request | None"] = ContextVar("fastbg_request", default=None)
+
+
+class Recorder:
+    """An ASGI app that records what ``app`` does to ``journal``; the sizes of ``files`` are told with the response.
+
+    Call `install` as well, or the tasks are not seen. Scopes other than "http" pass through.
+    ``unfinished``: the tasks that are queued or running at this moment.
+    """
+
+    def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
+        self.app = app
+        self.journal = journal
+        self.unfinished: set[Task] = set()
+        self._files = [(encode(str(path), 5000), str(path)) for path in files]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        self.journal.check()
+        request = Request(self, scope)
+        token = _current.set(request)
+        try:
+            await self.app(scope, receive, request.watch(send))
+        except BaseException as error:
+            request.finish(error)
+            raise
+        else:
+            request.finish(None)
+        finally:
+            _current.reset(token)
+
+    def sizes(self) -> str:
+        """The files that exist, and their sizes in bytes, as JSON."""
+        sizes = []
+        for name, path in self._files:
+            with suppress(OSError):
+                sizes.append(f"{name}:{os.stat(path).st_size}")  # noqa: PTH116  # half the time of Path.stat
+        return "{" + ",".join(sizes) + "}"
+
+
+class Request:
+    """What is known of one request while its app's call goes on."""
+
+    __slots__ = ("_by_id", "_noted", "_recorder", "_told", "handled", "id", "sent", "status", "tasks")
+
+    def __init__(self, recorder: Recorder, scope: Scope) -> None:
+        self._recorder = recorder
+        client_id = _client_id(scope)
+        self.id = encode(client_id, 300) if client_id else f'"{os.urandom(16).hex()}"'
+        self._told = client_id is not None
+        self.status: int | None = None
+        self.sent = False
+        self.handled: str | None = None
+        self.tasks: list[Task] = []
+        self._by_id: dict[int, Task] = {}
+        self._noted: tuple[int, str] | None = None
+        self.write("request_received", f',"method":{encode(scope["method"], 40)},"path":{encode(scope["path"], 1000)}')
+
+    def write(self, event: str, fields: str = "", t_ns: int | None = None) -> None:
+        self._recorder.journal.write(event, self.id, fields, t_ns)
+
+    def _files(self) -> str:
+        """The sizes of the followed files; only a client that can tell its requests apart has a use for them."""
+        return f',"files":{self._recorder.sizes()}' if self._told else ""
+
+    def watch(self, send: Send) -> Send:
+        """``send``, with the response noted on its way."""
+        size = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal size
+            kind = message["type"]
+            if kind == "http.response.start":
+                self.status = message["status"]
+                error = sys.exception()
+                if error is not None:  # an exception handler is what sends this response
+                    self.handled = f"{type(error).__name__} {self.status}"
+            elif kind == "http.response.body":
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    files = self._files()
+                    await send(message)
+                    self._sent(time.monotonic_ns(), send, f',"bytes":{size}{files}')
+                    return
+            await send(message)
+
+        return watched
+
+    def _sent(self, t_ns: int, send: Send, fields: str) -> None:
+        self.sent = True
+        status = f',"status":{encode_number(self.status)}'
+        cycle = getattr(send, "__self__", None)  # of uvicorn, unless something else stands between
+        if getattr(cycle, "disconnected", False):
+            self.write("response_lost", status, t_ns)
+            return
+        buffered: int | None = None
+        with suppress(AttributeError, RuntimeError, NotImplementedError):
+            buffered = cycle.transport.get_write_buffer_size()  # type: ignore[union-attr]  # suppressed above
+        self.write("response_sent", f'{status}{fields},"buffered":{encode_number(buffered)}', t_ns)
+
+    def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> "Task":
+        """``task`` was added to ``tasks``, or has just been met."""
+        queued = Task(self, task, tasks)
+        self._by_id[id(task)] = queued
+        self._recorder.unfinished.add(queued)
+        queued.write("task_queued")
+        return queued
+
+    def begin(self, task: BackgroundTask) -> "Task":
+        """It is the turn of ``task``; one that runs a second time counts as another one."""
+        return self._by_id.pop(id(task), None) or self.queue(task, None)
+
+    def done(self, task: "Task") -> None:
+        self._recorder.unfinished.discard(task)
+
+    def note(self, error: HTTPException) -> None:
+        """``error`` was made, which does not say that it was raised."""
+        self._noted = error.status_code, f"{type(error).__name__} {error.status_code}"
+
+    def finish(self, error: BaseException | None) -> None:
+        """The app's call ended: what was queued and has not started never will."""
+        for task in [task for task in self.tasks if task.state == "queued"]:
+            reason, detail = self._why_dropped(task, error)
+            task.write(
+                "task_dropped",
+                f',"status":{encode_number(self.status)},"reason":"{reason}","detail":{encode(detail, 1000)}',
+            )
+            self.done(task)
+        fields = self._files()
+        if error is not None:
+            fields += f',"error":{encode(describe(error), 1000)}'
+        self.write("request_finished", fields)
+
+    def _why_dropped(self, task: "Task", error: BaseException | None) -> tuple[str, str]:
+        """The reason as a word, and for people. Only what was seen is named as a cause."""
+        members = _members(task.tasks)
+        ran = [other for other in self.tasks if other.state != "queued"]
+        for other in ran:
+            if other.error is not None and id(other.task) in members:
+                return "earlier-task-failed", f"{other.name} raised {other.error}"
+        if self.handled:
+            return "exception", self.handled
+        if self._noted and self._noted[0] == self.status:
+            return "exception", self._noted[1]
+        for other in ran:
+            if other.after_response and id(other.task) not in members:
+                return "own-response", f"the response had a background of its own: {other.name}"
+        if error is not None:
+            return "exception", describe(error)
+        return "unknown", "no exception was seen, and nothing started the tasks that this one was added to"
+
+
+class Task:
+    """One background task of a request. ``state``: queued, started or ended; ``error``: what it raised, as text."""
+
+    __slots__ = ("_fields", "after_response", "error", "name", "request", "state", "task", "tasks")
+
+    def __init__(self, request: Request, task: BackgroundTask, tasks: BackgroundTasks | None) -> None:
+        self.request = request
+        self.task = task
+        self.tasks = tasks
+        self.state = "queued"
+        self.error: str | None = None
+        self.after_response = False
+        self.name = task_name(task.func)
+        with _numbering:
+            self._fields = f',"task":{_encoded_name(self.name)},"n":{len(request.tasks)}'
+            request.tasks.append(self)
+
+    def write(self, event: str, fields: str = "") -> None:
+        self.request.write(event, self._fields + fields)
+
+    def start(self, where: str) -> None:
+        self.state = "started"
+        self.after_response = self.request.sent
+        self.write("task_started", where)
+
+    def end(self, error: BaseException | None) -> None:
+        self.state = "ended"
+        if error is None:
+            self.write("task_finished")
+        else:
+            self.error = describe(error)
+            self.write("task_failed", f',"error":{encode(self.error, 1000)}')
+        self.request.done(self)
+
+    def in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, with its start and end written by the thread that runs it."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:  # as the user's function takes and returns
+            self.start(',"where":"thread"')
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                self.end(error)
+                raise
+            self.end(None)
+            return result
+
+        return run
+
+
+_numbering = threading.Lock()
+_adding = threading.RLock()
+
+
+def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[BackgroundTask], Any]:
+    @functools.wraps(original)
+    async def call(self: BackgroundTask) -> None:
+        request = _current.get()
+        if request is None:
+            await original(self)
+            return
+        task = request.begin(self)
+        if self.is_async:
+            task.start(',"where":"loop"')
+            try:
+                await original(self)
+            except BaseException as error:
+                task.end(error)
+                raise
+            task.end(None)
+        else:
+            twin = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
+            twin.__dict__ |= self.__dict__
+            twin.func = task.in_thread(self.func)
+            await original(twin)
+
+    return call
+
+
+def _wrap_add_task(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def add_task(self: BackgroundTasks, *args: Any, **kwargs: Any) -> None:
+        request = _current.get()
+        if request is None:
+            original(self, *args, **kwargs)
+            return
+        with _adding:  # two threads may add to the same tasks
+            original(self, *args, **kwargs)
+            task = self.tasks[-1]
+        request.queue(task, self)
+
+    return add_task
+
+
+def _wrap_http_exception(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def init(self: HTTPException, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        request = _current.get()
+        if request is not None:
+            request.note(self)
+
+    return init
+
+
+_WRAPPED: Sequence[tuple[type, str, Callable[[Any], Any]]] = (
+    (BackgroundTask, "__call__", _wrap_call),
+    (BackgroundTasks, "add_task", _wrap_add_task),
+    (HTTPException, "__init__", _wrap_http_exception),
+)
+_originals: list[tuple[type, str, Any]] = []
+
+
+def install() -> None:
+    """Wrap Starlette's classes, for this whole process. A second call changes nothing."""
+    if _originals:
+        return
+    for owner, name, wrap in _WRAPPED:
+        original = owner.__dict__[name]
+        _originals.append((owner, name, original))
+        setattr(owner, name, wrap(original))
+
+
+def uninstall() -> None:
+    """Take the wrappers away."""
+    while _originals:
+        owner, name, original = _originals.pop()
+        setattr(owner, name, original)
+
+
+def describe(error: BaseException) -> str:
+    """``"ValueError: text"``, or the type alone where there is no text."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the user's own __str__ may do anything
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def task_name(function: Any) -> str:
+    """``module.qualname`` of a function, of what a partial calls, or of a callable object's class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not isinstance(getattr(function, "__qualname__", None), str):
+        function = type(function)
+    return f"{getattr(function, '__module__', None) or '?'}.{function.__qualname__}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _encoded_name(name: str) -> str:
+    return encode(name, 400)
+
+
+def encode_number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _client_id(scope: Scope) -> str | None:
+    """The client's ``X-Request-ID``, unless it is one that cannot be trusted."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return None
+
+
+def _members(tasks: BackgroundTasks | None) -> set[int]:
+    """The ids of all tasks in ``tasks``, those of collections inside included."""
+    members: set[int] = set()
+    collections = [tasks] if tasks is not None else []
+    while collections:
+        for task in collections.pop().tasks:
+            if isinstance(task, BackgroundTasks) and id(task) not in members:
+                collections.append(task)
+            members.add(id(task))
+    return members

@@ -1,0 +1,337 @@
+"""Serves an ASGI app with the recorder around it: `serve` for people, ``python -m fastbg.serving`` for `fastbg.server`.
+
+`application` is what every serving process calls, be it the only one, one of several workers, or one that
+the reloader started. Its settings come by the environment, the one thing that all of these inherit.
+"""
+
+import errno
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fastbg.errors import ServerError
+from fastbg.loading import load
+from fastbg.text import safe
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+
+EXAMPLE = "fastbg.example:app"
+VARIABLE = "FASTBG_SETTINGS"
+BACKLOG = 2048  # as uvicorn's
+STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not come up
+INTERRUPTED = 130
+READY = b'{"ready": true}\n'  # what a child server tells when its app has started up
+ORPHAN_S = 10.0  # how long the tasks of a child server may go on when its parent has died
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to serve, and where its files are.
+
+    ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow
+    job. ``record``: write the journal. ``files``: whose sizes the journal tells; without it README.md and log.txt
+    in the data folder. ``app_dir``: the folder to import the app from.
+    """
+
+    app: str
+    directory: Path
+    work: float = 0.5
+    record: bool = True
+    files: tuple[Path, ...] | None = None
+    app_dir: Path = field(default_factory=Path.cwd)
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / "journal.jsonl"
+
+    @property
+    def followed(self) -> tuple[Path, ...]:
+        if self.files is not None:
+            return self.files
+        return self.directory / "README.md", self.directory / "log.txt"
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that carry the settings to a serving process, and to the example app."""
+        values = {
+            "app": self.app,
+            "directory": str(self.directory),
+            "work": self.work,
+            "record": self.record,
+            "files": [str(path) for path in self.followed],
+            "app_dir": str(self.app_dir),
+        }
+        return {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """The settings that `environment` put there."""
+        values: dict[str, Any] = json.loads(os.environ[VARIABLE])
+        for key in ("directory", "app_dir"):
+            values[key] = Path(values[key])
+        values["files"] = tuple(map(Path, values["files"]))
+        return cls(**values)
+
+    def check(self) -> None:
+        """Make the data folder, and load the app. Raises `ServerError` if either is impossible."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if self.record:
+                with self.journal.open("ab"):
+                    pass
+        except OSError as error:
+            raise ServerError(
+                f"the data folder cannot be written: {error.strerror}",
+                where=str(error.filename or self.directory),
+                remedy="name another folder with --dir",
+            ) from None
+        load(self.app, self.app_dir)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on ``host`` and ``port``; 0 takes a free one. Raises `ServerError`."""
+    where = f"{host}:{port}"
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ServerError(
+            "there is no such host", where=where, remedy="name an address of this machine with --host"
+        ) from None
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            failure = failure or error
+        else:
+            return listener
+    assert failure is not None  # noqa: S101  # getaddrinfo gives one address at least
+    raise _cannot_bind(failure, where) from None
+
+
+def _cannot_bind(error: OSError, where: str) -> ServerError:
+    remedies = {
+        errno.EADDRINUSE: (
+            "the port is in use",
+            "stop what listens there, or take another --port (0 takes a free one)",
+        ),
+        errno.EACCES: ("the port may not be used", "take a --port of 1024 or above"),
+        errno.EADDRNOTAVAIL: ("this machine has no such address", "name an address of this machine with --host"),
+    }
+    what, remedy = remedies.get(
+        error.errno or 0, (f"cannot listen: {error.strerror}", "take another --host and --port")
+    )
+    return ServerError(what, where=where, remedy=remedy)
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address to ask ``listener`` at, without a slash at its end."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # where it listens on all of them
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def application() -> Any:
+    """The app that the settings name, as uvicorn calls it in each serving process: the recorder is around it."""
+    settings = Settings.from_environment()
+    try:
+        app = load(settings.app, settings.app_dir)
+    except ServerError as error:  # only after a change: the parent loaded it before
+        from fastbg.cli import report_error
+
+        report_error(error)
+        sys.exit(STARTUP_FAILURE)
+    if not settings.record:
+        on_second_interrupt(lambda: _leave("without the journal nobody knows how many background tasks were lost"))
+        return app
+    from fastbg.journal import Journal
+    from fastbg.recorder import Recorder, install
+
+    install()
+    recorder = Recorder(app, Journal(settings.journal), settings.followed)
+
+    def leave() -> NoReturn:
+        lost = len(recorder.unfinished)
+        _leave(
+            f"{lost} background task{' was' if lost == 1 else 's were'} lost" if lost else "no background task was lost"
+        )
+
+    on_second_interrupt(leave)
+    return recorder
+
+
+def _leave(what: str) -> NoReturn:
+    os.write(2, f"fastbg: process {os.getpid()} left at once: {what}\n".encode())
+    os._exit(INTERRUPTED)  # threads that run tasks would hold up any other way
+
+
+def on_second_interrupt(act: Callable[[], None]) -> None:
+    """Call ``act`` on a SIGINT that comes after a first SIGINT or SIGTERM, which goes where it went before."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # an embedded server, which no signal reaches
+    before: dict[int, Any] = {}
+    stopping = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping and number == signal.SIGINT:
+            act()
+        stopping = True
+        if callable(before[number]):
+            before[number](number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
+
+
+def serve(settings: Settings, *, host: str, port: int, reload: bool, workers: int) -> int:
+    """Serve until a signal comes, then let the running tasks finish: exit code 0, or 130 after a second Ctrl-C.
+
+    Raises `ServerError` if it cannot start.
+    """
+    from uvicorn import Config
+
+    os.environ |= settings.environment()
+    settings.check()
+    listener = bind(host, port)
+    _tell(settings, listener)
+    config = Config(
+        "fastbg.serving:application",
+        factory=True,
+        reload=reload,
+        reload_dirs=[str(settings.app_dir)] if reload else None,
+        workers=1 if reload else workers,
+    )
+    if reload:
+        codes = _run_reloader(config, listener)
+    elif workers > 1:
+        codes = _run_workers(config, listener)
+    else:
+        codes = [run(config, listener)]
+    if STARTUP_FAILURE in codes:
+        raise ServerError(
+            "the app did not start up", where=settings.app, remedy="mend what the server's log above complains of"
+        )
+    return INTERRUPTED if INTERRUPTED in codes else 0
+
+
+def run(config: "Config", listener: socket.socket) -> int:
+    """Serve on ``listener`` in this process; 0 after a signal and a clean end, uvicorn's exit code otherwise."""
+    from uvicorn import Server
+
+    server = Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn takes these over while it serves, and raises them again when it is done: this is where they end.
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else STARTUP_FAILURE
+    return 0
+
+
+def _run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
+    from uvicorn.supervisors import Multiprocess
+
+    supervisor = Multiprocess(config, sockets=[listener])
+    on_second_interrupt(lambda: _interrupt([worker.pid for worker in supervisor.processes]))
+    supervisor.run()
+    return [worker.exitcode for worker in supervisor.processes]
+
+
+def _run_reloader(config: "Config", listener: socket.socket) -> list[int | None]:
+    from uvicorn import Server
+    from uvicorn.supervisors import ChangeReload
+
+    class Reloader(ChangeReload):
+        def startup(self) -> None:
+            super().startup()  # installs its signal handlers
+            on_second_interrupt(lambda: _interrupt([self.process.pid]))
+
+    reloader = Reloader(config, target=Server(config).run, sockets=[listener])
+    reloader.run()
+    code = reloader.process.exitcode
+    return [] if code == STARTUP_FAILURE else [code]  # broken code is what one mends while the reloader waits
+
+
+def _interrupt(pids: list[int | None]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid or 0, signal.SIGINT)
+
+
+def _tell(settings: Settings, listener: socket.socket) -> None:
+    """Say where the server listens and writes, and what to type in the next terminal."""
+    url = url_of(listener)
+    lines = [f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)", f"  data folder  {settings.directory}"]
+    if settings.record:
+        lines.append(f"  journal      {settings.journal}")
+    lines.append("Now, in another terminal:")
+    if settings.app == EXAMPLE or settings.record:
+        tail = "fastbg tail" if settings.app == EXAMPLE else "fastbg tail --journal"
+        if settings.directory != Path.cwd() / ".fastbg":
+            tail += f" --dir {shlex.quote(str(settings.directory))}"
+        lines.append(f"  {tail}")
+    if settings.app == EXAMPLE:
+        lines.append(f"  curl -X POST '{url}/send-notification/you@example.com?q=hello'")
+    else:
+        lines.append(f"  curl {url}/")
+    sys.stdout.write("".join(safe(line) + "\n" for line in lines))
+    sys.stdout.flush()
+    host = listener.getsockname()[0]
+    if not ip_address(host.partition("%")[0]).is_loopback:
+        sys.stderr.write(f"fastbg: other machines can reach this server: it listens on {host}, not on 127.0.0.1\n")
+
+
+def main() -> None:
+    """The child of `fastbg.server`: serves on the socket that it inherited, and tells by a pipe how it went.
+
+    Arguments: the descriptors of the socket and of the pipe. The pipe gets one line of JSON, `READY` or the three parts of a `ServerError`. Standard input ends when the parent does, and this process with it.
+    """
+    from uvicorn import Config
+
+    listener, pipe = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    for descriptor in (listener.fileno(), pipe):
+        os.set_inheritable(descriptor, False)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        Settings.from_environment().check()
+    except ServerError as error:
+        parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        os.write(pipe, json.dumps(parts).encode() + b"\n")
+        sys.exit(2)
+
+    async def tell() -> None:
+        os.write(pipe, READY)
+
+    # uvicorn calls this first when it has started up, and not again for years.
+    config = Config(application, factory=True, callback_notify=tell, timeout_notify=10**9)
+    sys.exit(run(config, listener))
+
+
+def _follow_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
