@@ -2,6 +2,8 @@
 
 import os
 import sys
+from io import TextIOWrapper
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +21,27 @@ app = typer.Typer(
 
 DATA_FOLDER = Path(".fastbg")
 
+
+def finite(value: float | None) -> float | None:
+    """Refuse what `float` reads but no clock can count."""
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is no number of seconds.")
+    return value
+
+
 Folder = Annotated[
     Path,
     typer.Option("--dir", envvar="FASTBG_DIR", help="Data folder: README.md, log.txt and journal.jsonl."),
 ]
 Work = Annotated[
     float,
-    typer.Option("--work", envvar="FASTBG_WORK", min=0, help="Seconds the example's slow job takes before it writes."),
+    typer.Option(
+        "--work",
+        envvar="FASTBG_WORK",
+        min=0,
+        callback=finite,
+        help="Seconds the example's slow job takes before it writes.",
+    ),
 ]
 
 
@@ -68,6 +84,34 @@ def serve(
 
 
 @app.command()
+def demo(
+    application: Annotated[
+        str | None, typer.Option("--app", metavar="APP", help="Serve this module:attribute instead of the script's.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Ask a server that runs already, instead of starting one.")] = None,
+    directory: Folder = DATA_FOLDER,
+    work: Work = 0.5,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, callback=finite, help="Seconds for a response, then for its writes; 10 + 5 x work by itself."
+        ),
+    ] = None,
+    step: Annotated[bool, typer.Option("--step", help="Wait for Enter before each request: for a class room.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the picture as FILE.svg or FILE.html.")
+    ] = None,
+) -> None:
+    """Fire the script at every endpoint and show what came first, the response or the write."""
+    from fastbg.demo import demo
+    from fastbg.runner import Options
+
+    options = Options(directory.absolute(), work, app=application, url=url, timeout=timeout)
+    raise typer.Exit(demo(options, step=step, as_json=as_json, save=save))
+
+
+@app.command()
 def tail(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE", help="Files; README.md and log.txt without any.")
@@ -83,20 +127,26 @@ def tail(
 
     paths = files or [directory / "README.md", directory / "log.txt"]
     journals = [directory / "journal.jsonl"] if journal else []
-    raise typer.Exit(tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json))
+    data_folder = None if files else directory
+    raise typer.Exit(
+        tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json, data_folder=data_folder)
+    )
 
 
 def report_error(error: FastbgError) -> None:
     """The three parts of ``error`` on standard error, with nothing in them that a terminal would obey."""
     from fastbg.text import safe
 
-    print(f"fastbg: {safe(error.what)}", file=sys.stderr)
-    print(f"  where: {safe(error.where)}", file=sys.stderr)
-    print(f"  to do: {safe(error.remedy)}", file=sys.stderr)
+    typer.echo(f"fastbg: {safe(error.what)}", err=True)
+    typer.echo(f"  where: {safe(error.where)}", err=True)
+    typer.echo(f"  to do: {safe(error.remedy)}", err=True)
 
 
 def main() -> None:
     """Run the command line: exit codes 0 as expected, 1 not as expected, 2 usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets escapes, not a crash
     try:
         app()
     except FastbgError as error:

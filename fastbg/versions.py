@@ -1,11 +1,13 @@
 """The versions that a result depends on."""
 
 import platform
+from functools import cache
 from importlib import metadata
 
 from fastbg import __version__
 
 
+@cache
 def versions() -> dict[str, str]:
     """Name to version, fastbg first; read from the installed packages without importing them."""
     packages = ("fastapi", "starlette", "uvicorn", "httpx")

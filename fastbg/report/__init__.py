@@ -1,0 +1,1 @@
+"""Reports: each module renders the same result in its own way."""

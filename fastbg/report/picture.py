@@ -1,0 +1,52 @@
+"""The report as a picture: an SVG or an HTML page that needs nothing from elsewhere."""
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from fastbg.errors import FastbgError
+from fastbg.report.console import final
+from fastbg.results import RunResult
+
+WIDTH = 100  # columns
+SUFFIXES = (".svg", ".html")
+
+_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from elsewhere
+
+
+def check_picture(path: Path) -> None:
+    """Raise `FastbgError` where no picture can be written to ``path``; told before the run, not after it."""
+    if path.suffix not in SUFFIXES:
+        raise FastbgError(
+            "a picture is an .svg or an .html file", where=f"--save {path}", remedy="end the name in .svg or .html"
+        )
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise FastbgError(
+            "the picture has no place to go", where=f"--save {path}", remedy="name a file in a folder that exists"
+        )
+
+
+def save_picture(run: RunResult, path: Path) -> None:
+    """Write the final report to ``path`` (.svg or .html), `WIDTH` columns wide."""
+    console = Console(
+        record=True,
+        width=WIDTH,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        legacy_windows=False,
+    )
+    console.print(final(run, encoding="utf-8"))
+    title = "fastbg demo"
+    if path.suffix == ".svg":
+        content = _WEB_FONT.sub("", console.export_svg(title=title))
+    else:
+        content = console.export_html(inline_styles=True)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise FastbgError(
+            f"the picture cannot be written: {error.strerror}", where=str(path), remedy="name another file"
+        ) from error

@@ -1,0 +1,95 @@
+"""The live picture on a terminal, and the pauses of ``--step``."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from fastbg.report.console import live
+from fastbg.report.timelines import timelines
+from fastbg.results import RunResult
+from fastbg.text import safe
+
+FRAMES_PER_SECOND = 12
+SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may keep the interpreter from the one that takes the times
+
+
+class Screen:
+    """A context manager that draws what ``result`` returns until it is left; draws nothing where nobody looks.
+
+    The drawing is done in a thread of its own, so that it does not delay the moment at which a write is seen.
+    """
+
+    def __init__(self, console: Console, result: Callable[[], RunResult], *, step: bool) -> None:
+        self._console = console
+        self._result = result
+        self._step = step
+        self._live: Live | None = None
+        self._switch_interval = sys.getswitchinterval()
+
+    def __enter__(self) -> Self:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        if not self._step:
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+        sys.setswitchinterval(self._switch_interval)
+
+    async def before(self, name: str, about: str) -> None:
+        """Leave the last request's bar on the screen, say what comes, and wait for Enter (or the end of the input)."""
+        self._stop()
+        if self._result().requests:
+            self._console.print(self._last(now_ns=None), Text(), sep="\n")
+        self._console.print(Text.assemble((safe(name), "bold"), ": ", safe(about)), Text("Press Enter", style="dim"))
+        await _enter()
+        self._start()
+
+    def _start(self) -> None:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(
+                get_renderable=self._draw,
+                console=self._console,
+                refresh_per_second=FRAMES_PER_SECOND,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self) -> RenderableType:
+        now_ns = time.monotonic_ns()
+        if self._step:
+            return self._last(now_ns)
+        return live(self._result(), encoding=self._console.encoding, now_ns=now_ns)
+
+    def _last(self, now_ns: int | None) -> RenderableType:
+        last = self._result().requests[-1:]
+        return Group(timelines(last, encoding=self._console.encoding, now_ns=now_ns))
+
+
+async def _enter() -> None:
+    """Wait for a line on standard input. The waiting thread is a daemon: Ctrl-C need not wait for it."""
+    loop, line = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        sys.stdin.readline()
+        loop.call_soon_threadsafe(line.set)
+
+    threading.Thread(target=wait, name="fastbg-enter", daemon=True).start()
+    await line.wait()

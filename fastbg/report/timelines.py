@@ -1,0 +1,165 @@
+"""One bar a request: how long the client waited, when the tasks ran, when each write was seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from fastbg.results import RequestResult
+from fastbg.text import safe
+
+NAME_WIDTH = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The marks of a bar. None of them means anything by its colour alone."""
+
+    waiting: str
+    response: str
+    working: str
+    write: str
+    idle: str
+
+
+UNICODE = Glyphs(waiting="━", response="●", working="┄", write="◆", idle=" ")
+ASCII = Glyphs(waiting="=", response="R", working="-", write="W", idle=" ")
+
+STYLES = {
+    "waiting": Style(color="magenta", bold=True),
+    "response": Style(color="cyan", bold=True),
+    "working": Style(color="blue"),
+    "write": Style(color="green", bold=True),
+    "idle": Style(),
+}
+
+
+def glyphs_for(encoding: str) -> Glyphs:
+    """Marks that a terminal or a file of this encoding can show."""
+    return UNICODE if encoding.lower().startswith("utf") else ASCII
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The bar of one request, ``end_ms`` long; ``now_ms`` is given while it still grows."""
+
+    result: RequestResult
+    end_ms: float
+    now_ms: float | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        glyphs = glyphs_for(options.encoding)
+        cells = self._cells(width)
+        start = 0
+        for at in range(1, width + 1):
+            if at == width or cells[at] != cells[start]:
+                kind = cells[start]
+                yield Segment(getattr(glyphs, kind) * (at - start), STYLES[kind])
+                start = at
+
+    def _cells(self, width: int) -> list[str]:
+        """For each column the kind of thing that it shows."""
+        cells = ["idle"] * width
+        scale = (width - 1) / max(self.end_ms, 1e-9)
+
+        def column(ms: float) -> int:
+            return min(max(int(ms * scale), 0), width - 1)
+
+        result, now = self.result, self.now_ms
+        until = result.response_ms if result.response_ms is not None else now
+        if until is not None:
+            cells[: column(until)] = ["waiting"] * column(until)
+        for task in result.trace.tasks:
+            started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
+            if started is None:
+                continue
+            first, last = column(started), column(ended if ended is not None else now or started)
+            for at in range(first, last):
+                if cells[at] == "idle":
+                    cells[at] = "working"
+        marks = [(result.ms(write.t_ns) or 0.0, "write") for write in result.trace.writes]
+        if result.response_ms is not None:
+            marks.append((result.response_ms, "response"))
+        self._place(cells, [(column(ms), kind) for ms, kind in sorted(marks)])
+        return cells
+
+    @staticmethod
+    def _place(cells: list[str], marks: Sequence[tuple[int, str]]) -> None:
+        """Put the marks down in their order, side by side where they fall on one column."""
+        columns: list[int] = []
+        for column, _ in marks:
+            columns.append(max(column, columns[-1] + 1) if columns else column)
+        for at in range(len(columns) - 1, -1, -1):  # what ran over the right edge moves back in
+            columns[at] = min(columns[at], len(cells) - len(columns) + at)
+        for column, (_, kind) in zip(columns, marks, strict=True):
+            if column >= 0:
+                cells[column] = kind
+
+
+def timelines(results: Sequence[RequestResult], *, encoding: str, now_ns: int | None = None) -> Table:
+    """All bars on one scale, with an axis below. ``now_ns``: the present, while requests are under way."""
+    nows = [_now_ms(result, now_ns) for result in results]
+    ends = [_end_ms(result, now) for result, now in zip(results, nows, strict=True)]
+    end_ms = max(ends, default=0.0) * 1.02 or 1.0
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True)
+    for result, now in zip(results, nows, strict=True):
+        table.add_row(Text(safe(result.trace.name)), Bar(result, end_ms, now))
+    table.add_row(Text("ms since sent", style="dim"), Axis(end_ms))
+    glyphs = glyphs_for(encoding)
+    legend = Text.assemble(
+        (glyphs.waiting * 2, STYLES["waiting"]), " client waits  ",
+        (glyphs.response, STYLES["response"]), " response  ",
+        (glyphs.working * 2, STYLES["working"]), " task runs  ",
+        (glyphs.write, STYLES["write"]), " write seen",
+    )  # fmt: skip
+    table.add_row("", legend)
+    return table
+
+
+def _now_ms(result: RequestResult, now_ns: int | None) -> float | None:
+    return None if now_ns is None or result.trace.settled or result.trace.ended else result.ms(now_ns)
+
+
+def _end_ms(result: RequestResult, now_ms: float | None) -> float:
+    """The last moment that the bar shows."""
+    times = [now_ms, result.response_ms]
+    times += [result.ms(write.t_ns) for write in result.trace.writes]
+    times += [result.ms(task.ended_ns) for task in result.trace.tasks]
+    return max(time or 0.0 for time in times)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A line of round numbers under the bars, from 0 to ``end_ms``."""
+
+    end_ms: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        line = [" "] * width
+        step = self._step(max(width // 10, 1))
+        scale = (width - 1) / self.end_ms
+        tick = 0.0
+        while tick <= self.end_ms:
+            label = f"{tick:g}"
+            at = int(tick * scale)
+            if at + len(label) <= width:
+                line[at : at + len(label)] = label
+            tick = round(tick + step, 9)
+        yield Segment("".join(line), Style(dim=True))
+
+    def _step(self, most: int) -> float:
+        """The smallest 1, 2 or 5 times a power of ten that needs at most ``most`` labels."""
+        step = 0.001
+        while True:
+            for factor in (1, 2, 5):
+                if self.end_ms / (step * factor) <= most:
+                    return step * factor
+            step *= 10

@@ -1,0 +1,44 @@
+"""Text from outside cannot act on a terminal."""
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg.text import safe
+
+JOINERS = "\u200c\u200d"
+UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain 框架 🙂", "plain 框架 🙂"),
+        ("a\x1b[31mred\n", r"a\x1b[31mred\n"),
+        ("\x9b2J\x7f\x00", r"\x9b2J\x7f\x00"),
+        ("abc\u202ecba", r"abc\u202ecba"),
+        ("tab\tcr\r", r"tab\tcr\r"),
+        ("\udc80", r"\udc80"),
+        ("\U000e0041", r"\U000e0041"),
+        ("[red]markup[/red] :smile:", "[red]markup[/red] :smile:"),
+    ],
+)
+def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
+    assert safe(text) == shown
+
+
+def test_every_character_of_the_unsafe_categories_is_escaped() -> None:
+    passed = [
+        f"U+{code:04X}"
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in UNSAFE and chr(code) not in JOINERS and safe(chr(code)) == chr(code)
+    ]
+    assert passed == []
+
+
+@given(st.text())
+def test_result_is_one_printable_line(text: str) -> None:
+    assert not any(unicodedata.category(character) in UNSAFE for character in safe(text) if character not in JOINERS)

@@ -1,0 +1,168 @@
+"""Verdicts from witnesses: each row of the table of verdicts, and what must not be claimed."""
+
+import pytest
+
+from fastbg.timeline import Expected, contains, judge, tasks_of, unmet
+from tests.traces import LOG, TEXT, answered, event, finished, sent, task, trace, wrote
+
+
+def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_from_inside() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence, judgement.reason) == (
+        "response-first",
+        ("client+file", "server"),
+        "",
+    )
+
+
+def test_instant_write_is_proved_from_the_servers_order_alone_and_the_report_says_so() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1905), 1990, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert "too close to call from outside" in judgement.reason
+
+
+def test_instant_write_without_a_journal_is_unproven() -> None:
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 1990, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("unproven", ())
+    assert "no server's journal" in judgement.reason
+
+
+def test_late_write_without_a_journal_is_proved_from_outside() -> None:
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("client+file",))
+
+
+def test_clocks_alone_prove_nothing() -> None:
+    """The write was seen long after the response, yet the file already held it when the client looked."""
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 9_000_000, offset=100))
+    assert judgement.verdict == "unproven"
+
+
+def test_write_below_the_size_at_the_response_is_work_first() -> None:
+    judgement = judge(wrote(finished(sent(answered(trace(), 2000, size=108), 1900, size=108)), 1800, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("file+server",))
+
+
+def test_half_of_the_work_before_the_response_is_work_first() -> None:
+    seen = sent(answered(trace(writes=2), 2000, size=108), 1900, size=108)
+    seen = wrote(wrote(task(seen, 1950), 1800, offset=100), 3000, offset=108, n=1)
+    judgement = judge(seen)
+    assert judgement.verdict == "work-first"
+    assert judgement.reason == "1 of 2 writes stood in the file when the response was sent"
+
+
+def test_task_that_finished_before_the_response_is_work_first_without_any_file() -> None:
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1300)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
+
+
+def test_witnesses_that_disagree_prove_nothing() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=108), 1950), 3000, offset=100)
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "disagree" in judgement.reason
+
+
+@pytest.mark.parametrize("buffered", [1, None])
+def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: int | None) -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=buffered)
+    assert judge(wrote(task(seen, 1905), 1990, offset=100)).verdict == "unproven"
+
+
+def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_servers_order() -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100)
+    assert judge(wrote(task(seen, 1895), 1990, offset=100)).verdict == "unproven"
+
+
+def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
+    seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
+    seen.disturbed.add(LOG)
+    assert judge(seen).verdict == "unproven"
+
+
+def test_failed_task_is_named_with_its_exception() -> None:
+    seen = finished(
+        task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950, "task_failed", error="OSError: x")
+    )
+    judgement = judge(seen)
+    assert judgement.verdict == "failed"
+    assert judgement.reason == "app.write_log failed: OSError: x"
+    assert seen.settled
+
+
+def test_dropped_task_is_named_with_the_reason() -> None:
+    seen = task(answered(trace(), 2000, size=100), None, "task_dropped", reason="exception")
+    judgement = judge(finished(seen))
+    assert (judgement.verdict, judgement.reason) == ("dropped", "app.write_log dropped: exception")
+
+
+def test_expected_write_that_did_not_come_is_lost() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    seen.ended = "not within 1 s"
+    judgement = judge(seen)
+    assert judgement.verdict == "lost"
+    assert judgement.reason == f"log.txt never got {TEXT!r} (not within 1 s)"
+    assert not seen.settled
+
+
+def test_task_that_started_and_never_finished_is_lost() -> None:
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1950, None)
+    assert judge(seen).verdict == "lost"
+
+
+def test_no_task_and_no_write_is_no_work_only_if_the_server_says_so() -> None:
+    assert judge(finished(answered(trace(writes=0), 2000, size=100))).verdict == "no-work"
+    assert judge(answered(trace(writes=0, journal=False), 2000, size=100)).verdict == "unproven"
+
+
+def test_unmarked_text_without_a_journal_is_nobodys() -> None:
+    seen = answered(trace(marked=False, journal=False), 2000, size=100)
+    assert seen.settled
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "no mark" in judgement.reason
+
+
+def test_request_without_an_answer_is_no_success() -> None:
+    seen = trace(writes=0)
+    seen.events.append(event(1500, "client", "request_failed", error="ConnectError: refused"))
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == ("unproven", "no response: ConnectError: refused")
+
+
+def test_request_that_was_never_sent_is_unproven() -> None:
+    seen = trace()
+    seen.events.clear()
+    seen.ended = "not sent: the server ended"
+    assert judge(seen).reason == "not sent: the server ended"
+    assert judge(seen).verdict == "unproven"
+
+
+def test_tasks_keep_their_numbers_times_and_places() -> None:
+    seen = task(task(trace(), 2000), 2100, None, n=1)
+    first, second = tasks_of(reversed(seen.events))
+    assert (first.state, first.started_ns, first.ended_ns, first.where) == ("finished", 2000, 2010, "thread")
+    assert (second.state, second.ended_ns) == ("started", None)
+
+
+def test_unmet_expectations_show_both_values() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
+    seen.text, seen.body = '{"message": "no"}', {"message": "no"}
+    seen.expected = Expected("work-first", 200, {"message": "yes"}, ("other",))
+    assert unmet(seen, judge(seen)) == [
+        "body: expected {'message': 'yes'}, was '{\"message\": \"no\"}'",
+        "verdict: expected work-first, was response-first",
+        "tasks: expected other, were app.write_log",
+    ]
+    seen.expected = Expected(status=201, tasks=("write_log",))
+    assert unmet(seen, judge(seen)) == ["status: expected 201, was 200"]
+
+
+def test_body_part_may_leave_out_keys_but_not_change_values() -> None:
+    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not contains({"a": {"b": 1}}, {"a": {"b": 2}})
+    assert not contains(None, {"a": 1})
+    assert contains([1, 2], [1, 2])
