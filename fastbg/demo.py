@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -26,11 +28,16 @@ def demo(options: Options, *, step: bool = False, as_json: bool = False, save: P
         raise FastbgError("that is no URL", where=f"--url {options.url}", remedy="write it as http://127.0.0.1:8000")
     if save is not None:
         check_picture(save)
+    signal.signal(signal.SIGTERM, _terminate)
     runner = Runner(default_script(), options)
     result = _run_silently(runner) if as_json else _run_on_screen(runner, step=step)
     if save is not None:
         save_picture(result, save)
     return 0 if result.ok else 1
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # on its way out it stops the server
 
 
 def _run_silently(runner: Runner) -> RunResult:

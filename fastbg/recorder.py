@@ -28,7 +28,9 @@ newer uvloop send at once what the kernel takes, and keep the rest of a big resp
 """
 
 import functools
+import itertools
 import os
+import random
 import re
 import sys
 import threading
@@ -46,6 +48,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fastbg.journal import Journal, encode
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+
+_new_ids = random.Random()  # noqa: S311  # names, not secrets; unlike `os.urandom` it keeps the interpreter lock
 
 _current: ContextVar["Request | None"] = ContextVar("fastbg_request", default=None)
 
@@ -91,17 +95,18 @@ class Recorder:
 class Request:
     """What is known of one request while its app's call goes on."""
 
-    __slots__ = ("_by_id", "_noted", "_recorder", "_told", "handled", "id", "sent", "status", "tasks")
+    __slots__ = ("_by_id", "_noted", "_recorder", "_told", "handled", "id", "numbers", "sent", "status", "tasks")
 
     def __init__(self, recorder: Recorder, scope: Scope) -> None:
         self._recorder = recorder
         client_id = _client_id(scope)
-        self.id = encode(client_id, 300) if client_id else f'"{os.urandom(16).hex()}"'
+        self.id = encode(client_id, 300) if client_id else f'"{_new_ids.getrandbits(128):032x}"'
         self._told = client_id is not None
         self.status: int | None = None
         self.sent = False
         self.handled: str | None = None
         self.tasks: list[Task] = []
+        self.numbers = itertools.count()  # shared by threads
         self._by_id: dict[int, Task] = {}
         self._noted: tuple[int, str] | None = None
         self.write("request_received", f',"method":{encode(scope["method"], 40)},"path":{encode(scope["path"], 1000)}')
@@ -180,6 +185,8 @@ class Request:
         if error is not None:
             fields += f',"error":{encode(describe(error), 1000)}'
         self.write("request_finished", fields)
+        self.tasks.clear()  # they know this request: nothing is left to the garbage collector
+        self._by_id.clear()
 
     def _why_dropped(self, task: "Task", error: BaseException | None) -> tuple[str, str]:
         """The reason as a word, and for people. Only what was seen is named as a cause."""
@@ -213,9 +220,8 @@ class Task:
         self.error: str | None = None
         self.after_response = False
         self.name = task_name(task.func)
-        with _numbering:
-            self._fields = f',"task":{_encoded_name(self.name)},"n":{len(request.tasks)}'
-            request.tasks.append(self)
+        self._fields = f',"task":{_encoded_name(self.name)},"n":{next(request.numbers)}'
+        request.tasks.append(self)
 
     def write(self, event: str, fields: str = "") -> None:
         self.request.write(event, self._fields + fields)
@@ -250,7 +256,6 @@ class Task:
         return run
 
 
-_numbering = threading.Lock()
 _adding = threading.RLock()
 
 

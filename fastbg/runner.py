@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 10.0  # how long beyond the scripted work a response or a write may take, unless the user says otherwise
 READY_S = 30.0  # how long the server may take to answer for the first time
+STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
 LAST_WORDS_S = 1.0  # how long what a dead server wrote may take to be read
 JOURNAL_S = 1.0  # how long after that first answer the journal of a server that is not ours may take to show it
 
@@ -111,7 +112,7 @@ class Runner:
                 settings = Settings(
                     self._app, directory=self.options.directory, work=self.options.work, files=self._files
                 )
-                server = await stack.enter_async_context(Server(settings))
+                server = await stack.enter_async_context(Server(settings, stop_s=STOP_S))
                 url = server.url
             from fastbg.client import Client  # httpx takes its time to import: the server starts meanwhile
 
@@ -218,7 +219,7 @@ class Runner:
         for trace in traces:
             complete_ns = trace.time("response_complete") or time.monotonic_ns()
             left_s = self.options.limit_s - (time.monotonic_ns() - complete_ns) / 1e9
-            if not await self._until(lambda trace=trace: trace.settled or bool(self._stopped), left_s):
+            if not await self._until(lambda: trace.settled or bool(self._stopped), left_s):  # noqa: B023  # asked at once
                 trace.ended = f"not within {self.options.limit_s:g} s"
             elif not trace.settled:
                 trace.ended = trace.ended or self._stopped

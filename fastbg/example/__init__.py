@@ -1,4 +1,4 @@
-"""The example app of `fastbg`: ordinary FastAPI, to read, to copy and to try. ``uvicorn fastbg.example:app`` runs it."""
+"""The example app: ordinary FastAPI, to read, to copy and to try. ``uvicorn fastbg.example:app`` runs it."""
 
 from fastbg.example.app import app
 

@@ -169,7 +169,7 @@ def log_framework(
 async def sub_dependency_run_bg_task(
     background_tasks: BackgroundTasks, framework: Annotated[str, Depends(log_framework)]
 ) -> Message:
-    """Appends to **log.txt** from the sub-dependency (where **q** is given) and the dependency, then to **README.md**."""
+    """Appends two lines to **log.txt** (one of them where **q** is given), then a heading to **README.md**."""
     background_tasks.add_task(bg_task, framework)
     return Message(message="任务已在后台运行")
 

@@ -1,9 +1,11 @@
 """The report as a picture: an SVG or an HTML page that needs nothing from elsewhere."""
 
+import html
 import io
 import re
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from fastbg.errors import FastbgError
@@ -14,6 +16,14 @@ WIDTH = 100  # columns
 SUFFIXES = (".svg", ".html")
 
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from elsewhere
+_TEXT = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)<')
+
+
+def _in_cells(text: re.Match[str]) -> str:
+    """Rich counts characters for the length of a text; a Chinese one fills two cells."""
+    content = html.unescape(text[3])
+    length = float(text[1]) * cell_len(content) / len(content)
+    return f'textLength="{length:g}"{text[2]}>{text[3]}<'
 
 
 def check_picture(path: Path) -> None:
@@ -41,7 +51,7 @@ def save_picture(run: RunResult, path: Path) -> None:
     console.print(final(run, encoding="utf-8"))
     title = "fastbg demo"
     if path.suffix == ".svg":
-        content = _WEB_FONT.sub("", console.export_svg(title=title))
+        content = _TEXT.sub(_in_cells, _WEB_FONT.sub("", console.export_svg(title=title)))
     else:
         content = console.export_html(inline_styles=True)
     try:

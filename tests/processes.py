@@ -1,0 +1,117 @@
+"""Runs fastbg as its users do: as a process, in a pipe or on a pseudo-terminal."""
+
+import errno
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+FASTBG = (sys.executable, "-m", "fastbg")
+PATIENCE_S = 30.0
+
+Process = subprocess.Popen[bytes]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment without what would change the colours or the width, and with ``more``."""
+    own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK")
+    plain = {key: value for key, value in os.environ.items() if key not in own}
+    return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
+
+
+def fastbg(*arguments: str | Path, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """Run fastbg to its end, its output in pipes and nobody at the keyboard."""
+    return subprocess.run(
+        [*FASTBG, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        env=environment(**more),
+        cwd=cwd,
+        check=False,
+    )
+
+
+def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
+    """What ``stream`` (a pipe, or a descriptor) gives, as soon as the pattern ``wanted`` is in it."""
+    assert stream is not None
+    descriptor = stream if isinstance(stream, int) else stream.fileno()
+    found, end = b"", time.monotonic() + PATIENCE_S
+    while re.search(wanted, found) is None:
+        ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
+        data = os.read(descriptor, 65536) if ready else b""
+        assert data, f"{wanted!r} did not come, only {found!r}"
+        found += data
+    return found
+
+
+@contextmanager
+def terminal(
+    *arguments: str | Path, columns: int = 80, cwd: Path | None = None, **more: str
+) -> Iterator[tuple[Process, int]]:
+    """fastbg on a pseudo-terminal of its own: the process, and the descriptor of our side."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [*FASTBG, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(**more),
+        cwd=cwd,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # so that ^C typed there is a signal
+    )
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def rest_of(descriptor: int) -> bytes:
+    """What a terminal still shows, up to the end of its last process."""
+    found = b""
+    try:
+        while data := os.read(descriptor, 65536):
+            found += data
+    except OSError as error:
+        if error.errno != errno.EIO:  # how a terminal says that the other side has gone
+            raise
+    return found
+
+
+def wait_for(path: Path, wanted: bytes) -> bytes:
+    """The content of ``path``, as soon as the pattern ``wanted`` is in it."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        content = path.read_bytes() if path.exists() else b""
+        if re.search(wanted, content):
+            return content
+        time.sleep(0.005)
+    raise AssertionError(f"{wanted!r} did not come to {path}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process that is not our child still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
