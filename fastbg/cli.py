@@ -104,11 +104,10 @@ def demo(
     ] = None,
 ) -> None:
     """Fire the script at every endpoint and show what came first, the response or the write."""
-    from fastbg.demo import demo
-    from fastbg.runner import Options
+    from fastbg.demo import Wish, demo
 
-    options = Options(directory.absolute(), work, app=application, url=url, timeout=timeout)
-    raise typer.Exit(demo(options, step=step, as_json=as_json, save=save))
+    wish = Wish(directory.absolute(), work, application, url, timeout, step=step, as_json=as_json, save=save)
+    raise typer.Exit(demo(wish))
 
 
 @app.command()

@@ -1,57 +1,128 @@
-"""``fastbg demo``: runs a script and renders its result."""
+"""``fastbg demo``: runs a script and renders its result.
 
-import asyncio
-import json
+The server takes longest to start, so it is started first: whatever else is needed is imported while it does.
+"""
+
 import signal
 import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rich.console import Console
-
 from fastbg.errors import FastbgError
-from fastbg.report.console import final
-from fastbg.report.document import document
-from fastbg.report.picture import check_picture, save_picture
-from fastbg.report.screen import Screen
-from fastbg.results import RunResult
-from fastbg.runner import Options, Runner
-from fastbg.script import default_script
+from fastbg.launch import Child
+from fastbg.serving import EXAMPLE, Settings
+
+if TYPE_CHECKING:
+    from fastbg.results import RunResult
+    from fastbg.runner import Runner
+
+GRACE_S = 10.0  # how long beyond the scripted work a response or a write may take, unless the user says otherwise
+SUFFIXES = (".svg", ".html")
 
 
-def demo(options: Options, *, step: bool = False, as_json: bool = False, save: Path | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for. ``work``, ``timeout``: seconds; ``save``: the file for the picture."""
+
+    directory: Path
+    work: float
+    app: str | None = None
+    url: str | None = None
+    timeout: float | None = None
+    step: bool = False
+    as_json: bool = False
+    save: Path | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """The time limit of one request; several tasks one after the other have to fit in."""
+        return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
+
+    def check(self) -> None:
+        """Raise `FastbgError` for what can be known to be wrong before anything starts."""
+        if self.step and self.as_json:
+            raise FastbgError(
+                "--step talks to people, --json to programs", where="--step --json", remedy="leave one out"
+            )
+        if self.url is not None and self.app is not None:
+            raise FastbgError(
+                "a server that runs already has its app", where=f"--url {self.url} --app", remedy="leave one out"
+            )
+        if self.url is not None and not urlsplit(self.url).netloc:
+            raise FastbgError("that is no URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
+        if self.save is not None and self.save.suffix not in SUFFIXES:
+            raise FastbgError(
+                "a picture is an .svg or an .html file",
+                where=f"--save {self.save}",
+                remedy="end the name in .svg or .html",
+            )
+        if self.save is not None and (self.save.is_dir() or not self.save.absolute().parent.is_dir()):
+            raise FastbgError(
+                "the picture has no place to go",
+                where=f"--save {self.save}",
+                remedy="name a file in a folder that exists",
+            )
+
+
+def demo(wish: Wish) -> int:
     """Run the default script; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
-    if step and as_json:
-        raise FastbgError("--step talks to people, --json to programs", where="--step --json", remedy="leave one out")
-    if options.url is not None and not urlsplit(options.url).netloc:
-        raise FastbgError("that is no URL", where=f"--url {options.url}", remedy="write it as http://127.0.0.1:8000")
-    if save is not None:
-        check_picture(save)
-    signal.signal(signal.SIGTERM, _terminate)
-    runner = Runner(default_script(), options)
-    result = _run_silently(runner) if as_json else _run_on_screen(runner, step=step)
-    if save is not None:
-        save_picture(result, save)
+    wish.check()
+    with ExitStack() as stack:
+        child = None
+        if wish.url is None:
+            child = stack.enter_context(Child(Settings(wish.app or EXAMPLE, directory=wish.directory, work=wish.work)))
+        from fastbg.runner import Options, Runner
+        from fastbg.script import default_script
+
+        runner = Runner(default_script(), Options(wish.directory, wish.limit_s, wish.url), child)
+        result = _run_silently(runner) if wish.as_json else _run_on_screen(runner, step=wish.step)
+    if wish.save is not None:
+        from fastbg.report.picture import save_picture
+
+        save_picture(result, wish.save)
     return 0 if result.ok else 1
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # on its way out it stops the server
+def _run(runner: "Runner") -> "RunResult":
+    """Run to the end; SIGTERM ends it as Ctrl-C does, with the server stopped on the way out."""
+    import asyncio
+
+    async def run() -> "RunResult":
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # this is one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await runner.run()
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
 
 
-def _run_silently(runner: Runner) -> RunResult:
-    result = asyncio.run(runner.run())
+def _run_silently(runner: "Runner") -> "RunResult":
+    import json
+
+    from fastbg.report.document import document
+
+    result = _run(runner)
     json.dump(document(result), sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
     return result
 
 
-def _run_on_screen(runner: Runner, *, step: bool) -> RunResult:
+def _run_on_screen(runner: "Runner", *, step: bool) -> "RunResult":
+    from rich.console import Console
+
+    from fastbg.report.console import final
+    from fastbg.report.screen import Screen
+
     console = Console(highlight=False, markup=False, emoji=False)
     screen = Screen(console, runner.result, step=step)
     runner.before = screen.before if step else None
     with screen:
-        result = asyncio.run(runner.run())
+        result = _run(runner)
     console.print(final(result, encoding=console.encoding))
     return result

@@ -1,6 +1,7 @@
 """Runs one script: server, client and follower in, a result out. The one place that knows them all."""
 
 import asyncio
+import gc
 import json
 import secrets
 import time
@@ -14,9 +15,9 @@ from fastbg.attribution import Attribution
 from fastbg.errors import ServerError
 from fastbg.events import Appended, Event, Notice, boot_id, read_journal_line
 from fastbg.follow import Follower
+from fastbg.launch import Child
 from fastbg.results import RequestResult, RunResult
 from fastbg.server import Server
-from fastbg.serving import Settings
 from fastbg.timeline import Expected, ExpectedWrite, Trace
 from fastbg.versions import versions
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fastbg.client import Client
     from fastbg.script import Request, Script
 
-GRACE_S = 10.0  # how long beyond the scripted work a response or a write may take, unless the user says otherwise
 READY_S = 30.0  # how long the server may take to answer for the first time
 STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
 LAST_WORDS_S = 1.0  # how long what a dead server wrote may take to be read
@@ -35,20 +35,13 @@ JOURNAL_S = 1.0  # how long after that first answer the journal of a server that
 class Options:
     """How to run a script.
 
-    ``app``: the app to serve; ``url``: a server that already runs, instead. ``directory``: the data folder.
-    ``work``: seconds of the example's slow job. ``timeout``: seconds that a response, and then its writes, may take.
+    ``directory``: the data folder. ``url``: a server that runs already. ``limit_s``: seconds that a response, and then
+    its writes, may take.
     """
 
     directory: Path
-    work: float
-    app: str | None = None
+    limit_s: float
     url: str | None = None
-    timeout: float | None = None
-
-    @property
-    def limit_s(self) -> float:
-        """The time limit of one request; several tasks one after the other have to fit in."""
-        return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
 
 
 def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
@@ -63,7 +56,9 @@ def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
 
 
 class Runner:
-    """One run of ``script``. `result` may be asked for at any moment, from another thread too.
+    """One run of ``script`` against ``child``, or against the server at ``options.url`` where there is none.
+
+    `result` may be asked for at any moment, from another thread too.
 
     ``before``: awaited with the name of each request, and what is to be said about it, before it is sent; with it the
     runner also waits for the writes of one request before it goes on to the next.
@@ -71,33 +66,34 @@ class Runner:
 
     before: Callable[[str, str], Awaitable[None]] | None = None
 
-    def __init__(self, script: "Script", options: Options) -> None:
+    def __init__(self, script: "Script", options: Options, child: Child | None) -> None:
         self.script = script
         self.options = options
-        self._app = options.app or script.app
+        self._child = child
         self._files = tuple(options.directory / name for name in script.follow)
         self._journal_path = options.directory / "journal.jsonl"
         self._paths = (*self._files, self._journal_path)
         self._run_id = secrets.token_hex(3)
         self._traces: dict[str, Trace] = {}
         self._attribution = Attribution()
-        self._journal = options.url is None
+        self._journal = child is not None
         self._positions: dict[str, int] = {}
         self._torn = b""
         self._remarks: dict[str, None] = {}
         self._stopped = ""
         self._stderr: list[str] = []
         self._changed = asyncio.Event()
+        versions()  # read now, while the server starts, and kept
 
     def result(self) -> RunResult:
         """What is known so far."""
         return RunResult(
             versions=versions(),
-            server=self.options.url or self._app,
+            server=self._child.settings.app if self._child else self.options.url or "",
             directory=self.options.directory,
             journal=self._journal_path if self._journal else None,
             files=self._files,
-            work=None if self.options.url else self.options.work,
+            work=self._child.settings.work if self._child else None,
             requests=tuple(RequestResult.of(trace) for trace in tuple(self._traces.values())),
             remarks=tuple(self._remarks),
             stopped=self._stopped,
@@ -106,16 +102,12 @@ class Runner:
 
     async def run(self) -> RunResult:
         """Run the script to its end. Raises `ServerError` where the server does not come up or is not reached."""
-        async with AsyncExitStack() as stack:
-            url, server = self.options.url, None
-            if url is None:
-                settings = Settings(
-                    self._app, directory=self.options.directory, work=self.options.work, files=self._files
-                )
-                server = await stack.enter_async_context(Server(settings, stop_s=STOP_S))
-                url = server.url
-            from fastbg.client import Client  # httpx takes its time to import: the server starts meanwhile
+        from fastbg.client import Client  # httpx takes its time to import: our server starts meanwhile
 
+        gc.freeze()  # what is imported stays: no collection looks at it, not while we measure and not at the end
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(Server(self._child, stop_s=STOP_S)) if self._child else None
+            url = server.url if server else self.options.url or ""
             follower = await stack.enter_async_context(Follower(self._paths))
             self._positions = sizes_of(self._paths)
             client = await stack.enter_async_context(Client(url, timeout=self.options.limit_s, look=self._look))

@@ -1,4 +1,4 @@
-"""Serves an ASGI app with the recorder around it: `serve` for people, ``python -m fastbg.serving`` for `fastbg.server`.
+"""Serves an ASGI app with the recorder around it.
 
 `application` is what every serving process calls, be it the only one, one of several workers, or one that
 the reloader started. Its settings come by the environment, the one thing that all of these inherit.
@@ -7,34 +7,28 @@ the reloader started. Its settings come by the environment, the one thing that a
 import errno
 import json
 import os
-import shlex
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastbg.errors import ServerError
-from fastbg.loading import load
 from fastbg.text import safe
 
 if TYPE_CHECKING:
-    from uvicorn import Config
+    from uvicorn import Config, Server
 
 EXAMPLE = "fastbg.example:app"
 VARIABLE = "FASTBG_SETTINGS"
 BACKLOG = 2048  # as uvicorn's
 STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not come up
 INTERRUPTED = 130
-READY = b'{"ready": true}\n'  # what a child server tells when its app has started up
-ORPHAN_S = 10.0  # how long the tasks of a child server may go on when its parent has died
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +91,8 @@ class Settings:
                 where=str(error.filename or self.directory),
                 remedy="name another folder with --dir",
             ) from None
+        from fastbg.loading import load
+
         load(self.app, self.app_dir)
 
 
@@ -149,6 +145,8 @@ def url_of(listener: socket.socket) -> str:
 
 def application() -> Any:
     """The app that the settings name, as uvicorn calls it in each serving process: the recorder is around it."""
+    from fastbg.loading import load
+
     settings = Settings.from_environment()
     try:
         app = load(settings.app, settings.app_dir)
@@ -167,7 +165,7 @@ def application() -> Any:
     recorder = Recorder(app, Journal(settings.journal), settings.followed)
 
     def leave() -> NoReturn:
-        lost = len(recorder.unfinished)
+        lost = recorder.unfinished
         _leave(
             f"{lost} background task{' was' if lost == 1 else 's were'} lost" if lost else "no background task was lost"
         )
@@ -223,7 +221,9 @@ def serve(settings: Settings, *, host: str, port: int, reload: bool, workers: in
     elif workers > 1:
         codes = _run_workers(config, listener)
     else:
-        codes = [run(config, listener)]
+        from uvicorn import Server
+
+        codes = [run(Server(config), listener)]
     if STARTUP_FAILURE in codes:
         raise ServerError(
             "the app did not start up", where=settings.app, remedy="mend what the server's log above complains of"
@@ -231,11 +231,8 @@ def serve(settings: Settings, *, host: str, port: int, reload: bool, workers: in
     return INTERRUPTED if INTERRUPTED in codes else 0
 
 
-def run(config: "Config", listener: socket.socket) -> int:
+def run(server: "Server", listener: socket.socket) -> int:
     """Serve on ``listener`` in this process; 0 after a signal and a clean end, uvicorn's exit code otherwise."""
-    from uvicorn import Server
-
-    server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn takes these over while it serves, and raises them again when it is done: this is where they end.
         signal.signal(number, server.handle_exit)
@@ -259,7 +256,7 @@ def _run_reloader(config: "Config", listener: socket.socket) -> list[int | None]
     from uvicorn import Server
     from uvicorn.supervisors import ChangeReload
 
-    class Reloader(ChangeReload):
+    class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # which class it is depends on what is installed
         def startup(self) -> None:
             super().startup()  # installs its signal handlers
             on_second_interrupt(lambda: _interrupt([self.process.pid]))
@@ -278,6 +275,9 @@ def _interrupt(pids: list[int | None]) -> None:
 
 def _tell(settings: Settings, listener: socket.socket) -> None:
     """Say where the server listens and writes, and what to type in the next terminal."""
+    import shlex
+    from ipaddress import ip_address
+
     url = url_of(listener)
     lines = [f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)", f"  data folder  {settings.directory}"]
     if settings.record:
@@ -297,41 +297,3 @@ def _tell(settings: Settings, listener: socket.socket) -> None:
     host = listener.getsockname()[0]
     if not ip_address(host.partition("%")[0]).is_loopback:
         sys.stderr.write(f"fastbg: other machines can reach this server: it listens on {host}, not on 127.0.0.1\n")
-
-
-def main() -> None:
-    """The child of `fastbg.server`: serves on the socket that it inherited, and tells by a pipe how it went.
-
-    Arguments: the descriptors of the socket and of the pipe. The pipe gets one line of JSON, `READY` or the three parts of a `ServerError`. Standard input ends when the parent does, and this process with it.
-    """
-    from uvicorn import Config
-
-    listener, pipe = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    for descriptor in (listener.fileno(), pipe):
-        os.set_inheritable(descriptor, False)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    try:
-        Settings.from_environment().check()
-    except ServerError as error:
-        parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        os.write(pipe, json.dumps(parts).encode() + b"\n")
-        sys.exit(2)
-
-    async def tell() -> None:
-        os.write(pipe, READY)
-
-    # uvicorn calls this first when it has started up, and not again for years.
-    config = Config(application, factory=True, callback_notify=tell, timeout_notify=10**9)
-    sys.exit(run(config, listener))
-
-
-def _follow_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(ORPHAN_S)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

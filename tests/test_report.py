@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fastbg.errors import FastbgError
 from fastbg.report.console import final, live
 from fastbg.report.document import document
-from fastbg.report.picture import check_picture, save_picture
+from fastbg.report.picture import save_picture
 from fastbg.report.timelines import Bar
 from fastbg.results import RequestResult, percentile
 from fastbg.timeline import ExpectedWrite, Trace
@@ -181,9 +180,3 @@ def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     html.parser.HTMLParser().feed(content)
     assert "response-first" in content
     assert "http" not in content
-
-
-@pytest.mark.parametrize("name", ["demo.png", "demo", "missing/demo.svg", "."])
-def test_picture_without_a_place_is_refused_before_the_run(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FastbgError):
-        check_picture(tmp_path / name)

@@ -13,7 +13,6 @@ from fastbg.report.console import final
 from fastbg.results import RunResult
 
 WIDTH = 100  # columns
-SUFFIXES = (".svg", ".html")
 
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from elsewhere
 _TEXT = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)<')
@@ -24,18 +23,6 @@ def _in_cells(text: re.Match[str]) -> str:
     content = html.unescape(text[3])
     length = float(text[1]) * cell_len(content) / len(content)
     return f'textLength="{length:g}"{text[2]}>{text[3]}<'
-
-
-def check_picture(path: Path) -> None:
-    """Raise `FastbgError` where no picture can be written to ``path``; told before the run, not after it."""
-    if path.suffix not in SUFFIXES:
-        raise FastbgError(
-            "a picture is an .svg or an .html file", where=f"--save {path}", remedy="end the name in .svg or .html"
-        )
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise FastbgError(
-            "the picture has no place to go", where=f"--save {path}", remedy="name a file in a folder that exists"
-        )
 
 
 def save_picture(run: RunResult, path: Path) -> None:

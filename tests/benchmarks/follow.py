@@ -14,6 +14,7 @@ from pathlib import Path
 from fastbg.events import Appended
 from fastbg.follow import Follower
 from tests.benchmarks.rows import Row
+from tests.benchmarks.runs import alternately, run_of
 
 APPENDS = 400
 RUNS = 21
@@ -102,7 +103,7 @@ def tail_start() -> list[Row]:
         log = Path(folder) / "log.txt"
         log.write_text("line\n" * 20)
         ours = [sys.executable, "-m", "fastbg", "tail", "--no-follow", "-n", "10", str(log)]
-        taken = _alternately([imports, smallest, ours], bytecode=Path(folder))
+        taken = alternately([run_of(imports), run_of(smallest), run_of(ours)], RUNS)
     names = ("import typer, rich.console", "the smallest Typer command with one number")
     return [
         Row(
@@ -124,22 +125,6 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def show(number: int = 1): pass
 app()
 """
-
-
-def _alternately(commands: Sequence[Sequence[str]], bytecode: Path) -> list[float]:
-    """Median seconds of each command; they take turns, so that what else the machine does meets all of them.
-
-    ``bytecode``: where all of them keep compiled modules, as an installed package does. The first run fills it.
-    """
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
-    taken: list[list[float]] = [[] for _ in commands]
-    for _ in range(1 + RUNS):
-        for command, times in zip(commands, taken, strict=True):
-            begin = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
-            times.append(time.perf_counter() - begin)
-    return [statistics.median(times[1:]) for times in taken]
 
 
 if __name__ == "__main__":

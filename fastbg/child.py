@@ -1,0 +1,101 @@
+"""What runs in the child that `fastbg.launch` starts: serves on the socket that it inherited, and tells how it went.
+
+Arguments: the descriptors of the socket and of the pipe for its status.
+"""
+
+import asyncio
+import atexit
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import uvicorn
+
+from fastbg.errors import ServerError
+from fastbg.launch import READY
+from fastbg.serving import Settings, application, run
+
+ORPHAN_S = 10.0  # how long tasks may go on when the parent has died
+TICK_S = 0.1  # as uvicorn's
+LAST_CONNECTIONS_S = 0.05  # how long connections that were closed on the other side may take to be noticed
+
+
+class PromptServer(uvicorn.Server):
+    """Ends as soon as it is told to and has nothing left to do, where uvicorn takes up to 0.2 s to notice."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        tick = 0
+        while not await self.on_tick(tick):
+            tick = (tick + 1) % 864000  # a day, as uvicorn's
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._told.wait()
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn asks for a frame and does not look at it
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = time.monotonic() + LAST_CONNECTIONS_S
+        while self.server_state.connections and not self.server_state.tasks and time.monotonic() < end:
+            await asyncio.sleep(0.001)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await self.lifespan.shutdown()
+
+
+def main() -> None:
+    listener, status = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    for descriptor in (listener.fileno(), status):
+        os.set_inheritable(descriptor, False)
+    atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        Settings.from_environment().check()
+    except ServerError as error:
+        parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        os.write(status, json.dumps(parts).encode() + b"\n")
+        sys.exit(2)
+
+    async def tell() -> None:
+        os.write(status, READY)
+
+    # uvicorn calls this first when it has started up, and not again for years.
+    config = uvicorn.Config(application, factory=True, callback_notify=tell, timeout_notify=10**9)
+    sys.exit(run(PromptServer(config), listener))
+
+
+def _finish(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.close(status)  # what is left is taking down the interpreter, for which nobody has to wait
+
+
+def _follow_parent() -> None:
+    """End when the parent does: standard input is a pipe that it holds."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

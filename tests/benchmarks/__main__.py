@@ -1,0 +1,27 @@
+"""``python -m tests.benchmarks [NAME ...]``: runs the benchmarks and prints a table. Needs ``wrk`` for the load."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.follow import follow_latency, tail_start
+from tests.benchmarks.recorder import load
+from tests.benchmarks.start import demo_time, help_start
+
+BENCHMARKS = {"help": help_start, "tail": tail_start, "demo": demo_time, "follow": follow_latency, "load": load}
+
+
+def main(names: list[str]) -> int:
+    table = Table("what", "floor, same run", "ratio", "must be", "", "values")
+    missed = 0
+    for name in names or BENCHMARKS:
+        for row in BENCHMARKS[name]():
+            table.add_row(row.what, row.floor, f"{row.ratio:.2f}", row.must, "ok" if row.ok else "NO", row.detail)
+            missed += not row.ok
+    Console().print(table)
+    return min(missed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""How much load a server bears with the recorder, and without it, against the seed's code under bare uvicorn."""
+
+import re
+import statistics
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.benchmarks.rows import Row
+from tests.servers import served, uvicorn
+
+ROUNDS = 6
+SECONDS = 3
+PATH = "/send-notification/a@b.c"
+POST = 'wrk.method = "POST"'
+
+# What the seed says, and nothing else; its log goes to the folder that uvicorn runs in.
+SEED = """
+from fastapi import BackgroundTasks, Depends, FastAPI
+
+app = FastAPI()
+
+
+def write_log(message: str):
+    with open("log.txt", mode="a") as log:
+        log.write(message)
+
+
+def get_query(background_tasks: BackgroundTasks, q: str | None = None):
+    if q:
+        message = f"found query: {q}\\n"
+        background_tasks.add_task(write_log, message)
+    return q
+
+
+@app.post("/send-notification/{email}")
+async def send_notification(
+    email: str, background_tasks: BackgroundTasks,
+    q: str = Depends(get_query)
+):
+    message = f"message to {email}\\n"
+    background_tasks.add_task(write_log, message)
+    return {"message": "Message sent"}
+"""
+
+
+def load() -> list[Row]:
+    """Requests a second, with 16 connections of ``wrk``: ``fastbg serve`` against the seed's code, in turn."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "seed_app.py").write_text(SEED, encoding="utf-8")
+        script = folder / "post.lua"
+        script.write_text(POST, encoding="utf-8")
+        example = ("--work", "0", "--dir", name)
+        urls = {
+            "seed": stack.enter_context(uvicorn("seed_app:app", folder)),
+            "record": stack.enter_context(served(*example, cwd=folder)),
+            "no-record": stack.enter_context(served(*example, "--no-record", cwd=folder)),
+        }
+        rates: dict[str, list[float]] = {server: [] for server in urls}
+        for number in range(ROUNDS):
+            turns = list(urls) if number % 2 else list(urls)[::-1]  # who comes first gains nothing by it
+            for server in turns:
+                for file in ("log.txt", "journal.jsonl"):
+                    (folder / file).write_bytes(b"")
+                rates[server].append(_rate(urls[server] + PATH, script))
+    return [
+        _row("fastbg serve", rates["record"], rates["seed"], 0.9),
+        _row("fastbg serve --no-record", rates["no-record"], rates["seed"], 0.97),
+    ]
+
+
+def _rate(url: str, script: Path) -> float:
+    command = ["wrk", "-t1", "-c16", f"-d{SECONDS}", "-s", str(script), url]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    if rate is None or "Non-2xx" in told or "Socket errors" in told:
+        raise RuntimeError(told)
+    return float(rate[1])
+
+
+def _row(what: str, ours: list[float], seed: list[float], least: float) -> Row:
+    ratio = statistics.median(one / other for one, other in zip(ours, seed, strict=True))
+    values = f"{statistics.median(ours):.0f} / {statistics.median(seed):.0f} requests/s"
+    detail = f"{values}, median of {ROUNDS} pairs of {SECONDS} s"
+    return Row(f"{what}, the example", "the seed's code, bare uvicorn", ratio, f">= {least}", ratio >= least, detail)
