@@ -76,28 +76,35 @@ def boot_id() -> str:
 
 
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
-_OPTIONAL = {
+_KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
 }  # fmt: skip
+_parse = json.JSONDecoder().raw_decode  # less than half the time of `json.loads`, which first guesses an encoding
 
 
 def read_journal_line(line: bytes) -> Event | None:
     """The event in one line of a journal, or None where the line is no event (torn, or another program's).
 
-    ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``.
+    ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``, and none that is null.
     """
     try:
-        fields = json.loads(line)
+        text = line.decode().strip()
+        fields, end = _parse(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or not all(type(fields.get(key)) is kind for key, kind in _REQUIRED.items()):
+    if end != len(text) or not isinstance(fields, dict):
         return None
-    known = {key: value for key, value in fields.items() if value is not None}
-    if not all(type(known.get(key, kind())) is kind for key, kind in _OPTIONAL.items()):
+    if None in fields.values():
+        fields = {key: value for key, value in fields.items() if value is not None}
+    if not _REQUIRED.keys() <= fields.keys():
         return None
-    if not all(type(size) is int for size in known.get("files", {}).values()):
+    for key, value in fields.items():  # journals may have millions of lines: one pass, no generator
+        if type(value) is not _KINDS.get(key, type(value)):
+            return None
+    if "files" in fields and not all(type(size) is int for size in fields["files"].values()):
         return None
-    if known["event"].startswith("task_") and not {"task", "n"} <= known.keys():
+    name: str = fields.pop("event")
+    if name.startswith("task_") and not ("task" in fields and "n" in fields):
         return None
-    return Event(known.pop("t_ns"), "server", known.pop("event"), known.pop("request", None), known)
+    return Event(fields.pop("t_ns"), "server", name, fields.pop("request", None), fields)

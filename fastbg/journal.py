@@ -6,9 +6,9 @@
 import ctypes
 import logging
 import os
-import time
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
+from time import monotonic_ns, time_ns
 
 from fastbg.events import boot_id
 
@@ -25,22 +25,22 @@ def encode(text: str, limit: int) -> str:
     return encoded
 
 
-_libc_write = ctypes.PyDLL(None, use_errno=True).write
-_libc_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
-_libc_write.restype = ctypes.c_ssize_t
+# `os.write` gives up the interpreter lock, and the threads that run tasks step in each time; under load that costs a
+# server more than all the rest of the recorder. A line takes the kernel a microsecond: this keeps the lock.
+_write = ctypes.PyDLL(None, use_errno=True).write
+_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_write.restype = ctypes.c_ssize_t
+
+_process = ""
 
 
-def _write(fd: int, line: bytes) -> int:
-    """`os.write` for a file on disk, which keeps the interpreter lock: a line takes a microsecond.
+def _name_process() -> None:
+    global _process  # there is one process
+    _process = f'"boot":{encode(boot_id(), 80)},"pid":{os.getpid()}'
 
-    To give the lock up for it lets the threads that run tasks in between every time, which costs a server under load
-    more than all the rest of the recorder.
-    """
-    written: int = _libc_write(fd, line, len(line))
-    if written < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return written
+
+_name_process()
+os.register_at_fork(after_in_child=_name_process)
 
 
 class Journal:
@@ -55,8 +55,6 @@ class Journal:
         self.lost = 0
         self._fd = -1
         self._file: tuple[int, int] | None = None
-        self._pid = 0
-        self._process = ""
         self._checked_ns = 0
         self._torn = False
 
@@ -72,15 +70,9 @@ class Journal:
         self._file = status.st_dev, status.st_ino
         self._torn = False
 
-    def close(self) -> None:
-        """Close the file; a later `check` opens it again."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._file, self._checked_ns = -1, None, 0
-
     def check(self) -> None:
         """Open the file again if it was deleted or replaced; looks no more than once in a second."""
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         if now_ns - self._checked_ns < CHECK_NS and self._file is not None:
             return
         self._checked_ns = now_ns
@@ -93,33 +85,29 @@ class Journal:
         try:
             self.open()
         except OSError as error:
-            self._warn(error)
+            self._warn(str(error.strerror))
 
-    def write(self, event: str, request: str, fields: str = "", t_ns: int | None = None) -> None:
+    def write(self, request: str, event: str, fields: str = "", t_ns: int | None = None) -> None:
         """Append one event, now or at ``t_ns`` (monotonic). Never raises.
 
         ``request``: the request's id, encoded. ``fields``: further fields, encoded, each with a comma before it.
         """
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._process = f'"boot":{encode(boot_id(), 80)},"pid":{self._pid}'
         line = (
-            f'{{"t_ns":{t_ns or time.monotonic_ns()},"wall_ns":{time.time_ns()},{self._process},'
+            f'{{"t_ns":{t_ns or monotonic_ns()},"wall_ns":{time_ns()},{_process},'
             f'"event":"{event}","request":{request}{fields}}}\n'
         ).encode("ascii")
         if self._torn:
             line = b"\n" + line
-        try:
-            self._torn = _write(self._fd, line) != len(line)
-        except OSError as error:
-            self._warn(error)
-            return
-        if self._torn:
-            self._warn(OSError("the disk took a part of a line only"))
+        written = _write(self._fd, line, len(line))
+        if written != len(line):
+            self._torn = self._torn or written > 0
+            self._warn("no space left" if written > 0 else os.strerror(ctypes.get_errno()))
+        elif self._torn:
+            self._torn = False
 
-    def _warn(self, error: OSError) -> None:
+    def _warn(self, why: str) -> None:
         if not self.lost:
             logger.warning(
-                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost.", self.path, error
+                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost", self.path, why
             )
         self.lost += 1

@@ -2,9 +2,9 @@
 
 import difflib
 import importlib
-import importlib.util
 import inspect
 import sys
+import sysconfig
 import traceback
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from fastbg.errors import ServerError
 
-OWN = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
+NOT_THE_USERS = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")  # and what is installed
 
 
 @cache
@@ -76,10 +76,9 @@ def _failed(error: BaseException, what: str) -> ServerError:
         text = error.msg
     else:
         text = str(error)
-        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OWN)]
-        inside = [frame for frame in lines if "site-packages" not in frame.filename] or lines
-        if inside:
-            where = f"{inside[-1].filename}:{inside[-1].lineno}"
+        for frame in traceback.extract_tb(error.__traceback__):
+            if not frame.filename.startswith(NOT_THE_USERS) and "site-packages" not in frame.filename:
+                where = f"{frame.filename}:{frame.lineno}"
     remedy = f"mend it there; `python -c 'import {what.split()[-1]}'` shows all of it"
     if isinstance(error, ModuleNotFoundError) and error.name:
         remedy = f"install {error.name.partition('.')[0]} where fastbg is installed ({sys.prefix}), or correct the name"

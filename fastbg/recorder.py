@@ -11,8 +11,9 @@ request_received     ``method``, ``path``
 task_queued          ``task`` (module.qualname), ``n``: its number in this request, from 0. A task that was
                      given to a response directly is seen, and numbered, when it is its turn
 response_sent        the server took the last part of the body: ``status``; ``bytes`` of the body;
-                     ``files``: path to size in bytes right before that part was handed over;
-                     ``buffered``: bytes that the server's process still holds, null if it cannot be known
+                     ``files``: path to size in bytes right before that part was handed over, told only where
+                     the client sent an ``X-Request-ID``; ``buffered``: bytes that the server's process still
+                     holds, null if it cannot be known
 response_lost        the client had gone, the server threw the last part away: ``status``
 task_started         ``task``, ``n``, ``where``: "thread" (in the thread, not while it waits for one) or "loop"
 task_finished        ``task``, ``n``
@@ -22,9 +23,9 @@ task_dropped         ``task``, ``n``, ``status``, ``reason``, ``detail``: the re
 request_finished     the app's call ended, background work included: ``files``, as above; ``error`` if it raised
 ==================== ==================================================================================
 
-``buffered`` is not a formality. uvloop before 0.22 sends nothing before the current step of the event loop is
-over: an ``async def`` task that blocks then holds up its own response, and ``buffered`` is its size. asyncio and
-newer uvloop send at once what the kernel takes, and keep the rest of a big response (some megabytes).
+``buffered`` is not a formality. uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event
+loop is over: an ``async def`` task that blocks then holds up its own response, and ``buffered`` is its size. asyncio
+and uvloop 0.23 send at once what the kernel takes, and keep the rest of a big response (some megabytes).
 """
 
 import functools
@@ -34,11 +35,11 @@ import random
 import re
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -58,13 +59,12 @@ class Recorder:
     """An ASGI app that records what ``app`` does to ``journal``; the sizes of ``files`` are told with the response.
 
     Call `install` as well, or the tasks are not seen. Scopes other than "http" pass through.
-    ``unfinished``: the tasks that are queued or running at this moment.
     """
 
     def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
         self.app = app
         self.journal = journal
-        self.unfinished: set[Task] = set()
+        self._requests: set[Request] = set()
         self._files = [(encode(str(path), 5000), str(path)) for path in files]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +72,7 @@ class Recorder:
             return await self.app(scope, receive, send)
         self.journal.check()
         request = Request(self, scope)
+        self._requests.add(request)
         token = _current.set(request)
         try:
             await self.app(scope, receive, request.watch(send))
@@ -82,47 +83,49 @@ class Recorder:
             request.finish(None)
         finally:
             _current.reset(token)
+            self._requests.discard(request)
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks are queued or running at this moment."""
+        tasks = [task for request in list(self._requests) for task in list(request.tasks.values())]
+        return sum(task.state != "ended" for task in tasks)
 
     def sizes(self) -> str:
-        """The files that exist, and their sizes in bytes, as JSON."""
+        """A field with the files that exist, and their sizes in bytes."""
         sizes = []
         for name, path in self._files:
             with suppress(OSError):
                 sizes.append(f"{name}:{os.stat(path).st_size}")  # noqa: PTH116  # half the time of Path.stat
-        return "{" + ",".join(sizes) + "}"
+        return ',"files":{' + ",".join(sizes) + "}"
 
 
 class Request:
-    """What is known of one request while its app's call goes on."""
+    """What is known of one request while its app's call goes on.
 
-    __slots__ = ("_by_id", "_noted", "_recorder", "_told", "handled", "id", "numbers", "sent", "status", "tasks")
+    ``write``: appends an event of this request. ``tasks``: by the id of Starlette's object.
+    """
+
+    status: int | None = None
+    sent = False
+    handled: str | None = None
+    noted: tuple[int, str] | None = None
 
     def __init__(self, recorder: Recorder, scope: Scope) -> None:
-        self._recorder = recorder
         client_id = _client_id(scope)
-        self.id = encode(client_id, 300) if client_id else f'"{_new_ids.getrandbits(128):032x}"'
-        self._told = client_id is not None
-        self.status: int | None = None
-        self.sent = False
-        self.handled: str | None = None
-        self.tasks: list[Task] = []
+        request_id = encode(client_id, 300) if client_id else f'"{_new_ids.getrandbits(128):032x}"'
+        self.write = functools.partial(recorder.journal.write, request_id)
+        # Only a client that can tell its requests apart has a use for the sizes of the files.
+        self._sizes = recorder.sizes if client_id else str
+        self.tasks: dict[int, Task] = {}
         self.numbers = itertools.count()  # shared by threads
-        self._by_id: dict[int, Task] = {}
-        self._noted: tuple[int, str] | None = None
-        self.write("request_received", f',"method":{encode(scope["method"], 40)},"path":{encode(scope["path"], 1000)}')
-
-    def write(self, event: str, fields: str = "", t_ns: int | None = None) -> None:
-        self._recorder.journal.write(event, self.id, fields, t_ns)
-
-    def _files(self) -> str:
-        """The sizes of the followed files; only a client that can tell its requests apart has a use for them."""
-        return f',"files":{self._recorder.sizes()}' if self._told else ""
+        self.write("request_received", f',"method":{_encoded(scope["method"])},"path":{_encoded(scope["path"])}')
 
     def watch(self, send: Send) -> Send:
         """``send``, with the response noted on its way."""
         size = 0
 
-        async def watched(message: Message) -> None:
+        def watched(message: Message) -> Awaitable[None]:
             nonlocal size
             kind = message["type"]
             if kind == "http.response.start":
@@ -133,72 +136,70 @@ class Request:
             elif kind == "http.response.body":
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    files = self._files()
-                    await send(message)
-                    self._sent(time.monotonic_ns(), send, f',"bytes":{size}{files}')
-                    return
-            await send(message)
+                    return self._send_last(send, message, size)
+            return send(message)
 
         return watched
 
-    def _sent(self, t_ns: int, send: Send, fields: str) -> None:
+    async def _send_last(self, send: Send, message: Message, size: int) -> None:
+        sizes = self._sizes()
+        await send(message)
+        t_ns = monotonic_ns()
         self.sent = True
-        status = f',"status":{encode_number(self.status)}'
-        cycle = getattr(send, "__self__", None)  # of uvicorn, unless something else stands between
+        cycle: Any = getattr(send, "__self__", None)  # of uvicorn, unless something else stands between
         if getattr(cycle, "disconnected", False):
-            self.write("response_lost", status, t_ns)
+            self.write("response_lost", f',"status":{self.status}', t_ns)
             return
-        buffered: int | None = None
-        with suppress(AttributeError, RuntimeError, NotImplementedError):
-            buffered = cycle.transport.get_write_buffer_size()  # type: ignore[union-attr]  # suppressed above
-        self.write("response_sent", f'{status}{fields},"buffered":{encode_number(buffered)}', t_ns)
+        try:
+            buffered = str(cycle.transport.get_write_buffer_size())
+        except (AttributeError, RuntimeError, NotImplementedError):
+            buffered = "null"
+        self.write("response_sent", f',"status":{self.status},"bytes":{size}{sizes},"buffered":{buffered}', t_ns)
 
     def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> "Task":
         """``task`` was added to ``tasks``, or has just been met."""
-        queued = Task(self, task, tasks)
-        self._by_id[id(task)] = queued
-        self._recorder.unfinished.add(queued)
-        queued.write("task_queued")
+        queued = self.tasks[id(task)] = Task(self, task, tasks)
+        self.write("task_queued", queued.fields)
         return queued
 
     def begin(self, task: BackgroundTask) -> "Task":
         """It is the turn of ``task``; one that runs a second time counts as another one."""
-        return self._by_id.pop(id(task), None) or self.queue(task, None)
-
-    def done(self, task: "Task") -> None:
-        self._recorder.unfinished.discard(task)
+        begun = self.tasks.get(id(task))
+        if begun is None or begun.begun:
+            begun = self.queue(task, None)
+        begun.begun = True
+        return begun
 
     def note(self, error: HTTPException) -> None:
         """``error`` was made, which does not say that it was raised."""
-        self._noted = error.status_code, f"{type(error).__name__} {error.status_code}"
+        self.noted = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def finish(self, error: BaseException | None) -> None:
         """The app's call ended: what was queued and has not started never will."""
-        for task in [task for task in self.tasks if task.state == "queued"]:
-            reason, detail = self._why_dropped(task, error)
-            task.write(
-                "task_dropped",
-                f',"status":{encode_number(self.status)},"reason":"{reason}","detail":{encode(detail, 1000)}',
-            )
-            self.done(task)
-        fields = self._files()
+        for task in self.tasks.values():
+            if task.state == "queued":
+                reason, detail = self._why_dropped(task, error)
+                why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
+                self.write(
+                    "task_dropped", f'{task.fields},"status":{"null" if self.status is None else self.status}{why}'
+                )
+        fields = self._sizes()
         if error is not None:
             fields += f',"error":{encode(describe(error), 1000)}'
         self.write("request_finished", fields)
         self.tasks.clear()  # they know this request: nothing is left to the garbage collector
-        self._by_id.clear()
 
     def _why_dropped(self, task: "Task", error: BaseException | None) -> tuple[str, str]:
         """The reason as a word, and for people. Only what was seen is named as a cause."""
         members = _members(task.tasks)
-        ran = [other for other in self.tasks if other.state != "queued"]
+        ran = [other for other in self.tasks.values() if other.state != "queued"]
         for other in ran:
             if other.error is not None and id(other.task) in members:
                 return "earlier-task-failed", f"{other.name} raised {other.error}"
         if self.handled:
             return "exception", self.handled
-        if self._noted and self._noted[0] == self.status:
-            return "exception", self._noted[1]
+        if self.noted and self.noted[0] == self.status:
+            return "exception", self.noted[1]
         for other in ran:
             if other.after_response and id(other.task) not in members:
                 return "own-response", f"the response had a background of its own: {other.name}"
@@ -208,37 +209,36 @@ class Request:
 
 
 class Task:
-    """One background task of a request. ``state``: queued, started or ended; ``error``: what it raised, as text."""
+    """One background task of a request.
 
-    __slots__ = ("_fields", "after_response", "error", "name", "request", "state", "task", "tasks")
+    ``begun``: its turn has come, though it may still wait for a thread. ``state``: queued, started or ended.
+    ``error``: what it raised, as text. ``after_response``: it started after the response was sent.
+    """
+
+    begun = False
+    state = "queued"
+    error: str | None = None
+    after_response = False
 
     def __init__(self, request: Request, task: BackgroundTask, tasks: BackgroundTasks | None) -> None:
         self.request = request
         self.task = task
         self.tasks = tasks
-        self.state = "queued"
-        self.error: str | None = None
-        self.after_response = False
         self.name = task_name(task.func)
-        self._fields = f',"task":{_encoded_name(self.name)},"n":{next(request.numbers)}'
-        request.tasks.append(self)
-
-    def write(self, event: str, fields: str = "") -> None:
-        self.request.write(event, self._fields + fields)
+        self.fields = f',"task":{_encoded(self.name)},"n":{next(request.numbers)}'
 
     def start(self, where: str) -> None:
         self.state = "started"
         self.after_response = self.request.sent
-        self.write("task_started", where)
+        self.request.write("task_started", self.fields + where)
 
     def end(self, error: BaseException | None) -> None:
         self.state = "ended"
         if error is None:
-            self.write("task_finished")
+            self.request.write("task_finished", self.fields)
         else:
             self.error = describe(error)
-            self.write("task_failed", f',"error":{encode(self.error, 1000)}')
-        self.request.done(self)
+            self.request.write("task_failed", f'{self.fields},"error":{encode(self.error, 1000)}')
 
     def in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, with its start and end written by the thread that runs it."""
@@ -354,12 +354,8 @@ def task_name(function: Any) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _encoded_name(name: str) -> str:
-    return encode(name, 400)
-
-
-def encode_number(number: int | None) -> str:
-    return "null" if number is None else str(number)
+def _encoded(text: str) -> str:
+    return encode(text, 1000)
 
 
 def _client_id(scope: Scope) -> str | None:

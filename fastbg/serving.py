@@ -175,7 +175,8 @@ def application() -> Any:
 
 
 def _leave(what: str) -> NoReturn:
-    os.write(2, f"fastbg: process {os.getpid()} left at once: {what}\n".encode())
+    with suppress(OSError):  # whoever read it may have left by the same Ctrl-C
+        os.write(2, f"fastbg: process {os.getpid()} left at once: {what}\n".encode())
     os._exit(INTERRUPTED)  # threads that run tasks would hold up any other way
 
 

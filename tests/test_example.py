@@ -17,6 +17,7 @@ QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互
 REQUESTS = [
     ("/background_tasks", {"framework": "FastAPI"}),
     ("/background_tasks", {"framework": "框架 🙂 a & b # [red]x[/red]"}),
+    ("/background_tasks", {"framework": ""}),
     ("/background_tasks", {}),
     ("/dependency/background_tasks", {"q": "hello"}),
     ("/dependency/background_tasks", {"q": ""}),
@@ -52,7 +53,7 @@ def test_answers_and_files_are_the_seeds_to_the_byte(tmp_path: Path) -> None:
             if one.status_code == 200:
                 assert one.content == other.content
     assert written(ours) == written(seeds)
-    assert written(ours)["README.md"].decode().count("\n## ") == 3
+    assert written(ours)["README.md"].decode().count("\n## ") == 4
     assert written(ours)["log.txt"].decode().count("\n") == 4
 
 
@@ -128,7 +129,7 @@ def test_refused_request_queues_and_writes_nothing(tmp_path: Path) -> None:
             ("/send-notification/nobody", {"q": "valid"}),
             ("/sub-dependency/background_tasks", {"framework": "a\nb", "q": "valid"}),
             ("/dependency/background_tasks", {"q": "\x1b"}),
-            ("/foreground_tasks", {"framework": ""}),
+            ("/foreground_tasks", {"framework": "x" * 101}),
         ):
             assert httpx.post(url + path, params=query).status_code == 422
     assert written(tmp_path / ".fastbg") == {"README.md": b"", "log.txt": b""}

@@ -17,16 +17,20 @@ route                                       sub-dependency      dependency      
 
 Headings and the quotation go to README.md, lines to log.txt, both in the folder ``FASTBG_DIR``. ``FASTBG_WORK``
 is how many seconds of slow work (an e-mail to deliver, say) stand before each write.
+
+The tasks are plain ``def``: they wait and write, so FastAPI gives each a thread. The dependencies are ``async def``:
+they only queue, and a thread for that would cost more than it does.
 """
 
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Query
 from fastapi import Path as PathParameter
-from pydantic import BaseModel
 
 FOLDER = Path(os.environ.get("FASTBG_DIR", ".fastbg")).absolute()
 WORK_SECONDS = float(os.environ.get("FASTBG_WORK", "0.5"))
@@ -41,7 +45,7 @@ EMAIL = rf"^[^@\s\\/{CONTROL}]{{1,64}}@[^@\s\\/{CONTROL}]+\.[^@\s\\/.{CONTROL}]+
 
 Framework = Annotated[
     str,
-    Query(min_length=1, max_length=100, pattern=PLAIN, description="What the heading is about.", examples=["FastAPI"]),
+    Query(max_length=100, pattern=PLAIN, description="What the heading is about.", examples=["FastAPI"]),
 ]
 Q = Annotated[
     str | None,
@@ -53,16 +57,20 @@ Email = Annotated[
 ]
 
 
-class Message(BaseModel):
-    message: str
-
-
 def answers(message: str) -> dict[int | str, dict[str, object]]:
     """The documentation of a response that says ``message``."""
     return {200: {"content": {"application/json": {"example": {"message": message}}}}}
 
 
+@asynccontextmanager
+async def make_folder(app: FastAPI) -> AsyncIterator[None]:
+    """Before the first request."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    yield
+
+
 app = FastAPI(
+    lifespan=make_folder,
     title="fastbg example",
     summary="Background tasks in path operations, dependencies and sub-dependencies.",
     description=(
@@ -78,8 +86,8 @@ app = FastAPI(
 
 def append(name: str, text: str) -> None:
     """Append ``text`` to a file in one write, so that writers in other threads and processes tear nothing."""
-    time.sleep(WORK_SECONDS)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    if WORK_SECONDS:
+        time.sleep(WORK_SECONDS)
     data = text.encode("utf-8")
     with open(FOLDER / name, mode="ab", buffering=0) as file:
         written = file.write(data)
@@ -103,13 +111,13 @@ def write_log(message: str) -> None:
     summary="A task from the path operation",
     responses=answers("任务已在后台运行"),
 )
-async def run_bg_task(framework: Framework, background_tasks: BackgroundTasks) -> Message:
+async def run_bg_task(framework: Framework, background_tasks: BackgroundTasks) -> dict[str, str]:
     """Queues one task, which appends a heading to **README.md** after the response."""
     background_tasks.add_task(bg_task, framework)
-    return Message(message="任务已在后台运行")
+    return {"message": "任务已在后台运行"}
 
 
-def continue_write_readme(background_tasks: BackgroundTasks, q: Q = None) -> str | None:
+async def continue_write_readme(background_tasks: BackgroundTasks, q: Q = None) -> str | None:
     """A dependency that queues a task of its own."""
     if q:
         background_tasks.add_task(
@@ -124,14 +132,14 @@ def continue_write_readme(background_tasks: BackgroundTasks, q: Q = None) -> str
     summary="A task from a dependency",
     responses=answers("README.md更新成功"),
 )
-async def dependency_run_bg_task(q: Annotated[str | None, Depends(continue_write_readme)]) -> Message | None:
+async def dependency_run_bg_task(q: Annotated[str | None, Depends(continue_write_readme)]) -> dict[str, str] | None:
     """Where **q** is given, the dependency queues a quotation for **README.md**; without it, the answer is `null`."""
     if q:
-        return Message(message="README.md更新成功")
+        return {"message": "README.md更新成功"}
     return None
 
 
-def get_query(background_tasks: BackgroundTasks, q: Q = None) -> str | None:
+async def get_query(background_tasks: BackgroundTasks, q: Q = None) -> str | None:
     """A dependency here, a sub-dependency below: it need not know."""
     if q:
         background_tasks.add_task(write_log, f"found query: {q}\n")
@@ -146,13 +154,13 @@ def get_query(background_tasks: BackgroundTasks, q: Q = None) -> str | None:
 )
 async def send_notification(
     email: Email, background_tasks: BackgroundTasks, q: Annotated[str | None, Depends(get_query)]
-) -> Message:
+) -> dict[str, str]:
     """Appends a line to **log.txt**, and where **q** is given another one before it."""
     background_tasks.add_task(write_log, f"message to {email}\n")
-    return Message(message="Message sent")
+    return {"message": "Message sent"}
 
 
-def log_framework(
+async def log_framework(
     framework: Framework, background_tasks: BackgroundTasks, q: Annotated[str | None, Depends(get_query)]
 ) -> str:
     """A dependency with a dependency of its own, whose task was queued before this one's."""
@@ -168,10 +176,10 @@ def log_framework(
 )
 async def sub_dependency_run_bg_task(
     background_tasks: BackgroundTasks, framework: Annotated[str, Depends(log_framework)]
-) -> Message:
+) -> dict[str, str]:
     """Appends two lines to **log.txt** (one of them where **q** is given), then a heading to **README.md**."""
     background_tasks.add_task(bg_task, framework)
-    return Message(message="任务已在后台运行")
+    return {"message": "任务已在后台运行"}
 
 
 @app.post(
@@ -180,7 +188,7 @@ async def sub_dependency_run_bg_task(
     summary="The same work, before the response",
     responses=answers("任务已完成"),
 )
-def run_fg_task(framework: Framework) -> Message:
+def run_fg_task(framework: Framework) -> dict[str, str]:
     """Appends the heading to **README.md** and only then answers. A plain `def`: it runs in a thread."""
     bg_task(framework)
-    return Message(message="任务已完成")
+    return {"message": "任务已完成"}

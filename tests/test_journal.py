@@ -1,0 +1,121 @@
+"""What reaches the file, whatever happens to it."""
+
+import json
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg import journal as module
+from fastbg.events import read_journal_line
+from fastbg.journal import Journal, encode
+
+LINES = 500
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_NS", 0)
+
+
+@given(st.text(max_size=300), st.integers(min_value=20, max_value=400))
+def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
+    encoded = encode(text, limit)
+    assert len(encoded) <= limit
+    assert encoded.isascii()
+    assert text.startswith(json.loads(encoded).removesuffix("…"))
+
+
+def test_a_line_is_what_the_reader_reads(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    journal.write('"id"', "task_queued", ',"task":"work","n":0', t_ns=5)
+    event = read_journal_line(journal.path.read_bytes())
+    assert event is not None
+    assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_queued", "id", 0)
+    assert event.detail["pid"] == os.getpid()
+
+
+def _write_many(path: Path) -> None:
+    journal = Journal(path)
+    journal.check()
+    for _ in range(LINES):
+        journal.write('"id"', "event", f',"text":"{"x" * 500}"')
+
+
+def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(path,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == len(writers) * LINES
+    assert {json.loads(line)["pid"] for line in lines} == {writer.pid for writer in writers}
+
+
+def test_a_forked_child_writes_under_its_own_process_id(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    child = os.fork()
+    if child == 0:
+        journal.write('"id"', "event")
+        os._exit(0)
+    os.waitpid(child, 0)
+    journal.write('"id"', "event")
+    assert [json.loads(line)["pid"] for line in journal.path.read_bytes().splitlines()] == [child, os.getpid()]
+
+
+def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    journal.path.unlink()
+    journal.check()
+    journal.write('"id"', "event")
+    assert journal.path.read_bytes().count(b"\n") == 1
+
+
+def test_a_full_disk_is_told_once_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(Path("/dev/full"))
+    journal.check()
+    with caplog.at_level(logging.WARNING, "fastbg"):
+        journal.write('"id"', "event")
+        journal.write('"id"', "event")
+    assert journal.lost == 2
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "/dev/full" in message
+    assert "No space left on device" in message
+
+
+def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "data"
+    journal = Journal(folder / "journal.jsonl")
+    with caplog.at_level(logging.WARNING, "fastbg"):
+        journal.check()
+        journal.write('"id"', "event")
+    assert journal.lost
+    assert len(caplog.records) == 1
+    folder.mkdir()
+    journal.check()
+    journal.write('"id"', "event")
+    assert journal.path.read_bytes().count(b"\n") == 1
+
+
+def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    whole = module._write
+    monkeypatch.setattr(module, "_write", lambda fd, line, length: whole(fd, line, length // 2))
+    journal.write('"id"', "event")
+    monkeypatch.setattr(module, "_write", whole)
+    journal.write('"id"', "event")
+    torn, line = journal.path.read_bytes().splitlines()
+    assert read_journal_line(torn) is None
+    assert read_journal_line(line) is not None
+    assert journal.lost == 1

@@ -1,0 +1,296 @@
+"""The recorder in a real server: what an app does with its tasks, and what the journal says."""
+
+import re
+import socket
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fastbg.events import boot_id
+from tests.journals import Fields, events, read, told
+from tests.processes import FASTBG, PATIENCE_S, environment, wait_for
+from tests.servers import ROOT, URL
+
+
+@dataclass
+class Recorded:
+    client: httpx.Client
+    folder: Path
+    log: Path
+    pid: int
+    count: int = 0
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    def get(self, path: str, **more: Any) -> tuple[httpx.Response, list[Fields]]:
+        """The response, and the events of the request when it is over."""
+        self.count += 1
+        request_id = f"request {self.count}"
+        response = self.client.get(path, headers={"X-Request-ID": request_id}, **more)
+        return response, events(self.journal, request_id)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    folder = tmp_path_factory.mktemp("recorded")
+    log = folder / "server.log"
+    command = [*FASTBG, "serve", "tests.recorded:app", "--port", "0", "--dir", str(folder)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT)
+    try:
+        found = re.search(URL, wait_for(log, URL))
+        assert found
+        no_keep_alive = httpx.Limits(max_keepalive_connections=0)  # a task that fails closes the connection
+        with httpx.Client(
+            base_url=found[1].decode(), trust_env=False, timeout=PATIENCE_S, limits=no_keep_alive
+        ) as client:
+            yield Recorded(client, folder, log, process.pid)
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE_S)
+
+
+def test_every_event_of_a_request_comes_in_its_order(server: Recorded) -> None:
+    response, found = server.get("/two?q=1")
+    assert response.json() == "two"
+    assert told(found) == [
+        "request_received",
+        "task_queued tests.recorded.work 0",
+        "task_queued tests.recorded.async_work 1",
+        "response_sent",
+        "task_started tests.recorded.work 0",
+        "task_finished tests.recorded.work 0",
+        "task_started tests.recorded.async_work 1",
+        "task_finished tests.recorded.async_work 1",
+        "request_finished",
+    ]
+    times = [event["t_ns"] for event in found]
+    assert times == sorted(times)
+    assert [event["where"] for event in found if event["event"] == "task_started"] == ["thread", "loop"]
+
+
+def test_every_event_tells_time_boot_and_process(server: Recorded) -> None:
+    before, before_ns = time.monotonic_ns(), time.time_ns()
+    _, found = server.get("/two")
+    for event in found:
+        assert before < event["t_ns"] < time.monotonic_ns()
+        assert before_ns < event["wall_ns"] < time.time_ns()
+        assert (event["boot"], event["pid"]) == (boot_id(), server.pid)
+    assert (found[0]["method"], found[0]["path"]) == ("GET", "/two")
+    sent = next(event for event in found if event["event"] == "response_sent")
+    assert (sent["status"], sent["bytes"], sent["buffered"]) == (200, len('"two"'), 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "task", "where"),
+    [("/from-thread", "tests.recorded.work", "thread"), ("/starlette/deep/", "tests.recorded.work", "thread")],
+)
+def test_a_task_from_a_thread_and_one_given_to_a_response_are_seen(
+    server: Recorded, path: str, task: str, where: str
+) -> None:
+    _, found = server.get(path)
+    assert [event["event"] for event in found].count("task_queued") == 1
+    started = [event for event in found if event["event"] == "task_started"]
+    assert [(event["task"], event["n"], event["where"]) for event in started] == [(task, 0, where)]
+
+
+def test_a_middleware_in_between_changes_nothing(server: Recorded) -> None:
+    assert told(server.get("/middleware/two")[1])[:4] == told(server.get("/two")[1])[:4]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/http-exception", 404, "HTTPException 404"),
+        ("/middleware/http-exception", 404, "HTTPException 404"),
+        ("/invalid", 422, "RequestValidationError 422"),
+        ("/crash", 500, "KeyError 500"),
+    ],
+)
+def test_an_exception_drops_what_was_queued(server: Recorded, path: str, status: int, detail: str) -> None:
+    response, found = server.get(path)
+    assert response.status_code == status
+    (dropped,) = [event for event in found if event["event"] == "task_dropped"]
+    assert (dropped["task"], dropped["n"], dropped["status"]) == ("tests.recorded.work", 0, status)
+    assert (dropped["reason"], dropped["detail"]) == ("exception", detail)
+
+
+def test_a_background_of_the_responses_own_drops_the_injected_tasks(server: Recorded) -> None:
+    _, found = server.get("/own-response")
+    (dropped,) = [event for event in found if event["event"] == "task_dropped"]
+    assert (dropped["task"], dropped["reason"]) == ("tests.recorded.work", "own-response")
+    assert "tests.recorded.async_work" in dropped["detail"]
+    assert "task_finished tests.recorded.async_work 1" in told(found)
+
+
+def test_no_cause_is_made_up_for_tasks_that_nobody_starts(server: Recorded) -> None:
+    assert "task_dropped tests.recorded.work 0 unknown" in told(server.get("/unattached")[1])
+
+
+def test_a_task_that_fails_drops_the_later_ones_and_reaches_the_log(server: Recorded) -> None:
+    response, found = server.get("/failing")
+    assert response.status_code == 200
+    assert told(found)[4:] == [
+        "response_sent",
+        "task_started tests.recorded.work 0",
+        "task_finished tests.recorded.work 0",
+        "task_started tests.recorded.fail 1",
+        "task_failed tests.recorded.fail 1",
+        "task_dropped tests.recorded.async_work 2 earlier-task-failed",
+        "request_finished",
+    ]
+    errors = {event["event"]: event["error"] for event in found if "error" in event}
+    assert errors == {"task_failed": "ValueError: no\nmore", "request_finished": "ValueError: no\nmore"}
+    assert b"ValueError: no\nmore" in wait_for(server.log, rb'raise ValueError\("no\\nmore"\)\nValueError')
+
+
+def test_names_say_what_is_called(server: Recorded) -> None:
+    _, found = server.get("/names")
+    assert [event["task"].removeprefix("tests.recorded.") for event in found if event["event"] == "task_finished"] == [
+        "sleep",
+        "block",
+        "Mailer.send",
+        "Mailer",
+        "names.<locals>.<lambda>",
+        "builtins.dict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "tasks"),
+    [
+        ("/adds-more", ["adds_more.<locals>.<lambda> 0", "work 1"]),
+        ("/nested", ["work 1", "fail 2"]),
+        ("/twice", ["work 0", "work 1"]),
+        ("/awaited", ["async_work 1", "work 0"]),
+    ],
+)
+def test_unusual_ways_to_run_tasks(server: Recorded, path: str, tasks: list[str]) -> None:
+    _, found = server.get(path)
+    ended = [event for event in found if event["event"] in ("task_finished", "task_failed")]
+    names = [f"{event['task'].removeprefix('tests.recorded.')} {event['n']}" for event in ended]
+    assert sorted(names) == sorted(tasks)
+    started = [event["n"] for event in found if event["event"] == "task_started"]
+    assert len(set(started)) == len(started) == len(tasks)
+
+
+def test_a_failure_in_a_nested_collection_is_the_reason_for_the_outer_ones(server: Recorded) -> None:
+    dropped = [event for event in server.get("/nested")[1] if event["event"] == "task_dropped"]
+    assert [(event["n"], event["reason"]) for event in dropped] == [(0, "earlier-task-failed")]
+
+
+def test_a_collection_may_be_a_task(server: Recorded) -> None:
+    _, found = server.get("/collection-as-task")
+    assert told(found)[4:] == [
+        "task_started fastapi.background.BackgroundTasks 1",
+        "task_started tests.recorded.work 0",
+        "task_finished tests.recorded.work 0",
+        "task_finished fastapi.background.BackgroundTasks 1",
+        "request_finished",
+    ]
+
+
+def test_a_stream_is_sent_with_its_last_chunk(server: Recorded) -> None:
+    _, found = server.get("/streaming")
+    assert told(found)[2:4] == ["response_sent", "task_started tests.recorded.work 0"]
+    assert found[2]["bytes"] == 3 * len("chunk")
+
+
+def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) -> None:
+    server.client.get("/one-thread")
+    try:
+        server.client.get("/long", headers={"X-Request-ID": "first"})
+        events(server.journal, "first", until="task_started")
+        server.client.get("/two", headers={"X-Request-ID": "second"})
+        waiting = events(server.journal, "second", until="response_sent")
+        assert "task_started" not in [event["event"] for event in waiting]
+    finally:
+        server.client.get("/release")
+        server.client.get("/all-threads")
+    first, second = (
+        {event["event"]: event["t_ns"] for event in events(server.journal, name)[::-1]} for name in ("first", "second")
+    )
+    assert second["task_started"] >= first["task_finished"]
+
+
+@pytest.mark.parametrize("untrusted", [None, "x" * 129, "café", "tab\tstop"])
+def test_an_id_that_cannot_be_trusted_is_replaced(server: Recorded, untrusted: str | None) -> None:
+    known = {event["request"] for event in read(server.journal)}
+    headers = {} if untrusted is None else {b"X-Request-ID": untrusted.encode("utf-8")}
+    server.client.get("/all-threads", headers=headers)
+    (new,) = {event["request"] for event in read(server.journal)} - known
+    assert re.fullmatch("[0-9a-f]{32}", new)
+
+
+def test_quotes_in_an_id_stay_what_they_are(server: Recorded) -> None:
+    server.client.get("/all-threads", headers={"X-Request-ID": '"\\'})
+    assert events(server.journal, '"\\')
+
+
+def test_a_long_path_is_cut(server: Recorded) -> None:
+    _, found = server.get("/" + urllib.parse.quote("路" * 3000))
+    assert found[0]["path"].startswith("/路路")
+    assert max(map(len, server.journal.read_bytes().splitlines())) < 4096
+
+
+def test_the_sizes_of_the_followed_files_tell_what_was_written_before_the_response(server: Recorded) -> None:
+    readme = str(server.folder / "README.md")
+    assert "files" not in [*events_without_id(server)[-1]]
+    _, found = server.get(f"/writes/{readme}")
+    sizes = {event["event"]: event["files"] for event in found if "files" in event}
+    assert sizes == {"response_sent": {readme: 4}, "request_finished": {readme: 8}}
+
+
+def events_without_id(server: Recorded) -> list[Fields]:
+    known = len(read(server.journal))
+    server.client.get("/all-threads")
+    return read(server.journal)[known:]
+
+
+def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> None:
+    with _connection(server) as connection:
+        connection.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n")
+        found = events(server.journal, "big", until="response_sent")
+        assert found[1]["buffered"] > 1_000_000
+        assert found[1]["bytes"] == 50_000_000
+    events(server.journal, "big")
+
+
+def test_buffered_tells_whether_a_task_that_blocks_holds_up_its_own_response(server: Recorded) -> None:
+    """It depends on the loop: see `fastbg.recorder`."""
+    seconds = 0.3
+    begin = time.monotonic()
+    response, found = server.get(f"/blocking?seconds={seconds}")
+    assert response.text == "blocking"
+    held_up = response.elapsed.total_seconds() >= seconds
+    assert held_up == (found[1]["buffered"] > 0)
+    assert time.monotonic() - begin >= seconds
+
+
+def test_a_client_that_leaves_ends_a_stream_and_nothing_else(server: Recorded) -> None:
+    with _connection(server) as connection:
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\n\r\n")
+        assert connection.recv(1)
+    found = told(events(server.journal, "leaves"))
+    assert "response_sent" not in found
+    assert found[-2:] == ["task_finished tests.recorded.work 0", "request_finished"]
+
+
+def _connection(server: Recorded) -> socket.socket:
+    url = server.client.base_url
+    return socket.create_connection((url.host, url.port or 80), timeout=PATIENCE_S)
+
+
+def test_every_line_is_whole(server: Recorded) -> None:
+    server.get("/two")
+    assert server.journal.read_bytes().endswith(b"\n")
+    assert server.journal.stat().st_mode & 0o777 == 0o644
