@@ -2,10 +2,11 @@
 
 import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 
 DATA_FOLDER = Path(".fastbg")
+INTERRUPTED = 130
 
 
 def finite(value: float | None) -> float | None:
@@ -151,8 +153,18 @@ def main() -> None:
     except FastbgError as error:
         report_error(error)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            _leave_interrupted()
+        raise
     except BrokenPipeError:  # the reader has gone: `fastbg tail | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _leave_interrupted() -> NoReturn:
+    """Exit with 130. Where Ctrl-C met an import, CPython would at the very end kill itself by SIGINT instead."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(INTERRUPTED)
