@@ -104,11 +104,26 @@ def demo(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the picture as FILE.svg or FILE.html.")
     ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, for CI servers.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="One line instead of the picture.")] = False,
 ) -> None:
     """Fire the script at every endpoint and show what came first, the response or the write."""
     from fastbg.demo import Wish, demo
 
-    wish = Wish(directory.absolute(), work, application, url, timeout, step=step, as_json=as_json, save=save)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    wish = Wish(
+        directory.absolute(),
+        work,
+        application,
+        url,
+        timeout,
+        step=step,
+        as_json=as_json,
+        save=save,
+        quiet=quiet,
+        junit=junit,
+        summary=Path(summary) if summary else None,
+    )
     raise typer.Exit(demo(wish))
 
 
@@ -132,6 +147,18 @@ def tail(
     raise typer.Exit(
         tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json, data_folder=data_folder)
     )
+
+
+@app.command()
+def report(
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal.jsonl; - reads standard input.")],
+    last: Annotated[int, typer.Option(min=0, max=1000, help="Show this many last requests one by one.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
+) -> None:
+    """Show again what a server recorded earlier, without firing anything."""
+    from fastbg.replay import report
+
+    raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 
 def report_error(error: FastbgError) -> None:

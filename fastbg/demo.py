@@ -5,14 +5,18 @@ The server takes longest to start, so it is started first: whatever else is need
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fastbg.cli import report_error
 from fastbg.errors import FastbgError
 from fastbg.launch import Child
+from fastbg.report.files import check_place
 from fastbg.serving import EXAMPLE, Settings
 
 if TYPE_CHECKING:
@@ -25,7 +29,11 @@ SUFFIXES = (".svg", ".html")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user asked for. ``work``, ``timeout``: seconds; ``save``: the file for the picture."""
+    """What the user asked for.
+
+    ``work``, ``timeout``: seconds. ``save``, ``junit``, ``summary``: the files for the picture, for the JUnit report,
+    and the one that a summary in Markdown is appended to.
+    """
 
     directory: Path
     work: float
@@ -35,6 +43,9 @@ class Wish:
     step: bool = False
     as_json: bool = False
     save: Path | None = None
+    quiet: bool = False
+    junit: Path | None = None
+    summary: Path | None = None
 
     @property
     def limit_s(self) -> float:
@@ -46,6 +57,11 @@ class Wish:
         if self.step and self.as_json:
             raise FastbgError(
                 "--step talks to people, --json to programs", where="--step --json", remedy="leave one out"
+            )
+        if self.quiet and (self.as_json or self.step):
+            other = "--json" if self.as_json else "--step"
+            raise FastbgError(
+                f"--quiet prints one line, {other} more", where=f"--quiet {other}", remedy="leave one out"
             )
         if self.url is not None and self.app is not None:
             raise FastbgError(
@@ -59,12 +75,12 @@ class Wish:
                 where=f"--save {self.save}",
                 remedy="end the name in .svg or .html",
             )
-        if self.save is not None and (self.save.is_dir() or not self.save.absolute().parent.is_dir()):
-            raise FastbgError(
-                "the picture has no place to go",
-                where=f"--save {self.save}",
-                remedy="name a file in a folder that exists",
-            )
+        if self.save is not None:
+            check_place(self.save, "the picture", f"--save {self.save}")
+        if self.junit is not None:
+            check_place(self.junit, "the JUnit report", f"--junit {self.junit}")
+        if self.summary is not None:
+            check_place(self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}")
 
 
 def demo(wish: Wish) -> int:
@@ -78,12 +94,41 @@ def demo(wish: Wish) -> int:
         from fastbg.script import default_script
 
         runner = Runner(default_script(), Options(wish.directory, wish.limit_s, wish.url), child)
-        result = _run_silently(runner) if wish.as_json else _run_on_screen(runner, step=wish.step)
+        if wish.as_json or wish.quiet:
+            result = _run_silently(runner, as_json=wish.as_json)
+        else:
+            result = _run_on_screen(runner, step=wish.step)
+    _save(result, wish)
+    return 0 if result.ok else 1
+
+
+def _save(result: "RunResult", wish: Wish) -> None:
+    """Write each file that was asked for; one that cannot be written keeps no other from it. Raises `FastbgError`."""
+    errors = []
+    for save in _saves(result, wish):
+        try:
+            save()
+        except FastbgError as error:
+            errors.append(error)
+    for another in errors[1:]:
+        report_error(another)
+    if errors:
+        raise errors[0]
+
+
+def _saves(result: "RunResult", wish: Wish) -> Iterator[Callable[[], None]]:
     if wish.save is not None:
         from fastbg.report.picture import save_picture
 
-        save_picture(result, wish.save)
-    return 0 if result.ok else 1
+        yield partial(save_picture, result, wish.save)
+    if wish.junit is not None:
+        from fastbg.report.junit import save_junit
+
+        yield partial(save_junit, result, wish.junit)
+    if wish.summary is not None:
+        from fastbg.report.summary import append_summary
+
+        yield partial(append_summary, result, wish.summary)
 
 
 def _run(runner: "Runner") -> "RunResult":
@@ -102,14 +147,21 @@ def _run(runner: "Runner") -> "RunResult":
         sys.exit(128 + signal.SIGTERM)
 
 
-def _run_silently(runner: "Runner") -> "RunResult":
-    import json
+def _run_silently(runner: "Runner", *, as_json: bool) -> "RunResult":
+    """Nothing until the end, and then one document, or one line."""
+    if as_json:
+        import json
 
-    from fastbg.report.document import document
+        from fastbg.report.document import document
 
-    result = _run(runner)
-    json.dump(document(result), sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+        result = _run(runner)
+        json.dump(document(result), sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+    else:
+        from fastbg.report.summary import one_line
+
+        result = _run(runner)
+        sys.stdout.write(one_line(result) + "\n")
     return result
 
 

@@ -148,13 +148,15 @@ class Request:
         self.sent = True
         cycle: Any = getattr(send, "__self__", None)  # of uvicorn, unless something else stands between
         if getattr(cycle, "disconnected", False):
-            self.write("response_lost", f',"status":{self.status}', t_ns)
+            self.write("response_lost", f',"status":{self.status or "null"}', t_ns)
             return
         try:
             buffered = str(cycle.transport.get_write_buffer_size())
         except (AttributeError, RuntimeError, NotImplementedError):
             buffered = "null"
-        self.write("response_sent", f',"status":{self.status},"bytes":{size}{sizes},"buffered":{buffered}', t_ns)
+        self.write(
+            "response_sent", f',"status":{self.status or "null"},"bytes":{size}{sizes},"buffered":{buffered}', t_ns
+        )
 
     def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> "Task":
         """``task`` was added to ``tasks``, or has just been met."""
@@ -180,9 +182,7 @@ class Request:
             if task.state == "queued":
                 reason, detail = self._why_dropped(task, error)
                 why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
-                self.write(
-                    "task_dropped", f'{task.fields},"status":{"null" if self.status is None else self.status}{why}'
-                )
+                self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
         fields = self._sizes()
         if error is not None:
             fields += f',"error":{encode(describe(error), 1000)}'

@@ -32,13 +32,36 @@ class RequestResult:
         return None if t_ns is None or sent is None else (t_ns - sent) / 1e6
 
     @property
+    def name(self) -> str:
+        return self.trace.name
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self.trace.settled or bool(self.trace.ended)
+
+    @property
     def response_ms(self) -> float | None:
         return self.ms(self.trace.time("response_complete"))
 
     @property
+    def spans_ms(self) -> list[tuple[float, float | None]]:
+        """From when to when each task ran."""
+        return [
+            (started, self.ms(task.ended_ns))
+            for task in self.trace.tasks
+            if (started := self.ms(task.started_ns)) is not None
+        ]
+
+    @property
+    def writes_ms(self) -> list[float]:
+        """When each write was seen, in that order."""
+        return [self.ms(write.t_ns) or 0.0 for write in self.trace.writes]
+
+    @property
     def write_ms(self) -> float | None:
         """The first write that a follower saw."""
-        return min((self.ms(write.t_ns) or 0.0 for write in self.trace.writes), default=None)
+        return min(self.writes_ms, default=None)
 
     @property
     def lead_ms(self) -> float | None:

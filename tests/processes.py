@@ -23,8 +23,8 @@ Process = subprocess.Popen[bytes]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment without what would change the colours or the width, and with ``more``."""
-    own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK")
+    """The environment without what would change the output or where it goes, and with ``more``."""
+    own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK", "GITHUB_STEP_SUMMARY")
     plain = {key: value for key, value in os.environ.items() if key not in own}
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 

@@ -65,7 +65,7 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for write, result in rows if last is None else rows[-last:]:
         table.add_row(
-            Text(f"{_ms(result.ms(write.t_ns))} ms", style="dim"),
+            Text(f"{milliseconds(result.ms(write.t_ns))} ms", style="dim"),
             Text(safe(result.trace.name)),
             Text(safe(run.name_of(write.file)), style="cyan"),
             Text(safe(write.text.strip("\r\n"))),
@@ -89,9 +89,9 @@ def verdicts(run: RunResult, *, encoding: str) -> Table:
         table.add_row(
             Text(safe(result.trace.name)),
             "-" if result.trace.status is None else str(result.trace.status),
-            _ms(result.response_ms),
-            _ms(result.write_ms),
-            _ms(result.lead_ms),
+            milliseconds(result.response_ms),
+            milliseconds(result.write_ms),
+            milliseconds(result.lead_ms),
             Text(f"{missed if result.unmet else met} {judgement.verdict}", style=STYLES[judgement.verdict]),
             ", ".join(judgement.evidence) or "-",
         )
@@ -156,12 +156,12 @@ def shown(path: Path) -> str:
 
 def _range(values: Iterable[float | None]) -> str:
     known = sorted(value for value in values if value is not None)
-    low, high = _ms(known[0]), _ms(known[-1])
+    low, high = milliseconds(known[0]), milliseconds(known[-1])
     return low if low == high else f"{low} to {high}"
 
 
-def _ms(value: float | None) -> str:
-    """Milliseconds with as many digits as they deserve."""
+def milliseconds(value: float | None) -> str:
+    """Milliseconds with as many digits as they deserve, ``-`` for None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"

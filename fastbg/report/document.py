@@ -1,7 +1,9 @@
 """The result as one JSON document: the stable form that other programs rely on."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from fastbg.history import Distribution, History, RecordedRequest
 from fastbg.results import RequestResult, RunResult, percentile
 from fastbg.timeline import Task, Write
 
@@ -53,7 +55,7 @@ def _request(run: RunResult, result: RequestResult) -> dict[str, Any]:
     }
 
 
-def _task(result: RequestResult, task: Task) -> dict[str, Any]:
+def _task(result: RequestResult | RecordedRequest, task: Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "state": task.state,
@@ -67,6 +69,60 @@ def _task(result: RequestResult, task: Task) -> dict[str, Any]:
 
 def _write(run: RunResult, result: RequestResult, write: Write) -> dict[str, Any]:
     return {"file": run.name_of(write.file), "text": write.text, "seen_ms": _rounded(result.ms(write.t_ns))}
+
+
+def history_document(history: History, journal: str, versions: dict[str, str]) -> dict[str, Any]:
+    """A journal as plain values. Every ``*_ms`` counts from the moment the server received that request."""
+    return {
+        "fastbg": versions["fastbg"],
+        "journal": journal,
+        "events": history.events,
+        "foreign_lines": history.foreign,
+        "stray_events": history.strays,
+        "boots": history.boots,
+        "processes": history.processes,
+        "requests": [_recorded(request) for request in history.last],
+        "summary": {
+            "requests": history.requests,
+            "unfinished": history.unfinished,
+            **{verdict.replace("-", "_"): count for verdict, count in history.counts.items()},
+            "response_ms": _spread(history.responses),
+            "task_ms": _spread(history.works),
+        },
+    }
+
+
+def _recorded(request: RecordedRequest) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "path": request.path,
+        "request_id": request.request_id,
+        "boot": request.boot,
+        "pid": request.pid,
+        "received": moment(request.wall_ns),
+        "status": request.status,
+        "verdict": request.judgement.verdict,
+        "evidence": list(request.judgement.evidence),
+        "reason": request.judgement.reason or None,
+        "response_ms": _rounded(request.response_ms),
+        "done_ms": _rounded(request.done_ms),
+        "tasks": [_task(request, task) for task in request.tasks],
+        "more_tasks": request.more_tasks,
+    }
+
+
+def _spread(times: Distribution) -> dict[str, float | None]:
+    shares = {"min": 0.0, "p50": 0.5, "p95": 0.95, "max": 1.0}
+    return {name: _rounded(times.percentile_ms(share)) for name, share in shares.items()}
+
+
+def moment(wall_ns: int) -> str | None:
+    """UTC in ISO 8601 to the microsecond; None for a number that is no time (journals come from outside)."""
+    try:
+        seconds = datetime.fromtimestamp(wall_ns // 10**9, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return seconds.replace(microsecond=wall_ns // 1000 % 10**6).isoformat()
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.cells import cell_len
 from rich.console import Console
 
-from fastbg.errors import FastbgError
 from fastbg.report.console import final
+from fastbg.report.files import write
 from fastbg.results import RunResult
 
 WIDTH = 100  # columns
@@ -26,7 +26,7 @@ def _in_cells(text: re.Match[str]) -> str:
 
 
 def save_picture(run: RunResult, path: Path) -> None:
-    """Write the final report to ``path`` (.svg or .html), `WIDTH` columns wide."""
+    """Write the final report to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
     console = Console(
         record=True,
         width=WIDTH,
@@ -41,9 +41,4 @@ def save_picture(run: RunResult, path: Path) -> None:
         content = _TEXT.sub(_in_cells, _WEB_FONT.sub("", console.export_svg(title=title)))
     else:
         content = console.export_html(inline_styles=True)
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise FastbgError(
-            f"the picture cannot be written: {error.strerror}", where=str(path), remedy="name another file"
-        ) from error
+    write(path, content, "the picture")

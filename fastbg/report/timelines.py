@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
@@ -9,10 +10,34 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.results import RequestResult
 from fastbg.text import safe
 
-NAME_WIDTH = 18
+
+class Timed(Protocol):
+    """What the bar of a request shows. Milliseconds from its beginning, None for what was not seen."""
+
+    @property
+    def name(self) -> str:
+        """Stands before the bar."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the bar grows no more."""
+
+    @property
+    def response_ms(self) -> float | None:
+        """When the response was there."""
+
+    @property
+    def spans_ms(self) -> Sequence[tuple[float, float | None]]:
+        """From when to when each task ran."""
+
+    @property
+    def writes_ms(self) -> Sequence[float]:
+        """When each write was seen."""
+
+    def ms(self, t_ns: int | None) -> float | None:
+        """A monotonic time in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +69,29 @@ def glyphs_for(encoding: str) -> Glyphs:
 
 
 @dataclass(frozen=True, slots=True)
+class Legend:
+    """What the bars show, by the witness that saw it: ``zero`` stands before the axis, the rest beside its mark.
+
+    ``name_width``: columns for the names.
+    """
+
+    zero: str
+    waiting: str
+    response: str
+    working: str
+    write: str | None
+    name_width: int
+
+
+SEEN = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
+RECORDED = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """The bar of one request, ``end_ms`` long; ``now_ms`` is given while it still grows."""
 
-    result: RequestResult
+    result: Timed
     end_ms: float
     now_ms: float | None = None
 
@@ -74,15 +118,12 @@ class Bar:
         until = result.response_ms if result.response_ms is not None else now
         if until is not None:
             cells[: column(until)] = ["waiting"] * column(until)
-        for task in result.trace.tasks:
-            started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
-            if started is None:
-                continue
+        for started, ended in result.spans_ms:
             first, last = column(started), column(ended if ended is not None else now or started)
             for at in range(first, last):
                 if cells[at] == "idle":
                     cells[at] = "working"
-        marks = [(result.ms(write.t_ns) or 0.0, "write") for write in result.trace.writes]
+        marks = [(write_ms, "write") for write_ms in result.writes_ms]
         if result.response_ms is not None:
             marks.append((result.response_ms, "response"))
         self._place(cells, [(column(ms), kind) for ms, kind in sorted(marks)])
@@ -101,38 +142,37 @@ class Bar:
                 cells[column] = kind
 
 
-def timelines(results: Sequence[RequestResult], *, encoding: str, now_ns: int | None = None) -> Table:
+def timelines(results: Sequence[Timed], *, encoding: str, now_ns: int | None = None, legend: Legend = SEEN) -> Table:
     """All bars on one scale, with an axis below. ``now_ns``: the present, while requests are under way."""
     nows = [_now_ms(result, now_ns) for result in results]
-    ends = [_end_ms(result, now) for result, now in zip(results, nows, strict=True)]
+    ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
     end_ms = max(ends, default=0.0) * 1.02 or 1.0
     table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=legend.name_width, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True)
     for result, now in zip(results, nows, strict=True):
-        table.add_row(Text(safe(result.trace.name)), Bar(result, end_ms, now))
-    table.add_row(Text("ms since sent", style="dim"), Axis(end_ms))
+        table.add_row(Text(safe(result.name)), Bar(result, end_ms, now))
+    table.add_row(Text(legend.zero, style="dim"), Axis(end_ms))
     glyphs = glyphs_for(encoding)
-    legend = Text.assemble(
-        (glyphs.waiting * 2, STYLES["waiting"]), " client waits  ",
-        (glyphs.response, STYLES["response"]), " response  ",
-        (glyphs.working * 2, STYLES["working"]), " task runs  ",
-        (glyphs.write, STYLES["write"]), " write seen",
+    marks = Text.assemble(
+        (glyphs.waiting * 2, STYLES["waiting"]), f" {legend.waiting}  ",
+        (glyphs.response, STYLES["response"]), f" {legend.response}  ",
+        (glyphs.working * 2, STYLES["working"]), f" {legend.working}",
     )  # fmt: skip
-    table.add_row("", legend)
+    if legend.write is not None:
+        marks.append("  ").append(glyphs.write, STYLES["write"]).append(f" {legend.write}")
+    table.add_row("", marks)
     return table
 
 
-def _now_ms(result: RequestResult, now_ns: int | None) -> float | None:
-    return None if now_ns is None or result.trace.settled or result.trace.ended else result.ms(now_ns)
+def _now_ms(result: Timed, now_ns: int | None) -> float | None:
+    return None if now_ns is None or result.is_over else result.ms(now_ns)
 
 
-def _end_ms(result: RequestResult, now_ms: float | None) -> float:
-    """The last moment that the bar shows."""
-    times = [now_ms, result.response_ms]
-    times += [result.ms(write.t_ns) for write in result.trace.writes]
-    times += [result.ms(task.ended_ns) for task in result.trace.tasks]
-    return max(time or 0.0 for time in times)
+def last_ms(result: Timed, now_ms: float | None = None) -> float:
+    """The last moment that the bar of ``result`` shows."""
+    ends = [ended for _, ended in result.spans_ms]
+    return max(time or 0.0 for time in (now_ms, result.response_ms, *result.writes_ms, *ends))
 
 
 @dataclass(frozen=True, slots=True)

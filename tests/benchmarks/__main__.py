@@ -6,10 +6,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.follow import follow_latency, tail_start
+from tests.benchmarks.history import journal_reading
 from tests.benchmarks.recorder import load
 from tests.benchmarks.start import demo_time, help_start
 
-BENCHMARKS = {"help": help_start, "tail": tail_start, "demo": demo_time, "follow": follow_latency, "load": load}
+BENCHMARKS = {
+    "help": help_start,
+    "tail": tail_start,
+    "demo": demo_time,
+    "follow": follow_latency,
+    "load": load,
+    "history": journal_reading,
+}
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,117 @@
+"""A finished journal for people: time lines of the last requests, their tasks, and the sums over all of them."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastbg.history import Distribution, History, RecordedRequest
+from fastbg.report.console import STYLES, milliseconds
+from fastbg.report.timelines import RECORDED, timelines
+from fastbg.text import safe
+
+WITNESS = "Told by the server alone: no client and no file was there to see. Times count from request received."
+
+
+def journal_report(history: History, journal: str, *, encoding: str) -> RenderableType:
+    """The whole report of the journal that people call ``journal``."""
+    parts: list[RenderableType] = [heading(history, journal)]
+    if history.last:
+        parts += [
+            Text(),
+            timelines(history.last, encoding=encoding, legend=RECORDED),
+            Text(),
+            requests(history.last),
+            *_apart(reasons(history.last)),
+        ]
+    return Group(*parts, *_apart(summary(history)))
+
+
+def heading(history: History, journal: str) -> Text:
+    told = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
+    told += f", {_count(history.processes, 'server process', 'server processes')}"
+    if len(history.last) < history.requests:
+        told += f"; the last {_count(len(history.last), 'request')}:" if history.last else ""
+    return Text.assemble(("fastbg report", "bold"), "  ", safe(journal), "\n", told)
+
+
+def requests(shown: Iterable[RecordedRequest]) -> Table:
+    """One row a request, and below it one row for each of its tasks."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, expand=True)
+    table.add_column("request\n  task", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("status\nwhere", justify="right", no_wrap=True)
+    table.add_column("sent\nstarted", justify="right", no_wrap=True)
+    table.add_column("\nended", justify="right", no_wrap=True)
+    table.add_column("verdict\nstate", no_wrap=True)
+    for request in shown:
+        verdict = request.judgement.verdict
+        table.add_row(
+            Text(safe(request.name)),
+            "-" if request.status is None else str(request.status),
+            milliseconds(request.response_ms),
+            "",
+            Text(verdict, style=STYLES[verdict]),
+        )
+        for task in request.tasks:
+            table.add_row(
+                Text("  " + safe(task.name)),
+                Text(safe(task.where or "-")),
+                milliseconds(request.ms(task.started_ns)),
+                milliseconds(request.ms(task.ended_ns)),
+                task.state,
+                style="dim",
+            )
+        if request.more_tasks:
+            table.add_row(f"  and {request.more_tasks:,} more tasks", style="dim")
+    return table
+
+
+def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
+    """Why a verdict is what it is, where that is not plain; each reason once."""
+    names: dict[str, dict[str, None]] = {}
+    for request in shown:
+        if request.judgement.reason and request.judgement.verdict != "no-work":
+            names.setdefault(request.judgement.reason, {})[request.name] = None
+    yield from (Text(safe(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
+
+
+def summary(history: History) -> Iterable[Text]:
+    """The sums, what could not be read, and who the witness was."""
+    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in history.counts.items() if count)
+    sentence = _count(history.requests, "request") + (f": {counts}." if counts else ".")
+    spreads = [("Response sent after", history.responses), ("Tasks took", history.works)]
+    sentence += "".join(f" {what} {_spread(times)}." for what, times in spreads if times.count)
+    yield Text(sentence, style="bold")
+    yield from (Text(caution, style="yellow") for caution in _cautions(history))
+    yield Text(WITNESS, style="dim")
+
+
+def _cautions(history: History) -> Iterable[str]:
+    if history.unfinished:
+        done = _count(history.unfinished, "request was", "requests were")
+        yield f"{done} not done when the journal ended: where that server still runs, look again later."
+    if history.foreign:
+        yield f"{_count(history.foreign, 'line is', 'lines are')} no event: torn, or another program's."
+    if history.strays:
+        belong = _count(history.strays, "event belongs", "events belong")
+        yield f"{belong} to requests whose beginning is not in the journal."
+    if history.boots > 1:
+        yield f"{history.boots} boots wrote it: their times are not compared with each other."
+
+
+def _spread(times: Distribution) -> str:
+    least, half, most = (milliseconds(times.percentile_ms(share)) for share in (0, 0.5, 1))
+    return f"{half} ms" if least == most else f"{least} to {most} ms, half of them {half} ms at most"
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def _apart(lines: Iterable[Text]) -> Iterable[Text]:
+    """``lines``, with an empty one before them if there are any."""
+    for number, line in enumerate(lines):
+        if not number:
+            yield Text()
+        yield line

@@ -1,0 +1,60 @@
+"""How fast `fastbg report` reads a journal."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fastbg.history import Historian
+from fastbg.replay import read
+from tests.benchmarks.rows import Row
+from tests.benchmarks.runs import alternately
+from tests.recordings import EVENTS_PER_REQUEST, write_long_journal
+
+EVENTS = 300_000
+ROUNDS = 5
+MOST = 2.5
+
+
+def journal_reading() -> list[Row]:
+    """Every event read, judged and counted, against a loop that only calls `json.loads` on the same lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal.jsonl"
+        write_long_journal(journal, EVENTS // EVENTS_PER_REQUEST)
+        ours, floor = alternately([_timed(_report, journal), _timed(_parse, journal)], ROUNDS)
+    rate = f"{EVENTS / ours:,.0f} / {EVENTS / floor:,.0f} events/s"
+    return [
+        Row(
+            what="fastbg report, reading",
+            floor="json.loads on each line",
+            ratio=ours / floor,
+            must=f"<= {MOST}",
+            ok=ours <= MOST * floor,
+            detail=f"{rate}, median of {ROUNDS} runs over {EVENTS:,} events",
+        )
+    ]
+
+
+def _timed(work: Callable[[Path], None], journal: Path) -> Callable[[], float]:
+    """``work`` on ``journal``, in seconds of processor time."""
+
+    def run() -> float:
+        begin = time.process_time()
+        work(journal)
+        return time.process_time() - begin
+
+    return run
+
+
+def _report(journal: Path) -> None:
+    historian = Historian(20)
+    with journal.open("rb") as stream:
+        read(stream, None, historian)
+    historian.history()
+
+
+def _parse(journal: Path) -> None:
+    with journal.open("rb") as stream:
+        for line in stream:
+            json.loads(line)
