@@ -243,19 +243,13 @@ def run(server: "Server", listener: socket.socket) -> int:
         server.run(sockets=[listener])
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else STARTUP_FAILURE
-    return STARTUP_FAILURE if server.lifespan.should_exit else 0  # uvicorn before 0.50 only logs it
+    return 0
 
 
 def _run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
-    from inspect import signature
-
-    from uvicorn import Server
     from uvicorn.supervisors import Multiprocess
 
-    if "target" in signature(Multiprocess).parameters:  # uvicorn before 0.51
-        supervisor = Multiprocess(config, target=Server(config).run, sockets=[listener])  # type: ignore[call-arg]
-    else:
-        supervisor = Multiprocess(config, sockets=[listener])
+    supervisor = Multiprocess(config, sockets=[listener])
     on_second_interrupt(lambda: _interrupt([worker.pid for worker in supervisor.processes]))
     supervisor.run()
     return [worker.exitcode for worker in supervisor.processes]
