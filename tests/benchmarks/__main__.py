@@ -7,6 +7,7 @@ from rich.table import Table
 
 from tests.benchmarks.follow import follow_latency, tail_start
 from tests.benchmarks.history import journal_reading
+from tests.benchmarks.plugin import plugin_start
 from tests.benchmarks.recorder import load
 from tests.benchmarks.start import demo_time, help_start
 
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "follow": follow_latency,
     "load": load,
     "history": journal_reading,
+    "plugin": plugin_start,
 }
 
 

@@ -1,0 +1,59 @@
+"""The app under test in a process of its own, which ends with this one."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from fastbg.launch import Child
+from fastbg.serving import Settings
+from fastbg.testing.journal import JournalReader
+from fastbg.testing.servers import READY_S, STOP_S
+
+INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class _ChildSettings(Settings):
+    """Settings of a child that imports from wherever this process does."""
+
+    def environment(self) -> dict[str, str]:
+        ours = [path for path in sys.path if path and not path.startswith(INSTALLED)]
+        return super().environment() | {"PYTHONPATH": os.pathsep.join(ours)}
+
+
+class ChildServer:
+    """Serves "module:attribute" in a process of its own, which ends with this one. Raises `ServerError`."""
+
+    def __init__(self, app: str, folder: Path, directory: Path) -> None:
+        settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder)
+        self.name = app
+        self.journal_path = settings.journal
+        with ExitStack() as stack:
+            self.journal = JournalReader(self.journal_path)
+            stack.callback(self.journal.close)
+            self._child = stack.enter_context(Child(settings))
+            self.url = self._child.url
+            from anyio.from_thread import start_blocking_portal
+
+            import fastbg.testing.clients  # noqa: F401  # takes as long as the child takes to start: side by side
+            from fastbg.server import Server
+
+            self._portal = stack.enter_context(start_blocking_portal())
+            watched = Server(self._child, stop_s=STOP_S)
+            self._server = stack.enter_context(self._portal.wrap_async_context_manager(watched))
+            self._portal.call(self._server.ready, READY_S)
+            self._stack = stack.pop_all()
+
+    def trouble(self, patience_s: float = 0.0) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._child.process.wait(patience_s)
+            return self._portal.call(self._server.died).what
+        return ""
+
+    def last_lines(self) -> list[str]:
+        return self._server.stderr_tail()
+
+    def stop(self) -> None:
+        self._stack.close()

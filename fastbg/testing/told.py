@@ -1,0 +1,80 @@
+"""What is to be known of a test that failed, as plain text of at most 80 columns."""
+
+import io
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic_ns
+
+from rich.console import Console
+
+from fastbg.errors import FastbgError, ServerDied
+from fastbg.report.timelines import SEEN, timelines
+from fastbg.results import RequestResult
+from fastbg.testing.servers import Server
+from fastbg.text import safe
+from fastbg.timeline import Task, Trace
+
+COLUMNS = 80
+MOST_REQUESTS = 20
+MOST_LINES = 15
+
+LEGEND = replace(SEEN, write=None)
+
+
+def explained(error: FastbgError) -> str:
+    """The three parts of ``error``, and what the server wrote last."""
+    parts = [f"fastbg: {safe(error.what)}", f"  where: {safe(error.where)}", f"  to do: {safe(error.remedy)}"]
+    return "\n".join([*parts, *_last_lines(error.stderr if isinstance(error, ServerDied) else [])])
+
+
+def told(traces: Sequence[Trace], server: Server) -> str:
+    """The time lines of the last requests of a test, their tasks, and what the server wrote last."""
+    sent = [RequestResult.of(trace) for trace in traces if trace.find("request_sent")]
+    results = sent[-MOST_REQUESTS:]
+    lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
+    if results:
+        lines += [_time_lines(results), ""]
+    for result in results:
+        lines += _request(result)
+    if trouble := server.trouble():
+        lines.append(f"{safe(server.name)}: {safe(trouble)}")
+    return "\n".join([*lines, *_last_lines(server.last_lines())])
+
+
+def _time_lines(results: Sequence[RequestResult]) -> str:
+    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"  # of pytest's own output, whatever is captured
+    buffer = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
+    console = Console(file=buffer, width=COLUMNS, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(timelines(results, encoding=encoding, now_ns=monotonic_ns(), legend=LEGEND))
+    buffer.seek(0)
+    return "\n".join(line.rstrip() for line in buffer.read().splitlines())
+
+
+def _request(result: RequestResult) -> list[str]:
+    trace, judgement = result.trace, result.judgement
+    status = "no response" if trace.status is None else str(trace.status)
+    reason = f" ({judgement.reason})" if judgement.reason else ""
+    lines = [f"{trace.name}  {status}  {judgement.verdict}{reason}"]
+    details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
+    lines += [f"  {task.name}  {_task(task, result)}" for task in trace.tasks]
+    lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
+    return [part for line in lines for part in textwrap.wrap(safe(line), COLUMNS, subsequent_indent="    ")]
+
+
+def _task(task: Task, result: RequestResult) -> str:
+    started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
+    told: list[str] = [task.state]
+    if task.where:
+        told.append({"thread": "in a thread", "loop": "in the event loop"}[task.where])
+    if started is not None:
+        told.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
+    if task.error or task.reason:
+        told.append(task.error or task.reason or "")
+    return "  ".join(told)
+
+
+def _last_lines(lines: Sequence[str]) -> list[str]:
+    shown = [f"  {safe(line)}" for line in lines[-MOST_LINES:]]
+    return ["the server wrote last", *shown] if shown else []
