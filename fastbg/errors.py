@@ -10,15 +10,21 @@ Each one says what happened, where, and what to do. The command line prints the 
 parts and exits with 2; a traceback is for fastbg's own mistakes only.
 """
 
+from collections.abc import Sequence
+
 
 class FastbgError(Exception):
-    """``what`` happened, ``where`` (a path, an address, a key), and what to do about it (``remedy``)."""
+    """``what`` happened, ``where`` (a path, an address, a key), and what to do about it (``remedy``).
 
-    def __init__(self, what: str, *, where: str, remedy: str) -> None:
+    ``details``: lines that say more, one fault each.
+    """
+
+    def __init__(self, what: str, *, where: str, remedy: str, details: Sequence[str] = ()) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
+        self.details = tuple(details)
 
 
 class ServerError(FastbgError):

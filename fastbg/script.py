@@ -1,83 +1,335 @@
-"""A script: the app, the requests, the files to follow, and what is expected. TOML in, clear errors out."""
+"""A script: the app, the requests, the files to follow, and what is expected. TOML in, a `Script` out.
 
+`read_script` refuses what is wrong before anything starts, with all faults at once (`fastbg.faults` finds their
+lines). `fastbg.values` says which placeholders may stand in its texts.
+"""
+
+import json
+import re
 import tomllib
+import warnings
 from collections.abc import Mapping
-from importlib import resources
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from fastbg import values
+from fastbg.checks import check
 from fastbg.errors import ScriptError
 from fastbg.events import Verdict
+from fastbg.faults import Fault, in_other_words, line_of, lines_of, told
 
-MARK = "${mark}"
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+State = Literal["queued", "started", "finished", "failed", "dropped"]
+Signal = Literal["SIGTERM", "SIGINT", "SIGKILL"]
 
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+MOST_REPEATS = 1_000_000
+LARGEST = 1_000_000  # bytes of a script
+DEEPEST = 50  # levels of tables and arrays
+
+_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+Status = Annotated[int, Field(ge=100, le=599)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Parameter = str | int | float | bool | list[str | int | float | bool]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Write(_Model):
-    """``text`` that has to arrive in ``file``, a name in the data folder."""
+def _pattern(text: str) -> str:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(values.fill_text(text, dict.fromkeys(values.names(text), "x")))
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    except RecursionError:
+        raise ValueError("is too deeply nested a regular expression") from None
+    return text
 
-    file: str
-    text: Annotated[str, Field(min_length=1)]
+
+class Write(_Model):
+    """What has to arrive in a followed file: a text, or a match of a regular expression."""
+
+    file: Annotated[Text, Field(description="One of the files in `follow`, written as it is there.")]
+    text: Annotated[Text | None, Field(description="The whole text, line ends included.")] = None
+    pattern: Annotated[
+        Text | None, AfterValidator(_pattern), Field(description="A regular expression of Python's instead.")
+    ] = None
+    count: Annotated[int, Field(ge=0, le=MOST_REPEATS, description="How often it has to arrive, no more, no less.")] = 1
+    within: Annotated[Seconds | None, Field(description="Seconds from the moment the request was sent.")] = None
+
+
+class TaskExpect(_Model):
+    """A background task that is expected, and what has to become of it."""
+
+    task: Annotated[Text, Field(description="The function's name, or more of module.qualname.")]
+    state: Annotated[State | None, Field(description="What has to become of it; anything without it.")] = None
+    where: Annotated[
+        Literal["thread", "loop"] | None, Field(description="Whether it runs in a thread or in the event loop.")
+    ] = None
+    within: Annotated[Seconds | None, Field(description="Seconds from sent until it has finished.")] = None
+
+
+def _tasks(value: object) -> object:
+    """A task's name alone says that a task of that name is expected."""
+    return [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+
+def _statuses(value: object) -> object:
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Expect(_Model):
-    """What a request is expected to bring. ``body``: a part of the JSON body, or the whole body as a text."""
+    """What a request is expected to bring."""
 
-    verdict: Verdict = "response-first"
-    status: int = 200
-    body: dict[str, Any] | list[Any] | str | None = None
-    tasks: list[str] | None = None
-    writes: list[Write] = []
+    status: Annotated[
+        list[Status],
+        BeforeValidator(_statuses, json_schema_input_type=Status | list[Status]),
+        Field(min_length=1, description="The status, or several that will do; 200 without it."),
+    ] = [200]
+    body: Annotated[
+        dict[str, Any] | list[Any] | str | int | float | bool | None,
+        Field(description="A part of the JSON body (objects may have more keys), or the whole body as a text."),
+    ] = None
+    verdict: Annotated[Verdict, Field(description="What has to come first; response-first without it.")] = (
+        "response-first"
+    )
+    tasks: Annotated[
+        list[TaskExpect] | None,
+        BeforeValidator(_tasks, json_schema_input_type=list[Text | TaskExpect] | None),
+        Field(description="All background tasks of the request, in the order in which they have to start."),
+    ] = None
+    writes: Annotated[list[Write], Field(description="What has to arrive in the followed files.")] = []
+    response_within: Annotated[Seconds | None, Field(description="The response has to be there so soon, in s.")] = None
+    response_at_least: Annotated[Seconds | None, Field(description="The response has to take so long, in s.")] = None
+    lead_at_least: Annotated[
+        Seconds | None, Field(description="Seconds that the first write has to come after the response.")
+    ] = None
+
+
+class Upload(_Model):
+    """A file in a multipart form: a text, or a file of the `folder`."""
+
+    field: Annotated[Text, Field(description="The name of the form's field.")]
+    name: Annotated[Text, Field(description="The name of the file, as the app is told.")] = "file"
+    text: Annotated[str | None, Field(description="What is in the file.")] = None
+    path: Annotated[Text | None, Field(description="A file to send instead, relative to `folder`.")] = None
+    type: Annotated[Text, Field(description="The media type, as the app is told.")] = "application/octet-stream"
+
+
+class SignalAfter(_Model):
+    """A signal for the server, once the request and its repetitions have their responses."""
+
+    name: Annotated[Signal, Field(description="SIGTERM and SIGINT ask it to stop, SIGKILL does not ask.")]
+    after: Annotated[float, Field(ge=0, le=3600, description="Seconds after the last of these responses.")] = 0.0
 
 
 class Request(_Model):
-    """One request of a script. ``${mark}`` in any text stands for a mark that only this request has."""
+    """One request of a script, or several alike."""
 
-    name: Annotated[str, Field(min_length=1)]
-    about: str = ""
-    method: Method = "GET"
-    path: Annotated[str, Field(pattern="^/")]
-    query: dict[str, str] = {}
-    expect: Expect = Expect()
+    name: Annotated[Text, Field(description="What the report calls it; no other request of the part has this name.")]
+    about: Annotated[str, Field(description="A sentence for --step: what will happen.")] = ""
+    method: Annotated[Method, Field(description="The HTTP method; GET without it.")] = "GET"
+    path: Annotated[
+        str,
+        StringConstraints(pattern="^/([^/]|$)"),
+        Field(description="The path, `/orders/${mark}`. ${mark} is a text that no other request has."),
+    ]
+    query: Annotated[dict[str, Parameter], Field(description="Query parameters; an array for several of a name.")] = {}
+    headers: Annotated[dict[str, str], Field(description="Request headers.")] = {}
+    cookies: Annotated[dict[str, str], Field(description="Cookies, sent with this request only.")] = {}
+    json_body: Annotated[Any, Field(alias="json", description="A JSON body.")] = None
+    form: Annotated[dict[str, Parameter], Field(description="A form; multipart with `files`.")] = {}
+    files: Annotated[list[Upload], Field(description="Uploaded files.")] = []
+    body: Annotated[str | None, Field(description="A raw body; name its type in `headers`.")] = None
+    repeat: Annotated[int, Field(ge=1, le=MOST_REPEATS, description="How often.")] = 1
+    concurrency: Annotated[int, Field(ge=1, le=1000, description="How many of these at a time.")] = 1
+    timeout: Annotated[Seconds | None, Field(description="Seconds for the response, then for tasks and writes.")] = None
+    after: Annotated[
+        Literal["responses", "tasks", "meanwhile"],
+        Field(
+            description="Sent when every earlier request has its response, or when its tasks are done as well; "
+            "meanwhile: as with responses, while the tasks may be running, so --step makes no pause before it."
+        ),
+    ] = "responses"
+    connection: Annotated[Text | None, Field(description="Requests that name the same one share a connection.")] = None
+    hang_up_after: Annotated[
+        Seconds | None, Field(description="Close the connection so many seconds after the request was sent.")
+    ] = None
+    signal: Annotated[SignalAfter | None, Field(description="Then send the server a signal.")] = None
+    save: Annotated[
+        dict[str, Annotated[str, StringConstraints(pattern=r"^(status|(body|headers|cookies)(\..+)?)$")]],
+        Field(description="Values for later requests, by name: body.id, headers.location, cookies.session, status."),
+    ] = {}
+    expect: Annotated[Expect, Field(description="What it is expected to bring.")] = Expect()
 
-    def marked(self, mark: str) -> Self:
-        """The same request with ``mark`` filled in wherever ``${mark}`` stands."""
-        return type(self).model_validate(_fill(self.model_dump(exclude_unset=True), mark))
+
+class Server(_Model):
+    """Settings of uvicorn, as its own options of these names."""
+
+    timeout_graceful_shutdown: Annotated[
+        int | None, Field(ge=0, description="Seconds for running requests and tasks when it stops; no end without it.")
+    ] = None
+    timeout_keep_alive: Annotated[int, Field(ge=0, description="Seconds that an idle connection stays open.")] = 5
+    loop: Annotated[Literal["auto", "asyncio", "uvloop"], Field(description="The event loop.")] = "auto"
+    http: Annotated[Literal["auto", "h11", "httptools"], Field(description="The HTTP implementation.")] = "auto"
+
+
+App = Annotated[Text, StringConstraints(pattern=r"^[\w.]+:[\w.]+$")]
+
+
+class Part(_Model):
+    """A part of a script. It has a server of its own where it names another app or other settings than the last."""
+
+    name: Annotated[Text, Field(description="What the report calls it.")]
+    about: Annotated[str, Field(description="What this part shows.")] = ""
+    app: Annotated[App | None, Field(description="module:attribute, where it is not the script's.")] = None
+    env: Annotated[dict[str, str], Field(description="Environment variables, besides those of the script.")] = {}
+    server: Annotated[Server | None, Field(description="Settings of uvicorn instead of the script's.")] = None
+    requests: Annotated[list[Request], Field(alias="request", min_length=1, description="Its requests, in order.")]
 
 
 class Script(_Model):
-    """The app as ``module:attribute``, the files of the data folder to follow, and the requests in their order."""
+    """A whole script: where the app is, what to follow, and the requests in their order."""
 
-    app: str
-    follow: list[str] = []
-    requests: Annotated[list[Request], Field(alias="request", min_length=1)]
+    title: Annotated[str, Field(description="What the script shows, or the question that it answers.")] = ""
+    about: Annotated[str, Field(description="Why the outcome is what it is.")] = ""
+    group: Annotated[str, Field(description="Where `fastbg demo --list` shows a built-in script.")] = ""
+    links: Annotated[
+        list[Annotated[str, StringConstraints(pattern="^https?://")]], Field(description="Where to read more.")
+    ] = []
+    app: Annotated[
+        App | None, Field(description="The app as module:attribute, `main:app` for the `app` in main.py.")
+    ] = None
+    url: Annotated[
+        Annotated[str, StringConstraints(pattern="^https?://.")] | None,
+        Field(description="A server that runs already, instead of an app."),
+    ] = None
+    folder: Annotated[
+        Text,
+        Field(description="The app is imported from it and runs in it; relative to the script."),
+    ] = "."
+    env: Annotated[dict[str, str], Field(description="Environment variables for the server.")] = {}
+    follow: Annotated[list[Text], Field(description="The files that tasks write, relative to `folder`.")] = []
+    timeout: Annotated[Seconds | None, Field(description="Seconds for a response, then for its tasks and writes.")] = (
+        None
+    )
+    server: Annotated[Server, Field(description="Settings of uvicorn.")] = Server()
+    mail: Annotated[Text | None, Field(description="Start a mail server that writes what arrives to this file.")] = None
+    parts: Annotated[
+        list[Part], Field(alias="part", description="Parts that have requests of their own, instead of `request`.")
+    ] = []
+    requests: Annotated[list[Request], Field(alias="request", description="The requests, in order.")] = []
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """The parts, or the one that the requests make where the script has none."""
+        if self.parts:
+            return self.parts
+        return [Part.model_construct(name="", requests=self.requests)]
+
+    @classmethod
+    def schema_text(cls) -> str:
+        """The JSON Schema of the format, for editors."""
+        from fastbg.schema import schema_of
+
+        return json.dumps(schema_of(cls), ensure_ascii=False, indent=2) + "\n"
 
 
-def _fill(value: Any, mark: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(MARK, mark)
-    if isinstance(value, Mapping):
-        return {key: _fill(item, mark) for key, item in value.items()}
-    return [_fill(item, mark) for item in value] if isinstance(value, list) else value
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys."""
+
+    script: Script
+    name: str
+    folder: Path
+    lines: Mapping[values.Path, int]
+
+    def place(self, *path: str | int) -> str:
+        """``FILE:LINE`` of a key."""
+        return f"{self.name}:{line_of(path, self.lines)}"
 
 
-def default_script() -> Script:
-    """The script that `fastbg demo` runs when none is named."""
-    return read_script(resources.files("fastbg.scripts").joinpath("default.toml").read_text("utf-8"), "default.toml")
+def read_script(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> Source:
+    """The script in ``text``. Raises `ScriptError` with the line, the key, what was found and what is allowed.
 
-
-def read_script(text: str, where: str) -> Script:
-    """The script in ``text``; raises `ScriptError`, which names ``where`` it came from and each fault."""
+    ``name``: of the file, for people. ``folder``: that it lies in. ``environment``: what ``${env.NAME}`` may name.
+    """
+    data = _toml(text, name)
+    lines = lines_of(text)
+    faults: list[Fault] = []
+    script: Script | None = None
     try:
-        return Script.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ScriptError(f"the script is no TOML: {error}", where=where, remedy="mend the line") from error
+        script = Script.model_validate(data)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise ScriptError("; ".join(faults), where=where, remedy="mend the keys that are named") from error
+        from fastbg.schema import schema_of  # a script without a fault needs none of it
+
+        faults = in_other_words(error.errors(include_url=False), data, schema_of(Script))
+    known = {fault.path for fault in faults}
+    faults += [fault for fault in check(data, folder, environment) if fault.path not in known]
+    if faults or script is None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ScriptError(
+            f"the script has {count}", where=name, remedy="mend what is named", details=told(faults, lines, name)
+        )
+    return Source(script, name, folder, lines)
+
+
+def _toml(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        line = place[1] if place and place[1] else text.count("\n") + 1
+        what = _PLACE.sub("", str(error))
+        raise ScriptError(f"the script is no TOML: {what}", where=f"{name}:{line}", remedy="mend the line") from None
+    except ValueError:  # Python reads no endless decimal numbers
+        raise ScriptError(
+            "the script is no TOML: a number has too many digits", where=name, remedy="put it in quotes"
+        ) from None
+    except RecursionError:
+        raise _too_deep(name) from None
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        ]
+    if level:
+        raise _too_deep(name)
+    return data
+
+
+def _too_deep(name: str) -> ScriptError:
+    return ScriptError(
+        "the script is too deeply nested",
+        where=name,
+        remedy=f"keep tables and arrays to {DEEPEST} levels; a larger JSON body can be a text, in `body`",
+    )
+
+
+def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
+    """The script in the file ``path``. Raises `ScriptError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise _unreadable(error.strerror or str(error), str(path)) from None
+    if len(data) > LARGEST:
+        raise _unreadable(f"it is larger than {LARGEST:,} bytes", str(path))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unreadable("it is not UTF-8", f"{path}:{line}") from None
+    return read_script(text, str(path), path.absolute().parent, environment)
+
+
+def _unreadable(why: str, where: str) -> ScriptError:
+    return ScriptError(f"the script cannot be read: {why}", where=where, remedy="name a .toml file, in UTF-8")
