@@ -1,6 +1,6 @@
 """``python -m fastbg`` is the same as ``fastbg``."""
 
-from fastbg.cli import main
+if __name__ == "__main__":  # each worker imports this module too, and needs no command line
+    from fastbg.cli import main
 
-if __name__ == "__main__":
     main()

@@ -26,12 +26,25 @@ LAST_CONNECTIONS_S = 0.05  # how long connections that were closed on the other 
 
 
 class PromptServer(uvicorn.Server):
-    """Ends as soon as it is told to and has nothing left to do, where uvicorn takes up to 0.2 s to notice."""
+    """Ends as soon as it is told to and has nothing left to do, where uvicorn takes up to 0.2 s to notice.
+
+    After a SIGTERM it ends as a server does that uvicorn's own command started: the signal is raised again and kills
+    the process, with whatever tasks and threads are left. Any other end lets these come to theirs.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self._terminated = False
         self._told = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve(sockets)
+        if self._terminated:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -43,6 +56,7 @@ class PromptServer(uvicorn.Server):
                     await self._told.wait()
 
     def handle_exit(self, sig: int, frame: object) -> None:
+        self._terminated |= sig == signal.SIGTERM
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn asks for a frame and does not look at it
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._told.set)
@@ -67,8 +81,9 @@ def main() -> None:
         os.set_inheritable(descriptor, False)
     atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
     threading.Thread(target=_follow_parent, daemon=True).start()
+    settings = Settings.from_environment()
     try:
-        Settings.from_environment().check()
+        settings.check()
     except ServerError as error:
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
         os.write(status, json.dumps(parts).encode() + b"\n")
@@ -78,7 +93,8 @@ def main() -> None:
         os.write(status, READY)
 
     # uvicorn calls this first when it has started up, and not again for years.
-    config = uvicorn.Config(application, factory=True, callback_notify=tell, timeout_notify=10**9)
+    options = dict(settings.options)
+    config = uvicorn.Config(application, factory=True, callback_notify=tell, timeout_notify=10**9, **options)
     sys.exit(run(PromptServer(config), listener))
 
 

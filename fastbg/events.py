@@ -79,6 +79,7 @@ _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
+    "waited_ms": float, "ms": float, "unfinished": int,
 }  # fmt: skip
 _parse = json.JSONDecoder().raw_decode  # less than half the time of `json.loads`, which first guesses an encoding
 
@@ -105,6 +106,6 @@ def read_journal_line(line: bytes) -> Event | None:
     if "files" in fields and not all(type(size) is int for size in fields["files"].values()):
         return None
     name: str = fields.pop("event")
-    if name.startswith("task_") and not ("task" in fields and "n" in fields):
+    if name.startswith(("task_", "loop_")) and not ("task" in fields and "n" in fields):
         return None
     return Event(fields.pop("t_ns"), "server", name, fields.pop("request", None), fields)

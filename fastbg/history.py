@@ -26,7 +26,8 @@ REUSED = "its id was used again before it was done: the journal cannot tell the 
 GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
 
 _ENDS = ("task_finished", "task_failed")
-_KNOWN = {"task_queued", "task_started", "task_dropped", *_ENDS, "response_sent", "response_lost", "request_finished"}
+_TOLD = {"task_queued", "task_started", "loop_blocked", "task_dropped", *_ENDS}  # of a task
+_KNOWN = {*_TOLD, "response_sent", "response_lost", "request_finished"}
 
 Key = tuple[object, object, str | None]
 
@@ -60,6 +61,7 @@ class RecordedRequest:
     judgement: Judgement = Judgement("unproven", (), UNFINISHED)  # noqa: RUF009  # frozen
 
     is_over = True
+    part = ""
 
     @property
     def name(self) -> str:
@@ -235,7 +237,7 @@ class Historian:
             return
         entry = self._open.get(key)
         if entry is None:
-            self._strays += 1
+            self._strays += event.name != "shutdown"  # which is of no request
         elif event.name in _KNOWN:
             self._held += size
             entry.size += size
@@ -288,7 +290,7 @@ class Historian:
 
     def _take(self, key: Key, entry: _Open, event: Event) -> None:
         request, detail, name = entry.request, event.detail, event.name
-        if name.startswith("task_"):
+        if name in _TOLD:
             entry.events.append(event)
             if name == "task_started":
                 entry.running += 1

@@ -19,11 +19,12 @@ class Child:
     has started up. It also ends when this process dies, be it by SIGKILL: its standard input is ``lifeline``, a pipe.
     ``output`` gets what it writes to standard output and error. ``status`` gets a line of JSON, `READY` or the three
     parts of a `ServerError`, and ends when the child has nothing more to do. Both are descriptors to read from that do
-    not wait. Raises `ServerError` where no port is to be had.
+    not wait. Raises `ServerError` where no port is to be had, or the data folder cannot be made.
     """
 
     def __init__(self, settings: Settings, *, host: str = "127.0.0.1") -> None:
         self.settings = settings
+        settings.make_folder()
         listener = bind(host, 0)
         self.url = url_of(listener)
         child_input, self._lifeline = os.pipe()
@@ -33,7 +34,8 @@ class Child:
             os.set_blocking(descriptor, False)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fastbg.child", str(listener.fileno()), str(child_status)],
+                [sys.executable, "-P", "-m", "fastbg.child", str(listener.fileno()), str(child_status)],
+                cwd=settings.run_in,
                 stdin=child_input,
                 stdout=child_output,
                 stderr=child_output,

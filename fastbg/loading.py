@@ -28,7 +28,7 @@ def load(target: str, folder: Path) -> Any:  # an ASGI app: whatever can be call
     if not (name and colon and path) or not all(part.isidentifier() for part in (name + "." + path).split(".")):
         raise ServerError(
             f"{target!r} names no app",
-            where="the argument APP",
+            where="the name of the app",
             remedy="write it as module:attribute, `main:app` for the `app` in main.py",
         )
     module = _import(name, folder)

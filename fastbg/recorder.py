@@ -15,12 +15,18 @@ response_sent        the server took the last part of the body: ``status``; ``by
                      the client sent an ``X-Request-ID``; ``buffered``: bytes that the server's process still
                      holds, null if it cannot be known
 response_lost        the client had gone, the server threw the last part away: ``status``
-task_started         ``task``, ``n``, ``where``: "thread" (in the thread, not while it waits for one) or "loop"
+task_started         ``task``, ``n``, ``where``: "thread" (in the thread, not while it waits for one) or "loop";
+                     of a thread also ``waited_ms``: from its turn until a thread was free
+loop_blocked         ``task``, ``n``, ``ms``: so long did the event loop do nothing but one step of an ``async def``
+                     task, that is from one ``await`` that waits to the next; told from `BLOCKED_NS` on
 task_finished        ``task``, ``n``
 task_failed          ``task``, ``n``, ``error``; a cancelled task fails with "CancelledError"
 task_dropped         ``task``, ``n``, ``status``, ``reason``, ``detail``: the request ended and the task was never
                      started. Reasons: ``exception``, ``earlier-task-failed``, ``own-response``, ``unknown``
 request_finished     the app's call ended, background work included: ``files``, as above; ``error`` if it raised
+shutdown             of no request: ``unfinished``: how many tasks were queued or running when the server told the app
+                     to shut down (or left at once, after a second Ctrl-C). Not told where there were none. uvicorn
+                     cancels before: what ends by that is told as failed or dropped, what runs in threads goes on
 ==================== ==================================================================================
 
 ``buffered`` is not a formality. uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event
@@ -35,7 +41,8 @@ import random
 import re
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -48,6 +55,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastbg.journal import Journal, encode
 
+BLOCKED_NS = 50_000_000  # a step of the event loop that takes longer blocks it
+
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 
 _new_ids = random.Random()  # noqa: S311  # names, not secrets; unlike `os.urandom` it keeps the interpreter lock
@@ -58,16 +67,20 @@ _current: ContextVar["Request | None"] = ContextVar("fastbg_request", default=No
 class Recorder:
     """An ASGI app that records what ``app`` does to ``journal``; the sizes of ``files`` are told with the response.
 
-    Call `install` as well, or the tasks are not seen. Scopes other than "http" pass through.
+    Call `install` as well, or the tasks are not seen. Scopes other than "http" pass through; of "lifespan" the
+    shutdown is noted on its way.
     """
 
     def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
         self.app = app
         self.journal = journal
         self._requests: set[Request] = set()
+        self.outliving: set[Task] = set()  # in threads: the call that waited for them was cancelled
         self._files = [(encode(str(path), 5000), str(path)) for path in files]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, self._until_shutdown(receive), send)
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         self.journal.check()
@@ -89,7 +102,23 @@ class Recorder:
     def unfinished(self) -> int:
         """How many tasks are queued or running at this moment."""
         tasks = [task for request in list(self._requests) for task in list(request.tasks.values())]
-        return sum(task.state != "ended" for task in tasks)
+        return sum(task.state != "ended" for task in tasks) + len(self.outliving)
+
+    def shut_down(self) -> int:
+        """The server ends: how many tasks are queued or running, which is told to the journal if there are any."""
+        unfinished = self.unfinished
+        if unfinished:
+            self.journal.write("null", "shutdown", f',"unfinished":{unfinished}')
+        return unfinished
+
+    def _until_shutdown(self, receive: Receive) -> Receive:
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.shut_down()
+            return message
+
+        return heard
 
     def sizes(self) -> str:
         """A field with the files that exist, and their sizes in bytes."""
@@ -115,6 +144,7 @@ class Request:
         client_id = _client_id(scope)
         request_id = encode(client_id, 300) if client_id else f'"{_new_ids.getrandbits(128):032x}"'
         self.write = functools.partial(recorder.journal.write, request_id)
+        self.outliving = recorder.outliving
         # Only a client that can tell its requests apart has a use for the sizes of the files.
         self._sizes = recorder.sizes if client_id else str
         self.tasks: dict[int, Task] = {}
@@ -179,7 +209,11 @@ class Request:
     def finish(self, error: BaseException | None) -> None:
         """The app's call ended: what was queued and has not started never will."""
         for task in self.tasks.values():
-            if task.state == "queued":
+            if task.state == "started":
+                self.outliving.add(task)
+                if task.state == "ended":  # just now, in its thread
+                    self.outliving.discard(task)
+            elif task.state == "queued":
                 reason, detail = self._why_dropped(task, error)
                 why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
                 self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
@@ -227,13 +261,14 @@ class Task:
         self.name = task_name(task.func)
         self.fields = f',"task":{_encoded(self.name)},"n":{next(request.numbers)}'
 
-    def start(self, where: str) -> None:
+    def start(self, how: str, t_ns: int | None = None) -> None:
         self.state = "started"
         self.after_response = self.request.sent
-        self.request.write("task_started", self.fields + where)
+        self.request.write("task_started", self.fields + how, t_ns)
 
     def end(self, error: BaseException | None) -> None:
         self.state = "ended"
+        self.request.outliving.discard(self)
         if error is None:
             self.request.write("task_finished", self.fields)
         else:
@@ -241,10 +276,12 @@ class Task:
             self.request.write("task_failed", f'{self.fields},"error":{encode(self.error, 1000)}')
 
     def in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function``, with its start and end written by the thread that runs it."""
+        """``function``, whose turn it is, with its start and end written by the thread that runs it."""
+        turn_ns = monotonic_ns()
 
         def run(*args: Any, **kwargs: Any) -> Any:  # as the user's function takes and returns
-            self.start(',"where":"thread"')
+            t_ns = monotonic_ns()
+            self.start(f',"where":"thread","waited_ms":{(t_ns - turn_ns) / 1e6:.3f}', t_ns)
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
@@ -254,6 +291,30 @@ class Task:
             return result
 
         return run
+
+    @types.coroutine
+    def in_steps(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """``coroutine``, awaited as it is, with every step of it timed: what it yields, gets, returns and raises."""
+        step: Callable[[Any], Any] = coroutine.send
+        value: Any = None
+        while True:
+            begin_ns = monotonic_ns()
+            try:
+                waits_for = step(value)
+            except StopIteration as end:
+                return end.value
+            finally:
+                value = None  # an error that it refers to would refer to it
+                took_ns = monotonic_ns() - begin_ns
+                if took_ns > BLOCKED_NS:
+                    self.request.write("loop_blocked", f'{self.fields},"ms":{took_ns / 1e6:.3f}')
+            try:
+                step, value = coroutine.send, (yield waits_for)
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:  # noqa: BLE001  # a cancellation, say: it is the coroutine's to answer
+                step, value = coroutine.throw, error
 
 
 _adding = threading.RLock()
@@ -267,10 +328,12 @@ def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[Backgroun
             await original(self)
             return
         task = request.begin(self)
-        if self.is_async:
+        if self.is_async or not callable(self.func):  # what cannot be called fails on its way to a thread
             task.start(',"where":"loop"')
+            call = original(self)
             try:
-                await original(self)
+                # The tasks of a collection that is a task itself are timed one by one.
+                await (call if isinstance(self.func, BackgroundTask) else task.in_steps(call))
             except BaseException as error:
                 task.end(error)
                 raise

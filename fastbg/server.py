@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, child: Child, *, stop_s: float = 10.0) -> None:
         self._child = child
-        self._stop_s = stop_s
+        self.stop_s = stop_s
         self._lines: deque[str] = deque(maxlen=LINES)
         self._rest = b""
         self._word = b""
@@ -56,7 +56,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self.stop(self._stop_s if kind is None else 0.5)
+            await self.stop(self.stop_s if kind is None else 0.5)
         finally:
             for descriptor in (self._child.output, self._child.status):
                 asyncio.get_running_loop().remove_reader(descriptor)
@@ -100,10 +100,14 @@ class Server:
             remedy="look for what blocks its event loop or its startup",
         )
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._child.process.send_signal(number)
+
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109  # what comes after it is the point
-        """SIGTERM, which lets running tasks finish, and up to ``timeout`` seconds for that."""
+        """SIGINT, which lets running tasks and threads finish, and up to ``timeout`` seconds for that."""
         if self.returncode is None:
-            self._child.process.send_signal(signal.SIGTERM)
+            self.send(signal.SIGINT)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ended.wait()
@@ -111,6 +115,12 @@ class Server:
     def stderr_tail(self) -> list[str]:
         """The last lines that the child wrote to standard error or output."""
         return [*self._lines, *([_text(self._rest)] if self._rest else [])]
+
+    def forget_output(self) -> None:
+        """What the child wrote until now is not told any more."""
+        self._read_output()
+        self._lines.clear()
+        self._rest = b""
 
     def _read_output(self) -> None:
         self._read(self._child.output, self._keep)

@@ -38,7 +38,8 @@ class Settings:
 
     ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow
     job. ``record``: write the journal. ``files``: whose sizes the journal tells; without it README.md and log.txt
-    in the data folder. ``app_dir``: the folder to import the app from.
+    in the data folder. ``app_dir``: the folder to import the app from. ``run_in``: the folder that a child process
+    runs in, this one's without it. ``env``: more environment variables. ``options``: settings of uvicorn.
     """
 
     app: str
@@ -47,6 +48,9 @@ class Settings:
     record: bool = True
     files: tuple[Path, ...] | None = None
     app_dir: Path = field(default_factory=Path.cwd)
+    run_in: Path | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def journal(self) -> Path:
@@ -67,8 +71,10 @@ class Settings:
             "record": self.record,
             "files": [str(path) for path in self.followed],
             "app_dir": str(self.app_dir),
+            "options": self.options,
         }
-        return {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
+        ours = {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
+        return ours | dict(self.env)
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -77,10 +83,11 @@ class Settings:
         for key in ("directory", "app_dir"):
             values[key] = Path(values[key])
         values["files"] = tuple(map(Path, values["files"]))
+        values["options"] = tuple(map(tuple, values["options"]))
         return cls(**values)
 
-    def check(self) -> None:
-        """Make the data folder, and load the app. Raises `ServerError` if either is impossible."""
+    def make_folder(self) -> None:
+        """Make the data folder, and the journal in it. Raises `ServerError`."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self.record:
@@ -92,6 +99,10 @@ class Settings:
                 where=str(error.filename or self.directory),
                 remedy="name another folder with --dir",
             ) from None
+
+    def check(self) -> None:
+        """Make the data folder, and load the app. Raises `ServerError` if either is impossible."""
+        self.make_folder()
         from fastbg.loading import load
 
         load(self.app, self.app_dir)
@@ -167,7 +178,7 @@ def application() -> Any:
     recorder = Recorder(app, Journal(settings.journal), settings.followed)
 
     def leave() -> NoReturn:
-        lost = recorder.unfinished
+        lost = recorder.shut_down()
         _leave(
             f"{lost} background task{' was' if lost == 1 else 's were'} lost" if lost else "no background task was lost"
         )

@@ -25,7 +25,8 @@ Process = subprocess.Popen[bytes]
 def environment(**more: str) -> dict[str, str]:
     """The environment without what would change the output or where it goes, and with ``more``."""
     own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK", "GITHUB_STEP_SUMMARY")
-    plain = {key: value for key, value in os.environ.items() if key not in own}
+    slow = ("PYTHONDONTWRITEBYTECODE",)  # each process would compile fastbg again
+    plain = {key: value for key, value in os.environ.items() if key not in own + slow}
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 
 
@@ -40,6 +41,23 @@ def fastbg(*arguments: str | Path, cwd: Path | None = None, **more: str) -> subp
         cwd=cwd,
         check=False,
     )
+
+
+PEAK = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-m", "fastbg", *sys.argv[1:]], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+"""
+
+
+def peak_mib(*arguments: str | Path) -> tuple[float, bytes]:
+    """The most memory that fastbg had with these arguments, in MiB, and what it wrote.
+
+    A process begins with the peak of the one that started it, so a small one stands between it and this one.
+    """
+    command = [sys.executable, "-c", PEAK, *arguments]
+    result = subprocess.run(command, capture_output=True, check=True, env=environment(), timeout=4 * PATIENCE_S)
+    return int(result.stderr) / 1024, result.stdout
 
 
 def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:

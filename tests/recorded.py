@@ -41,6 +41,13 @@ async def block(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251  # the mistake that is to be seen
 
 
+async def block_twice(seconds: float) -> None:
+    await asyncio.sleep(0)
+    time.sleep(seconds)  # noqa: ASYNC251
+    await asyncio.sleep(seconds)
+    time.sleep(seconds)  # noqa: ASYNC251
+
+
 class Mailer:
     def send(self) -> None:
         pass
@@ -126,6 +133,16 @@ async def nested() -> Response:
     outer = StarletteTasks([inner])
     outer.add_task(async_work)
     return PlainTextResponse("nested", background=outer)
+
+
+@app.get("/blocks-twice")
+async def blocks_twice(seconds: float, tasks: BackgroundTasks) -> str:
+    inner = BackgroundTasks()
+    inner.add_task(block_twice, seconds)
+    tasks.add_task(inner)
+    tasks.add_task(sleep, seconds)
+    tasks.add_task(asyncio.sleep, seconds)
+    return "blocks twice"
 
 
 @app.get("/collection-as-task")

@@ -1,4 +1,4 @@
-"""Writes journals as a server would have: a few lines for a test of the reader, or a million for one of its memory."""
+"""Writes journals as a server would have: a few lines for a test of the reader, or very many."""
 
 import json
 from collections.abc import Iterator

@@ -1,30 +1,34 @@
 """The example app: the seed's behaviour to the byte, and nothing for bad input."""
 
-import asyncio
+import http.client
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from fastbg.events import read_journal_line
-from tests.processes import wait_for
-from tests.servers import served, uvicorn
+from tests.journals import read
+from tests.processes import PATIENCE_S, wait_for
+from tests.servers import ask, served, uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
-REQUESTS = [
-    ("/background_tasks", {"framework": "FastAPI"}),
-    ("/background_tasks", {"framework": "框架 🙂 a & b # [red]x[/red]"}),
-    ("/background_tasks", {"framework": ""}),
-    ("/background_tasks", {}),
-    ("/dependency/background_tasks", {"q": "hello"}),
-    ("/dependency/background_tasks", {"q": ""}),
-    ("/dependency/background_tasks", {}),
-    ("/send-notification/you@example.com", {"q": "你好 world"}),
-    ("/send-notification/you+tag@sub.example.org", {"q": ""}),
-    ("/send-notification/名字@例子.中国", {}),
+REQUESTS = [  # and the end of what each writes
+    ("/background_tasks", {"framework": "FastAPI"}, "\n## FastAPI 框架精讲"),
+    ("/background_tasks", {"framework": "框架 🙂 a & b # [red]x[/red]"}, "[red]x[/red] 框架精讲"),
+    ("/background_tasks", {"framework": ""}, "\n##  框架精讲"),
+    ("/background_tasks", {}, ""),
+    ("/dependency/background_tasks", {"q": "hello"}, QUOTE),
+    ("/dependency/background_tasks", {"q": ""}, ""),
+    ("/dependency/background_tasks", {}, ""),
+    ("/send-notification/you@example.com", {"q": "你好 world"}, "message to you@example.com\n"),
+    ("/send-notification/you+tag@sub.example.org", {"q": ""}, "message to you+tag@sub.example.org\n"),
+    ("/send-notification/名字@例子.中国", {}, "message to 名字@例子.中国\n"),
 ]
 
 
@@ -47,11 +51,15 @@ def test_answers_and_files_are_the_seeds_to_the_byte(tmp_path: Path) -> None:
         uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_DIR=str(ours), FASTBG_WORK="0") as our_url,
         uvicorn("tests.seed:app", cwd=seeds) as seed_url,
     ):
-        for path, query in REQUESTS:
-            one, other = (httpx.post(url + path, params=query) for url in (our_url, seed_url))
+        for path, query, end in REQUESTS:
+            one, other = (ask("POST", url + path, params=query) for url in (our_url, seed_url))
             assert (one.status_code, one.headers["content-type"]) == (other.status_code, other.headers["content-type"])
             if one.status_code == 200:
                 assert one.content == other.content
+            for folder in (ours, seeds):  # the next request's tasks would not wait for these
+                wait_for(
+                    folder / ("log.txt" if end.startswith("message") else "README.md"), re.escape(end.encode()) + b"$"
+                )
     assert written(ours) == written(seeds)
     assert written(ours)["README.md"].decode().count("\n## ") == 4
     assert written(ours)["log.txt"].decode().count("\n") == 4
@@ -59,7 +67,7 @@ def test_answers_and_files_are_the_seeds_to_the_byte(tmp_path: Path) -> None:
 
 def test_three_levels_run_in_the_order_in_which_they_were_queued(tmp_path: Path) -> None:
     with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0.1") as url:
-        response = httpx.post(f"{url}/sub-dependency/background_tasks", params={"framework": "F", "q": "Q"})
+        response = ask("POST", f"{url}/sub-dependency/background_tasks", params={"framework": "F", "q": "Q"})
         log, readme = tmp_path / ".fastbg" / "log.txt", tmp_path / ".fastbg" / "README.md"
         assert (response.json(), log.exists()) == ({"message": "任务已在后台运行"}, False)
         assert wait_for(log, b"query.*\n") == b"found query: Q\n"
@@ -71,10 +79,10 @@ def test_three_levels_run_in_the_order_in_which_they_were_queued(tmp_path: Path)
 def test_control_has_written_before_it_answers_and_the_others_have_not(tmp_path: Path) -> None:
     readme = tmp_path / ".fastbg" / "README.md"
     with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0.2") as url:
-        assert httpx.post(f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
+        assert ask("POST", f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
         assert not readme.exists()
         wait_for(readme, b"## B")
-        response = httpx.post(f"{url}/foreground_tasks", params={"framework": "C"})
+        response = ask("POST", f"{url}/foreground_tasks", params={"framework": "C"})
         assert readme.read_bytes().endswith("\n## C 框架精讲".encode())
     assert response.json() == {"message": "任务已完成"}
 
@@ -98,7 +106,7 @@ BAD_TEXTS = [
     ],
 )
 def test_text_that_could_forge_a_line_is_refused(url: str, text: str, path: str, parameter: str) -> None:
-    response = httpx.post(url + path, params={"framework": "plain", parameter: text})
+    response = ask("POST", url + path, params={"framework": "plain", parameter: text})
     assert response.status_code == 422
     assert {tuple(fault["loc"]) for fault in response.json()["detail"]} == {("query", parameter)}
 
@@ -112,13 +120,13 @@ def test_text_that_could_forge_a_line_is_refused(url: str, text: str, path: str,
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url: str, email: str) -> None:
     path = "".join(f"%{byte:02x}" for byte in email.encode())
-    assert httpx.post(f"{url}/send-notification/{path}").status_code in (404, 422)
+    assert ask("POST", f"{url}/send-notification/{path}").status_code in (404, 422)
 
 
 def test_text_of_the_greatest_length_passes_and_one_more_does_not(url: str) -> None:
     for path, parameter, limit in (("/background_tasks", "framework", 100), ("/dependency/background_tasks", "q", 200)):
-        assert httpx.post(url + path, params={parameter: "字" * limit}).status_code == 200
-        assert httpx.post(url + path, params={parameter: "字" * (limit + 1)}).status_code == 422
+        assert ask("POST", url + path, params={parameter: "字" * limit}).status_code == 200
+        assert ask("POST", url + path, params={parameter: "字" * (limit + 1)}).status_code == 422
 
 
 def test_refused_request_queues_and_writes_nothing(tmp_path: Path) -> None:
@@ -131,20 +139,20 @@ def test_refused_request_queues_and_writes_nothing(tmp_path: Path) -> None:
             ("/dependency/background_tasks", {"q": "\x1b"}),
             ("/foreground_tasks", {"framework": "x" * 101}),
         ):
-            assert httpx.post(url + path, params=query).status_code == 422
+            assert ask("POST", url + path, params=query).status_code == 422
     assert written(tmp_path / ".fastbg") == {"README.md": b"", "log.txt": b""}
 
 
 def test_bytes_that_are_no_utf8_forge_nothing(tmp_path: Path) -> None:
     with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0") as url:
-        assert httpx.post(f"{url}/background_tasks?framework=a%ff%1b").status_code == 422
-        assert httpx.post(f"{url}/background_tasks?framework=../../x%ff").status_code == 200
+        assert ask("POST", f"{url}/background_tasks?framework=a%ff%1b").status_code == 422
+        assert ask("POST", f"{url}/background_tasks?framework=../../x%ff").status_code == 200
     assert (tmp_path / ".fastbg" / "README.md").read_text("utf-8") == "\n## ../../x\ufffd 框架精讲"
     assert [path.name for path in tmp_path.iterdir()] == [".fastbg"]
 
 
 def test_documentation_has_summaries_and_examples(url: str) -> None:
-    document = httpx.get(f"{url}/openapi.json").json()
+    document = ask("GET", f"{url}/openapi.json").json()
     assert document["info"]["description"]
     operations = {path: methods["post"] for path, methods in document["paths"].items()}
     assert set(operations) == {
@@ -161,26 +169,29 @@ def test_documentation_has_summaries_and_examples(url: str) -> None:
         assert operation["responses"]["200"]["content"]["application/json"]["example"]["message"]
         assert all(parameter["description"] for parameter in operation["parameters"])
         assert all("examples" in str(parameter) for parameter in operation["parameters"])
-    assert httpx.get(f"{url}/docs").status_code == 200
+    assert ask("GET", f"{url}/docs").status_code == 200
+
+
+def send_all(url: str, numbers: Iterable[int]) -> None:
+    """Send the requests of these numbers one after the other, on one connection: httpx would take longer than they."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
+    with closing(connection):
+        for n in numbers:
+            mail, heading = f"/send-notification/a{n}@example.com?q=q{n}", f"/background_tasks?framework=F{n}"
+            connection.request("POST", mail if n % 2 else heading)
+            response = connection.getresponse()
+            assert (response.status, bool(response.read())) == (200, True)
 
 
 def test_four_workers_lose_and_tear_nothing(tmp_path: Path) -> None:
-    async def fire(url: str, count: int) -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-
-            async def worker(numbers: Iterator[int]) -> None:
-                for number in numbers:
-                    path = f"/send-notification/a{number}@example.com" if number % 2 else "/background_tasks"
-                    query = {"q": f"q{number}"} if number % 2 else {"framework": f"F{number}"}
-                    assert (await client.post(path, params=query)).status_code == 200
-
-            numbers = iter(range(count))
-            async with asyncio.TaskGroup() as group:
-                for _ in range(16):
-                    group.create_task(worker(numbers))
-
+    journal = tmp_path / ".fastbg" / "journal.jsonl"
     with served("--workers", "4", "--work", "0", cwd=tmp_path) as url:
-        asyncio.run(fire(url, 2000))
+        end = time.monotonic() + PATIENCE_S
+        while len({event["pid"] for event in read(journal)}) < 4:  # each new connection may meet another
+            assert time.monotonic() < end
+            ask("GET", f"{url}/docs", headers={"X-Request-ID": "before"})
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda first: send_all(url, range(first, 2000, 16)), range(16)))
     files = written(tmp_path / ".fastbg")
     lines = files["log.txt"].decode().splitlines()
     assert sorted(lines) == sorted(
@@ -188,8 +199,8 @@ def test_four_workers_lose_and_tear_nothing(tmp_path: Path) -> None:
     )
     headings = re.findall("\n## (F[0-9]+) 框架精讲", files["README.md"].decode())
     assert sorted(headings) == sorted(f"F{n}" for n in range(0, 2000, 2))
-    events = [read_journal_line(line) for line in (tmp_path / ".fastbg" / "journal.jsonl").read_bytes().splitlines()]
-    names = Counter(event.name for event in events if event)
+    events = [read_journal_line(line) for line in journal.read_bytes().splitlines()]
+    names = Counter(event.name for event in events if event and event.request_id != "before")
     assert None not in events
     assert names["task_finished"] == names["task_started"] == names["task_queued"] == 3000
     assert names["request_received"] == names["response_sent"] == names["request_finished"] == 2000

@@ -562,10 +562,11 @@ def test_overflow_of_the_kernels_queue_loses_nothing(
     async def scenario() -> None:
         append(log, b"0")
         async with Follower([log], poll=False) as follower:
-            noise = tmp_path / "noise"
-            for _ in range(limit // 2 + 10):  # without a pause: nobody empties the queue
-                noise.mkdir()
-                noise.rmdir()
+            there, back = tmp_path / "there", tmp_path / "back"
+            back.touch()
+            for _ in range(limit // 4 + 10):  # without a pause: nobody empties the queue
+                back.rename(there)  # two events, of which none is like the one before
+                there.rename(back)
             append(log, b"old")
             log.rename(log.with_suffix(".1"))
             append(log, b"new")

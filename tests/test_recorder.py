@@ -1,11 +1,13 @@
 """The recorder in a real server: what an app does with its tasks, and what the journal says."""
 
 import re
+import signal
 import socket
 import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import httpx
 import pytest
 
 from fastbg.events import boot_id
+from fastbg.launch import Child
+from fastbg.serving import Settings
 from tests.journals import Fields, events, read, told
 from tests.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.servers import ROOT, URL
@@ -220,6 +224,59 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
         {event["event"]: event["t_ns"] for event in events(server.journal, name)[::-1]} for name in ("first", "second")
     )
     assert second["task_started"] >= first["task_finished"]
+    started, sent = (
+        next(event for event in events(server.journal, "second") if event["event"] == name)
+        for name in ("task_started", "response_sent")
+    )
+    assert 0 < started["waited_ms"] <= (started["t_ns"] - sent["t_ns"]) / 1e6
+    assert started["waited_ms"] >= (first["task_finished"] - sent["t_ns"]) / 1e6 - 50
+
+
+def test_a_step_that_blocks_the_event_loop_is_told_with_its_task(server: Recorded) -> None:
+    _, found = server.get("/blocks-twice?seconds=0.1")
+    blocked = [event for event in found if event["event"] == "loop_blocked"]
+    assert [(event["task"], event["n"]) for event in blocked] == [("tests.recorded.block_twice", 0)] * 2
+    assert all(100 <= event["ms"] < 1000 for event in blocked)
+    between = [event["event"] for event in found if event.get("n") == 0]
+    assert between == ["task_queued", "task_started", "loop_blocked", "loop_blocked", "task_finished"]
+    _, found = server.get("/two")
+    assert "loop_blocked" not in [event["event"] for event in found]
+
+
+def test_what_is_unfinished_when_the_server_shuts_down_is_told(tmp_path: Path) -> None:
+    with served_with_options(tmp_path, timeout_graceful_shutdown=0) as (client, child):
+        client.get("/one-thread", headers={"X-Request-ID": "nothing to lose"})
+        client.get("/long", headers={"X-Request-ID": "first"})
+        client.get("/two", headers={"X-Request-ID": "second"})
+        child.send_signal(signal.SIGTERM)
+        wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
+    (told_last,) = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"]
+    assert told_last["request"] is None
+    assert told_last["unfinished"] == 1  # the one in the thread; the others were dropped, and told
+    assert told(events(tmp_path / "journal.jsonl", "second"))[-3:] == [
+        "task_dropped tests.recorded.work 0 exception",
+        "task_dropped tests.recorded.async_work 1 exception",
+        "request_finished",
+    ]
+
+
+def test_nothing_is_told_of_a_shutdown_with_nothing_left(tmp_path: Path) -> None:
+    with served_with_options(tmp_path) as (client, child):
+        client.get("/two", headers={"X-Request-ID": "two"})
+        events(tmp_path / "journal.jsonl", "two")
+        child.send_signal(signal.SIGTERM)
+        child.wait(PATIENCE_S)
+    assert "shutdown" not in [event["event"] for event in read(tmp_path / "journal.jsonl")]
+
+
+@contextmanager
+def served_with_options(folder: Path, **options: int) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    settings = Settings("tests.recorded:app", folder, files=(), app_dir=ROOT, options=tuple(options.items()))
+    with (
+        Child(settings) as child,
+        httpx.Client(base_url=child.url, trust_env=False, timeout=PATIENCE_S) as client,
+    ):
+        yield client, child.process
 
 
 @pytest.mark.parametrize("untrusted", [None, "x" * 129, "café", "tab\tstop"])

@@ -107,6 +107,7 @@ def after_failure(app: Behaviour) -> BackgroundTask:
         lambda app: BackgroundTask(app.async_fail),
         lambda app: BackgroundTask(app.sync_task, "positional", named="argument"),
         lambda app: BackgroundTask(app.fail, "too many", "arguments"),
+        lambda app: BackgroundTask(None),  # type: ignore[arg-type]  # what `add_task(f())` hands over
     ],
 )
 def test_results_exceptions_variables_and_order_are_the_same(

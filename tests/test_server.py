@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from fastbg.server import LINE_BYTES, LINES, Server
 from fastbg.serving import Settings
 from tests.journals import events
 from tests.processes import PATIENCE_S, is_alive, until
+from tests.servers import NO_TLS, ask
 
 APP = """
 import sys, time
@@ -60,7 +62,7 @@ async def serving(folder: Path, startup: str = "pass", stop_s: float = 10.0) -> 
 
 
 async def get(server: Server, path: str, **query: str | float) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S) as client:
         return await client.get(path, params=query, headers={"X-Request-ID": path})
 
 
@@ -166,6 +168,24 @@ def test_a_startup_that_hangs_is_told(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("number", "written"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_sigterm_takes_a_thread_with_it_that_was_given_up_as_under_plain_uvicorn(
+    tmp_path: Path, number: signal.Signals, written: bool
+) -> None:
+    async def test() -> None:
+        prepared = replace(settings(tmp_path), options=(("timeout_graceful_shutdown", 0),))
+        with Child(prepared) as child:
+            async with Server(child) as server:
+                await get(server, "/work", file=str(tmp_path / "written"), seconds=1)
+                server.send(number)
+                died = await server.died()
+        assert died.what == f"the server {'ended with exit code 0' if written else 'was killed by SIGTERM'}"
+        assert any("Finished server process" in line for line in died.stderr)
+
+    run(test)
+    assert (tmp_path / "written").exists() == written
+
+
 def test_a_server_that_is_killed_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as server:
@@ -209,7 +229,7 @@ with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         try:
             pid, url = until(parent.stdout, rb"\n").decode().split()
-            assert httpx.get(f"{url}/print?lines=0&length=0", trust_env=False).status_code == 200
+            assert ask("GET", f"{url}/print?lines=0&length=0").status_code == 200
             assert is_alive(int(pid))
         finally:
             parent.kill()
