@@ -5,11 +5,19 @@ seed's dependency writes the same line for everybody) may come from a second dem
 if it lies between the file's size when the client sent the request and the size when the server was done with it.
 """
 
+import re
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fastbg.events import Appended
 from fastbg.timeline import ExpectedWrite, Trace, Write
+
+LONGEST_MATCH = 4096  # bytes that the match of a pattern may span over several reads
+KEPT = 2**20  # bytes of a file that are kept before we look what of it is needed
+
+Place = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -18,7 +26,8 @@ class _Tape:
 
     start: int = 0
     data: bytearray = field(default_factory=bytearray)
-    pieces: list[tuple[int, int]] = field(default_factory=list)
+    pieces: deque[tuple[int, int]] = field(default_factory=deque)
+    limit: int = KEPT
 
     @property
     def end(self) -> int:
@@ -32,91 +41,181 @@ class _Tape:
         self.data += item.data
         self.pieces.append((self.end, item.t_ns))
 
-    def find(self, text: bytes, lower: int, upper: int) -> list[int]:
-        """The offsets of each ``text`` that lies wholly between ``lower`` and ``upper``, in their order."""
-        offsets = []
-        at = self.data.find(text, max(lower - self.start, 0), max(upper - self.start, 0))
-        while at >= 0:
-            offsets.append(self.start + at)
-            at = self.data.find(text, at + len(text), max(upper - self.start, 0))
-        return offsets
-
     def seen_ns(self, end: int) -> int:
         """When the byte before ``end`` was seen."""
         return self.pieces[bisect_left(self.pieces, (end, 0))][1]
 
+    def forget(self, before: int) -> None:
+        """What lies before that offset is not asked for any more."""
+        del self.data[: max(before - self.start, 0)]
+        self.start = max(before, self.start)
+        while self.pieces and self.pieces[0][0] <= self.start:
+            self.pieces.popleft()
+        self.limit = max(KEPT, 2 * len(self.data))
 
-@dataclass(slots=True, eq=False)
+
 class _Claim:
-    expected: ExpectedWrite
-    data: bytes
-    lower: int
-    upper: int | None = None
+    """What a request is expected to bring to one file. ``lower``: size of the file when the request was sent."""
+
+    def __init__(self, trace: Trace, expected: ExpectedWrite, lower: int) -> None:
+        self.trace = trace
+        self.expected = expected
+        self.lower = lower
+        self.found: set[int] = set()  # offsets
+        self._data = expected.text.encode()
+        self._pattern = re.compile(expected.text, re.MULTILINE) if expected.pattern else None
+
+    @property
+    def reach(self) -> int:
+        """How many bytes its text may span."""
+        return LONGEST_MATCH if self._pattern else len(self._data)
+
+    def matches(self, tape: _Tape, lower: int, upper: int) -> list[tuple[int, int]]:
+        """Offset and length of each match that lies wholly between ``lower`` and ``upper``, in their order."""
+        first, last = max(lower - tape.start, 0), max(upper - tape.start, 0)
+        found = []
+        if self._pattern is None:
+            at = tape.data.find(self._data, first, last)
+            while at >= 0:
+                found.append((tape.start + at, len(self._data)))
+                at = tape.data.find(self._data, at + len(self._data), last)
+            return found
+        text = tape.data[first:last].decode("utf-8", "surrogateescape")
+        for match in self._pattern.finditer(text):
+            if match[0]:
+                before, inside = (
+                    len(part.encode("utf-8", "surrogateescape")) for part in (text[: match.start()], match[0])
+                )
+                found.append((tape.start + first + before, inside))
+        return found
 
 
 class Attribution:
-    """Hands the bytes of followed files to the requests that expect them."""
+    """Hands the bytes of followed files to the requests that expect them. ``marks``: what every mark looks like."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: str) -> None:
+        self._marks = re.compile(marks.encode())
         self._tapes: dict[str, _Tape] = {}
-        self._open: list[_Claim] = []
-        self._taken: dict[tuple[str, int], _Claim] = {}
-        self._claims: dict[str, list[_Claim]] = {}
+        self._claims: dict[str, list[_Claim]] = {}  # by request
+        self._unread: dict[str, list[_Claim]] = {}  # by file: the server is done, the follower is not
+        self._taken: dict[Place, _Claim | None] = {}  # texts without a mark; None: of a request that is over
+        self._reach = 0
 
     def sent(self, trace: Trace, sizes: dict[str, int]) -> None:
         """``trace`` is being sent; its writes can only lie behind these ``sizes`` (path to bytes)."""
-        claims = [
-            _Claim(expected, expected.text.encode(), sizes.get(expected.file, 0)) for expected in trace.expected_writes
-        ]
+        claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in trace.expected_writes]
         self._claims[trace.request_id] = claims
-        self._open += claims
-        self._settle()
+        self._reach = max([self._reach, *(claim.reach for claim in claims)])
 
     def finished(self, trace: Trace, sizes: dict[str, int]) -> None:
         """The server is done with ``trace``; its unmarked writes can only lie before these ``sizes``."""
         for claim in self._claims.get(trace.request_id, []):
-            claim.upper = sizes.get(claim.expected.file)
-        self._settle()
+            claim.expected.size = sizes.get(claim.expected.file)
+            if claim.expected.size is not None and not self._complete(claim):
+                self._unread.setdefault(claim.expected.file, []).append(claim)
 
-    def appended(self, item: Appended) -> None:
-        """A follower saw ``item``."""
-        self._tapes.setdefault(str(item.path), _Tape()).append(item)
-        self._settle(str(item.path))
+    def over(self, trace: Trace) -> None:
+        """Nothing more is wanted for ``trace``, and nothing of it is kept."""
+        for claim in self._claims.pop(trace.request_id, []):
+            unread = self._unread.get(claim.expected.file, [])
+            if claim in unread:
+                unread.remove(claim)
+            if not claim.expected.marked:
+                self._taken |= {(claim.expected.file, offset): None for offset in claim.found}
+
+    def appended(self, item: Appended) -> list[Trace]:
+        """A follower saw ``item``; returns the requests that it concerns."""
+        path = str(item.path)
+        tape = self._tapes.setdefault(path, _Tape())
+        tape.append(item)
+        begin = item.offset - self._reach  # a text may lie across two reads
+        concerned = {}
+        for claim in self._marked_since(path, tape, begin):
+            self._take_marked(claim, tape, max(begin, claim.lower))
+            concerned[claim.trace.request_id] = claim.trace
+        unread = self._unread.get(path, [])
+        for claim in [claim for claim in unread if self._complete(claim)]:
+            unread.remove(claim)
+            concerned[claim.trace.request_id] = claim.trace
+        if len(tape.data) > tape.limit:
+            self._forget(path, tape)
+        return list(concerned.values())
 
     def restarted(self, path: str) -> None:
         """``path`` was truncated or replaced: offsets count from 0 again."""
         self._tapes[path] = _Tape()
-        for claim in self._open:
-            if claim.expected.file == path:
-                claim.lower = 0
+        self._taken = {place: holder for place, holder in self._taken.items() if place[0] != path}
+        for claims in self._claims.values():
+            for claim in claims:
+                if claim.expected.file == path and len(claim.found) < claim.expected.count:
+                    claim.lower = 0
 
-    def _settle(self, path: str | None = None) -> None:
-        for claim in [claim for claim in self._open if path in (None, claim.expected.file)]:
-            if self._take(claim, set()):
-                self._open.remove(claim)
+    def _marked_since(self, path: str, tape: _Tape, begin: int) -> Iterator[_Claim]:
+        """The claims of every request whose mark stands in the file behind ``begin``."""
+        marks = {match[0] for match in self._marks.finditer(tape.data, max(begin - tape.start, 0))}
+        for mark in marks:
+            for claim in self._claims.get(mark.decode(), []):
+                if claim.expected.marked and claim.expected.file == path:
+                    yield claim
 
-    def _take(self, claim: _Claim, tried: set[tuple[str, int]]) -> bool:
+    def _complete(self, claim: _Claim) -> bool:
+        """Whether the follower has come as far as the server had; then the texts without a mark are looked for."""
+        expected, size = claim.expected, claim.expected.size
+        tape = self._tapes.get(expected.file)
+        if size is None or (size and size > claim.lower and (tape is None or tape.end < size)):
+            return False
+        expected.complete = True
+        if tape is not None and not expected.marked:
+            while len(claim.found) < max(expected.count, 1) and self._take(claim, tape, size, set()):
+                pass
+        return True
+
+    def _take_marked(self, claim: _Claim, tape: _Tape, lower: int) -> None:
+        twins = [
+            twin
+            for twin in self._claims[claim.trace.request_id]
+            if (twin.expected.file, twin.expected.text) == (claim.expected.file, claim.expected.text)
+        ]
+        for offset, length in claim.matches(tape, lower, tape.end):
+            if not any(offset in twin.found for twin in twins):
+                lacking = (twin for twin in twins if len(twin.found) < twin.expected.count)
+                self._give(next(lacking, claim), tape, offset, length)
+
+    def _take(self, claim: _Claim, tape: _Tape, upper: int, tried: set[int]) -> bool:
         """Find a write for ``claim``, if need be by finding another one for the claim that holds it."""
-        file = claim.expected.file
-        tape = self._tapes.get(file)
-        if tape is None:
-            return False
-        if claim.expected.marked:
-            offsets = tape.find(claim.data, claim.lower, tape.end)
-        elif claim.upper is not None and claim.upper <= tape.end:
-            # The task's own write is the last thing that it does, so the last text before the end is the likeliest.
-            offsets = tape.find(claim.data, claim.lower, claim.upper)[::-1]
-        else:
-            return False
-        for offset in offsets:
-            place = (file, offset)
-            if place in tried:
+        # The task's own write is the last thing that it does, so the last text before the end is the likeliest.
+        for offset, length in reversed(claim.matches(tape, claim.lower, upper)):
+            if offset in tried or offset in claim.found:
                 continue
-            tried.add(place)
-            holder = self._taken.get(place)
-            if holder is None or self._take(holder, tried):
-                self._taken[place] = claim
-                seen_ns = tape.seen_ns(offset + len(claim.data))
-                claim.expected.write = Write(file, claim.expected.text, seen_ns, offset, len(claim.data))
-                return True
+            tried.add(offset)
+            place = claim.expected.file, offset
+            if place in self._taken:
+                holder = self._taken[place]
+                if holder is None or not self._take(holder, tape, holder.expected.size or 0, tried):
+                    continue
+                holder.found.remove(offset)
+                holder.expected.writes = [write for write in holder.expected.writes if write.offset != offset]
+            self._taken[place] = claim
+            self._give(claim, tape, offset, length)
+            return True
         return False
+
+    @staticmethod
+    def _give(claim: _Claim, tape: _Tape, offset: int, length: int) -> None:
+        claim.found.add(offset)
+        text = bytes(tape.data[offset - tape.start : offset - tape.start + length]).decode("utf-8", "replace")
+        write = Write(claim.expected.file, text, tape.seen_ns(offset + length), offset, length)
+        claim.expected.writes.append(write)
+
+    def _forget(self, path: str, tape: _Tape) -> None:
+        """Keep what a claim without a mark may still ask for, and as much as a text may span."""
+        wanted = (
+            claim.lower
+            for claims in self._claims.values()
+            for claim in claims
+            if claim.expected.file == path and not claim.expected.marked
+        )
+        tape.forget(min([tape.end - self._reach, *wanted]))
+        self._taken = {
+            place: holder for place, holder in self._taken.items() if place[0] != path or place[1] >= tape.start
+        }

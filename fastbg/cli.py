@@ -85,38 +85,85 @@ def serve(
     raise typer.Exit(serve(settings, host=host, port=port, reload=reload, workers=workers))
 
 
+SERVER, REPORTS, SCRIPTS = "The server", "What is shown and kept", "Help with scripts"
+
+
 @app.command()
 def demo(
-    application: Annotated[
-        str | None, typer.Option("--app", metavar="APP", help="Serve this module:attribute instead of the script's.")
+    scripts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SCRIPT", help="A .toml file or the name of a built-in script; all for all of these."),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Ask a server that runs already, instead of starting one.")] = None,
     directory: Folder = DATA_FOLDER,
     work: Work = 0.5,
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0.001, callback=finite, help="Seconds for a response, then for its writes; 10 + 5 x work by itself."
+            min=0.001,
+            callback=finite,
+            help="Seconds for a response, then without news of its tasks and writes; 10 + 5 x work by itself.",
         ),
     ] = None,
-    step: Annotated[bool, typer.Option("--step", help="Wait for Enter before each request: for a class room.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
-    save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the picture as FILE.svg or FILE.html.")
+    repeat: Annotated[int, typer.Option(min=1, max=1_000_000, help="Send the requests so many times.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="So many of these at once.")] = 1,
+    application: Annotated[
+        str | None,
+        typer.Option(
+            "--app", metavar="APP", rich_help_panel=SERVER, help="Serve this module:attribute instead of the script's."
+        ),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, for CI servers.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="One line instead of the picture.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=SERVER, help="Ask a server that runs already, instead of starting one."),
+    ] = None,
+    step: Annotated[
+        bool,
+        typer.Option("--step", rich_help_panel=REPORTS, help="Wait for Enter before each request: for a class room."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=REPORTS, help="One JSON document instead of the picture.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", rich_help_panel=REPORTS, help="One line instead of the picture.")
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Keep the picture as FILE.svg or FILE.html."),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write a JUnit report, for CI servers."),
+    ] = None,
+    show_list: Annotated[
+        bool, typer.Option("--list", rich_help_panel=SCRIPTS, help="Show the built-in scripts and leave.")
+    ] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=SCRIPTS, help="Write a first script for --app and leave."),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and leave.")
+    ] = False,
 ) -> None:
-    """Fire the script at every endpoint and show what came first, the response or the write."""
+    """Fire a script at an app and show what came first, the response or the write."""
+    if show_list or schema or init is not None:
+        from fastbg import authoring
+
+        if init is not None:
+            raise typer.Exit(authoring.init(init, application))
+        raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
     from fastbg.demo import Wish, demo
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     wish = Wish(
         directory.absolute(),
         work,
+        tuple(scripts or ()),
         application,
         url,
         timeout,
+        repeat=repeat,
+        concurrency=concurrency,
         step=step,
         as_json=as_json,
         save=save,
@@ -167,6 +214,8 @@ def report_error(error: FastbgError) -> None:
 
     typer.echo(f"fastbg: {safe(error.what)}", err=True)
     typer.echo(f"  where: {safe(error.where)}", err=True)
+    for detail in error.details:
+        typer.echo(f"    {safe(detail)}", err=True)
     typer.echo(f"  to do: {safe(error.remedy)}", err=True)
 
 

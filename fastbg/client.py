@@ -4,9 +4,11 @@ The stamps come from httpcore's ``trace`` extension (https://www.encode.io/httpc
 back inside the read and write of the connection: nothing of httpx's own work stands between.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,38 +17,102 @@ import httpx
 from fastbg.events import Event
 
 BODY_LIMIT = 64 * 1024  # bytes of a response body that are kept; the rest is read and counted only
+IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
 
 Look = Callable[[], Mapping[str, int]]
+Parameters = Mapping[str, Any]  # texts, numbers, or lists of them
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it is to be sent.
+
+    ``files``: field, then name, content and type of each upload. ``content``: a raw body. ``json``: a value for a JSON
+    body, given as it is where ``has_json``. ``connection``: the name of a connection that requests share.
+    ``hang_up_after``: seconds from sent until the connection is closed.
+    """
+
+    method: str
+    path: str
+    query: Parameters = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    has_json: bool = False
+    form: Parameters = field(default_factory=dict)
+    files: Sequence[tuple[str, tuple[str, bytes, str]]] = ()
+    content: bytes | None = None
+    connection: str | None = None
+    hang_up_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: the status, the first `BODY_LIMIT` bytes of the body, and how long the body was in bytes."""
+    """What came back: the status and headers, the first `BODY_LIMIT` bytes of the body, and its length in bytes."""
 
-    status: int
+    head: httpx.Response
     body: bytes
     length: int
 
+    @property
+    def status(self) -> int:
+        return self.head.status_code
 
-class _OwnConnections(httpx.AsyncBaseTransport):
-    """A connection for each request, open until the end as a browser's would be.
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.head.headers
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        return self.head.cookies
+
+
+class _Connections:
+    """A connection for each request under way, used again when the server is done with its request.
 
     On a shared one the requests would not be independent: where a background task raises, uvicorn closes the
     connection that its request came by, and with it cuts off the answer to a later request.
     """
 
-    def __init__(self) -> None:
-        self._context = httpx.create_ssl_context()
-        self._transports: list[httpx.AsyncHTTPTransport] = []
+    def __init__(self, base_url: str) -> None:
+        # To load the certificates takes longer than many a request.
+        self._verify = httpx.create_ssl_context() if base_url.startswith("https:") else False
+        self._free: list[httpx.AsyncHTTPTransport] = []
+        self._spoilt: list[httpx.AsyncHTTPTransport] = []
+        self._used: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._named: dict[str, httpx.AsyncHTTPTransport] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        transport = httpx.AsyncHTTPTransport(verify=self._context)
-        self._transports.append(transport)
-        return await transport.handle_async_request(request)
+    def take(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
+        """A connection for that request; the one of that ``name``, if it has any."""
+        if name is not None:
+            if name not in self._named:
+                self._named[name] = self._new()
+            return self._named[name]
+        transport = self._free.pop() if self._free else self._new()
+        self._used[request_id] = transport
+        return transport
 
-    async def aclose(self) -> None:
-        for transport in self._transports:
-            await transport.aclose()
+    def give_back(self, request_id: str, *, clean: bool) -> None:
+        """That request is over; its connection may be used again if it ended as it should."""
+        if request_id in self._used:
+            (self._free if clean else self._spoilt).append(self._used.pop(request_id))
+
+    async def close_spoilt(self) -> None:
+        """Close those that are not to be used again."""
+        while self._spoilt:
+            await self._spoilt.pop().aclose()
+
+    async def close(self) -> None:
+        self._spoilt += [*self._free, *self._used.values(), *self._named.values()]
+        await self.close_spoilt()
+
+    def _new(self) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=1, keepalive_expiry=IDLE_S)
+        return httpx.AsyncHTTPTransport(verify=self._verify, limits=limits)
+
+
+class _Unused(httpx.AsyncBaseTransport):
+    """Spares `httpx.AsyncClient` a transport of its own."""
 
 
 class Client:
@@ -57,30 +123,34 @@ class Client:
     """
 
     def __init__(self, base_url: str, *, timeout: float, look: Look) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=_OwnConnections())
+        self._connections = _Connections(base_url)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=_Unused())  # it makes requests
         self._look = look
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._http.__aexit__(kind, error, traceback)
+        await self._connections.close()
+        await self._http.aclose()
 
-    def url(self, path: str, query: Mapping[str, str]) -> str:
+    def url(self, path: str, query: Parameters) -> str:
         """The whole URL of a request, as it is sent."""
         return str(self._http.build_request("GET", path, params=dict(query) or None).url)
 
-    async def fire(
-        self, method: str, path: str, query: Mapping[str, str], request_id: str, emit: Callable[[Event], None]
-    ) -> Response | None:
+    def give_back(self, request_id: str, *, clean: bool) -> None:
+        """The server is done with that request; ``clean``: its connection may serve another one."""
+        self._connections.give_back(request_id, clean=clean)
+
+    async def fire(self, outgoing: Outgoing, request_id: str, emit: Callable[[Event], None]) -> Response | None:
         """Send one request under the header ``X-Request-ID`` and hand each event to ``emit`` at once.
 
         Events: ``request_sent`` {sizes}, ``response_headers`` {status}, ``response_complete`` {sizes}; where no
         whole response comes, ``request_failed`` {error} and None is returned.
         """
+        hanging_up = asyncio.timeout(None)
 
         async def trace(phase: str, info: Mapping[str, Any]) -> None:
             t_ns = time.monotonic_ns()
@@ -88,26 +158,61 @@ class Client:
                 case "send_request_headers.started":
                     sizes = self._look()
                     emit(Event(time.monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes}))
+                    if outgoing.hang_up_after is not None:
+                        hanging_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
                 case "receive_response_headers.complete":
                     status = info["return_value"][1]
                     emit(Event(t_ns, "client", "response_headers", request_id, {"status": status}))
                 case "receive_response_body.complete":
                     emit(Event(t_ns, "client", "response_complete", request_id, {"sizes": self._look()}))
 
+        await self._connections.close_spoilt()
+        transport = self._connections.take(request_id, outgoing.connection)
         try:
-            async with self._http.stream(
-                method,
-                path,
-                params=dict(query) or None,
-                headers={"X-Request-ID": request_id},
-                extensions={"trace": trace},
-            ) as response:
+            async with hanging_up, _answer(transport, self._request(outgoing, request_id, trace)) as response:
                 kept, length = bytearray(), 0
                 async for piece in response.aiter_bytes():
                     kept += piece[: BODY_LIMIT - len(kept)]
                     length += len(piece)
-                return Response(response.status_code, bytes(kept), length)
-        except httpx.HTTPError as error:
-            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": told}))
-            return None
+        except TimeoutError:
+            error = f"the client hung up after {outgoing.hang_up_after:g} s"
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
+            error = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+        else:
+            return Response(response, bytes(kept), length)
+        emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
+        self._connections.give_back(request_id, clean=False)
+        return None
+
+    def _request(self, outgoing: Outgoing, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
+        headers = {"X-Request-ID": request_id, **outgoing.headers}
+        if outgoing.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies.items())
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        body: dict[str, Any] = {}
+        if outgoing.has_json:
+            body["json"] = outgoing.json
+        if outgoing.form:
+            body["data"] = dict(outgoing.form)
+        if outgoing.files:
+            body["files"] = list(outgoing.files)
+        if outgoing.content is not None:
+            body["content"] = outgoing.content
+        return self._http.build_request(
+            outgoing.method,
+            outgoing.path,
+            params=dict(outgoing.query) or None,
+            headers=encoded,
+            extensions={"trace": trace},
+            **body,
+        )
+
+
+@asynccontextmanager
+async def _answer(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    response = await transport.handle_async_request(request)
+    response.request = request
+    try:
+        yield response
+    finally:
+        await response.aclose()

@@ -3,11 +3,12 @@
 The server takes longest to start, so it is started first: whatever else is needed is imported while it does.
 """
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,10 @@ from fastbg.serving import EXAMPLE, Settings
 if TYPE_CHECKING:
     from fastbg.results import RunResult
     from fastbg.runner import Runner
+    from fastbg.script import Source
 
 GRACE_S = 10.0  # how long beyond the scripted work a response or a write may take, unless the user says otherwise
+MOST_BARS = 100  # requests; a longer run shows how far it is
 SUFFIXES = (".svg", ".html")
 
 
@@ -31,15 +34,18 @@ SUFFIXES = (".svg", ".html")
 class Wish:
     """What the user asked for.
 
-    ``work``, ``timeout``: seconds. ``save``, ``junit``, ``summary``: the files for the picture, for the JUnit report,
-    and the one that a summary in Markdown is appended to.
+    ``scripts``: names and files, none for the default one. ``work``, ``timeout``: seconds. ``save``, ``junit``,
+    ``summary``: the files for the picture, for the JUnit report, and the one that a summary in Markdown is appended to.
     """
 
     directory: Path
     work: float
+    scripts: tuple[str, ...] = ()
     app: str | None = None
     url: str | None = None
     timeout: float | None = None
+    repeat: int = 1
+    concurrency: int = 1
     step: bool = False
     as_json: bool = False
     save: Path | None = None
@@ -49,19 +55,31 @@ class Wish:
 
     @property
     def limit_s(self) -> float:
-        """The time limit of one request; several tasks one after the other have to fit in."""
+        """The time limit of one request, unless its script has one; several tasks one after the other fit in."""
         return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
+
+    @property
+    def base(self) -> Settings:
+        """What is known of a server of ours before the script is read."""
+        return Settings(self.app or "", directory=self.directory, work=self.work)
 
     def check(self) -> None:
         """Raise `FastbgError` for what can be known to be wrong before anything starts."""
-        if self.step and self.as_json:
+        shown = {"--quiet": self.quiet, "--step": self.step, "--json": self.as_json}
+        ways = [name for name, wanted in shown.items() if wanted]
+        if len(ways) > 1:
             raise FastbgError(
-                "--step talks to people, --json to programs", where="--step --json", remedy="leave one out"
+                f"{' and '.join(ways)} show the result in different ways",
+                where=" ".join(ways),
+                remedy="leave one out",
             )
-        if self.quiet and (self.as_json or self.step):
-            other = "--json" if self.as_json else "--step"
+        if self.step and self.repeat > 1:
+            raise FastbgError("--step goes through a script once", where="--step --repeat", remedy="leave one out")
+        if self.concurrency > self.repeat:
             raise FastbgError(
-                f"--quiet prints one line, {other} more", where=f"--quiet {other}", remedy="leave one out"
+                f"--concurrency {self.concurrency} of --repeat {self.repeat}: there are not so many",
+                where=f"--concurrency {self.concurrency}",
+                remedy=f"repeat the script as often at least: --repeat {self.concurrency}",
             )
         if self.url is not None and self.app is not None:
             raise FastbgError(
@@ -84,28 +102,87 @@ class Wish:
 
 
 def demo(wish: Wish) -> int:
-    """Run the default script; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
+    """Run the scripts; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
     wish.check()
+    sources = _sources(wish.scripts)
+    several = len(sources) > 1
+    results = [_run_script(source, wish, several=several) for source in sources] or [_run_script(None, wish)]
+    _conclude(results, wish)
+    _save(results, wish)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _sources(names: Sequence[str]) -> "list[Source]":
+    """The scripts of these names; all of them are read before anything starts."""
+    if not names:
+        return []
+    from fastbg.catalogue import ALL, built_in, lacks, script
+
+    wanted = [each for name in names for each in (built_in() if name == ALL else [name])]
+    sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
+    for source in [source for source in sources if ALL in names and lacks(source, os.environ)]:
+        sources.remove(source)
+        sys.stderr.write(f"fastbg: {source.name} is left out, it needs more: {lacks(source, os.environ)}\n")
+    return sources
+
+
+def _run_script(source: "Source | None", wish: Wish, *, several: bool = False) -> "RunResult":
+    """Run one script, the default one where there is none."""
     with ExitStack() as stack:
         child = None
-        if wish.url is None:
-            child = stack.enter_context(Child(Settings(wish.app or EXAMPLE, directory=wish.directory, work=wish.work)))
+        if source is None and wish.url is None:  # the default script's server, which can start before that is read
+            child = stack.enter_context(Child(_default_settings(wish)))
+        from fastbg.catalogue import DEFAULT, script
         from fastbg.runner import Options, Runner
-        from fastbg.script import default_script
 
-        runner = Runner(default_script(), Options(wish.directory, wish.limit_s, wish.url), child)
+        source = source or script(DEFAULT, os.environ)
+        options = Options(
+            wish.directory,
+            wish.timeout or source.script.timeout or wish.limit_s,
+            base=wish.base,
+            environment=os.environ,
+            url=wish.url,
+            repeat=wish.repeat,
+            concurrency=wish.concurrency,
+        )
+        runner = Runner(source, options, child)
         if wish.as_json or wish.quiet:
-            result = _run_silently(runner, as_json=wish.as_json)
-        else:
-            result = _run_on_screen(runner, step=wish.step)
-    _save(result, wish)
-    return 0 if result.ok else 1
+            return _run(runner)
+        return _run_on_screen(runner, step=wish.step, brief=several)
 
 
-def _save(result: "RunResult", wish: Wish) -> None:
+def _conclude(results: "list[RunResult]", wish: Wish) -> None:
+    """What is to be shown at the very end."""
+    if wish.as_json:
+        import json
+
+        from fastbg.report.document import document
+
+        json.dump(document(results), sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+    elif wish.quiet:
+        from fastbg.report.summary import one_line
+
+        sys.stdout.write(one_line(results) + "\n")
+    elif len(results) > 1:
+        from fastbg.report.console import overview, plain_console
+
+        console = plain_console()
+        console.print(overview(results, encoding=console.encoding))
+
+
+def _default_settings(wish: Wish) -> Settings:
+    files = (wish.directory / "README.md", wish.directory / "log.txt")
+    base = wish.base
+    if base.app:
+        return replace(base, files=files)
+    return replace(base, app=EXAMPLE, files=files, app_dir=wish.directory, run_in=wish.directory)
+
+
+def _save(results: "list[RunResult]", wish: Wish) -> None:
     """Write each file that was asked for; one that cannot be written keeps no other from it. Raises `FastbgError`."""
     errors = []
-    for save in _saves(result, wish):
+    for save in _saves(results, wish):
         try:
             save()
         except FastbgError as error:
@@ -116,19 +193,19 @@ def _save(result: "RunResult", wish: Wish) -> None:
         raise errors[0]
 
 
-def _saves(result: "RunResult", wish: Wish) -> Iterator[Callable[[], None]]:
+def _saves(results: "list[RunResult]", wish: Wish) -> Iterator[Callable[[], None]]:
     if wish.save is not None:
         from fastbg.report.picture import save_picture
 
-        yield partial(save_picture, result, wish.save)
+        yield partial(save_picture, results, wish.save)
     if wish.junit is not None:
         from fastbg.report.junit import save_junit
 
-        yield partial(save_junit, result, wish.junit)
+        yield partial(save_junit, results, wish.junit)
     if wish.summary is not None:
         from fastbg.report.summary import append_summary
 
-        yield partial(append_summary, result, wish.summary)
+        yield partial(append_summary, results, wish.summary)
 
 
 def _run(runner: "Runner") -> "RunResult":
@@ -147,34 +224,15 @@ def _run(runner: "Runner") -> "RunResult":
         sys.exit(128 + signal.SIGTERM)
 
 
-def _run_silently(runner: "Runner", *, as_json: bool) -> "RunResult":
-    """Nothing until the end, and then one document, or one line."""
-    if as_json:
-        import json
-
-        from fastbg.report.document import document
-
-        result = _run(runner)
-        json.dump(document(result), sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
-    else:
-        from fastbg.report.summary import one_line
-
-        result = _run(runner)
-        sys.stdout.write(one_line(result) + "\n")
-    return result
-
-
-def _run_on_screen(runner: "Runner", *, step: bool) -> "RunResult":
-    from rich.console import Console
-
-    from fastbg.report.console import final
+def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
+    from fastbg.report.console import final, plain_console
     from fastbg.report.screen import Screen
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    screen = Screen(console, runner.result, step=step)
+    console = plain_console()
+    progress = runner.progress if runner.total > MOST_BARS else None
+    screen = Screen(console, runner.result, step=step, progress=progress)
     runner.before = screen.before if step else None
     with screen:
         result = _run(runner)
-    console.print(final(result, encoding=console.encoding))
+    console.print(final(result, encoding=console.encoding, brief=brief))
     return result

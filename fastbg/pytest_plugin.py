@@ -56,12 +56,13 @@ def fastbg_app(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
-def _fastbg_servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Servers"]:
+def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Servers"]:
     from fastbg.testing.servers import Servers
 
-    servers = Servers(pytestconfig.rootpath, lambda: tmp_path_factory.mktemp("fastbg"))
+    servers = Servers(request.config.rootpath, lambda: tmp_path_factory.mktemp("fastbg"))
     yield servers
-    _without_traceback(servers.stop)
+    drain = not _interrupted(request.session)
+    _without_traceback(lambda: servers.stop(drain=drain))
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def _fastbg_observation(
     yield observation
     del request.node.stash[_told]
     observation.end()
-    _without_traceback(lambda: _fastbg_servers.give_back(server))
+    drain = not _interrupted(request.session)
+    _without_traceback(lambda: _fastbg_servers.give_back(server, drain=drain))
 
 
 @pytest.fixture
@@ -107,6 +109,11 @@ def _wishes(node: pytest.Item) -> tuple[float, str | None]:
     if wishes.get("scope") not in (None, *SCOPES):
         pytest.fail(f"the marker fastbg has scope={wishes['scope']!r}: write one of {SCOPES}", pytrace=False)
     return wishes.get("timeout", TIMEOUT_S), wishes.get("scope")
+
+
+def _interrupted(session: pytest.Session) -> bool:
+    """Whether Ctrl-C ends the session: nobody waits then, and pytest has no place to show what fails."""
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED
 
 
 def _without_traceback(act: Callable[[], T]) -> T:

@@ -1,25 +1,29 @@
 """The result of a run: what every report renders, and nothing else."""
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import get_args
 
 from fastbg.events import Verdict
-from fastbg.timeline import Judgement, Trace, judge, unmet
+from fastbg.expectations import Unmet, unmet
+from fastbg.timeline import Judgement, Trace, judge
 
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
     """One request: what was seen, the verdict, and the expectations that it does not meet.
 
-    Times are milliseconds from the moment the client sent the request, None where the thing was not seen.
+    Times are milliseconds from the moment the client sent the request, None where the thing was not seen. ``of_many``:
+    how many of that name there are, of which this is one.
     """
 
     trace: Trace
     judgement: Judgement
-    unmet: tuple[str, ...]
+    unmet: tuple[Unmet, ...]
+    of_many: int = 1
 
     @classmethod
     def of(cls, trace: Trace) -> "RequestResult":
@@ -28,12 +32,15 @@ class RequestResult:
 
     def ms(self, t_ns: int | None) -> float | None:
         """A monotonic time, in milliseconds from the moment the request was sent."""
-        sent = self.trace.time("request_sent")
-        return None if t_ns is None or sent is None else (t_ns - sent) / 1e6
+        return self.trace.ms(t_ns)
 
     @property
     def name(self) -> str:
-        return self.trace.name
+        return self.trace.name if self.of_many == 1 else f"{self.trace.name} x{self.of_many}"
+
+    @property
+    def part(self) -> str:
+        return self.trace.part
 
     @property
     def is_over(self) -> bool:
@@ -70,47 +77,138 @@ class RequestResult:
         return None if response is None or write is None else write - response
 
 
+def _times() -> "array[float]":
+    return array("d")
+
+
+@dataclass(slots=True)
+class Group:
+    """All requests of one name in one part: how many, their verdicts, and their times in milliseconds.
+
+    ``unmet``: how many did not meet an expectation. ``first``: the first of them. ``outside_ms``: the leads that a
+    client could tell; ``too_close``: how many responses came first by the server's order alone, with a write close by.
+    """
+
+    part: str
+    name: str
+    first: RequestResult
+    count: int = 0
+    unmet: int = 0
+    verdicts: dict[Verdict, int] = field(default_factory=dict)
+    responses_ms: "array[float]" = field(default_factory=_times)
+    writes_ms: "array[float]" = field(default_factory=_times)
+    leads_ms: "array[float]" = field(default_factory=_times)
+    outside_ms: "array[float]" = field(default_factory=_times)
+    too_close: int = 0
+
+    def add(self, result: RequestResult) -> None:
+        """Count one more."""
+        verdict = result.judgement.verdict
+        self.count += 1
+        self.unmet += bool(result.unmet)
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        for times, time in (
+            (self.responses_ms, result.response_ms),
+            (self.writes_ms, result.write_ms),
+            (self.leads_ms, result.lead_ms),
+        ):
+            if time is not None:
+                times.append(time)
+        if verdict == "response-first" and result.lead_ms is not None:
+            if "client+file" in result.judgement.evidence:
+                self.outside_ms.append(result.lead_ms)
+            else:
+                self.too_close += 1
+
+
+def add_to_groups(groups: dict[tuple[str, str], Group], result: RequestResult) -> None:
+    """Count ``result`` in the group of its part and name."""
+    key = result.trace.part, result.trace.name
+    groups.setdefault(key, Group(*key, result)).add(result)
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """One run of a script.
 
-    ``server``: the app or the URL. ``journal``: the server's journal, None where it keeps none. ``work``: seconds of
-    simulated work, None where the server is not ours. ``remarks``: what else a reader of the result has to know.
+    ``name``: of the script. ``server``: the app or the URL. ``journal``: the server's journal, None where it keeps
+    none. ``work``: seconds of simulated work, None where the app is not the example. ``groups``: all requests;
+    ``requests``: those that are shown one by one, which are all of them in a run of ordinary length. ``remarks``: what
+    else a reader of the result has to know. ``seconds``: from the first request until everything was known.
     ``stopped``: why the run ended early, or empty; ``stderr``: then the server's last lines there.
     """
 
     versions: dict[str, str]
+    name: str
     server: str
     directory: Path
     journal: Path | None
     files: tuple[Path, ...]
     work: float | None
     requests: tuple[RequestResult, ...]
+    groups: tuple[Group, ...]
+    folder: Path = Path()
+    title: str = ""
+    about: str = ""
+    links: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
     stopped: str = ""
     stderr: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether every expectation was met and the run came to its end."""
-        return not self.stopped and not any(request.unmet for request in self.requests)
+        return not self.stopped and not self.unmet
+
+    @property
+    def total(self) -> int:
+        """How many requests there were."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def unmet(self) -> int:
+        """How many of them did not meet an expectation."""
+        return sum(group.unmet for group in self.groups)
+
+    @property
+    def is_load(self) -> bool:
+        """Whether a request was sent more than once."""
+        return any(group.count > 1 for group in self.groups)
 
     def count(self, verdict: Verdict) -> int:
-        return sum(request.judgement.verdict == verdict for request in self.requests)
+        return sum(group.verdicts.get(verdict, 0) for group in self.groups)
 
     @property
     def counts(self) -> dict[Verdict, int]:
         return {verdict: self.count(verdict) for verdict in get_args(Verdict)}
 
-    def name_of(self, file: str) -> str:
-        """A file's name in the data folder, or its whole path elsewhere."""
-        path = Path(file)
-        return str(path.relative_to(self.directory)) if path.is_relative_to(self.directory) else file
-
     @property
-    def leads_ms(self) -> list[float]:
-        """The leads of all requests that have one, ascending."""
-        return sorted(request.lead_ms for request in self.requests if request.lead_ms is not None)
+    def representatives(self) -> tuple[RequestResult, ...]:
+        """One request of each name, in their order: the first one, or the first that was not as expected."""
+        first: dict[tuple[str, str], RequestResult] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for request in self.requests:
+            key = request.trace.part, request.trace.name
+            known = first.setdefault(key, request)
+            if request.unmet and not known.unmet:
+                first[key] = request
+            counts[key] = counts.get(key, 0) + 1
+        for group in self.groups:
+            counts[group.part, group.name] = group.count
+        return tuple(replace(request, of_many=counts[key]) for key, request in first.items())
+
+    def name_of(self, file: str) -> str:
+        """A file's name in the data folder or in the app's, or its whole path elsewhere."""
+        path = Path(file)
+        for folder in (self.directory, self.folder):
+            if path.is_relative_to(folder):
+                return str(path.relative_to(folder))
+        return file
+
+    def times_ms(self, kind: str) -> list[float]:
+        """All times of a kind ("responses_ms", "writes_ms", "leads_ms"), ascending."""
+        return sorted(time for group in self.groups for time in getattr(group, kind))
 
 
 def percentile(ascending: Sequence[float], share: float) -> float | None:

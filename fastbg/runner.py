@@ -4,273 +4,387 @@ import asyncio
 import gc
 import json
 import secrets
+import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from fastbg.attribution import Attribution
 from fastbg.errors import ServerError
-from fastbg.events import Appended, Event, Notice, boot_id, read_journal_line
+from fastbg.events import Event
 from fastbg.follow import Follower
 from fastbg.launch import Child
-from fastbg.results import RequestResult, RunResult
+from fastbg.observer import Observer
+from fastbg.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.server import Server
-from fastbg.timeline import Expected, ExpectedWrite, Trace
+from fastbg.serving import EXAMPLE, Settings
+from fastbg.timeline import Expected, Trace
+from fastbg.values import names, texts
 from fastbg.versions import versions
 
 if TYPE_CHECKING:
     from fastbg.client import Client
-    from fastbg.script import Request, Script
+    from fastbg.plan import Template
+    from fastbg.script import Part, Source
 
 READY_S = 30.0  # how long the server may take to answer for the first time
 STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
 LAST_WORDS_S = 1.0  # how long what a dead server wrote may take to be read
 JOURNAL_S = 1.0  # how long after that first answer the journal of a server that is not ours may take to show it
+MOST_SHOWN = 1000  # requests that are kept one by one; of the others only what was not as expected,
+MOST_UNMET = 100  # and no more of that
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run a script.
 
-    ``directory``: the data folder. ``url``: a server that runs already. ``limit_s``: seconds that a response, and then
-    its writes, may take.
+    ``directory``: the data folder. ``url``: a server that runs already, instead of the script's. ``limit_s``: seconds
+    that a response may take, and then as many without any news of its tasks and writes; a request may have its own.
+    ``repeat``: how often the requests of each part are sent, ``concurrency``: how many times at once. ``base``: what is
+    known of a server of ours. ``environment``: for ``${env.NAME}``.
     """
 
     directory: Path
     limit_s: float
+    base: Settings
+    environment: Mapping[str, str]
     url: str | None = None
-
-
-def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
-    """The size of each file in bytes, by its path; 0 for one that is not there."""
-    sizes = {}
-    for path in paths:
-        try:
-            sizes[str(path)] = path.stat().st_size
-        except OSError:
-            sizes[str(path)] = 0
-    return sizes
+    repeat: int = 1
+    concurrency: int = 1
 
 
 class Runner:
-    """One run of ``script`` against ``child``, or against the server at ``options.url`` where there is none.
+    """One run of the script in ``source``. ``child``: the server of its first part, if that has started already.
 
     `result` may be asked for at any moment, from another thread too.
 
     ``before``: awaited with the name of each request, and what is to be said about it, before it is sent; with it the
-    runner also waits for the writes of one request before it goes on to the next.
+    runner also waits for the writes of one request before it goes on to the next, unless that is to come meanwhile.
     """
 
     before: Callable[[str, str], Awaitable[None]] | None = None
 
-    def __init__(self, script: "Script", options: Options, child: Child | None) -> None:
-        self.script = script
+    def __init__(self, source: "Source", options: Options, child: Child | None) -> None:
+        from fastbg.plan import Places
+
+        self.source = source
         self.options = options
-        self._child = child
-        self._files = tuple(options.directory / name for name in script.follow)
-        self._journal_path = options.directory / "journal.jsonl"
-        self._paths = (*self._files, self._journal_path)
         self._run_id = secrets.token_hex(3)
-        self._traces: dict[str, Trace] = {}
-        self._attribution = Attribution()
-        self._journal = child is not None
-        self._positions: dict[str, int] = {}
-        self._torn = b""
-        self._remarks: dict[str, None] = {}
+        self._known = {"dir": str(options.directory)}
+        used = {name for _, text in texts(source.script.model_dump()) for name in names(text)}
+        self._known |= {f"env.{name}": value for name, value in options.environment.items() if f"env.{name}" in used}
+        self._saved: dict[int, dict[str, Any]] = {}  # by the number of the repetition
+        self._places = Places.of(source, options.directory, self._known)
+        self._url = options.url or source.script.url
+        self._observer = Observer(
+            self._places.files.values(),
+            options.directory / "journal.jsonl",
+            rf"{self._run_id}-[0-9]+",
+            self._on_over,
+            tells_all=self._url is None,
+        )
+        self._child = child
+        self._server: Server | None = None
+        self._stack = AsyncExitStack()
+        self._client: Client | None = None
+        self._journal = self._url is None
+        self.total = options.repeat * sum(r.repeat for part in source.script.all_parts for r in part.requests)
+        self._digits = len(str(self.total))
+        self._number = self._answered = self._over = 0
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._names = [(part.name, request.name) for part in source.script.all_parts for request in part.requests]
+        self._kept: dict[str, RequestResult] = {}
+        self._limits: dict[str, float] = {}
         self._stopped = ""
+        self._told_to_end = ""
         self._stderr: list[str] = []
-        self._changed = asyncio.Event()
+        self._begin_ns = self._end_ns = time.monotonic_ns()
         versions()  # read now, while the server starts, and kept
 
+    def progress(self) -> tuple[int, int, int]:
+        """How many requests there are in all, how many are answered, and of how many everything is known."""
+        return self.total, self._answered, self._over
+
     def result(self) -> RunResult:
-        """What is known so far."""
+        """What is known so far; the groups have the requests that are over."""
+        script = self.source.script
+        live = {trace.request_id: RequestResult.of(trace) for trace in tuple(self._observer.live.values())}
+        kept = self._kept | live
         return RunResult(
             versions=versions(),
-            server=self._child.settings.app if self._child else self.options.url or "",
+            name=self.source.name.removesuffix(".toml"),
+            server=self._url or (self._child.settings.app if self._child else script.app or ""),
             directory=self.options.directory,
-            journal=self._journal_path if self._journal else None,
-            files=self._files,
-            work=self._child.settings.work if self._child else None,
-            requests=tuple(RequestResult.of(trace) for trace in tuple(self._traces.values())),
-            remarks=tuple(self._remarks),
+            folder=self._places.folder,
+            journal=self._observer.journal if self._journal else None,
+            files=self._observer.files,
+            work=self._child.settings.work if self._child and self._child.settings.app == EXAMPLE else None,
+            requests=tuple(kept[mark] for mark in sorted(kept)),
+            groups=tuple(self._groups[key] for key in self._names if key in self._groups),
+            title=script.title,
+            about=script.about,
+            links=tuple(script.links),
+            remarks=tuple(self._observer.remarks),
+            seconds=(self._end_ns - self._begin_ns) / 1e9,
             stopped=self._stopped,
             stderr=tuple(self._stderr),
         )
 
     async def run(self) -> RunResult:
-        """Run the script to its end. Raises `ServerError` where the server does not come up or is not reached."""
-        from fastbg.client import Client  # httpx takes its time to import: our server starts meanwhile
+        """Run the script to its end. Raises `ServerError` where a server does not come up or is not reached."""
+        from fastbg.plan import Template
 
         gc.freeze()  # what is imported stays: no collection looks at it, not while we measure and not at the end
+        parts = self.source.script.all_parts
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(Server(self._child, stop_s=STOP_S)) if self._child else None
-            url = server.url if server else self.options.url or ""
-            follower = await stack.enter_async_context(Follower(self._paths))
-            self._positions = sizes_of(self._paths)
-            client = await stack.enter_async_context(Client(url, timeout=self.options.limit_s, look=self._look))
+            if self.source.script.mail is not None:
+                await self._serve_mail(self.source.script.mail, stack)
+            stack.push_async_exit(self._leave_server)
+            follower = await stack.enter_async_context(Follower(self._observer.paths))
             try:
                 async with asyncio.TaskGroup() as group:
-                    watching = [group.create_task(self._follow(follower))]
-                    await self._wait_until_ready(client, server)
-                    if server is not None:
-                        watching.append(group.create_task(self._notice_death(server)))
-                    await self._fire_all(client)
-                    for task in watching:
-                        task.cancel()
-            except ExceptionGroup as group_of_one:  # the error of the first task cancels the others
-                raise group_of_one.exceptions[0] from None
+                    following = group.create_task(self._observer.follow(follower))
+                    for part in parts:
+                        await self._serve(part, group)
+                        self._begin_ns = self._begin_ns if self._over else time.monotonic_ns()
+                        templates = [
+                            Template(self.source, part, number, self._places) for number in range(len(part.requests))
+                        ]
+                        await self._run_part(templates)
+                    self._end_ns = time.monotonic_ns()
+                    await self._leave_server()
+                    following.cancel()
+            except ExceptionGroup as errors:  # the error of the first task cancels the others
+                raise _first(errors) from None
+        if self._url and not any(group.writes_ms for group in self._groups.values()):
+            self._observer.remarks["no write was seen: is --dir the data folder of that server?"] = None
         return self.result()
 
-    def _look(self) -> dict[str, int]:
-        return sizes_of(self._files)
+    # Servers
 
-    async def _wait_until_ready(self, client: "Client", server: Server | None) -> None:
+    async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
+        """A mail server whose inbox is the followed file ``name``, or the one that ``FASTBG_SMTP`` names."""
+        from fastbg.mail import MailServer, address_of
+
+        named = self.options.environment.get("FASTBG_SMTP")
+        if named:
+            host, port = address_of(named)
+            why = f"the mails go to {host}:{port}, where nobody sees them arrive: {name} tells nothing"
+            self._places = replace(self._places, unseen={name: why})
+            self._observer.remarks[why] = None
+        else:
+            server = await stack.enter_async_context(MailServer(self._places.files[name]))
+            host, port = server.host, server.port
+        self._known |= {"mail.host": host, "mail.port": str(port)}
+
+    async def _serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
+        """A server that ``part`` can ask: the one that runs, if it is as that part wants it, or a new one."""
+        from fastbg.client import Client  # httpx takes its time to import: our server starts meanwhile
+        from fastbg.plan import settings_of
+
+        if self._url is not None:
+            if self._client is None:
+                self._client = await self._stack.enter_async_context(self._make_client(Client, self._url))
+                await self._wait_until_ready(self._client)
+            return
+        base = self.options.base
+        wanted = settings_of(self.source.script, part, self._places, self._known, base)
+        running = self._server is not None and self._server.returncode is None and not self._told_to_end
+        if running and self._child is not None and self._child.settings == wanted:
+            return
+        await self._leave_server()
+        if self._stopped:
+            return
+        if self._child is None or self._child.settings != wanted or self._child.process.poll() is not None:
+            self._child = self._stack.enter_context(Child(wanted))
+        self._told_to_end = ""
+        self._server = await self._stack.enter_async_context(Server(self._child, stop_s=STOP_S))
+        self._client = await self._stack.enter_async_context(self._make_client(Client, self._server.url))
+        noticing = group.create_task(self._notice_death(self._server))
+        self._stack.callback(noticing.cancel)
+        await self._wait_until_ready(self._client)
+
+    def _make_client(self, client: "type[Client]", url: str) -> "Client":
+        return client(url, timeout=self.options.limit_s, look=self._observer.look)
+
+    async def _leave_server(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Nothing of the server that we ask is left."""
+        stack, self._stack = self._stack, AsyncExitStack()
+        self._server = self._client = None
+        await stack.__aexit__(kind, error, traceback)
+
+    async def _wait_until_ready(self, client: "Client") -> None:
         """Ask until the server answers; any answer will do. The question changes nothing in any app."""
+        from fastbg.client import Outgoing
+
         request_id = f"{self._run_id}-ready"
         seen: list[Event] = []
-        self._traces[request_id] = probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True)
+        probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True, answered=False)
+        self._observer.live[request_id] = probe
         try:
             async with asyncio.timeout(READY_S):
-                answered = await client.fire("OPTIONS", "/", {}, request_id, seen.append)
+                answered = await client.fire(Outgoing("OPTIONS", "/"), request_id, seen.append)
         except TimeoutError:
             answered = None
-        if answered is None and server is not None:
-            raise await server.failure()
+        if answered is None and self._server is not None:
+            raise await self._server.failure()
         if answered is None:
             raise ServerError(
-                f"the server does not answer: {seen[-1].detail['error']}",
-                where=self.options.url or "",
+                f"the server does not answer: {seen[-1].detail['error'] if seen else 'nothing came'}",
+                where=self._url or "",
                 remedy="start it (`fastbg serve`), or name its address with --url",
             )
-        if server is None:
-            self._journal = await self._until(lambda: bool(probe.events), JOURNAL_S)
-        del self._traces[request_id]
+        if self._server is None:
+            self._journal = await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
+        client.give_back(request_id, clean=False)
+        del self._observer.live[request_id]
 
-    async def _fire_all(self, client: "Client") -> None:
-        for number, template in enumerate(self.script.requests, start=1):
-            mark = f"{self._run_id}-{number}"
-            request = template.marked(mark)
-            if self.before:
-                await self.before(request.name, request.about)
-            trace = self._traces[mark] = self._trace(client, request, mark)
-            await self._fire(client, request, trace)
-            if self.before:
-                await self._wait_for_writes([trace])
-        await self._wait_for_writes(list(self._traces.values()))
-        if self.options.url and not any(trace.writes for trace in self._traces.values()):
-            self._remarks["no write was seen: is --dir the data folder of that server?"] = None
+    async def _notice_death(self, server: Server) -> None:
+        error = await server.died()
+        await self._observer.until(lambda: self._observer.all_read, LAST_WORDS_S)
+        if not self._told_to_end:
+            self._stopped = error.what
+            self._stderr = error.stderr
+        self._observer.wake()
 
-    def _trace(self, client: "Client", request: "Request", mark: str) -> Trace:
-        expect = request.expect
-        return Trace(
-            name=request.name,
-            about=request.about,
-            method=request.method,
-            url=client.url(request.path, request.query),
-            request_id=mark,
-            expected=Expected(
-                expect.verdict, expect.status, expect.body, None if expect.tasks is None else tuple(expect.tasks)
-            ),
-            expected_writes=[
-                ExpectedWrite(str(self.options.directory / write.file), write.text, mark in write.text)
-                for write in expect.writes
-            ],
-            journal=self._journal,
-        )
+    @property
+    def _gone(self) -> str:
+        """Why the server serves no more, or an empty text."""
+        if self._stopped or self._server is None or self._server.returncode is None:
+            return self._stopped
+        return self._told_to_end
 
-    async def _fire(self, client: "Client", request: "Request", trace: Trace) -> None:
-        if self._stopped:
-            trace.ended = f"not sent: {self._stopped}"
-            return
+    # Requests
+
+    async def _run_part(self, templates: "list[Template]") -> None:
+        numbers = iter(range(self.options.repeat))
+
+        async def work() -> None:
+            for number in numbers:  # shared by all workers
+                values = self._saved.pop(number, {})
+                await self._run_once(templates, values)
+                if values:
+                    self._saved[number] = values  # for later parts
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.options.concurrency, self.options.repeat)):
+                group.create_task(work())
+        await self._wait_for(list(self._observer.live.values()))
+
+    async def _run_once(self, templates: "list[Template]", known: dict[str, Any]) -> None:
+        """Send the requests of a part one after the other; what one saves is ``known`` to the later ones."""
+        fired: list[Trace] = []
+        for number, template in enumerate(templates):
+            request = template.request
+            if self.before and (request.after != "meanwhile" or not fired):
+                await self._wait_for(fired)
+                at_once = takewhile(lambda behind: behind.request.after == "meanwhile", templates[number + 1 :])
+                await self.before(request.name, " ".join(each.request.about for each in (template, *at_once)))
+            if request.after == "tasks":
+                await self._wait_for(fired)
+            numbers = iter(range(request.repeat))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(request.concurrency):
+                    group.create_task(self._fire_each(template, numbers, known, fired))
+            if request.signal is not None:
+                await self._send(request.signal.name, request.signal.after)
+
+    async def _fire_each(
+        self, template: "Template", numbers: Iterator[int], known: dict[str, Any], fired: list[Trace]
+    ) -> None:
+        for _ in numbers:  # shared by all that fire at once
+            trace = await self._fire(template, known)
+            fired.append(trace)
+
+    async def _fire(self, template: "Template", known: dict[str, Any]) -> Trace:
+        from fastbg.plan import saved
+
+        self._number += 1
+        mark = f"{self._run_id}-{self._number:0{self._digits}}"
+        values = {**self._known, **known, "mark": mark}
+        outgoing = template.outgoing(values)
+        client = self._client
+        url = client.url(outgoing.path, outgoing.query) if client else outgoing.path
+        trace = template.trace(values, url=url, journal=self._journal, name=template.request.name)
+        self._observer.watch(trace)
+        lacking = sorted(set(template.needs) - values.keys())
+        if self._gone or self._told_to_end or client is None or lacking:
+            why = self._gone or self._told_to_end or f"no earlier response had what {', '.join(lacking)} stands for"
+            trace.answered = True
+            self._observer.give_up(trace, f"not sent: {why}")
+            return trace
 
         def emit(event: Event) -> None:
-            trace.events.append(event)
-            if event.name == "request_sent":
-                self._attribution.sent(trace, event.detail["sizes"])
+            self._observer.tell(trace, event)
 
         limit_s = self.options.limit_s
+        if template.request.timeout is not None:
+            limit_s = self._limits[mark] = template.request.timeout
         try:
             async with asyncio.timeout(limit_s):
-                response = await client.fire(request.method, request.path, request.query, trace.request_id, emit)
+                response = await client.fire(outgoing, mark, emit)
         except TimeoutError:
             error = f"no whole response within {limit_s:g} s"
-            emit(Event(time.monotonic_ns(), "client", "request_failed", trace.request_id, {"error": error}))
-            return
+            emit(Event(time.monotonic_ns(), "client", "request_failed", mark, {"error": error}))
+            response = None
         if response is not None:
             trace.text = response.body.decode("utf-8", "replace")
             try:
                 trace.body = json.loads(response.body)
             except ValueError:
                 trace.body = None
+            found, trace.unsaved = saved(template.request.save, response, trace.body)
+            known |= found
+        trace.answered = True
+        self._answered += 1
+        self._observer.consider(trace)
+        return trace
 
-    async def _wait_for_writes(self, traces: list[Trace]) -> None:
-        """Wait until nothing that is to come could change a verdict, the server is gone, or the time is up."""
+    async def _send(self, name: str, after_s: float) -> None:
+        """Send the server a signal, and wait until it has ended if it does."""
+        await asyncio.sleep(after_s)
+        if self._server is None or self._gone:
+            return
+        self._told_to_end = f"the script sent the server {name}"
+        self._server.send(signal.Signals[name])
+
+    async def _wait_for(self, traces: list[Trace]) -> None:
+        """Wait until nothing that is to come could change a verdict, the server is gone, or nothing is heard."""
+        observer = self._observer
         for trace in traces:
-            complete_ns = trace.time("response_complete") or time.monotonic_ns()
-            left_s = self.options.limit_s - (time.monotonic_ns() - complete_ns) / 1e9
-            if not await self._until(lambda: trace.settled or bool(self._stopped), left_s):  # noqa: B023  # asked at once
-                trace.ended = f"not within {self.options.limit_s:g} s"
-            elif not trace.settled:
-                trace.ended = trace.ended or self._stopped
+            limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
-    async def _until(self, happened: Callable[[], bool], seconds: float) -> bool:
-        """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something."""
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                while not happened():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return happened()
-        return True
+            def done() -> bool:
+                return trace.request_id not in observer.live or bool(self._gone)  # noqa: B023  # asked at once
 
-    async def _notice_death(self, server: Server) -> None:
-        error = await server.died()
-        await self._until(self._all_read, LAST_WORDS_S)
-        self._stopped = error.what
-        self._stderr = error.stderr
-        self._changed.set()
+            if not await observer.until(done, limit_s, quiet=True):
+                observer.give_up(trace, f"not within {limit_s:g} s")
+            elif trace.request_id in observer.live:
+                await observer.until(lambda: observer.all_read, LAST_WORDS_S)
+                observer.give_up(trace, self._gone)
 
-    def _all_read(self) -> bool:
-        """Whether the follower has told everything that stands in the files."""
-        return all(self._positions[path] >= size for path, size in sizes_of(self._paths).items())
+    def _on_over(self, trace: Trace) -> None:
+        result = RequestResult.of(trace)
+        self._over += 1
+        self._limits.pop(trace.request_id, None)
+        add_to_groups(self._groups, result)
+        if len(self._kept) < MOST_SHOWN or (result.unmet and len(self._kept) < MOST_SHOWN + MOST_UNMET):
+            self._kept[trace.request_id] = result
+        if self._client is not None:
+            clean = result.judgement.verdict in ("response-first", "work-first", "no-work")
+            self._client.give_back(trace.request_id, clean=clean and trace.journal)
 
-    async def _follow(self, follower: Follower) -> None:
-        async for item in follower:
-            if isinstance(item, Appended):
-                self._positions[str(item.path)] = item.offset + len(item.data)
-            if isinstance(item, Notice):
-                self._note(item)
-            elif item.path == self._journal_path:
-                self._read_journal(item)
-            else:
-                self._attribution.appended(item)
-            self._changed.set()
 
-    def _note(self, notice: Notice) -> None:
-        if notice.kind == "refused":
-            self._remarks[f"{notice.path}: {notice.message}"] = None
-        if notice.kind in ("truncated", "replaced"):
-            path = str(notice.path)
-            self._positions[path] = 0
-            self._attribution.restarted(path)
-            for trace in self._traces.values():
-                if not trace.settled:
-                    trace.disturbed.add(path)
-
-    def _read_journal(self, item: Appended) -> None:
-        *lines, self._torn = (self._torn + item.data).split(b"\n")
-        for line in lines:
-            event = read_journal_line(line)
-            trace = self._traces.get(event.request_id or "") if event else None
-            if event is None or trace is None:
-                continue
-            if event.detail.get("boot") != boot_id():
-                self._remarks["the server runs on another host: its times are not compared with ours"] = None
-                continue
-            trace.events.append(event)
-            if event.name == "request_finished":
-                self._attribution.finished(trace, event.detail.get("files") or {})
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

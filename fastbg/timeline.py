@@ -17,17 +17,22 @@ Where no proof holds, the verdict is ``unproven``.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Literal
 
 from fastbg.events import Event, Verdict
+from fastbg.values import Path
 
 TaskState = Literal["queued", "started", "finished", "failed", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One background task as the server told of it. Times are monotonic nanoseconds, None for not (yet)."""
+    """One background task as the server told of it. Times are monotonic nanoseconds, None for not (yet).
+
+    ``waited_ms``: for a thread, None where it needs none or has none yet. ``blocked_ms``: how long it kept the event
+    loop from everything else, all in all; short steps are not counted.
+    """
 
     name: str
     state: TaskState
@@ -36,6 +41,8 @@ class Task:
     where: str | None = None  # "thread" or "loop"
     error: str | None = None
     reason: str | None = None
+    waited_ms: float | None = None
+    blocked_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +58,55 @@ class Write:
 
 @dataclass(slots=True)
 class ExpectedWrite:
-    """A text that a request is expected to bring to a file, and the write that did.
+    """What a request is expected to bring to a file, ``count`` times, and the writes that did.
 
-    ``marked``: whether the text holds the request's own mark. One that does not may be another request's, and only
-    the server's journal can tell.
+    ``pattern``: whether ``text`` is a regular expression. ``marked``: whether it holds the request's own mark. One that
+    does not may be another request's, and only the server's journal can tell. ``within_ms``: from sent to seen.
+    ``size``: of the file when the server was done with the request, None where nobody told; ``complete``: as much was
+    read.
     """
 
     file: str
     text: str
     marked: bool
-    write: Write | None = None
+    count: int = 1
+    pattern: bool = False
+    within_ms: float | None = None
+    writes: list[Write] = field(default_factory=list)
+    size: int | None = None
+    complete: bool = False
+
+    @property
+    def told(self) -> str:
+        """The text, or the pattern, for people."""
+        return f"a match of {self.text!r}" if self.pattern else repr(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTask:
+    """A task that is expected: the end of its name, what has to become of it, and where. None for anything."""
+
+    name: str
+    state: TaskState | None = None
+    where: str | None = None
+    within_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What else is expected of a request. ``body``: the whole text, a part of the JSON value, or None for any."""
+    """What else is expected of a request. Times in milliseconds, None for any.
+
+    ``statuses``: each of them will do. ``body``: the whole text, a part of the JSON value, or None for any. ``tasks``:
+    all tasks in the order in which they start.
+    """
 
     verdict: Verdict = "response-first"
-    status: int = 200
+    statuses: tuple[int, ...] = (200,)
     body: Any = None
-    tasks: tuple[str, ...] | None = None
+    tasks: tuple[ExpectedTask, ...] | None = None
+    response_within_ms: float | None = None
+    response_at_least_ms: float | None = None
+    lead_at_least_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +122,13 @@ class Judgement:
 class Trace:
     """Everything that was seen of one request.
 
-    ``text`` and ``body``: the response's body as text, and as a JSON value where it is one. ``journal``: whether the
+    ``answered``: the client has done its part. ``text`` and ``body``: the response's body as text, and as a JSON value
+    where it is one. ``journal``: whether the
     server's journal is at hand. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove
-    nothing. ``ended``: why the wait for more was given up, or empty.
+    nothing. ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there,
+    by the key. ``ended``: why the wait for more was given up, or empty. ``unseen``: why some of the writes that the
+    script expects cannot be seen and were left out, or empty. ``part``: of the script. ``script`` and ``lines``: where
+    the request is written, and the lines of its keys.
     """
 
     name: str
@@ -99,11 +139,18 @@ class Trace:
     expected: Expected
     expected_writes: list[ExpectedWrite]
     journal: bool
+    part: str = ""
+    script: str = ""
+    lines: Mapping[Path, int] = field(default_factory=dict)
+    hangs_up: bool = False
+    answered: bool = True
+    unsaved: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     text: str = ""
     body: Any = None
     disturbed: set[str] = field(default_factory=set)
     ended: str = ""
+    unseen: str = ""
 
     def find(self, name: str) -> Event | None:
         """The first event of that name, or None."""
@@ -114,6 +161,11 @@ class Trace:
         event = self.find(name)
         return event.t_ns if event else None
 
+    def ms(self, t_ns: int | None) -> float | None:
+        """A monotonic time, in milliseconds from the moment the request was sent."""
+        sent = self.time("request_sent")
+        return None if t_ns is None or sent is None else (t_ns - sent) / 1e6
+
     @property
     def status(self) -> int | None:
         """The status of the response, or None where none came."""
@@ -123,18 +175,20 @@ class Trace:
     @property
     def writes(self) -> list[Write]:
         """The expected writes that were seen, in the order in which they were."""
-        found = [expected.write for expected in self.expected_writes if expected.write]
+        found = [write for expected in self.expected_writes for write in expected.writes]
         return sorted(found, key=lambda write: write.t_ns)
 
     @property
     def missing(self) -> list[ExpectedWrite]:
-        """The expected writes that did not come."""
-        return [write for write in self.expected_writes if not write.write and self._knowable(write)]
+        """The expected writes that did not come, or not often enough."""
+        return [write for write in self.expected_writes if len(write.writes) < write.count and self._knowable(write)]
 
     @property
     def unknowable(self) -> list[ExpectedWrite]:
         """The expected writes of which nobody can tell whether they came."""
-        return [write for write in self.expected_writes if not write.write and not self._knowable(write)]
+        return [
+            write for write in self.expected_writes if len(write.writes) < write.count and not self._knowable(write)
+        ]
 
     def _knowable(self, write: ExpectedWrite) -> bool:
         return write.file not in self.disturbed and (write.marked or self.journal)
@@ -147,17 +201,23 @@ class Trace:
     @property
     def settled(self) -> bool:
         """Whether nothing that is still to come could change the verdict."""
+        finished = self.find("request_finished")
+        if not self.answered:
+            return False
         if self.find("request_failed"):
-            return True
+            return finished is not None or not (self.hangs_up and self.journal)
         if not self.find("response_complete"):
             return False
         if not self.journal:
             return not self.missing
-        finished = self.find("request_finished")
         if not finished:
             return False
-        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in self.tasks)
-        return hopeless or not self.missing
+        tasks = self.tasks
+        if any(task.state == "started" for task in tasks):  # in a thread, which outlives a call that is cancelled
+            return False
+        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
+        unread = (not write.complete and write.size is not None for write in self.expected_writes)
+        return not any(unread) and (hopeless or not self.missing)
 
 
 _TASK_STATES: Mapping[str, TaskState] = {
@@ -173,12 +233,16 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
     """The tasks that the server's events of one request describe, in the order of their numbers."""
     fields: dict[int, dict[str, Any]] = {}
     for event in sorted(events, key=lambda event: event.t_ns):
+        if event.name == "loop_blocked" and event.detail["n"] in fields:
+            task = fields[event.detail["n"]]
+            task["blocked_ms"] = task.get("blocked_ms", 0.0) + event.detail.get("ms", 0.0)
         state = _TASK_STATES.get(event.name)
         if state is None:
             continue
         task = fields.setdefault(event.detail["n"], {"name": event.detail["task"]})
         task["state"] = state
-        task |= {key: event.detail[key] for key in ("where", "error", "reason") if event.detail.get(key)}
+        known = ("where", "error", "reason", "waited_ms")
+        task |= {key: event.detail[key] for key in known if event.detail.get(key) not in (None, "")}
         if state == "started":
             task["started_ns"] = event.t_ns
         elif state in ("finished", "failed"):
@@ -221,18 +285,24 @@ def _lost(trace: Trace, tasks: Sequence[Task]) -> str:
     finished = trace.find("request_finished")
     because = trace.ended or (finished and finished.detail.get("error"))
     parts = [f"{task.name} {task.state}, never finished" for task in tasks if task.state in ("queued", "started")]
-    parts += [f"{Path(write.file).name} never got {write.text!r}" for write in trace.missing]
+    parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]
     return "; ".join(parts) + (f" ({because})" if because else "") if parts else ""
 
 
+def _lacking(write: ExpectedWrite) -> str:
+    return write.told if write.count == 1 else f"{write.told} {write.count} times, but {len(write.writes)}"
+
+
 def _why_unknowable(trace: Trace) -> str:
-    disturbed = sorted({Path(write.file).name for write in trace.unknowable if write.file in trace.disturbed})
+    disturbed = sorted({PurePath(write.file).name for write in trace.unknowable if write.file in trace.disturbed})
     if disturbed:
         return f"{', '.join(disturbed)} was truncated or replaced meanwhile"
     return "the text carries no mark, and no server's journal tells whose write it is"
 
 
 def _without_work(trace: Trace) -> Judgement:
+    if trace.unseen:
+        return Judgement("unproven", (), trace.unseen)
     if trace.journal and trace.find("request_finished"):
         return Judgement("no-work", ("server",), "nothing was queued")
     return Judgement("unproven", (), "no server's journal tells whether a task was queued")
@@ -296,36 +366,3 @@ def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task]) -> st
     if sent.detail.get("buffered") != 0:
         return "too close to call from outside, and the server still held a part of the response when the task started"
     return "the witnesses cannot tell the order"
-
-
-def unmet(trace: Trace, judgement: Judgement) -> list[str]:
-    """The expectations that ``trace`` does not meet, one sentence each, with both values."""
-    expected = trace.expected
-    sentences = []
-    if trace.status != expected.status:
-        sentences.append(f"status: expected {expected.status}, was {trace.status}")
-    elif expected.body is not None and not contains(
-        trace.text if isinstance(expected.body, str) else trace.body, expected.body
-    ):
-        sentences.append(f"body: expected {expected.body!r}, was {trace.text!r}")
-    if judgement.verdict != expected.verdict:
-        sentences.append(f"verdict: expected {expected.verdict}, was {judgement.verdict}")
-    if expected.tasks is not None and trace.journal:
-        names = tuple(task.name for task in trace.tasks)
-        if len(names) != len(expected.tasks) or not all(map(_names, expected.tasks, names)):
-            sentences.append(
-                f"tasks: expected {', '.join(expected.tasks) or 'none'}, were {', '.join(names) or 'none'}"
-            )
-    return sentences
-
-
-def _names(expected: str, name: str) -> bool:
-    """Whether a task's whole name, or its end behind a dot, is the expected one."""
-    return name == expected or name.endswith("." + expected)
-
-
-def contains(body: Any, part: Any) -> bool:
-    """Whether ``part`` is in ``body``: objects may have more keys, everything else is equal."""
-    if isinstance(part, Mapping) and isinstance(body, Mapping):
-        return all(key in body and contains(body[key], value) for key, value in part.items())
-    return bool(body == part)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastbg.results import RequestResult, RunResult
+from fastbg.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.timeline import Trace, Write
 from tests.traces import answered, event, finished, sent, task, trace, wrote
 
@@ -13,8 +13,9 @@ def in_milliseconds(made: Trace) -> Trace:
     """The same trace with every nanosecond stretched to a millisecond."""
     made.events = [event(e.t_ns * 10**6, e.source, e.name, **e.detail) for e in made.events]
     for expected in made.expected_writes:
-        if (write := expected.write) is not None:
-            expected.write = Write(write.file, write.text, write.t_ns * 10**6, write.offset, write.length)
+        expected.writes = [
+            Write(write.file, write.text, write.t_ns * 10**6, write.offset, write.length) for write in expected.writes
+        ]
     return made
 
 
@@ -32,13 +33,24 @@ def foreground() -> Trace:
 
 
 def run(*traces: Trace, **changes: object) -> RunResult:
+    requests = tuple(RequestResult.of(made) for made in traces or (background(), foreground()))
+    groups: dict[tuple[str, str], Group] = {}
+    for request in requests:
+        add_to_groups(groups, request)
     settings: dict[str, object] = {
         "versions": VERSIONS,
+        "name": "default",
         "server": "shop:app",
         "directory": Path("/data"),
         "journal": Path("/data/journal.jsonl"),
         "files": (Path("/data/README.md"), Path("/data/log.txt")),
         "work": 0.5,
-        "requests": tuple(RequestResult.of(made) for made in traces or (background(), foreground())),
+        "requests": requests,
+        "groups": tuple(groups.values()),
     }
     return RunResult(**(settings | changes))  # type: ignore[arg-type]  # the names above are the fields
+
+
+def runs(*traces: Trace, **changes: object) -> list[RunResult]:
+    """One such run, as the reports take it."""
+    return [run(*traces, **changes)]

@@ -15,7 +15,7 @@ from fastbg.report.junit import junit, save_junit
 from fastbg.results import RunResult
 from fastbg.timeline import ExpectedWrite
 from tests.processes import fastbg
-from tests.results import background, foreground, in_milliseconds, run
+from tests.results import background, foreground, in_milliseconds, run, runs
 from tests.servers import ROOT
 from tests.traces import LOG, finished, sent, task, trace, wrote
 
@@ -35,7 +35,7 @@ def parsed(content: str) -> ET.Element:
 
 
 def cases(result: RunResult) -> dict[str, ET.Element]:
-    return {case.attrib["name"]: case for case in parsed(junit(result)).iter("testcase")}
+    return {case.attrib["name"]: case for case in parsed(junit([result])).iter("testcase")}
 
 
 def sums(root: ET.Element) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def sums(root: ET.Element) -> tuple[str, ...]:
 
 
 def test_request_is_a_test_case_with_its_seconds_and_the_evidence() -> None:
-    root = parsed(junit(run()))
+    root = parsed(junit(runs()))
     assert sums(root) == sums(root[0]) == ("2", "0", "0", "1.003000")
     assert {found.attrib["name"]: found.attrib["value"] for found in root.iter("property")}["fastapi"] == "1"
     first, second = root.iter("testcase")
@@ -67,15 +67,15 @@ def test_unmet_expectation_is_a_failure_with_both_values_and_the_time_line() -> 
     made = background()
     made.expected = foreground().expected
     result = run(made, foreground())
-    assert sums(parsed(junit(result)))[:3] == ("2", "1", "0")
+    assert sums(parsed(junit([result])))[:3] == ("2", "1", "0")
     failure = cases(result)["notification"].find("failure")
     assert failure is not None
     assert failure.attrib == {
         "type": "response-first",
-        "message": "verdict: expected work-first, was response-first",
+        "message": "verdict: expected work-first, was response-first (client+file and server)",
     }
     text = failure.text or ""
-    assert text.splitlines()[0] == "verdict: expected work-first, was response-first"
+    assert text.splitlines()[0] == "verdict: expected work-first, was response-first (client+file and server)"
     assert "●┄┄┄" in text
     assert "◆" in text
     assert cases(result)["control"].find("failure") is None
@@ -97,7 +97,7 @@ def test_what_went_wrong_is_there_to_be_read() -> None:
 
 def test_server_that_died_is_an_error_of_its_own() -> None:
     result = run(stopped="the server ended with exit code 7", stderr=("Boom", "last words"))
-    root = parsed(junit(result))
+    root = parsed(junit([result]))
     assert sums(root)[:3] == ("3", "0", "1")
     error = cases(result)["server"].find("error")
     assert error is not None
@@ -106,11 +106,21 @@ def test_server_that_died_is_an_error_of_its_own() -> None:
 
 
 def test_cases_of_one_name_are_told_apart() -> None:
-    assert list(cases(run(background(), background(), background()))) == [
-        "notification",
-        "notification (2)",
-        "notification (3)",
-    ]
+    first, second = background(), background()
+    first.name, second.name, second.part = "trap: mail", "mail", "trap"
+    assert list(cases(run(first, second))) == ["trap: mail", "trap: mail (2)"]
+
+
+def test_request_that_was_sent_often_is_one_case_with_its_times_and_one_of_the_failures() -> None:
+    failing = background()
+    failing.expected = foreground().expected
+    result = run(background(), failing, background())
+    assert sums(parsed(junit([result])))[:3] == ("1", "1", "0")
+    case = cases(result)["notification x3"]
+    assert (case.findtext("failure") or "").splitlines()[0] == "1 of 3 requests, this is one"
+    told = (case.findtext("system-out") or "").splitlines()
+    assert told[0] == "3 requests: 3 response-first"
+    assert "lead: p50 500 ms, p95 500 ms, p99 500 ms, max 500 ms" in told
 
 
 @given(text=st.text(st.characters(codec=None), max_size=40))
@@ -119,7 +129,7 @@ def test_report_is_valid_whatever_it_is_made_of(text: str) -> None:
     made.name = made.text = made.url = text
     made.expected_writes.append(ExpectedWrite(LOG, text, True))
     wrote(made, 1_100_000_000, offset=100, n=0)
-    parsed(junit(run(made, server=text, stopped=text, stderr=(text, text))))
+    parsed(junit(runs(made, server=text, stopped=text, stderr=(text, text))))
 
 
 @pytest.mark.parametrize("text", ["\x00", "\x1b[2J", "\ufffe", "\uffff", "\ud800", "]]>", "<&\"'", "\u202e"])
@@ -133,7 +143,7 @@ def test_text_that_xml_cannot_hold_is_shown_as_an_escape(text: str) -> None:
 
 def test_report_that_cannot_be_written_is_told() -> None:
     with pytest.raises(FastbgError, match="the JUnit report cannot be written: No space left"):
-        save_junit(run(), Path("/dev/full"))
+        save_junit(runs(), Path("/dev/full"))
 
 
 def test_demo_writes_a_valid_report_beside_what_it_shows(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tests.servers import ROOT
 
 pytest_plugins = ["pytester"]
 
+UNUSED = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
 SHOP = """
 import os, time
 from fastapi import BackgroundTasks, Depends, FastAPI, Response
@@ -54,7 +56,15 @@ def pid():
 
 @app.get("/slow")
 def slow(tasks: BackgroundTasks):
-    tasks.add_task(time.sleep, 0.5)
+    tasks.add_task(time.sleep, 1)
+
+@app.get("/late")
+def late():
+    time.sleep(0.5)
+
+@app.get("/endless")
+def endless(tasks: BackgroundTasks):
+    tasks.add_task(time.sleep, 3600)
 
 @app.get("/die")
 def die():
@@ -75,8 +85,7 @@ def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    unused = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-    return pytester.runpytest_subprocess(*unused, *arguments, timeout=PATIENCE_S)
+    return pytester.runpytest_subprocess(*UNUSED, *arguments, timeout=PATIENCE_S)
 
 
 def section(title: str) -> str:
@@ -142,9 +151,16 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
         @pytest.mark.fastbg(timeout=0.2)
         def test_slow(fastbg):
             assert fastbg.get("/slow").ran == ["sleep"]
+
+        @pytest.mark.fastbg(timeout=0.2)
+        def test_late(fastbg):
+            fastbg.get("/late")
+
+        def test_nothing_asked(fastbg):
+            assert fastbg.get("/slow").status_code == 201
     """)
     result = run(shop, *arguments)
-    result.assert_outcomes(failed=3)
+    result.assert_outcomes(failed=5)
     result.stdout.fnmatch_lines(
         [
             "*def test_forget(fastbg):",
@@ -167,11 +183,17 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     result.stdout.fnmatch_lines(
         [
             "E *AssertionError: sleep started and did not finish: not within 0.2 s",
+            "GET /slow *●┄┄┄*",
             "  time.sleep  started  in a thread *",
         ]
     )
-    assert "fastbg/testing" not in result.stdout.str()
-    assert result.stdout.str().count("POST /forget  404  dropped") == 2
+    result.stdout.fnmatch_lines(["E *httpx.ReadTimeout: timed out", "GET /late *━━━", "GET /late  no response  *"])
+    result.stdout.fnmatch_lines(["GET /slow  200  not done when the test failed"])
+    said = result.stdout.str()
+    assert "fastbg/testing" not in said
+    assert "httpcore" not in said
+    assert said.count("POST /forget  404  dropped") == 2
+    assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's own words: no test shows another's
 
 
 def test_terminal_without_unicode_gets_time_lines_that_it_can_show_and_the_last_requests_only(
@@ -261,20 +283,46 @@ def test_session_that_does_not_use_it_imports_nothing_of_it(pytester: pytest.Pyt
     assert modules[0] - modules[1] == {"fastbg", "fastbg.pytest_plugin"}
 
 
-def test_server_does_not_outlive_a_session_that_is_killed(shop: pytest.Pytester) -> None:
-    path = shop.makepyfile("""
-        import time
+def stopped(pytester: pytest.Pytester, number: signal.Signals, app: str, path: str) -> tuple[int, str, int]:
+    """A session that got a signal after a request: its exit code, what it said, and the process of the server."""
+    test = pytester.makepyfile(f"""
+        import pytest, shop, time
+
+        @pytest.fixture
+        def fastbg_app():
+            return {app}
 
         def test_one(fastbg):
             print("server", fastbg.get("/pid").json(), flush=True)
+            reply = fastbg.get({path!r})
+            print("answered", flush=True)
+            reply.wait(3600)
             time.sleep(3600)
     """)
-    command = [sys.executable, "-m", "pytest", "-s", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as session:
-        found = re.search(rb"server (\d+)", until(session.stdout, rb"server \d+\n"))
-        assert found
-        session.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-m", "pytest", "-s", *UNUSED, str(test)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()) as session:
+        said = until(session.stdout, rb"answered\n")
+        session.send_signal(number)
+        assert session.stdout is not None
+        said += session.stdout.read()
+    found = re.search(rb"server (\d+)", said)
+    assert found
+    return session.returncode, said.decode(), int(found[1])
+
+
+def test_server_does_not_outlive_a_session_that_is_killed(shop: pytest.Pytester) -> None:
+    _, _, server = stopped(shop, signal.SIGKILL, "'shop:app'", "/pid")
     end = time.monotonic() + PATIENCE_S
-    while is_alive(int(found[1])) and time.monotonic() < end:
+    while is_alive(server) and time.monotonic() < end:
         time.sleep(0.01)
-    assert not is_alive(int(found[1]))
+    assert not is_alive(server)
+
+
+@pytest.mark.parametrize("app", ["'shop:app'", "shop.app"], ids=["process", "thread"])
+def test_ctrl_c_ends_the_session_and_the_server_in_order(shop: pytest.Pytester, app: str) -> None:
+    code, said, server = stopped(shop, signal.SIGINT, app, "/endless")
+    assert code == pytest.ExitCode.INTERRUPTED
+    assert "! KeyboardInterrupt !" in said
+    assert "Traceback" not in said
+    assert "fastbg: " not in said
+    assert not is_alive(server)

@@ -16,7 +16,7 @@ from fastbg.report.picture import save_picture
 from fastbg.report.timelines import Bar
 from fastbg.results import RequestResult, percentile
 from fastbg.timeline import ExpectedWrite, Trace
-from tests.results import background, foreground, in_milliseconds, run
+from tests.results import background, foreground, in_milliseconds, run, runs
 from tests.traces import LOG, answered, finished, sent, task, trace, wrote
 
 NASTY = "\x1b[31m[red]x[/red]:smile:\u202e\x9b2J\n"
@@ -87,7 +87,9 @@ def test_unmet_expectation_is_marked_and_told() -> None:
     made.expected = foreground().expected
     text = shown(final(run(made), encoding="utf-8"), width=120)
     assert "✗ response-first" in text
-    assert "notification: verdict: expected work-first, was response-first" in text
+    assert "notification: not as expected" in text
+    assert "verdict: expected work-first, was response-first (client+file and server)" in text
+    assert text.count("●┄┄") == 2  # once with all the others, once more beside what is wrong with it
     assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
 
 
@@ -121,7 +123,7 @@ def test_nothing_from_outside_acts_on_the_terminal(terminal: bool) -> None:
 
 
 def test_document_has_the_fields_that_others_rely_on() -> None:
-    written = json.loads(json.dumps(document(run())))
+    written = json.loads(json.dumps(document(runs())))
     assert written["fastbg"] == "0"
     assert written["versions"] == {"python": "3", "fastapi": "1", "starlette": "2", "uvicorn": "3", "httpx": "4"}
     assert written["ok"] is True
@@ -134,7 +136,7 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
         "write_ms": 502.0,
         "lead_ms": 500.0,
     }
-    assert request["tasks"][0] | {"error": None, "reason": None} == {
+    assert request["tasks"][0] == {
         "task": "app.write_log",
         "state": "finished",
         "started_ms": 3.0,
@@ -142,21 +144,26 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
         "where": "thread",
         "error": None,
         "reason": None,
+        "waited_ms": None,
+        "blocked_ms": 0.0,
     }
     assert request["writes"] == [{"file": "log.txt", "text": "message\n", "seen_ms": 502.0}]
     assert written["summary"] == {
         "requests": 2, "response_first": 1, "work_first": 1, "no_work": 0, "failed": 0, "dropped": 0, "lost": 0,
-        "unproven": 0, "lead_ms": {"min": -2.0, "p50": -2.0, "p95": 500.0, "max": 500.0},
+        "unproven": 0, "unmet": 0, "seconds": 0.0,
+        "response_ms": {"min": 2.0, "p50": 2.0, "p95": 501.0, "p99": 501.0, "max": 501.0},
+        "write_ms": {"min": 499.0, "p50": 499.0, "p95": 502.0, "p99": 502.0, "max": 502.0},
+        "lead_ms": {"min": -2.0, "p50": -2.0, "p95": 500.0, "p99": 500.0, "max": 500.0},
     }  # fmt: skip
 
 
 def test_body_of_the_document_is_the_json_value_or_the_text() -> None:
     made = background()
-    assert document(run(made))["requests"][0]["body"] == ""
+    assert document(runs(made))["requests"][0]["body"] == ""
     made.text, made.body = "null", None
-    assert document(run(made))["requests"][0]["body"] is None
+    assert document(runs(made))["requests"][0]["body"] is None
     made.text, made.body = '{"a":1}', {"a": 1}
-    assert document(run(made))["requests"][0]["body"] == {"a": 1}
+    assert document(runs(made))["requests"][0]["body"] == {"a": 1}
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
@@ -166,7 +173,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
 
 
 def test_svg_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
-    save_picture(run(), tmp_path / "demo.svg")
+    save_picture(runs(), tmp_path / "demo.svg")
     content = (tmp_path / "demo.svg").read_text("utf-8")
     assert ET.fromstring(content).tag.endswith("svg")
     assert "response-first" in content
@@ -175,7 +182,7 @@ def test_svg_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
-    save_picture(run(), tmp_path / "demo.html")
+    save_picture(runs(), tmp_path / "demo.html")
     content = (tmp_path / "demo.html").read_text("utf-8")
     html.parser.HTMLParser().feed(content)
     assert "response-first" in content

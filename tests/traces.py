@@ -63,7 +63,7 @@ def task(
 
 def wrote(made: Trace, t_ns: int, *, offset: int, n: int = 0) -> Trace:
     """The follower saw expected write ``n`` at ``t_ns``."""
-    made.expected_writes[n].write = Write(LOG, TEXT, t_ns, offset, len(TEXT))
+    made.expected_writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT)))
     return made
 
 

@@ -1,41 +1,70 @@
 """The result as one JSON document: the stable form that other programs rely on."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from fastbg.history import Distribution, History, RecordedRequest
-from fastbg.results import RequestResult, RunResult, percentile
+from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.timeline import Task, Write
 
 
-def document(run: RunResult) -> dict[str, Any]:
-    """``run`` as plain values. Every ``*_ms`` counts from the moment the client sent that request, null for unseen."""
-    versions = dict(run.versions)
-    leads = run.leads_ms
+def document(runs: Sequence[RunResult]) -> dict[str, Any]:
+    """What was run as plain values: one run as it is, several under ``runs``.
+
+    Every ``*_ms`` counts from the moment the client sent that request, null for unseen.
+    """
+    versions = dict(runs[0].versions)
+    head = {"fastbg": versions.pop("fastbg"), "versions": versions, "ok": all(run.ok for run in runs)}
+    if len(runs) == 1:
+        return head | _run(runs[0])
+    return head | {"runs": [{"ok": run.ok} | _run(run) for run in runs]}
+
+
+def _run(run: RunResult) -> dict[str, Any]:
     return {
-        "fastbg": versions.pop("fastbg"),
-        "versions": versions,
-        "ok": run.ok,
+        "script": run.name,
         "server": run.server,
         "stopped": run.stopped or None,
         "stderr": list(run.stderr),
+        "title": run.title or None,
+        "remarks": list(run.remarks),
         "requests": [_request(run, request) for request in run.requests],
+        "groups": [_group(group) for group in run.groups],
         "summary": {
-            "requests": len(run.requests),
+            "requests": run.total,
+            "unmet": run.unmet,
+            "seconds": _rounded(run.seconds),
             **{verdict.replace("-", "_"): count for verdict, count in run.counts.items()},
-            "lead_ms": {
-                "min": _rounded(percentile(leads, 0)),
-                "p50": _rounded(percentile(leads, 0.5)),
-                "p95": _rounded(percentile(leads, 0.95)),
-                "max": _rounded(percentile(leads, 1)),
-            },
+            "response_ms": _shares(run.times_ms("responses_ms")),
+            "write_ms": _shares(run.times_ms("writes_ms")),
+            "lead_ms": _shares(run.times_ms("leads_ms")),
         },
     }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "part": group.part or None,
+        "name": group.name,
+        "requests": group.count,
+        "unmet": group.unmet,
+        **{verdict.replace("-", "_"): count for verdict, count in group.verdicts.items()},
+        "response_ms": _shares(sorted(group.responses_ms)),
+        "write_ms": _shares(sorted(group.writes_ms)),
+        "lead_ms": _shares(sorted(group.leads_ms)),
+    }
+
+
+def _shares(ascending: Sequence[float]) -> dict[str, float | None]:
+    shares = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: _rounded(percentile(ascending, share)) for name, share in shares.items()}
 
 
 def _request(run: RunResult, result: RequestResult) -> dict[str, Any]:
     trace = result.trace
     return {
+        "part": trace.part or None,
         "name": trace.name,
         "method": trace.method,
         "url": trace.url,
@@ -46,7 +75,7 @@ def _request(run: RunResult, result: RequestResult) -> dict[str, Any]:
         "expected": trace.expected.verdict,
         "evidence": list(result.judgement.evidence),
         "reason": result.judgement.reason or None,
-        "unmet": list(result.unmet),
+        "unmet": [str(unmet) for unmet in result.unmet],
         "response_ms": _rounded(result.response_ms),
         "write_ms": _rounded(result.write_ms),
         "lead_ms": _rounded(result.lead_ms),
@@ -62,6 +91,8 @@ def _task(result: RequestResult | RecordedRequest, task: Task) -> dict[str, Any]
         "started_ms": _rounded(result.ms(task.started_ns)),
         "finished_ms": _rounded(result.ms(task.ended_ns)),
         "where": task.where,
+        "waited_ms": _rounded(task.waited_ms),
+        "blocked_ms": _rounded(task.blocked_ms),
         "error": task.error,
         "reason": task.reason,
     }

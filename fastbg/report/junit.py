@@ -1,4 +1,6 @@
-"""The result as JUnit XML, for the viewers of CI servers: one test case a request. Times are in seconds.
+"""The result as JUnit XML, for the viewers of CI servers: one test case for each request of the script.
+
+Times are in seconds. What was sent many times is one test case too, which fails if one of them was not as expected.
 
 The format is the one that Jenkins' xUnit plugin publishes as ``junit-10.xsd``, which pytest's ``xunit2`` follows too.
 """
@@ -6,15 +8,15 @@ The format is the one that Jenkins' xUnit plugin publishes as ``junit-10.xsd``, 
 import io
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from fastbg.report.console import milliseconds
+from fastbg.report.console import SHARES, milliseconds
 from fastbg.report.files import write
 from fastbg.report.timelines import last_ms, timelines
-from fastbg.results import RequestResult, RunResult
+from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
 WIDTH = 80  # columns of a time line
@@ -24,47 +26,73 @@ SUITE = "fastbg demo"
 _NO_XML = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}  # beside control characters: https://www.w3.org/TR/xml/#charsets
 
 
-def save_junit(run: RunResult, path: Path) -> None:
-    """Write ``run`` to ``path``. Raises `FastbgError`."""
-    write(path, junit(run), "the JUnit report")
+def save_junit(runs: Sequence[RunResult], path: Path) -> None:
+    """Write ``runs`` to ``path``. Raises `FastbgError`."""
+    write(path, junit(runs), "the JUnit report")
 
 
-def junit(run: RunResult) -> str:
-    """``run`` as a document. A server that ended early is a test case of its own, with an error."""
-    failures, errors = sum(bool(request.unmet) for request in run.requests), int(bool(run.stopped))
-    sums = {
-        "tests": str(len(run.requests) + errors),
-        "failures": str(failures),
-        "errors": str(errors),
-        "time": f"{sum(last_ms(request) for request in run.requests) / 1e3:.6f}",
-    }
-    root = ET.Element("testsuites", {"name": "fastbg", **sums})
-    suite = ET.SubElement(root, "testsuite", {"name": SUITE, "skipped": "0", **sums})
-    properties = ET.SubElement(suite, "properties")
-    for name, value in {**run.versions, "server": run.server}.items():
-        ET.SubElement(properties, "property", name=_text(name), value=_text(value))
-    seen: Counter[str] = Counter()
-    for request in run.requests:
-        name = request.name
-        seen[name] += 1  # viewers take two cases of one name for the same
-        suite.append(_case(run, request, name if seen[name] == 1 else f"{name} ({seen[name]})"))
-    if run.stopped:
-        case = ET.SubElement(suite, "testcase", classname=_text(run.server), name="server", time="0")
-        error = ET.SubElement(case, "error", type="stopped", message=_text(run.stopped))
-        error.text = _lines([run.stopped, *run.stderr])
+def junit(runs: Sequence[RunResult]) -> str:
+    """``runs`` as a document, a suite each. A server that ended early is a test case of its own, with an error."""
+    root = ET.Element("testsuites", {"name": "fastbg"})
+    root.extend(_suite(run, SUITE if len(runs) == 1 else f"{SUITE} {run.name}") for run in runs)
+    for name in ("tests", "failures", "errors"):
+        root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
+    root.set("time", f"{sum(float(suite.get('time', 0)) for suite in root):.6f}")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _case(run: RunResult, request: RequestResult, name: str) -> ET.Element:
+def _suite(run: RunResult, title: str) -> ET.Element:
+    requests = run.representatives
+    failures, errors = sum(bool(request.unmet) for request in requests), int(bool(run.stopped))
+    sums = {
+        "tests": str(len(requests) + errors),
+        "failures": str(failures),
+        "errors": str(errors),
+        "time": f"{sum(last_ms(request) for request in requests) / 1e3:.6f}",
+    }
+    suite = ET.Element("testsuite", {"name": _text(title), "skipped": "0", **sums})
+    properties = ET.SubElement(suite, "properties")
+    told = {**run.versions, "server": run.server, "requests": str(run.total), "unmet": str(run.unmet)}
+    for name, value in told.items():
+        ET.SubElement(properties, "property", name=_text(name), value=_text(value))
+    seen: Counter[str] = Counter()
+    groups = {(group.part, group.name): group for group in run.groups}
+    for request in requests:
+        name = f"{request.part}: {request.name}" if request.part else request.name
+        seen[name] += 1  # viewers take two cases of one name for the same
+        group = groups[request.part, request.trace.name]
+        suite.append(_case(run, request, group, name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    if run.stopped:
+        case = ET.SubElement(suite, "testcase", classname=_text(run.server), name="server", time="0")
+        error = ET.SubElement(case, "error", type="stopped", message=_text(run.stopped))
+        error.text = _lines([run.stopped, *run.stderr])
+    return suite
+
+
+def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET.Element:
     case = ET.Element("testcase", classname=_text(run.server), name=_text(name), time=f"{last_ms(request) / 1e3:.6f}")
-    unmet, line = [str(sentence) for sentence in request.unmet], _timeline(request)
+    unmet, line = [f"{sentence} ({sentence.witness})" for sentence in request.unmet], _timeline(request)
     if unmet:
+        if group.count > 1:
+            unmet = [f"{group.unmet} of {group.count} requests, this is one", *unmet]
         message = "; ".join(unmet)
         failure = ET.SubElement(case, "failure", type=request.judgement.verdict, message=_text(message)[:MESSAGE_LIMIT])
         failure.text = _lines([*unmet, *([request.judgement.reason] if request.judgement.reason else []), "", *line])
-    ET.SubElement(case, "system-out").text = _lines([*_evidence(run, request), "", *line])
+    ET.SubElement(case, "system-out").text = _lines([*_many(group), *_evidence(run, request), "", *line])
     return case
+
+
+def _many(group: Group) -> Iterable[str]:
+    """What became of requests that were sent many times."""
+    if group.count == 1:
+        return
+    yield f"{group.count} requests: {', '.join(f'{count} {verdict}' for verdict, count in group.verdicts.items())}"
+    for name, times in (("response", group.responses_ms), ("write", group.writes_ms), ("lead", group.leads_ms)):
+        if times:
+            ascending = sorted(times)
+            yield f"{name}: " + ", ".join(f"{share} {_ms(percentile(ascending, at))}" for share, at in SHARES)
+    yield "one of them:"
 
 
 def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:

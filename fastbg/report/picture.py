@@ -3,10 +3,12 @@
 import html
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.rule import Rule
 
 from fastbg.report.console import final
 from fastbg.report.files import write
@@ -25,8 +27,8 @@ def _in_cells(text: re.Match[str]) -> str:
     return f'textLength="{length:g}"{text[2]}>{text[3]}<'
 
 
-def save_picture(run: RunResult, path: Path) -> None:
-    """Write the final report to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
+def save_picture(runs: Sequence[RunResult], path: Path) -> None:
+    """Write the final report of each to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
     console = Console(
         record=True,
         width=WIDTH,
@@ -35,7 +37,8 @@ def save_picture(run: RunResult, path: Path) -> None:
         color_system="truecolor",
         legacy_windows=False,
     )
-    console.print(final(run, encoding="utf-8"))
+    for number, run in enumerate(runs):
+        console.print(*([Rule()] if number else []), final(run, encoding="utf-8"))
     title = "fastbg demo"
     if path.suffix == ".svg":
         content = _TEXT.sub(_in_cells, _WEB_FONT.sub("", console.export_svg(title=title)))

@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
 from fastbg.report.console import live
@@ -24,13 +25,25 @@ SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may keep the interpret
 class Screen:
     """A context manager that draws what ``result`` returns until it is left; draws nothing where nobody looks.
 
+    With ``progress`` it draws two bars instead: of how many requests, how many are answered, and how many are over.
     The drawing is done in a thread of its own, so that it does not delay the moment at which a write is seen.
     """
 
-    def __init__(self, console: Console, result: Callable[[], RunResult], *, step: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        result: Callable[[], RunResult],
+        *,
+        step: bool,
+        progress: Callable[[], tuple[int, int, int]] | None = None,
+    ) -> None:
         self._console = console
         self._result = result
         self._step = step
+        self._progress = progress
+        self._bars = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._answered = self._bars.add_task("answered", total=None)
+        self._over = self._bars.add_task("proved", total=None)
         self._live: Live | None = None
         self._switch_interval = sys.getswitchinterval()
 
@@ -73,6 +86,11 @@ class Screen:
             self._live = None
 
     def _draw(self) -> RenderableType:
+        if self._progress is not None:
+            total, answered, over = self._progress()
+            self._bars.update(self._answered, total=total, completed=answered)
+            self._bars.update(self._over, total=total, completed=over)
+            return self._bars.get_renderable()
         now_ns = time.monotonic_ns()
         if self._step:
             return self._last(now_ns)

@@ -5,13 +5,15 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
-from fastbg.report.console import conclusion, milliseconds
+from fastbg.events import Verdict
+from fastbg.report.console import DEFAULT, conclusion, milliseconds
 from fastbg.report.files import write
 from fastbg.report.timelines import timelines
-from fastbg.results import RequestResult, RunResult
+from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
 # GitHub takes 1 MiB of summary from a step: with these limits a run of any length stays below that.
@@ -25,49 +27,68 @@ WIDTH = 100  # columns of the time lines
 _MARKUP = re.compile(r"[&<>|`*_\[\]\\~#@!${}]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
-def append_summary(run: RunResult, path: Path) -> None:
-    """Put `markdown` at the end of ``path``, where other steps may have left theirs. Raises `FastbgError`."""
-    write(path, "\n" + markdown(run), "the summary for GitHub", append=True)
+def append_summary(runs: Sequence[RunResult], path: Path) -> None:
+    """Put `markdown` of each at the end of ``path``, where other steps may have left theirs. Raises `FastbgError`."""
+    write(path, "".join("\n" + markdown(run) for run in runs), "the summary for GitHub", append=True)
 
 
-def one_line(run: RunResult) -> str:
-    """Whether all was as expected, and how many requests got which verdict."""
-    counts = [f"{count} {verdict}" for verdict, count in run.counts.items() if count]
-    unmet = sum(bool(request.unmet) for request in run.requests)
-    parts = [f"{len(run.requests)} requests" if len(run.requests) != 1 else "1 request", *counts]
+def one_line(runs: Sequence[RunResult]) -> str:
+    """Whether all was as expected, and how many requests got which verdict; several runs are added up."""
+    total, unmet = sum(run.total for run in runs), sum(run.unmet for run in runs)
+    parts = [f"{len(runs)} scripts"] if len(runs) > 1 else []
+    parts.append(f"{total} requests" if total != 1 else "1 request")
+    counts = ((sum(run.count(verdict) for run in runs), verdict) for verdict in get_args(Verdict))
+    parts += [f"{count} {verdict}" for count, verdict in counts if count]
     if unmet:
         parts.append(f"{unmet} not as expected")
-    if run.stopped:
-        parts.append(run.stopped)
-    return safe(f"{'ok' if run.ok else 'not ok'}: {', '.join(parts)}")
+    parts += [run.stopped for run in runs if run.stopped]
+    if len(runs) > 1 and (names := [run.name for run in runs if not run.ok]):
+        parts.append(f"see {', '.join(names)}")
+    return safe(f"{'ok' if all(run.ok for run in runs) else 'not ok'}: {', '.join(parts)}")
 
 
 def markdown(run: RunResult) -> str:
     """A heading, a table with the verdicts, what was not as expected, and the time lines."""
-    shown = run.requests
+    shown = run.representatives
     if len(shown) > MOST_ROWS:
         shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MOST_ROWS])  # stable: in their order
-    heading = f"### fastbg: {_escaped(one_line(run), LINE_LIMIT)}"
+    name = "" if run.name == DEFAULT else f" {_escaped(run.name, CELL_LIMIT)}"
+    heading = f"### fastbg{name}: {_escaped(one_line([run]), LINE_LIMIT)}"
     return "\n".join([heading, "", *_table(run, shown), *_rest(run, shown), ""])
 
 
 def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
     yield "| request | status | response, ms | write, ms | lead, ms | verdict | evidence |"
     yield "| --- | ---: | ---: | ---: | ---: | --- | --- |"
+    groups = {(group.part, group.name): group for group in run.groups}
     for request in shown:
+        group = groups[request.part, request.trace.name]
         cells = (
-            _escaped(request.name, CELL_LIMIT),
+            _escaped(f"{request.part}: {request.name}" if request.part else request.name, CELL_LIMIT),
             "-" if request.trace.status is None else str(request.trace.status),
-            milliseconds(request.response_ms),
-            milliseconds(request.write_ms),
-            milliseconds(request.lead_ms),
-            f"{'✗' if request.unmet else '✓'} {request.judgement.verdict}",
+            *(_times(times) for times in (group.responses_ms, group.writes_ms, group.leads_ms)),
+            f"{'✗' if request.unmet else '✓'} {_verdicts(group)}",
             ", ".join(request.judgement.evidence) or "-",
         )
         yield f"| {' | '.join(cells)} |"
-    if len(shown) < len(run.requests):
+    if len(shown) < len(run.groups):
         yield ""
-        yield f"{len(run.requests) - len(shown)} more requests are not shown; what is not as expected comes first."
+        yield f"{len(run.groups) - len(shown)} more requests are not shown; what is not as expected comes first."
+    if run.is_load:
+        yield ""
+        yield "Of requests that were sent many times: median, and 99th percentile in brackets."
+
+
+def _times(times: Sequence[float]) -> str:
+    ascending = sorted(times)
+    middle = milliseconds(percentile(ascending, 0.5))
+    return middle if len(ascending) < 2 else f"{middle} ({milliseconds(percentile(ascending, 0.99))})"
+
+
+def _verdicts(group: Group) -> str:
+    if group.count == 1:
+        return next(iter(group.verdicts))
+    return ", ".join(f"{count} {verdict}" for verdict, count in group.verdicts.items())
 
 
 def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
@@ -101,7 +122,7 @@ def _timelines(shown: Sequence[RequestResult]) -> str:
 
 def _escaped(text: str, limit: int | None = None) -> str:
     """``text`` on one line of at most ``limit`` characters, which Markdown shows as it is."""
-    text = safe(text)
+    text = safe(text if limit is None else text[: limit + 1])
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"
     return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", text)

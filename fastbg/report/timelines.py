@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
@@ -19,6 +20,10 @@ class Timed(Protocol):
     @property
     def name(self) -> str:
         """Stands before the bar."""
+
+    @property
+    def part(self) -> str:
+        """Stands above the first bar of its kind."""
 
     @property
     def is_over(self) -> bool:
@@ -83,6 +88,7 @@ class Legend:
     name_width: int
 
 
+WIDEST_NAME = 26
 SEEN = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
 RECORDED = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
 
@@ -142,17 +148,34 @@ class Bar:
                 cells[column] = kind
 
 
-def timelines(results: Sequence[Timed], *, encoding: str, now_ns: int | None = None, legend: Legend = SEEN) -> Table:
-    """All bars on one scale, with an axis below. ``now_ns``: the present, while requests are under way."""
+def timelines(
+    results: Sequence[Timed],
+    *,
+    encoding: str,
+    now_ns: int | None = None,
+    legend: Legend = SEEN,
+    explain: bool = True,
+) -> Table:
+    """All bars on one scale, with an axis below.
+
+    ``now_ns``: the present, while requests are under way. ``explain``: with the names of the parts and of the marks.
+    """
     nows = [_now_ms(result, now_ns) for result in results]
     ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
     end_ms = max(ends, default=0.0) * 1.02 or 1.0
     table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(width=legend.name_width, no_wrap=True, overflow="ellipsis")
+    width = max([legend.name_width, *(min(cell_len(safe(result.name)), WIDEST_NAME) for result in results)])
+    table.add_column(width=width, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True)
+    part = ""
     for result, now in zip(results, nows, strict=True):
+        if explain and result.part != part:
+            part = result.part
+            table.add_row(Text(safe(part), style="bold"), "")
         table.add_row(Text(safe(result.name)), Bar(result, end_ms, now))
     table.add_row(Text(legend.zero, style="dim"), Axis(end_ms))
+    if not explain:
+        return table
     glyphs = glyphs_for(encoding)
     marks = Text.assemble(
         (glyphs.waiting * 2, STYLES["waiting"]), f" {legend.waiting}  ",

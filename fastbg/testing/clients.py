@@ -13,7 +13,9 @@ import anyio
 import httpx
 
 from fastbg.events import Event, Verdict
-from fastbg.testing.observation import DEATH_S, Observation, Story, is_called, last_part
+from fastbg.expectations import is_called
+from fastbg.testing.observation import DEATH_S, Observation, Story, last_part
+from fastbg.text import safe
 from fastbg.timeline import Task
 
 Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
@@ -105,10 +107,11 @@ class Reply(httpx.Response):
         story = self._settle()
         named = [other.name for other in story.trace.tasks]
         if not any(is_called(name, task) for name in named):
-            raise AssertionError(f"no task {task} was queued, only: {', '.join(named) or 'none at all'}")
+            raise AssertionError(safe(f"no task {task} was queued, only: {', '.join(named) or 'none at all'}"))
         judgement = story.judgement(task)
         if judgement.verdict != "response-first":
-            raise AssertionError(f"the response did not come before {task}: {judgement.verdict} ({judgement.reason})")
+            why = f"{judgement.verdict} ({judgement.reason})"
+            raise AssertionError(safe(f"the response did not come before {task}: {why}"))
         return True
 
 
@@ -189,6 +192,7 @@ class NoResponse(AssertionError):
     """The server has died, and how."""
 
 
+UNANSWERED = (NoResponse, httpx.TransportError)
 BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 
@@ -200,7 +204,7 @@ def _replying(method: Callable[P, httpx.Response]) -> Callable[P, Reply]:
         __tracebackhide__ = True
         try:
             return cast(Reply, method(*args, **options))
-        except NoResponse as error:
+        except UNANSWERED as error:
             raise error.with_traceback(None) from None
 
     return call
@@ -214,7 +218,7 @@ def _replying_later(method: Callable[P, Coroutine[Any, Any, httpx.Response]]) ->
         __tracebackhide__ = True
         try:
             return cast(AsyncReply, await method(*args, **options))
-        except NoResponse as error:
+        except UNANSWERED as error:
             raise error.with_traceback(None) from None
 
     return call

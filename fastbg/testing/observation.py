@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.events import Event, read_journal_line
+from fastbg.expectations import is_called
 from fastbg.history import REUSED
 from fastbg.testing.servers import Server
+from fastbg.text import safe
 from fastbg.timeline import Expected, Judgement, Task, Trace, judge
 
 SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
@@ -25,6 +27,7 @@ class Observation:
         self.stories: list[Story] = []
         self._path: Path = server.journal_path
         self._begin = self._path.stat().st_size
+        server.begin()
 
     def story(self, method: str, url: str, path: str, request_id: str | None) -> "Story":
         """The story of a request that is about to be sent, under the id that the test gave it or a new one."""
@@ -105,7 +108,7 @@ class Story:
             left_s = end - time.monotonic()
             if trouble or left_s <= 0:
                 self.trace.ended = trouble or f"not within {limit_s:g} s"
-                raise AssertionError(f"{self._unfinished()}: {self.trace.ended}")
+                raise AssertionError(safe(f"{self._unfinished()}: {self.trace.ended}"))
             yield min(pause_s, left_s)
             pause_s = min(pause_s * 1.5, LONGEST_S)
 
@@ -113,7 +116,7 @@ class Story:
         __tracebackhide__ = True
         self._server.journal.read()
         if self.flaw:
-            raise AssertionError(self.flaw)
+            raise AssertionError(safe(self.flaw))
         return self.over
 
     def _unfinished(self) -> str:
@@ -130,11 +133,6 @@ class Story:
             return judge(self.trace)
         events = [event for event in self.trace.events if is_called(event.detail.get("task", task), task)]
         return judge(replace(self.trace, events=events))
-
-
-def is_called(name: str, wanted: str) -> bool:
-    """Whether a task's ``name``, or its end behind a dot, is the ``wanted`` one."""
-    return name == wanted or name.endswith("." + wanted)
 
 
 def last_part(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fastbg.launch import Child
 from fastbg.serving import Settings
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.servers import READY_S, STOP_S
+from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -52,8 +52,13 @@ class ChildServer:
             return self._portal.call(self._server.died).what
         return ""
 
+    def begin(self) -> None:
+        self._portal.call(self._server.forget_output)
+
     def last_lines(self) -> list[str]:
         return self._server.stderr_tail()
 
-    def stop(self) -> None:
+    def stop(self, *, drain: bool = True) -> None:
+        if not drain:
+            self._server.stop_s = HURRY_S
         self._stack.close()

@@ -9,7 +9,8 @@ from fastbg.errors import ServerError
 from fastbg.testing.journal import JournalReader
 
 READY_S = 30.0  # how long an app may take to start up
-STOP_S = 2  # how long tasks that nobody waited for may go on at the end
+STOP_S = 2  # how long tasks that nobody waited for may go on at the end,
+HURRY_S = 0.5  # and after a Ctrl-C
 
 
 class Server(Protocol):
@@ -23,11 +24,17 @@ class Server(Protocol):
     def trouble(self, patience_s: float = 0.0) -> str:
         """Why it serves no more, asked for as long as that; empty if it serves."""
 
-    def last_lines(self) -> list[str]:
-        """What it wrote last to standard error, where that is not this process's own."""
+    def begin(self) -> None:
+        """A test begins: what was written before is none of its business."""
 
-    def stop(self) -> None:
-        """Let the running tasks finish for `STOP_S` seconds; nothing of it is left. Raises `ServerError`."""
+    def last_lines(self) -> list[str]:
+        """What it wrote last to standard error since then, where that is not this process's own."""
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Let the running tasks finish for `STOP_S` seconds; nothing of it is left. Raises `ServerError`.
+
+        Without ``drain`` it ends within `HURRY_S` and raises nothing: what still runs is killed, or ends with us.
+        """
 
 
 class Servers:
@@ -63,16 +70,16 @@ class Servers:
                 raise
         return self._kept[key]
 
-    def give_back(self, taken: Server) -> None:
+    def give_back(self, taken: Server, *, drain: bool = True) -> None:
         """Stop a server that is for one test only. Raises `ServerError`."""
         if taken not in self._kept.values():
-            taken.stop()
+            taken.stop(drain=drain)
 
-    def stop(self) -> None:
+    def stop(self, *, drain: bool = True) -> None:
         """Stop all of them. Raises `ServerError`."""
         with ExitStack() as stack:
             for kept in self._kept.values():
-                stack.callback(kept.stop)
+                stack.callback(kept.stop, drain=drain)
             self._kept.clear()
 
     def _start(self, app: object) -> Server:

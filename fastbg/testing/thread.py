@@ -20,7 +20,7 @@ from fastbg.errors import ServerError
 from fastbg.journal import Journal
 from fastbg.serving import bind, url_of
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.servers import READY_S, STOP_S
+from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
 
 EARLIER_S = 0.5  # before uvicorn cancels the tasks that still run, we ask which do
 END_S = 1.0  # how long the event loop may take to end after that
@@ -33,6 +33,7 @@ class ThreadServer:
         self.name = _name_of(app)
         self.journal_path = directory / "journal.jsonl"
         self._ready = threading.Event()
+        self._patience_s: float = STOP_S
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
@@ -61,11 +62,19 @@ class ThreadServer:
         self._thread.join(patience_s)
         return "" if self._thread.is_alive() else "the thread of the server has ended"
 
+    def begin(self) -> None:
+        pass
+
     def last_lines(self) -> list[str]:
         return []
 
-    def stop(self) -> None:
-        self._stack.close()
+    def stop(self, *, drain: bool = True) -> None:
+        if drain:
+            self._stack.close()
+            return
+        self._patience_s = HURRY_S
+        with suppress(ServerError):  # of tasks that run on: they end with this process
+            self._stack.close()
 
     def _run(self, listener: socket.socket) -> None:
         try:
@@ -77,8 +86,8 @@ class ThreadServer:
             self._ready.set()
 
     def _end(self) -> None:
-        self._server.handle_exit(signal.SIGTERM, None)
-        self._thread.join(STOP_S - EARLIER_S)
+        self._server.handle_exit(signal.SIGINT, None)
+        self._thread.join(self._patience_s - EARLIER_S)
         running = self._recorder.unfinished
         self._thread.join(EARLIER_S + END_S)
         if running or self._thread.is_alive():

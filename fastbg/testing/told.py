@@ -23,6 +23,14 @@ MOST_LINES = 15
 LEGEND = replace(SEEN, write=None)
 
 
+class _Shown(RequestResult):
+    """A request whose bar goes on to the moment of the failure, where something of it was still to come."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.response_ms is not None and None not in [ended for _, ended in self.spans_ms]
+
+
 def explained(error: FastbgError) -> str:
     """The three parts of ``error``, and what the server wrote last."""
     parts = [f"fastbg: {safe(error.what)}", f"  where: {safe(error.where)}", f"  to do: {safe(error.remedy)}"]
@@ -31,7 +39,7 @@ def explained(error: FastbgError) -> str:
 
 def told(traces: Sequence[Trace], server: Server) -> str:
     """The time lines of the last requests of a test, their tasks, and what the server wrote last."""
-    sent = [RequestResult.of(trace) for trace in traces if trace.find("request_sent")]
+    sent = [_Shown.of(trace) for trace in traces if trace.find("request_sent")]
     results = sent[-MOST_REQUESTS:]
     lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
     if results:
@@ -55,8 +63,10 @@ def _time_lines(results: Sequence[RequestResult]) -> str:
 def _request(result: RequestResult) -> list[str]:
     trace, judgement = result.trace, result.judgement
     status = "no response" if trace.status is None else str(trace.status)
-    reason = f" ({judgement.reason})" if judgement.reason else ""
-    lines = [f"{trace.name}  {status}  {judgement.verdict}{reason}"]
+    verdict = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else judgement.verdict
+    if judgement.verdict == "lost" and not trace.ended and not trace.find("request_finished"):
+        verdict = "not done when the test failed"  # which did not wait
+    lines = [f"{trace.name}  {status}  {verdict}"]
     details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
     lines += [f"  {task.name}  {_task(task, result)}" for task in trace.tasks]
     lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]

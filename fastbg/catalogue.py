@@ -1,0 +1,49 @@
+"""The scripts that come with fastbg, and scripts by name or by file."""
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastbg.errors import ScriptError
+from fastbg.faults import near
+from fastbg.script import Source, read_script, read_script_file
+
+DEFAULT = "default"
+ALL = "all"
+_FOLDER = Path(str(resources.files("fastbg.scripts")))
+
+
+def built_in() -> list[str]:
+    """The names of the built-in scripts."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
+    """The built-in scripts by their group."""
+    groups: dict[str, list[Source]] = {}
+    for name in built_in():
+        source = script(name, environment)
+        groups.setdefault(source.script.group, []).append(source)
+    return dict(sorted(groups.items()))
+
+
+def lacks(source: Source, environment: Mapping[str, str]) -> str:
+    """What has to be installed before ``source`` can run, as the line to paste; empty where it can."""
+    needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
+    return "pip install 'fastbg[mail]'" if needs_mail and find_spec("aiosmtpd") is None else ""
+
+
+def script(name: str, environment: Mapping[str, str]) -> Source:
+    """The built-in script of that ``name``, or the one in the file of that name. Raises `ScriptError`."""
+    if name in built_in():
+        path = _FOLDER / f"{name}.toml"
+        return read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
+    if not name.endswith(".toml") and not Path(name).is_file():
+        known = built_in()
+        raise ScriptError(
+            f"there is no script {name!r}{near(name, known)}",
+            where="the argument SCRIPT",
+            remedy=f"name a .toml file, or one of {', '.join(known)}",
+        )
+    return read_script_file(Path(name), environment)

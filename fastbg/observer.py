@@ -1,0 +1,177 @@
+"""Brings together what the witnesses say of requests that are under way: client, files, journal."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastbg.attribution import Attribution
+from fastbg.events import Appended, Event, Notice, boot_id, read_journal_line
+from fastbg.follow import Follower
+from fastbg.timeline import Trace
+
+
+def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
+    """The size of each file in bytes, by its path; 0 for one that is not there."""
+    sizes = {}
+    for path in paths:
+        try:
+            sizes[str(path)] = path.stat().st_size
+        except OSError:
+            sizes[str(path)] = 0
+    return sizes
+
+
+class Observer:
+    """Follows ``files`` and ``journal``, and hands each event to the trace of its request.
+
+    ``marks``: what the id of every request looks like, as a pattern. ``over`` is called with each trace as soon as
+    nothing more is to come of it; then it is forgotten. ``tells_all``: the journal tells the sizes of all files.
+
+    ``live``: the traces that are not over, by request id. ``remarks``: what else a reader of the result has to know.
+    """
+
+    def __init__(
+        self, files: Iterable[Path], journal: Path, marks: str, over: Callable[[Trace], None], *, tells_all: bool
+    ) -> None:
+        self.files = tuple(files)
+        self.journal = journal
+        self.paths = (*self.files, journal)
+        self.live: dict[str, Trace] = {}
+        self.remarks: dict[str, None] = {}
+        self.heard_ns = time.monotonic_ns()
+        self._over = over
+        self._tells_all = tells_all
+        self._attribution = Attribution(marks)
+        self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
+        self._held: list[tuple[int, Trace]] = []  # settled, with the moment when the server was done
+        self._torn = b""
+        self._changed = asyncio.Event()
+        self._positions: dict[str, int] = {}
+
+    def look(self) -> dict[str, int]:
+        """The size of each followed file in bytes."""
+        return sizes_of(self.files)
+
+    def watch(self, trace: Trace) -> None:
+        """``trace`` is about to be sent."""
+        self.live[trace.request_id] = self._open[trace.request_id] = trace
+
+    def tell(self, trace: Trace, event: Event) -> None:
+        """The client saw ``event``."""
+        trace.events.append(event)
+        if event.name == "request_sent":
+            self._attribution.sent(trace, event.detail["sizes"])
+
+    def consider(self, trace: Trace) -> None:
+        """Something is known of ``trace`` that was not before."""
+        self.heard_ns = time.monotonic_ns()
+        if trace.request_id in self._open and trace.settled:
+            del self._open[trace.request_id]
+            if any(not expected.marked for expected in trace.expected_writes):
+                self._held.append((trace.time("request_finished") or 0, trace))
+            else:
+                self._finish(trace)
+            self._release()
+        self._changed.set()
+
+    def give_up(self, trace: Trace, why: str) -> None:
+        """Nothing more is waited for; ``trace`` is over as it is."""
+        trace.ended = trace.ended or why
+        self._open.pop(trace.request_id, None)
+        self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
+        self._finish(trace)
+        self._release()
+
+    async def follow(self, follower: Follower) -> None:
+        """Take what comes, until cancelled."""
+        self._positions = sizes_of(self.paths)
+        async for item in follower:
+            if isinstance(item, Appended):
+                self._positions[str(item.path)] = item.offset + len(item.data)
+            if isinstance(item, Notice):
+                self._note(item)
+            elif item.path == self.journal:
+                self._read_journal(item)
+            else:
+                for trace in self._attribution.appended(item):
+                    self.consider(trace)
+            self._changed.set()
+
+    @property
+    def all_read(self) -> bool:
+        """Whether the follower has told everything that stands in the files."""
+        return all(self._positions.get(path, 0) >= size for path, size in sizes_of(self.paths).items())
+
+    async def until(self, happened: Callable[[], bool], seconds: float, *, quiet: bool = False) -> bool:
+        """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something.
+
+        ``quiet``: within so many seconds in which no witness has said anything of a request.
+        """
+        begin_ns = time.monotonic_ns()
+        while not happened():
+            left_s = seconds - (time.monotonic_ns() - (max(begin_ns, self.heard_ns) if quiet else begin_ns)) / 1e9
+            if left_s <= 0:
+                return False
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    def wake(self) -> None:
+        """Let `until` ask again."""
+        self._changed.set()
+
+    def _release(self) -> None:
+        """End those that are held: each may expect a text without a mark.
+
+        Such a text may belong to any request that was under way when it came, and be handed on from one to another
+        until all of these are known. So it is held until every request that was sent before it was done is.
+        """
+        if not self._held:
+            return
+        oldest_ns = next((sent_ns for trace in self._open.values() if (sent_ns := trace.time("request_sent"))), None)
+        held, self._held = self._held, []
+        for done_ns, trace in held:
+            if oldest_ns is not None and oldest_ns < done_ns:
+                self._held.append((done_ns, trace))
+            else:
+                self._finish(trace)
+
+    def _finish(self, trace: Trace) -> None:
+        if self.live.pop(trace.request_id, None) is not None:
+            self._over(trace)
+            self._attribution.over(trace)
+            self._changed.set()
+
+    def _note(self, notice: Notice) -> None:
+        if notice.kind == "refused":
+            self.remarks[f"{notice.path}: {notice.message}"] = None
+        if notice.kind in ("truncated", "replaced"):
+            path = str(notice.path)
+            self._positions[path] = 0
+            self._attribution.restarted(path)
+            for trace in list(self.live.values()):
+                if not trace.settled:
+                    trace.disturbed.add(path)
+                    self.consider(trace)
+
+    def _read_journal(self, item: Appended) -> None:
+        *lines, self._torn = (self._torn + item.data).split(b"\n")
+        for line in lines:
+            event = read_journal_line(line)
+            trace = self.live.get(event.request_id or "") if event else None
+            if event is None or trace is None:
+                continue
+            if event.detail.get("boot") != boot_id():
+                self.remarks["the server runs on another host: its times are not compared with ours"] = None
+                continue
+            trace.events.append(event)
+            if event.name == "request_finished":
+                sizes = event.detail.get("files") or {}
+                none = dict.fromkeys(map(str, self.files), 0) if self._tells_all else {}
+                self._attribution.finished(trace, none | sizes)
+            self.consider(trace)

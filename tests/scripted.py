@@ -1,0 +1,58 @@
+"""An app that a script can ask in every way, and that writes and fails as it is told."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
+
+app = FastAPI()
+LOG = Path("log.txt")
+last = threading.Lock()
+
+
+@app.api_route("/echo", methods=["GET", "POST", "PUT"])
+async def echo(request: Request, response: Response) -> dict[str, object]:
+    """What came, as it came."""
+    response.set_cookie("session", "s-1")
+    response.headers["X-Token"] = "t-1"
+    return {
+        "method": request.method,
+        "query": [list(pair) for pair in request.query_params.multi_items()],
+        "headers": dict(request.headers),
+        "cookies": request.cookies,
+        "body": (await request.body()).decode("latin-1"),
+        "item": {"id": 7, "tags": ["a", "b"]},
+        "greeting": os.environ.get("GREETING"),
+        "folder": Path.cwd().name,
+        "pid": os.getpid(),
+    }
+
+
+def write(text: str, times: int = 1) -> None:
+    for _ in range(times):
+        with LOG.open("a", encoding="utf-8") as log:
+            log.write(text)
+
+
+@app.post("/write")
+async def write_later(text: str, tasks: BackgroundTasks, times: int = 1) -> None:
+    tasks.add_task(write, text, times)
+
+
+@app.post("/sleep")
+async def sleep_later(seconds: float, text: str, tasks: BackgroundTasks) -> None:
+    tasks.add_task(asyncio.sleep, seconds)
+    tasks.add_task(write, text)
+
+
+@app.post("/drop")
+async def drop(tasks: BackgroundTasks) -> None:
+    tasks.add_task(write, "never\n")
+    raise HTTPException(409)
+
+
+@app.get("/slow")
+async def slow(seconds: float) -> None:
+    await asyncio.sleep(seconds)

@@ -1,0 +1,89 @@
+"""Expectations: what is not met, and how it is told."""
+
+from fastbg.expectations import contains, unmet
+from fastbg.timeline import Expected, ExpectedTask, judge
+from tests.traces import TEXT, answered, event, finished, sent, task, trace, wrote
+
+
+def test_unmet_expectations_show_both_values() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
+    seen.text, seen.body = '{"message": "no"}', {"message": "no"}
+    seen.expected = Expected("work-first", (200,), {"message": "yes"}, (ExpectedTask("other"),))
+    assert [str(each) for each in unmet(seen, judge(seen))] == [
+        "body: expected {'message': 'yes'}, was '{\"message\": \"no\"}'",
+        "verdict: expected work-first, was response-first",
+        "tasks: expected other, were app.write_log",
+    ]
+    seen.expected = Expected(statuses=(201, 202), tasks=(ExpectedTask("write_log"),))
+    assert [str(each) for each in unmet(seen, judge(seen))] == ["status: expected 201 or 202, was 200"]
+
+
+def test_unmet_expectation_names_its_key_and_who_saw_it() -> None:
+    seen = wrote(task(sent(answered(trace(), 2_001_000, size=100), 1900, size=100), 2_002_000), 3_001_000, offset=100)
+    seen.expected = Expected(
+        tasks=(ExpectedTask("write_log", state="failed", where="loop", within_ms=1),),
+        response_within_ms=1,
+        response_at_least_ms=3,
+        lead_at_least_ms=2,
+    )
+    seen.expected_writes[0].within_ms = 2
+    assert [(".".join(map(str, each.key)), each.witness) for each in unmet(seen, judge(seen))] == [
+        ("expect.response_within", "client"),
+        ("expect.response_at_least", "client"),
+        ("expect.lead_at_least", "client and file"),
+        ("expect.tasks.0.state", "server"),
+        ("expect.tasks.0.where", "server"),
+        ("expect.tasks.0.within", "server"),
+        ("expect.writes.0.within", "file"),
+    ]
+
+
+def test_tasks_are_expected_in_the_order_in_which_they_start() -> None:
+    seen = sent(answered(trace(writes=0), 2000, size=100), 1900, size=100)
+    for n, (name, started_ns) in enumerate((("app.second", 2200), ("app.first", 2000), ("app.never", None))):
+        seen.events.append(event(1000 + n, "server", "task_queued", task=name, n=n))
+        if started_ns:
+            seen.events.append(event(started_ns, "server", "task_started", task=name, n=n, where="loop"))
+    seen.expected = Expected("lost", tasks=(ExpectedTask("first"), ExpectedTask("second"), ExpectedTask("never")))
+    assert unmet(seen, judge(seen)) == []
+
+
+def test_too_many_and_too_few_writes_are_told() -> None:
+    seen = finished(sent(answered(trace(writes=2), 2000, size=100), 1900, size=100))
+    seen = task(wrote(wrote(seen, 3000, offset=100), 3001, offset=108), 1950)
+    seen.expected_writes[0].complete = seen.expected_writes[1].complete = True
+    judgement = judge(seen)
+    assert judgement.reason == f"log.txt never got {TEXT!r}"
+    assert [str(each) for each in unmet(seen, judgement)] == [
+        "verdict: expected response-first, was lost",
+        f"writes[1].count: expected {TEXT!r} in log.txt, came 2 times",
+    ]
+
+
+def test_write_that_must_not_come_is_unmet_if_nobody_can_tell() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    (write,) = seen.expected_writes
+    write.count, write.size = 0, 200
+    assert not seen.settled
+    (unknown,) = unmet(seen, judge(seen))
+    assert str(unknown) == f"writes[1].count: expected no {TEXT!r} in log.txt, nobody can tell"
+    write.complete = True
+    assert seen.settled
+    assert unmet(seen, judge(seen)) == []
+
+
+def test_client_that_hangs_up_is_no_end_for_the_servers_tasks() -> None:
+    seen = trace(writes=0)
+    seen.hangs_up = True
+    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    assert not seen.settled
+    seen = finished(task(seen, 3000))
+    assert seen.settled
+    assert (judge(seen).verdict, unmet(seen, judge(seen))[0].key) == ("unproven", ("expect", "verdict"))
+
+
+def test_body_part_may_leave_out_keys_but_not_change_values() -> None:
+    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not contains({"a": {"b": 1}}, {"a": {"b": 2}})
+    assert not contains(None, {"a": 1})
+    assert contains([1, 2], [1, 2])
