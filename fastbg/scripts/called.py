@@ -1,0 +1,58 @@
+"""A function that is called where it should be handed over, and a lambda that nobody awaits.
+
+`add_task(f(x))` calls `f` at once and queues what it returned. `add_task(lambda: g(x))` queues a function that returns
+a coroutine, and a coroutine that nobody awaits does nothing. All of them answer 200. A type checker finds most of it.
+"""
+
+import asyncio
+import time
+from functools import partial
+
+from fastapi import BackgroundTasks, FastAPI
+
+app = FastAPI()
+
+
+def send_mail(email: str) -> None:
+    time.sleep(0.3)
+    append(f"mail to {email}\n")
+
+
+async def send_async(email: str) -> None:
+    await asyncio.sleep(0.3)
+    append(f"mail to {email}\n")
+
+
+def append(line: str) -> None:
+    with open("log.txt", "a") as log:
+        log.write(line)
+
+
+@app.post("/called/{email}")
+async def call(email: str, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(send_mail(email))  # type: ignore[func-returns-value, arg-type]  # this is the mistake
+    return {"message": "queued"}
+
+
+@app.post("/coroutine/{email}")
+async def make_coroutine(email: str, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(send_async(email))  # type: ignore[arg-type]  # and so is this
+    return {"message": "queued"}
+
+
+@app.post("/lambda/{email}")
+async def wrap_in_lambda(email: str, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(lambda: send_async(email))  # no type checker minds, and nobody awaits
+    return {"message": "queued"}
+
+
+@app.post("/handed-over/{email}")
+async def hand_over(email: str, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(send_mail, email)
+    return {"message": "queued"}
+
+
+@app.post("/partial/{email}")
+async def hand_over_partial(email: str, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(partial(send_async, email))
+    return {"message": "queued"}

@@ -1,0 +1,85 @@
+"""What a dependency with `yield` holds while a background task runs: a database session, from a pool of two.
+
+By default its exit code runs after the background tasks, so a task of 0.4 s keeps the session for 0.4 s, used or not.
+With `scope="function"` it runs before the response is sent: the session is free early, and closed for the task. So a
+task that needs a session opens its own, when it needs it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import BackgroundTasks, Depends, FastAPI
+
+app = FastAPI()
+pool = asyncio.Semaphore(2)
+
+
+class Session:
+    """Stands for a database session."""
+
+    open = True
+
+    def save(self, order: str) -> None:
+        append(f"{'saved' if self.open else 'not saved, the session is closed:'} {order}\n")
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[Session]:
+    async with pool:
+        session = Session()
+        try:
+            yield session
+        finally:
+            session.open = False
+
+
+async def get_session() -> AsyncIterator[Session]:
+    async with open_session() as session:
+        yield session
+
+
+async def ship(order: str, session: Session) -> None:
+    """Takes its time, and then saves with the session of the request."""
+    await asyncio.sleep(0.4)
+    session.save(order)
+
+
+async def ship_with_own_session(order: str) -> None:
+    """Takes its time, and then opens a session for as long as it saves."""
+    await asyncio.sleep(0.4)
+    async with open_session() as session:
+        session.save(order)
+
+
+def append(line: str) -> None:
+    with open("log.txt", "a") as log:
+        log.write(line)
+
+
+RequestSession = Annotated[Session, Depends(get_session)]  # the same as scope="request"
+FunctionSession = Annotated[Session, Depends(get_session, scope="function")]
+
+
+@app.post("/request-scope/{order}")
+async def buy(order: str, session: RequestSession, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(ship, order, session)
+    return {"message": "bought"}
+
+
+@app.post("/function-scope/{order}")
+async def buy_and_close(order: str, session: FunctionSession, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(ship, order, session)
+    return {"message": "bought"}
+
+
+@app.post("/own-session/{order}")
+async def buy_and_let_go(order: str, session: FunctionSession, background_tasks: BackgroundTasks) -> dict[str, str]:
+    background_tasks.add_task(ship_with_own_session, order)
+    return {"message": "bought"}
+
+
+@app.get("/orders")
+async def orders(session: RequestSession) -> dict[str, bool]:
+    return {"open": session.open}

@@ -1,0 +1,66 @@
+"""The built-in scripts: each comes out as it says, on the versions that are installed."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from fastbg.catalogue import DEFAULT, built_in, listed, script
+from tests.processes import fastbg
+from tests.servers import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+SCENARIOS = [name for name in built_in() if name != DEFAULT]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario_comes_out_as_it_says(name: str, tmp_path: Path) -> None:
+    result = fastbg("demo", name, "--json", cwd=tmp_path)
+    written = json.loads(result.stdout)
+    unmet = {f"{found['part']}: {found['name']}": found["unmet"] for found in written["requests"] if found["unmet"]}
+    assert (result.returncode, unmet, result.stderr) == (0, {}, b"")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario_asks_answers_and_names_its_sources(name: str) -> None:
+    source = script(name, os.environ).script
+    assert source.title.endswith("?")
+    assert source.about.endswith(".")
+    assert source.group
+    assert source.links
+    assert len(source.parts) >= 2
+    for part in source.parts:
+        assert part.about
+        assert all(request.about for request in part.requests)
+    app = ROOT / "fastbg" / "scripts" / f"{name.replace('-', '_')}.py"
+    assert "import fastbg" not in app.read_text("utf-8")
+    assert "from fastbg" not in app.read_text("utf-8")
+
+
+def test_harness_knows_no_scenario_by_its_name() -> None:
+    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # which is a reason in the journal, too
+    for path in (ROOT / "fastbg").rglob("*.py"):
+        if path.parent.name != "scripts":
+            found = {name for name in names if re.search(rf"[\"']{name}[\"']", path.read_text("utf-8"))}
+            assert not found, path
+
+
+def test_list_shows_every_script_with_its_question_by_group(tmp_path: Path) -> None:
+    shown = fastbg("demo", "--list", cwd=tmp_path, COLUMNS="200").stdout.decode()
+    for group, sources in listed(os.environ).items():
+        assert f"\n{group}" in "\n" + shown
+        for source in sources:
+            line = rf"^  {source.name.removesuffix('.toml')} +{re.escape(source.script.title)} *$"
+            assert re.search(line, shown, re.MULTILINE)
+
+
+def test_readme_lists_every_scenario_with_its_question() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+\?) \|$", README, re.MULTILINE)
+    assert rows == [
+        (source.name.removesuffix(".toml"), source.script.title)
+        for sources in listed(os.environ).values()
+        for source in sources
+        if source.name != f"{DEFAULT}.toml"
+    ]
