@@ -5,8 +5,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.client import client_overhead
 from tests.benchmarks.follow import follow_latency, tail_start
-from tests.benchmarks.history import journal_reading
+from tests.benchmarks.history import journal_memory, journal_reading
 from tests.benchmarks.plugin import plugin_start
 from tests.benchmarks.recorder import load
 from tests.benchmarks.start import demo_time, help_start
@@ -17,7 +18,9 @@ BENCHMARKS = {
     "demo": demo_time,
     "follow": follow_latency,
     "load": load,
+    "client": client_overhead,
     "history": journal_reading,
+    "memory": journal_memory,
     "plugin": plugin_start,
 }
 

@@ -1,4 +1,4 @@
-"""How fast `fastbg report` reads a journal."""
+"""How fast `fastbg report` reads a journal, and how much memory it takes for a million events."""
 
 import json
 import tempfile
@@ -10,11 +10,14 @@ from fastbg.history import Historian
 from fastbg.replay import read
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately
+from tests.processes import peak_mib
 from tests.recordings import EVENTS_PER_REQUEST, write_long_journal
 
 EVENTS = 300_000
+MANY, FEW = 1_000_000, 10_000
 ROUNDS = 5
 MOST = 2.5
+MOST_MEMORY = 1.1
 
 
 def journal_reading() -> list[Row]:
@@ -32,6 +35,27 @@ def journal_reading() -> list[Row]:
             must=f"<= {MOST}",
             ok=ours <= MOST * floor,
             detail=f"{rate}, median of {ROUNDS} runs over {EVENTS:,} events",
+        )
+    ]
+
+
+def journal_memory() -> list[Row]:
+    """The peak of the whole process with a long journal against that with a short one."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal.jsonl"
+        peaks = []
+        for events in (MANY, FEW):
+            write_long_journal(journal, events // EVENTS_PER_REQUEST)
+            peaks.append(peak_mib("report", "--json", journal)[0])
+    ours, floor = peaks
+    return [
+        Row(
+            what=f"fastbg report, peak memory with {MANY:,} events",
+            floor=f"with {FEW:,}",
+            ratio=ours / floor,
+            must=f"<= {MOST_MEMORY}",
+            ok=ours <= MOST_MEMORY * floor,
+            detail=f"{ours:.1f} / {floor:.1f} MiB",
         )
     ]
 

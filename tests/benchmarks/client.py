@@ -1,0 +1,82 @@
+"""How many requests a second a script under load makes, against a bare loop around the same HTTP client."""
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from fastbg.runner import Options, Runner
+from fastbg.script import read_script
+from fastbg.serving import Settings
+from tests.benchmarks.rows import Row
+from tests.servers import served
+
+ROUNDS = 6
+REQUESTS = 1500
+CONCURRENCY = 50
+PATH = "/send-notification/a@b.c"
+SCRIPT = """
+url = "URL"
+folder = "${dir}"
+follow = ["log.txt"]
+
+[[request]]
+name = "notification"
+method = "POST"
+path = "/send-notification/${mark}@b.c"
+expect.body = { message = "Message sent" }
+expect.tasks = ["write_log"]
+expect.writes = [{ file = "log.txt", text = "message to ${mark}@b.c\\n" }]
+"""
+
+
+def client_overhead() -> list[Row]:
+    """One request of the example app, in turn by `Runner` (sent, followed, judged) and by a bare loop."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours: list[float] = []
+        bare: list[float] = []
+        with served("--work", "0", "--dir", name, cwd=folder) as url:
+            for number in range(ROUNDS):
+                for measure in (_ours, _bare) if number % 2 else (_bare, _ours):
+                    rate = measure(url, folder)
+                    (ours if measure is _ours else bare).append(rate)
+    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
+    detail = f"{statistics.median(ours):.0f} / {statistics.median(bare):.0f} requests/s, median of {ROUNDS} pairs"
+    floor = "httpx.AsyncClient in a bare loop"
+    return [Row(f"--concurrency {CONCURRENCY}", floor, ratio, ">= 0.8", ratio >= 0.8, detail)]
+
+
+def _ours(url: str, folder: Path) -> float:
+    source = read_script(SCRIPT.replace("URL", url), "load.toml", folder, {})
+    base = Settings("", directory=folder)
+    options = Options(folder, 30, base=base, environment=os.environ, repeat=REQUESTS, concurrency=CONCURRENCY)
+    result = asyncio.run(Runner(source, options, None).run())
+    if not result.ok or result.count("response-first") != REQUESTS:
+        raise RuntimeError(f"{result.counts}, {result.remarks}")
+    return REQUESTS / result.seconds
+
+
+def _bare(url: str, folder: Path) -> float:
+    async def fire() -> float:
+        numbers = iter(range(REQUESTS))
+        limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
+        async with httpx.AsyncClient(base_url=url, limits=limits) as client:
+
+            async def work() -> None:
+                for number in numbers:
+                    response = await client.post(f"/send-notification/{number}@b.c")
+                    if response.json() != {"message": "Message sent"}:
+                        raise RuntimeError(response.text)
+
+            begin = time.perf_counter()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CONCURRENCY):
+                    group.create_task(work())
+            return REQUESTS / (time.perf_counter() - begin)
+
+    return asyncio.run(fire())
