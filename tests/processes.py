@@ -30,13 +30,15 @@ def environment(**more: str) -> dict[str, str]:
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 
 
-def fastbg(*arguments: str | Path, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[bytes]:
+def fastbg(
+    *arguments: str | Path, cwd: Path | None = None, patience: float = PATIENCE_S, **more: str
+) -> subprocess.CompletedProcess[bytes]:
     """Run fastbg to its end, its output in pipes and nobody at the keyboard."""
     return subprocess.run(
         [*FASTBG, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=PATIENCE_S,
+        timeout=patience,
         env=environment(**more),
         cwd=cwd,
         check=False,

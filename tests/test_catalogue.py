@@ -15,11 +15,16 @@ README = (ROOT / "README.md").read_text("utf-8")
 SCENARIOS = [name for name in built_in() if name != DEFAULT]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario_comes_out_as_it_says(name: str, tmp_path: Path) -> None:
-    result = fastbg("demo", name, "--json", cwd=tmp_path)
+def test_all_of_them_come_out_as_they_say(tmp_path: Path) -> None:
+    result = fastbg("demo", "all", "--json", cwd=tmp_path, patience=300.0)
     written = json.loads(result.stdout)
-    unmet = {f"{found['part']}: {found['name']}": found["unmet"] for found in written["requests"] if found["unmet"]}
+    assert [run["script"] for run in written["runs"]] == built_in()
+    unmet = {
+        f"{run['script']}, {found['part']}: {found['name']}": found["unmet"]
+        for run in written["runs"]
+        for found in run["requests"]
+        if found["unmet"]
+    }
     assert (result.returncode, unmet, result.stderr) == (0, {}, b"")
 
 

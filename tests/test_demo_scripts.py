@@ -1,11 +1,10 @@
 """`fastbg demo SCRIPT`: what a script can ask and expect, and what is said where it is not so (`tests.scripted`)."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.processes import fastbg
 from tests.servers import ROOT, served
@@ -19,7 +18,7 @@ def request(name: str, *lines: str, part: str = "") -> str:
     return "\n".join((f'[[{part}request]]\nname = "{name}"', *lines, ""))
 
 
-def demo(folder: Path, *parts: str, arguments: tuple[str, ...] = (), code: int = 0, **more: str) -> dict[str, Any]:
+def demo(folder: Path, *parts: str, arguments: tuple[str, ...] = (), code: int = 0, **more: Any) -> dict[str, Any]:
     """The document that a script of these parts gives."""
     script = folder / "my.toml"
     script.write_text("\n".join(parts), encoding="utf-8")
@@ -37,21 +36,23 @@ def only(written: dict[str, Any]) -> dict[str, Any]:
 # what is sent
 
 
-@pytest.mark.parametrize(
-    ("lines", "found"),
-    [
-        ("query = { n = 1, yes = true, many = ['a', 'b'] }",
-         {"query": [["n", "1"], ["yes", "true"], ["many", "a"], ["many", "b"]]}),
-        ("headers = { X-Name = 'Jürgen' }\ncookies = { a = '1', b = '2' }", {"cookies": {"a": "1", "b": "2"}}),
-        ("method = 'POST'\njson = { name = 'x', n = [1, { deep = true }] }",
-         {"body": '{"name":"x","n":[1,{"deep":true}]}'}),
+def test_requests_are_sent_as_they_are_written(tmp_path: Path) -> None:
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (
+            "query = { n = 1, yes = true, many = ['a', 'b'] }",
+            {"query": [["n", "1"], ["yes", "true"], ["many", "a"], ["many", "b"]]},
+        ),
+        ("headers = { X-Name = 'x y' }\ncookies = { a = '1', b = '2' }", {"cookies": {"a": "1", "b": "2"}}),
+        ("method = 'POST'\njson = { n = [1, { deep = true }] }", {"body": '{"n":[1,{"deep":true}]}'}),
         ("method = 'PUT'\nform = { a = 'x y', n = 2 }", {"method": "PUT", "body": "a=x+y&n=2"}),
         ("method = 'POST'\nbody = '<xml/>'\nheaders = { Content-Type = 'text/xml' }", {"body": "<xml/>"}),
-    ],
-)  # fmt: skip
-def test_request_is_sent_as_it_is_written(lines: str, found: dict[str, Any], tmp_path: Path) -> None:
-    written = only(demo(tmp_path, HEAD, request("ask", 'path = "/echo"', lines, 'expect.verdict = "no-work"')))
-    assert {key: written["body"][key] for key in found} == found
+    ]
+    lines = 'path = "/echo"', 'expect.verdict = "no-work"'
+    requests = [request(f"way {number}", *lines, way) for number, (way, _) in enumerate(ways)]
+    written = demo(tmp_path, HEAD, *requests)
+    for sent, (_, found) in zip(written["requests"], ways, strict=True):
+        assert {key: sent["body"][key] for key in found} == found
+    assert written["requests"][1]["body"]["headers"]["x-name"] == "x y"
 
 
 def test_files_are_uploaded(tmp_path: Path) -> None:
@@ -302,6 +303,7 @@ def test_load_shows_distributions_and_writes_one_case_for_each_name(tmp_path: Pa
     told = result.stdout.decode()
     assert result.returncode == 0, told
     assert "p50" in told
+    assert re.search(r"^84 requests in [0-9.]+ s\. 60 of 72 requests with work", told, re.MULTILINE)
     assert "12 response-first" in told
     assert "control x12" in told
     cases = ET.parse(tmp_path / "all.xml").getroot().iter("testcase")

@@ -246,7 +246,9 @@ def conclusion(run: RunResult) -> Text:
     )
     first = [group for group in run.groups if "response-first" in group.verdicts]
     waited = [group for group in run.groups if "work-first" in group.verdicts]
-    sentence = f"{counts['response-first']} of {working} requests with work had their response before the work was done"
+    sentence = f"{run.total} requests in {run.seconds:.1f} s. " if run.is_load else ""
+    before = counts["response-first"]
+    sentence += f"{before} of {working} requests with work had their response before the work was done"
     if first:
         sentence += f": the client waited {_range(time for group in first for time in group.responses_ms)} ms"
         outside = [time for group in first for time in group.outside_ms]
