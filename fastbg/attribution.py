@@ -1,14 +1,15 @@
 """Which bytes of a followed file belong to which request. Pure: it is told what was appended.
 
 A text with the request's own mark in it belongs to that request wherever it turns up. A text without one (the
-seed's dependency writes the same line for everybody) may come from a second demo in the same folder: it counts only
-if it lies between the file's size when the client sent the request and the size when the server was done with it.
+seed's dependency writes the same line for everybody) may come from another request, or from a second demo in the same
+folder: it counts only if it lies between the file's size when the client sent the request and the size when the server
+was done with it. Each such text is given to one request; where there are several it might be, it says so.
 """
 
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fastbg.events import Appended
@@ -183,8 +184,11 @@ class Attribution:
 
     def _take(self, claim: _Claim, tape: _Tape, upper: int, tried: set[int]) -> bool:
         """Find a write for ``claim``, if need be by finding another one for the claim that holds it."""
-        # The task's own write is the last thing that it does, so the last text before the end is the likeliest.
-        for offset, length in reversed(claim.matches(tape, claim.lower, upper)):
+        # Requests come here in the order in which they end. Who takes the first text that is left leaves every later
+        # one a text of its own: of the texts in its window, this is the one that fewest of the later windows hold.
+        matches = claim.matches(tape, claim.lower, upper)
+        certain = len(matches) <= claim.expected.count
+        for offset, length in matches:
             if offset in tried or offset in claim.found:
                 continue
             tried.add(offset)
@@ -196,15 +200,16 @@ class Attribution:
                 holder.found.remove(offset)
                 holder.expected.writes = [write for write in holder.expected.writes if write.offset != offset]
             self._taken[place] = claim
-            self._give(claim, tape, offset, length)
+            others = () if certain else ((at, at + size) for at, size in matches if at != offset)
+            self._give(claim, tape, offset, length, others)
             return True
         return False
 
     @staticmethod
-    def _give(claim: _Claim, tape: _Tape, offset: int, length: int) -> None:
+    def _give(claim: _Claim, tape: _Tape, offset: int, length: int, others: Iterable[tuple[int, int]] = ()) -> None:
         claim.found.add(offset)
         text = bytes(tape.data[offset - tape.start : offset - tape.start + length]).decode("utf-8", "replace")
-        write = Write(claim.expected.file, text, tape.seen_ns(offset + length), offset, length)
+        write = Write(claim.expected.file, text, tape.seen_ns(offset + length), offset, length, tuple(others))
         claim.expected.writes.append(write)
 
     def _forget(self, path: str, tape: _Tape) -> None:

@@ -106,11 +106,11 @@ class Observer:
     async def until(self, happened: Callable[[], bool], seconds: float, *, quiet: bool = False) -> bool:
         """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something.
 
-        ``quiet``: within so many seconds in which no witness has said anything of a request.
+        ``quiet``: within so many seconds since a witness has last said anything of a request, which may be over.
         """
         begin_ns = time.monotonic_ns()
         while not happened():
-            left_s = seconds - (time.monotonic_ns() - (max(begin_ns, self.heard_ns) if quiet else begin_ns)) / 1e9
+            left_s = seconds - (time.monotonic_ns() - (self.heard_ns if quiet else begin_ns)) / 1e9
             if left_s <= 0:
                 return False
             self._changed.clear()

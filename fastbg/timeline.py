@@ -47,13 +47,27 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A text that a follower saw in a file: ``length`` bytes from ``offset`` on, at ``t_ns``."""
+    """A text that a follower saw in a file: ``length`` bytes from ``offset`` on, at ``t_ns``.
+
+    ``others``: where else it may be, offset and end: the same text, which another request may have written as well.
+    """
 
     file: str
     text: str
     t_ns: int
     offset: int
     length: int
+    others: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def earliest(self) -> int:
+        """The lowest offset at which it may be."""
+        return min([self.offset, *(offset for offset, _ in self.others)])
+
+    @property
+    def latest(self) -> int:
+        """The highest end that it may have."""
+        return max([self.offset + self.length, *(end for _, end in self.others)])
 
 
 @dataclass(slots=True)
@@ -321,9 +335,15 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
     inside = _after_in_servers_order(sent, tasks)
     evidence = (("client+file",) if outside else ()) + (("server",) if inside else ())
     if not evidence:
-        return Judgement("unproven", (), _why_unproven(trace, sent, tasks))
-    reason = "" if outside or not writes else "too close to call from outside: proved from the server's order"
+        return Judgement("unproven", (), _why_unproven(trace, sent, tasks, _why_not_outside(writes)))
+    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the server's order"
     return Judgement("response-first", evidence, reason)
+
+
+def _why_not_outside(writes: Sequence[Write]) -> str:
+    if any(write.others for write in writes):
+        return "another request may have written the same text meanwhile"
+    return "too close to call from outside"
 
 
 def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
@@ -331,7 +351,7 @@ def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
     if complete is None or not writes:
         return False
     sizes: Mapping[str, int] = complete.detail["sizes"]
-    return all(write.file not in trace.disturbed and write.offset >= sizes[write.file] for write in writes)
+    return all(write.file not in trace.disturbed and write.earliest >= sizes[write.file] for write in writes)
 
 
 def _after_in_servers_order(sent: Event | None, tasks: Sequence[Task]) -> bool:
@@ -346,9 +366,7 @@ def _before_response(trace: Trace, sent: Event | None, tasks: Sequence[Task], wr
         return ""
     sizes: Mapping[str, int] = sent.detail.get("files") or {}
     early = [
-        write.file
-        for write in writes
-        if write.file not in trace.disturbed and write.offset + write.length <= sizes.get(write.file, 0)
+        write.file for write in writes if write.file not in trace.disturbed and write.latest <= sizes.get(write.file, 0)
     ]
     if early:
         return f"{len(early)} of {len(writes)} writes stood in the file when the response was sent"
@@ -356,13 +374,13 @@ def _before_response(trace: Trace, sent: Event | None, tasks: Sequence[Task], wr
     return f"{', '.join(done)} finished before the response was sent" if done else ""
 
 
-def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task]) -> str:
+def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task], outside: str) -> str:
     if not trace.journal:
-        return "too close to call from outside, and no server's journal to tell the order"
+        return f"{outside}, and no server's journal to tell the order"
     if sent is None:
         return "the server's journal does not tell when the response was sent"
     if not tasks:
-        return "too close to call from outside, and what wrote was no background task that the server knows of"
+        return f"{outside}, and what wrote was no background task that the server knows of"
     if sent.detail.get("buffered") != 0:
-        return "too close to call from outside, and the server still held a part of the response when the task started"
+        return f"{outside}, and the server still held a part of the response when the task started"
     return "the witnesses cannot tell the order"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastbg.timeline import judge, tasks_of
+from fastbg.timeline import Write, judge, tasks_of
 from tests.traces import LOG, TEXT, answered, event, finished, sent, task, trace, wrote
 
 
@@ -75,6 +75,17 @@ def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: in
 def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_servers_order() -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100)
     assert judge(wrote(task(seen, 1895), 1990, offset=100)).verdict == "unproven"
+
+
+def test_text_that_may_be_another_requests_proves_no_order() -> None:
+    seen = sent(answered(trace(marked=False), 2000, size=108), 1900, size=108)
+    seen = task(seen, 1950)
+    seen.expected_writes[0].writes.append(Write(LOG, TEXT, 1800, 100, len(TEXT), others=((108, 116),)))
+    judgement = judge(finished(seen))
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert judgement.reason.startswith("another request may have written the same text meanwhile")
+    seen.expected_writes[0].writes = [Write(LOG, TEXT, 1800, 100, len(TEXT))]
+    assert judge(seen).verdict == "work-first"
 
 
 def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
