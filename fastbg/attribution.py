@@ -92,7 +92,10 @@ class _Claim:
 
 
 class Attribution:
-    """Hands the bytes of followed files to the requests that expect them. ``marks``: what every mark looks like."""
+    """Hands the bytes of followed files to the requests that expect them. ``marks``: what every mark looks like.
+
+    ``from_front``: a text without a mark is the first one in its window that nobody else has, not the last one.
+    """
 
     def __init__(self, marks: str) -> None:
         self._marks = re.compile(marks.encode())
@@ -100,7 +103,9 @@ class Attribution:
         self._claims: dict[str, list[_Claim]] = {}  # by request
         self._unread: dict[str, list[_Claim]] = {}  # by file: the server is done, the follower is not
         self._taken: dict[Place, _Claim | None] = {}  # texts without a mark; None: of a request that is over
+        self._complete_ones: list[_Claim] = []  # unmarked, in the order in which the server was done with them
         self._reach = 0
+        self.from_front = False
 
     def sent(self, trace: Trace, sizes: dict[str, int]) -> None:
         """``trace`` is being sent; its writes can only lie behind these ``sizes`` (path to bytes)."""
@@ -122,6 +127,7 @@ class Attribution:
             if claim in unread:
                 unread.remove(claim)
             if not claim.expected.marked:
+                self._complete_ones = [other for other in self._complete_ones if other is not claim]
                 self._taken |= {(claim.expected.file, offset): None for offset in claim.found}
 
     def appended(self, item: Appended) -> list[Trace]:
@@ -166,10 +172,33 @@ class Attribution:
         if size is None or (size and size > claim.lower and (tape is None or tape.end < size)):
             return False
         expected.complete = True
-        if tape is not None and not expected.marked:
-            while len(claim.found) < max(expected.count, 1) and self._take(claim, tape, size, set()):
-                pass
+        if not expected.marked:
+            self._complete_ones.append(claim)
+            self._take_unmarked(claim)
         return True
+
+    def deal_from_front(self) -> None:
+        """From now on the texts without a mark are taken from the front, those that are not taken for good as well.
+
+        The last text in its window is the likeliest to be a request's own, since to write is mostly the last thing
+        that its task does. But who takes the last one may take it from a request that has no other, as will be known
+        only when that ends. The first one is always safe, if requests take in the order in which they end: of all
+        texts in the window it is the one that fewest of the later windows hold.
+        """
+        self.from_front = True
+        for claim in self._complete_ones:
+            for offset in claim.found:
+                del self._taken[claim.expected.file, offset]
+            claim.found.clear()
+            claim.expected.writes.clear()
+        for claim in self._complete_ones:
+            self._take_unmarked(claim)
+
+    def _take_unmarked(self, claim: _Claim) -> None:
+        tape = self._tapes.get(claim.expected.file)
+        if tape is not None:
+            while len(claim.found) < max(claim.expected.count, 1) and self._take(claim, tape, set()):
+                pass
 
     def _take_marked(self, claim: _Claim, tape: _Tape, lower: int) -> None:
         twins = [
@@ -182,20 +211,18 @@ class Attribution:
                 lacking = (twin for twin in twins if len(twin.found) < twin.expected.count)
                 self._give(next(lacking, claim), tape, offset, length)
 
-    def _take(self, claim: _Claim, tape: _Tape, upper: int, tried: set[int]) -> bool:
+    def _take(self, claim: _Claim, tape: _Tape, tried: set[int]) -> bool:
         """Find a write for ``claim``, if need be by finding another one for the claim that holds it."""
-        # Requests come here in the order in which they end. Who takes the first text that is left leaves every later
-        # one a text of its own: of the texts in its window, this is the one that fewest of the later windows hold.
-        matches = claim.matches(tape, claim.lower, upper)
+        matches = claim.matches(tape, claim.lower, claim.expected.size or 0)
         certain = len(matches) <= claim.expected.count
-        for offset, length in matches:
+        for offset, length in matches if self.from_front else reversed(matches):
             if offset in tried or offset in claim.found:
                 continue
             tried.add(offset)
             place = claim.expected.file, offset
             if place in self._taken:
                 holder = self._taken[place]
-                if holder is None or not self._take(holder, tape, holder.expected.size or 0, tried):
+                if holder is None or not self._take(holder, tape, tried):
                     continue
                 holder.found.remove(offset)
                 holder.expected.writes = [write for write in holder.expected.writes if write.offset != offset]

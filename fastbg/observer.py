@@ -10,6 +10,8 @@ from fastbg.events import Appended, Event, Notice, boot_id, read_journal_line
 from fastbg.follow import Follower
 from fastbg.timeline import Trace
 
+MOST_HELD = 32  # requests that wait for others because of texts without a mark
+
 
 def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
     """The size of each file in bytes, by its path; 0 for one that is not there."""
@@ -129,14 +131,20 @@ class Observer:
         """End those that are held: each may expect a text without a mark.
 
         Such a text may belong to any request that was under way when it came, and be handed on from one to another
-        until all of these are known. So it is held until every request that was sent before it was done is.
+        until all of these are known. Few are held until every request that was sent before one of them was done is
+        known. Under load that moment never comes: then the texts are taken from the front, and who was held so may
+        go when every request that was sent before it was done is known.
         """
+        if len(self._held) > MOST_HELD and not self._attribution.from_front:
+            self._attribution.deal_from_front()
         if not self._held:
             return
         oldest_ns = next((sent_ns for trace in self._open.values() if (sent_ns := trace.time("request_sent"))), None)
+        last_ns = max(done_ns for done_ns, _ in self._held)
         held, self._held = self._held, []
         for done_ns, trace in held:
-            if oldest_ns is not None and oldest_ns < done_ns:
+            limit_ns = done_ns if self._attribution.from_front else last_ns
+            if oldest_ns is not None and oldest_ns < limit_ns:
                 self._held.append((done_ns, trace))
             else:
                 self._finish(trace)

@@ -67,7 +67,7 @@ def test_unmarked_text_of_another_run_outside_of_the_window_is_not_taken() -> No
     assert not write.writes
 
 
-def test_unmarked_text_that_is_there_twice_says_where_else_it_may_be() -> None:
+def test_unmarked_text_closest_to_the_end_is_taken_and_says_where_else_it_may_be() -> None:
     attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.sent(made, {LOG: 0})
@@ -75,11 +75,14 @@ def test_unmarked_text_that_is_there_twice_says_where_else_it_may_be() -> None:
     attribution.appended(appended(2, 5, b"same\n"))
     attribution.finished(made, {LOG: 10})
     (found,) = write.writes
+    assert (found.offset, found.others, found.earliest, found.latest) == (5, ((0, 5),), 0, 10)
+    attribution.deal_from_front()
+    (found,) = write.writes
     assert (found.offset, found.others, found.earliest, found.latest) == (0, ((5, 10),), 0, 10)
 
 
 def test_two_requests_with_one_text_each_get_a_write_of_their_own() -> None:
-    """The first to finish takes the first write, and leaves the later one to who has no other."""
+    """The first to finish takes the later write, and gives it up to the one that has no other."""
     attribution = Attribution(MARKS)
     first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
     one, two = request("r1", first), request("r2", second)

@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastbg import observer as module
 from fastbg.events import Appended, Event, boot_id
 from fastbg.observer import Observer
 from fastbg.timeline import Expected, ExpectedWrite, Trace, judge
@@ -81,11 +83,14 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
     return over, len(observer.live)
 
 
-@given(made=requests, late=st.lists(st.integers(0, 20), min_size=1, max_size=4))
+@given(made=requests, late=st.lists(st.integers(0, 20), min_size=1, max_size=4), most=st.integers(0, 20))
 def test_each_of_many_equal_texts_is_given_to_one_request_and_proves_nothing_false(
-    made: list[Request], late: list[int]
+    made: list[Request], late: list[int], most: int
 ) -> None:
-    over, left = run(made, late)
+    """Whenever there are too many to know them all before the first is over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_HELD", most)
+        over, left = run(made, late)
     assert (len(over), left) == (len(made), 0)
     offsets = [write.offset for trace in over for write in trace.writes]
     assert sorted(offsets) == [number * len(TEXT) for number in range(len(made))]
