@@ -111,6 +111,14 @@ def test_cases_of_one_name_are_told_apart() -> None:
     assert list(cases(run(first, second))) == ["trap: mail", "trap: mail (2)"]
 
 
+def test_several_runs_are_a_suite_each_in_one_valid_report() -> None:
+    made = background()
+    made.expected = foreground().expected
+    root = parsed(junit([run(name="one"), run(made, name="two")]))
+    assert [suite.attrib["name"] for suite in root] == ["fastbg demo one", "fastbg demo two"]
+    assert sums(root)[:3] == ("3", "1", "0")
+
+
 def test_request_that_was_sent_often_is_one_case_with_its_times_and_one_of_the_failures() -> None:
     failing = background()
     failing.expected = foreground().expected

@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.client import client_overhead
+from tests.benchmarks.client import client_overhead, load_memory
 from tests.benchmarks.follow import follow_latency, tail_start
 from tests.benchmarks.history import journal_memory, journal_reading
 from tests.benchmarks.plugin import plugin_start
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "follow": follow_latency,
     "load": load,
     "client": client_overhead,
+    "load-memory": load_memory,
     "history": journal_reading,
     "memory": journal_memory,
     "plugin": plugin_start,

@@ -1,6 +1,7 @@
-"""How many requests a second a script under load makes, against a bare loop around the same HTTP client."""
+"""What a script costs under load: requests a second against a bare loop around the same HTTP client, and memory."""
 
 import asyncio
+import json
 import os
 import statistics
 import tempfile
@@ -13,12 +14,13 @@ from fastbg.runner import Options, Runner
 from fastbg.script import read_script
 from fastbg.serving import Settings
 from tests.benchmarks.rows import Row
+from tests.processes import peak_mib
 from tests.servers import served
 
 ROUNDS = 6
 REQUESTS = 1500
 CONCURRENCY = 50
-PATH = "/send-notification/a@b.c"
+FEW, MANY = 286, 1430  # times the seven requests of the default script: 2,002 and 10,010
 SCRIPT = """
 url = "URL"
 folder = "${dir}"
@@ -49,6 +51,24 @@ def client_overhead() -> list[Row]:
     detail = f"{statistics.median(ours):.0f} / {statistics.median(bare):.0f} requests/s, median of {ROUNDS} pairs"
     floor = "httpx.AsyncClient in a bare loop"
     return [Row(f"--concurrency {CONCURRENCY}", floor, ratio, ">= 0.8", ratio >= 0.8, detail)]
+
+
+def load_memory() -> list[Row]:
+    """The peak of ``fastbg demo`` and of its server with many requests against that with few; none may be lost."""
+    ours, floor = _peak(MANY), _peak(FEW)
+    detail = f"{ours:.1f} / {floor:.1f} MiB"
+    what = f"fastbg demo --concurrency {CONCURRENCY}, peak memory with {7 * MANY:,} requests"
+    return [Row(what, f"with {7 * FEW:,} requests", ours / floor, "<= 1.1", ours <= 1.1 * floor, detail)]
+
+
+def _peak(times: int) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        load = ("--work", "0", "--repeat", str(times), "--concurrency", str(CONCURRENCY), "--json")
+        peak, told = peak_mib("demo", *load, "--dir", name)
+    summary = json.loads(told)["summary"]
+    if (summary["response_first"], summary["work_first"], summary["no_work"]) != (5 * times, times, times):
+        raise RuntimeError(str(summary))
+    return peak
 
 
 def _ours(url: str, folder: Path) -> float:
