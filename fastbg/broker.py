@@ -13,7 +13,8 @@ import subprocess
 import sys
 import sysconfig
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,6 +55,19 @@ def known_address(directory: Path) -> str | None:
         return address_file(directory).read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeError):
         return None
+
+
+@contextmanager
+def broker_of(directory: Path, named: str | None) -> "Iterator[Broker | str]":
+    """The broker at the addresses that are ``named``, or an embedded one; ``FASTBG_BROKER`` tells the app of it."""
+    needs_queue()
+    if named:
+        os.environ["FASTBG_BROKER"] = named
+        yield named
+        return
+    with Broker(directory) as broker:
+        os.environ["FASTBG_BROKER"] = broker.address
+        yield broker
 
 
 class Broker:

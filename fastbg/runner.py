@@ -365,7 +365,8 @@ class Runner:
             limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
             def done() -> bool:
-                return trace.request_id not in observer.live or bool(self._gone)  # noqa: B023  # asked at once
+                over = trace.request_id not in observer.live  # noqa: B023  # asked at once
+                return over or bool(self._gone and not trace.with_broker)  # noqa: B023
 
             if not await observer.until(done, limit_s, quiet=True):
                 observer.give_up(trace, f"not within {limit_s:g} s")

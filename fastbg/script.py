@@ -70,7 +70,8 @@ class TaskExpect(_Model):
     task: Annotated[Text, Field(description="The function's name, or more of module.qualname.")]
     state: Annotated[State | None, Field(description="What has to become of it; anything without it.")] = None
     where: Annotated[
-        Literal["thread", "loop"] | None, Field(description="Whether it runs in a thread or in the event loop.")
+        Literal["thread", "loop", "worker"] | None,
+        Field(description="Whether it runs in a thread, in the event loop, or in a worker of a queue."),
     ] = None
     within: Annotated[Seconds | None, Field(description="Seconds from sent until it has finished.")] = None
 
