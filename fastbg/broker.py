@@ -135,7 +135,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 pass_fds=(self._lock,),  # as long as it lives, whoever started it
                 start_new_session=True,  # a Ctrl-C in the terminal is for us
             )
@@ -147,8 +147,13 @@ class Broker:
                 )
             time.sleep(0.01)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, and it is gone."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -193,7 +198,7 @@ def _free_port(last: str | None) -> int:
     raise ServerError("there is no free port", where=HOST, remedy="end what holds so many")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: end when the parent does, even by SIGKILL, where the kernel can do that (Linux)."""
     if _prctl is not None:
         _prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

@@ -24,6 +24,7 @@ from fastbg.text import safe
 if TYPE_CHECKING:
     from taskiq.cli.worker.args import WorkerArgs
 
+THREADS = 10  # tasks at once
 ORPHAN_S = 10.0  # how long tasks may go on when the manager has died
 
 
@@ -106,3 +107,18 @@ def _follow_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_S)
     os._exit(1)
+
+
+def main() -> None:
+    """A worker that another part of fastbg starts: its settings come by the environment."""
+    try:
+        sys.exit(work(Settings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
+    except FastbgError as error:
+        from fastbg.cli import report_error
+
+        report_error(error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
