@@ -17,9 +17,11 @@ loss of power, where a disk may have kept one of the two files and not the other
 import fcntl
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 REMEMBERED = 20_000  # appends
+_one_thread = threading.Lock()  # a lock on a file wakes all that wait for it, and one gets it
 NOTE_BYTES = 49  # 32 digits of the key, a space, 15 digits of the size, a newline
 
 
@@ -28,18 +30,18 @@ def append_once(path: Path, data: bytes, key: str) -> bool:
 
     Raises `OSError` where not all of it could be written, and then leaves the file as it was.
     """
-    name = hashlib.sha256(b"\0".join((key.encode(), path.name.encode(), data))).hexdigest()[:32].encode()
+    name = hashlib.sha256(b"\0".join((key.encode(), path.name.encode(), data))).hexdigest()[:32].encode() + b" "
     with (
+        _one_thread,
         open(path.with_name(path.name + ".keys"), "a+b", buffering=0) as notes,
         open(path, "ab", buffering=0) as file,
     ):
         fcntl.flock(notes, fcntl.LOCK_EX)  # until it is closed
         size = os.fstat(file.fileno()).st_size
-        known = _read_notes(notes.fileno(), size)
-        if name in known:
+        if name in _read_notes(notes.fileno(), size):
             return False
         end = os.fstat(notes.fileno()).st_size
-        notes.write(b"%s %015d\n" % (name, size + len(data)))
+        notes.write(b"%s%015d\n" % (name, size + len(data)))
         written = file.write(data)
         if written != len(data):
             os.ftruncate(file.fileno(), size)
@@ -48,14 +50,15 @@ def append_once(path: Path, data: bytes, key: str) -> bool:
     return True
 
 
-def _read_notes(notes: int, size: int) -> set[bytes]:
-    """The keys of the last appends, without one that was noted and not made: the file has ``size`` bytes."""
-    end = os.fstat(notes).st_size
+def _read_notes(notes: int, size: int) -> bytes:
+    """The last notes, without one that was made before an append that was not: the file has ``size`` bytes."""
+    end = told = os.fstat(notes).st_size
     end -= end % NOTE_BYTES  # a note that was torn
     begin = max(0, end - REMEMBERED * NOTE_BYTES)
     text = os.pread(notes, end - begin, begin)
     if text and int(text[-16:-1]) > size:
         end -= NOTE_BYTES
         text = text[:-NOTE_BYTES]
-    os.ftruncate(notes, end)
-    return {text[at : at + 32] for at in range(0, len(text), NOTE_BYTES)}
+    if end != told:
+        os.ftruncate(notes, end)
+    return text
