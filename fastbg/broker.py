@@ -80,7 +80,7 @@ class Broker:
 
     def __init__(self, directory: Path) -> None:
         self.folder = directory / "broker"
-        self.program = _find_program()
+        self.program = find_program()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -174,7 +174,7 @@ class Broker:
         return False
 
 
-def _find_program() -> str:
+def find_program() -> str:
     packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = str(packaged) if packaged.is_file() else shutil.which("nats-server")
     if found is None:

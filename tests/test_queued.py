@@ -172,3 +172,63 @@ def test_several_processes_make_each_append_once(tmp_path: Path) -> None:
         made = sum(pool.map(append_all, [file] * 6, [0, 0, 50, 50, 100, 100]))
     lines = file.read_bytes().splitlines()
     assert (made, len(lines), len(set(lines))) == (200, 200, 200)
+
+
+# a slow broker
+
+
+class SlowWay:
+    """A way to a broker on which everything takes ``delay_s`` longer, there and back."""
+
+    def __init__(self, port: int, delay_s: float) -> None:
+        self._target = port
+        self._delay_s = delay_s
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._connect, "127.0.0.1", 0))
+        self.address = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
+        await asyncio.gather(self._carry(reader, ours), self._carry(theirs, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            self._loop.call_later(self._delay_s, writer.write, data)  # in their order
+        writer.close()
+
+
+def test_response_waits_for_the_word_of_a_slow_broker(tmp_path: Path) -> None:
+    with Broker(tmp_path / "data") as broker, SlowWay(broker.port, 0.1) as way:
+        with uvicorn("fastbg.example.queued:app", cwd=tmp_path, FASTBG_BROKER=way.address) as url:
+            wait_until(lambda: ask("POST", f"{url}/background_tasks?framework=F").status_code == 200)
+            begin = time.monotonic()
+            assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+            assert time.monotonic() - begin >= 0.2
+
+
+def test_task_that_a_broker_was_too_slow_to_confirm_is_done_once_if_it_is_asked_for_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    settings = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0"}
+    path, key = "/send-notification/slow@example.com", {"X-Request-ID": "mine"}
+    with queued(tmp_path) as (url, broker), SlowWay(broker.port, 0.6) as way:
+        with uvicorn("fastbg.example.queued:app", cwd=tmp_path, FASTBG_BROKER=way.address, **settings) as slow_url:
+            assert ask("POST", slow_url + path, headers=key).status_code == 503
+        assert ask("POST", url + path, headers=key).status_code == 200
+        assert ask("POST", f"{url}/send-notification/last@example.com").status_code == 200
+        with taskiq_worker(tmp_path, FASTBG_BROKER=broker.address, **settings):
+            log = wait_for(data / "log.txt", b"to last@")
+    assert log.count(b"to slow@") == 1

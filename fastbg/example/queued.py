@@ -14,8 +14,7 @@ The same parameters, answers and files; `app` beside it is the same in one proce
   first. Where the order matters, make one task of them.
 
 ``FASTBG_BROKER`` names the broker: ``nats://host:4222``, several in a row with commas between, ``tls://`` for TLS,
-``nats://user:password@host:4222``. ``FASTBG_BROKER_CREDENTIALS`` is a file with a user's credentials (``.creds``),
-``FASTBG_BROKER_REPLICAS`` how many servers of a cluster keep each task.
+``nats://user:password@host:4222``. ``FASTBG_BROKER_REPLICAS`` is how many servers of a cluster keep each task.
 """
 
 import asyncio
@@ -64,7 +63,6 @@ broker = PullBasedJetStreamBroker(
     pull_consume_timeout=1,  # after a restart the broker knows of no request for tasks: ask again and again
     max_reconnect_attempts=-1,
     reconnect_time_wait=0.5,
-    user_credentials=os.environ.get("FASTBG_BROKER_CREDENTIALS"),
 )
 
 
