@@ -59,7 +59,7 @@ def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault((), "has no request: add [[request]] with a name and a path")
     if "url" in data:
         for path, table in [((), data), *_tables(data.get("part"), "part")]:
-            for key in ("app", "env", "server"):
+            for key in ("app", "env", "server", "worker"):
                 if key in table:
                     yield Fault((*path, key), f"url names a server that runs already: leave url or {key} out")
     elif "app" not in data and isinstance(data.get("part", []), list):
@@ -97,6 +97,10 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
                 yield Fault((*path, "name"), f"another request has the name {shown(name)} already")
             seen.add(name if isinstance(name, str) else None)
             yield from _request(path, request, [str(file) for file in files if file], base)
+            signal = request.get("signal")
+            to = signal.get("to", "server") if isinstance(signal, Mapping) else "server"
+            if to in ("worker", "broker") and "worker" not in part:
+                yield Fault((*path, "signal", "to"), f"the part has no {to}: name Taskiq's broker as its worker")
             if "signal" in request and "url" in data:
                 yield Fault((*path, "signal"), "url names a server that is not ours to signal: leave signal out")
 

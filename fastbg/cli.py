@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from enum import StrEnum
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
@@ -47,6 +48,23 @@ Work = Annotated[
 ]
 
 
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        envvar="FASTBG_BROKER",
+        metavar="ADDRESS",
+        show_envvar=True,
+        help="NATS servers that keep the tasks, nats://host:4222, with commas between several.",
+    ),
+]
+
+
+class Engine(StrEnum):
+    process = "process"
+    queue = "queue"
+
+
 def show_version(wanted: bool) -> None:
     if not wanted:
         return
@@ -68,8 +86,8 @@ def options(
 @app.command()
 def serve(
     application: Annotated[
-        str, typer.Argument(metavar="APP", help="module:attribute; the example app without it.")
-    ] = "fastbg.example:app",
+        str | None, typer.Argument(metavar="APP", help="module:attribute; the example app without it.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     directory: Folder = DATA_FOLDER,
@@ -77,12 +95,47 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+    engine: Annotated[
+        Engine, typer.Option(help="Where tasks run: in the server's process, or in workers that a queue feeds.")
+    ] = Engine.process,
+    broker: Broker = None,
 ) -> None:
     """Serve the example app, or your own, with the recorder around it."""
-    from fastbg.serving import Settings, serve
+    from fastbg.serving import EXAMPLE, QUEUED_EXAMPLE, Settings, serve
 
+    queued = engine is Engine.queue
+    application = application or (QUEUED_EXAMPLE if queued else EXAMPLE)
     settings = Settings(application, directory=directory.absolute(), work=work, record=record)
-    raise typer.Exit(serve(settings, host=host, port=port, reload=reload, workers=workers))
+    with ExitStack() as stack:
+        serving = None
+        if queued:
+            from fastbg.broker import broker_of
+
+            serving = stack.enter_context(broker_of(settings.directory, broker))
+        raise typer.Exit(serve(settings, host=host, port=port, reload=reload, workers=workers, broker=serving))
+
+
+@app.command()
+def worker(
+    tasks: Annotated[
+        str, typer.Argument(metavar="BROKER", help="module:attribute of Taskiq's broker; the example's without it.")
+    ] = "fastbg.example.queued:broker",
+    modules: Annotated[
+        list[str] | None, typer.Argument(metavar="MODULE", help="Modules with more tasks of that broker.")
+    ] = None,
+    directory: Folder = DATA_FOLDER,
+    work: Work = 0.5,
+    broker: Broker = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Tasks that each process runs at once.")] = 10,
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+) -> None:
+    """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
+    from fastbg.serving import Settings
+    from fastbg.worker import work as run
+
+    settings = Settings(tasks, directory=directory.absolute(), work=work, record=record)
+    raise typer.Exit(run(settings, modules or [], broker, workers=workers, threads=threads))
 
 
 SERVER, REPORTS, SCRIPTS = "The server", "What is shown and kept", "Help with scripts"

@@ -79,7 +79,7 @@ _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int,
+    "waited_ms": float, "ms": float, "unfinished": int, "worker": str, "server": str,
 }  # fmt: skip
 _parse = json.JSONDecoder().raw_decode  # less than half the time of `json.loads`, which first guesses an encoding
 

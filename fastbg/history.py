@@ -22,11 +22,12 @@ MOST_PROCESSES = 10_000  # that are told apart
 LATEST_NS = 2**63  # no clock counts further: a larger time is no time
 
 UNFINISHED = "the journal ends before that"
+ELSEWHERE = "a worker under another boot ran it, whose clock is not compared with the server's"
 REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
 GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
 
-_ENDS = ("task_finished", "task_failed")
-_TOLD = {"task_queued", "task_started", "loop_blocked", "task_dropped", *_ENDS}  # of a task
+_ENDS = ("task_finished", "task_failed", "task_dropped")
+_TOLD = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}  # of a task
 _KNOWN = {*_TOLD, "response_sent", "response_lost", "request_finished"}
 
 Key = tuple[object, object, str | None]
@@ -128,14 +129,21 @@ def _order(request: RecordedRequest, tasks: Sequence[Task]) -> Judgement:
         return Judgement("unproven", (), gone if request.client_gone else "the journal tells of no response")
     early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent_ns]
     if early:
-        return Judgement("work-first", ("server",), f"{', '.join(early)} finished before the response was sent")
+        witness = "server+worker" if _by_workers(tasks) else "server"
+        return Judgement("work-first", (witness,), f"{', '.join(early)} finished before the response was sent")
+    if any(task.elsewhere for task in tasks):
+        return Judgement("unproven", (), ELSEWHERE)
     if not all(task.started_ns is not None and task.started_ns > sent_ns for task in tasks):
         return Judgement("unproven", (), "a task started before the response was sent, and ended after it")
     if request.buffered is None:
         return Judgement("unproven", (), "the server could not tell whether all of the response had left")
     if request.buffered:
         return Judgement("unproven", (), "the server still held a part of the response when the task started")
-    return Judgement("response-first", ("server",))
+    return Judgement("response-first", ("server+worker" if _by_workers(tasks) else "server",))
+
+
+def _by_workers(tasks: Sequence[Task]) -> bool:
+    return any(task.where == "worker" for task in tasks)
 
 
 class Distribution:
@@ -200,12 +208,14 @@ class History:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A request that is not done: its events of tasks, how many of these run, and the bytes that its lines take."""
+    """A request that is not done: its events of tasks, the numbers of those that run or that a worker is to run, and
+    the bytes that its lines take.
+    """
 
     request: RecordedRequest
     size: int
     events: list[Event] = field(default_factory=list)
-    running: int = 0
+    running: set[int] = field(default_factory=set)
 
 
 class Historian:
@@ -232,12 +242,16 @@ class Historian:
         self._events += 1
         detail = event.detail
         key = (detail["boot"], detail["pid"], event.request_id)
+        if detail.get("server"):  # a worker's: of the request of that server
+            boot, _, pid = detail["server"].rpartition("/")
+            key = (boot, int(pid) if pid.isdigit() else pid, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
             self._begin(key, event, size)
             return
         entry = self._open.get(key)
         if entry is None:
-            self._strays += event.name != "shutdown"  # which is of no request
+            of_none = event.request_id is None and detail.get("where") == "worker"
+            self._strays += event.name != "shutdown" and not of_none  # which are of no request
         elif event.name in _KNOWN:
             self._held += size
             entry.size += size
@@ -292,10 +306,10 @@ class Historian:
         request, detail, name = entry.request, event.detail, event.name
         if name in _TOLD:
             entry.events.append(event)
-            if name == "task_started":
-                entry.running += 1
+            if name == "task_started" or (name == "task_queued" and detail.get("where") == "worker"):
+                entry.running.add(detail["n"])
             elif name in _ENDS:
-                entry.running -= 1
+                entry.running.discard(detail["n"])
         elif name == "response_sent":
             request.status, request.sent_ns = detail.get("status"), event.t_ns
             request.buffered = detail.get("buffered")
@@ -303,7 +317,7 @@ class Historian:
             request.status, request.client_gone = detail.get("status"), True
         else:
             request.finished, request.error = True, detail.get("error", "")
-        if request.finished and entry.running <= 0:  # a thread may outlive the call that started it
+        if request.finished and not entry.running:  # a thread may outlive the call that started it, a worker does
             self._close(key)
 
     def _close(self, key: Key) -> None:

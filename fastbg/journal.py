@@ -21,7 +21,8 @@ def encode(text: str, limit: int) -> str:
     """``text`` as a JSON string in ASCII of at most ``limit`` bytes, quotes included; cut at its end if need be."""
     encoded = encode_basestring_ascii(text[:limit])
     if len(encoded) > limit:
-        encoded = encode_basestring_ascii(text[: limit // 13] + "…")  # a character may take 12 bytes
+        # A character may take 12 bytes, the end takes 6 and the quotes 2.
+        encoded = encode_basestring_ascii(text[: (limit - 8) // 12] + "…")
     return encoded
 
 

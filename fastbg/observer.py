@@ -174,11 +174,13 @@ class Observer:
             trace = self.live.get(event.request_id or "") if event else None
             if event is None or trace is None:
                 continue
-            if event.detail.get("boot") != boot_id():
+            if event.detail.get("boot") != boot_id() and event.detail.get("server", "").startswith(boot_id()):
+                self.remarks["a worker runs under another boot: its times are not compared with ours"] = None
+            elif event.detail.get("boot") != boot_id():
                 self.remarks["the server runs on another host: its times are not compared with ours"] = None
                 continue
             trace.events.append(event)
-            if event.name == "request_finished":
+            if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}
                 none = dict.fromkeys(map(str, self.files), 0) if self._tells_all else {}
                 self._attribution.finished(trace, none | sizes)

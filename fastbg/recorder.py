@@ -56,12 +56,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fastbg.journal import Journal, encode
 
 BLOCKED_NS = 50_000_000  # a step of the event loop that takes longer blocks it
+NOT_CONFIRMED = "the broker did not say that it has the task"
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 
 _new_ids = random.Random()  # noqa: S311  # names, not secrets; unlike `os.urandom` it keeps the interpreter lock
 
 _current: ContextVar["Request | None"] = ContextVar("fastbg_request", default=None)
+
+
+def current_request() -> "Request | None":
+    """The request that this code runs for, if any."""
+    return _current.get()
 
 
 class Recorder:
@@ -76,7 +82,7 @@ class Recorder:
         self.journal = journal
         self._requests: set[Request] = set()
         self.outliving: set[Task] = set()  # in threads: the call that waited for them was cancelled
-        self._files = [(encode(str(path), 5000), str(path)) for path in files]
+        self.sizes = sizes_of(files)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -120,13 +126,19 @@ class Recorder:
 
         return heard
 
-    def sizes(self) -> str:
-        """A field with the files that exist, and their sizes in bytes."""
-        sizes = []
-        for name, path in self._files:
+
+def sizes_of(files: Iterable[Path]) -> Callable[[], str]:
+    """A function that returns a field with those of ``files`` that exist, and their sizes in bytes."""
+    names = [(encode(str(path), 5000), str(path)) for path in files]
+
+    def sizes() -> str:
+        found = []
+        for name, path in names:
             with suppress(OSError):
-                sizes.append(f"{name}:{os.stat(path).st_size}")  # noqa: PTH116  # half the time of Path.stat
-        return ',"files":{' + ",".join(sizes) + "}"
+                found.append(f"{name}:{os.stat(path).st_size}")  # noqa: PTH116  # half the time of Path.stat
+        return ',"files":{' + ",".join(found) + "}"
+
+    return sizes
 
 
 class Request:
@@ -142,12 +154,13 @@ class Request:
 
     def __init__(self, recorder: Recorder, scope: Scope) -> None:
         client_id = _client_id(scope)
-        request_id = encode(client_id, 300) if client_id else f'"{_new_ids.getrandbits(128):032x}"'
-        self.write = functools.partial(recorder.journal.write, request_id)
+        self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
+        self.write = functools.partial(recorder.journal.write, encode(self.id, 300))
         self.outliving = recorder.outliving
         # Only a client that can tell its requests apart has a use for the sizes of the files.
         self._sizes = recorder.sizes if client_id else str
         self.tasks: dict[int, Task] = {}
+        self._sending: dict[str, str] = {}  # messages on their way to a broker
         self.numbers = itertools.count()  # shared by threads
         self.write("request_received", f',"method":{_encoded(scope["method"])},"path":{_encoded(scope["path"])}')
 
@@ -202,6 +215,16 @@ class Request:
         begun.begun = True
         return begun
 
+    def send(self, message_id: str, name: str) -> tuple[int, str]:
+        """A message for a task called ``name`` is about to go to a broker: the task's number, and its fields."""
+        n = next(self.numbers)
+        fields = self._sending[message_id] = f',"task":{_encoded(name)},"n":{n}'
+        return n, fields
+
+    def sent_to_broker(self, message_id: str) -> None:
+        """The broker has the message: what becomes of it is not this process's affair."""
+        self._sending.pop(message_id, None)
+
     def note(self, error: HTTPException) -> None:
         """``error`` was made, which does not say that it was raised."""
         self.noted = error.status_code, f"{type(error).__name__} {error.status_code}"
@@ -217,6 +240,9 @@ class Request:
                 reason, detail = self._why_dropped(task, error)
                 why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
                 self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
+        for sending in self._sending.values():
+            why = f',"reason":"broker","detail":{_encoded(NOT_CONFIRMED)}'
+            self.write("task_dropped", f'{sending},"status":{self.status or "null"}{why}')
         fields = self._sizes()
         if error is not None:
             fields += f',"error":{encode(describe(error), 1000)}'

@@ -29,7 +29,8 @@ from fastbg.versions import versions
 if TYPE_CHECKING:
     from fastbg.client import Client
     from fastbg.plan import Template
-    from fastbg.script import Part, Source
+    from fastbg.script import Part, SignalAfter, Source
+    from fastbg.services import Services
 
 READY_S = 30.0  # how long the server may take to answer for the first time
 STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
@@ -91,6 +92,9 @@ class Runner:
         self._child = child
         self._server: Server | None = None
         self._stack = AsyncExitStack()
+        self._queue_stack = AsyncExitStack()
+        self._services: Services | None = None
+        self._services_for: Settings | None = None
         self._client: Client | None = None
         self._journal = self._url is None
         self.total = options.repeat * sum(r.repeat for part in source.script.all_parts for r in part.requests)
@@ -144,6 +148,7 @@ class Runner:
         async with AsyncExitStack() as stack:
             if self.source.script.mail is not None:
                 await self._serve_mail(self.source.script.mail, stack)
+            stack.push_async_callback(self._queue_stack.aclose)
             stack.push_async_exit(self._leave_server)
             follower = await stack.enter_async_context(Follower(self._observer.paths))
             try:
@@ -182,6 +187,16 @@ class Runner:
             host, port = server.host, server.port
         self._known |= {"mail.host": host, "mail.port": str(port)}
 
+    async def _serve_queue(self, settings: Settings) -> "Services":
+        """A broker and a worker with these settings: those that run, or new ones."""
+        from fastbg.services import Services
+
+        if self._services is None or self._services_for != settings:
+            await self._queue_stack.aclose()
+            self._services = await self._queue_stack.enter_async_context(Services(settings))
+            self._services_for = settings
+        return self._services
+
     async def _serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
         """A server that ``part`` can ask: the one that runs, if it is as that part wants it, or a new one."""
         from fastbg.client import Client  # httpx takes its time to import: our server starts meanwhile
@@ -194,6 +209,9 @@ class Runner:
             return
         base = self.options.base
         wanted = settings_of(self.source.script, part, self._places, self._known, base)
+        if part.worker is not None:
+            services = await self._serve_queue(replace(wanted, app=part.worker))
+            wanted = replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", services.broker.address)))
         running = self._server is not None and self._server.returncode is None and not self._told_to_end
         if running and self._child is not None and self._child.settings == wanted:
             return
@@ -297,7 +315,7 @@ class Runner:
                 for _ in range(request.concurrency):
                     group.create_task(self._fire_each(template, numbers, known, fired))
             if request.signal is not None:
-                await self._send(request.signal.name, request.signal.after)
+                await self._send(request.signal)
 
     async def _fire_each(
         self, template: "Template", numbers: Iterator[int], known: dict[str, Any], fired: list[Trace]
@@ -350,13 +368,17 @@ class Runner:
         self._observer.consider(trace)
         return trace
 
-    async def _send(self, name: str, after_s: float) -> None:
-        """Send the server a signal, and wait until it has ended if it does."""
-        await asyncio.sleep(after_s)
+    async def _send(self, order: "SignalAfter") -> None:
+        """Send the server a signal; or a worker or the broker, which are then started again."""
+        await asyncio.sleep(order.after)
+        if order.to != "server":
+            if self._services is not None:
+                await self._services.signal(order.to, signal.Signals[order.name])
+            return
         if self._server is None or self._gone:
             return
-        self._told_to_end = f"the script sent the server {name}"
-        self._server.send(signal.Signals[name])
+        self._told_to_end = f"the script sent the server {order.name}"
+        self._server.send(signal.Signals[order.name])
 
     async def _wait_for(self, traces: list[Trace]) -> None:
         """Wait until nothing that is to come could change a verdict, the server is gone, or nothing is heard."""
@@ -365,7 +387,8 @@ class Runner:
             limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
             def done() -> bool:
-                return trace.request_id not in observer.live or bool(self._gone)  # noqa: B023  # asked at once
+                over = trace.request_id not in observer.live  # noqa: B023  # asked at once
+                return over or bool(self._gone and not trace.with_broker)  # noqa: B023
 
             if not await observer.until(done, limit_s, quiet=True):
                 observer.give_up(trace, f"not within {limit_s:g} s")

@@ -70,7 +70,8 @@ class TaskExpect(_Model):
     task: Annotated[Text, Field(description="The function's name, or more of module.qualname.")]
     state: Annotated[State | None, Field(description="What has to become of it; anything without it.")] = None
     where: Annotated[
-        Literal["thread", "loop"] | None, Field(description="Whether it runs in a thread or in the event loop.")
+        Literal["thread", "loop", "worker"] | None,
+        Field(description="Whether it runs in a thread, in the event loop, or in a worker of a queue."),
     ] = None
     within: Annotated[Seconds | None, Field(description="Seconds from sent until it has finished.")] = None
 
@@ -123,9 +124,13 @@ class Upload(_Model):
 
 
 class SignalAfter(_Model):
-    """A signal for the server, once the request and its repetitions have their responses."""
+    """A signal, once the request and its repetitions have their responses."""
 
     name: Annotated[Signal, Field(description="SIGTERM and SIGINT ask it to stop, SIGKILL does not ask.")]
+    to: Annotated[
+        Literal["server", "worker", "broker"],
+        Field(description="Whom to send it; a worker and a broker, of a part with worker, are then started again."),
+    ] = "server"
     after: Annotated[float, Field(ge=0, le=3600, description="Seconds after the last of these responses.")] = 0.0
 
 
@@ -161,7 +166,7 @@ class Request(_Model):
     hang_up_after: Annotated[
         Seconds | None, Field(description="Close the connection so many seconds after the request was sent.")
     ] = None
-    signal: Annotated[SignalAfter | None, Field(description="Then send the server a signal.")] = None
+    signal: Annotated[SignalAfter | None, Field(description="Then send the server, say, a signal.")] = None
     save: Annotated[
         dict[str, Annotated[str, StringConstraints(pattern=r"^(status|(body|headers|cookies)(\..+)?)$")]],
         Field(description="Values for later requests, by name: body.id, headers.location, cookies.session, status."),
@@ -191,6 +196,13 @@ class Part(_Model):
     app: Annotated[App | None, Field(description="module:attribute, where it is not the script's.")] = None
     env: Annotated[dict[str, str], Field(description="Environment variables, besides those of the script.")] = {}
     server: Annotated[Server | None, Field(description="Settings of uvicorn instead of the script's.")] = None
+    worker: Annotated[
+        App | None,
+        Field(
+            description="module:attribute of Taskiq's broker: start a NATS server, which FASTBG_BROKER names, and a "
+            "worker for its tasks. Parts that name the same one share them."
+        ),
+    ] = None
     requests: Annotated[list[Request], Field(alias="request", min_length=1, description="Its requests, in order.")]
 
 

@@ -8,6 +8,7 @@ import errno
 import gc
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -25,7 +26,10 @@ from fastbg.text import safe
 if TYPE_CHECKING:
     from uvicorn import Config, Server
 
+    from fastbg.broker import Broker
+
 EXAMPLE = "fastbg.example:app"
+QUEUED_EXAMPLE = "fastbg.example.queued:app"
 VARIABLE = "FASTBG_SETTINGS"
 BACKLOG = 2048  # as uvicorn's
 STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not come up
@@ -148,6 +152,11 @@ def _cannot_bind(error: OSError, where: str) -> ServerError:
     return ServerError(what, where=where, remedy=remedy)
 
 
+def without_password(addresses: str) -> str:
+    """Addresses of a broker, without what stands before an @."""
+    return re.sub(r"//[^/@,]*@", "//…@", addresses)
+
+
 def url_of(listener: socket.socket) -> str:
     """The address to ask ``listener`` at, without a slash at its end."""
     host, port = listener.getsockname()[:2]
@@ -175,7 +184,12 @@ def application() -> Any:
     from fastbg.recorder import Recorder, install
 
     install()
-    recorder = Recorder(app, Journal(settings.journal), settings.followed)
+    journal = Journal(settings.journal)
+    if "taskiq" in sys.modules:  # the app uses it
+        from fastbg import queue_recorder
+
+        queue_recorder.install(journal, settings.followed)
+    recorder = Recorder(app, journal, settings.followed)
 
     def leave() -> NoReturn:
         lost = recorder.shut_down()
@@ -212,17 +226,20 @@ def on_second_interrupt(act: Callable[[], None]) -> None:
         before[number] = signal.signal(number, handle)
 
 
-def serve(settings: Settings, *, host: str, port: int, reload: bool, workers: int) -> int:
+def serve(
+    settings: Settings, *, host: str, port: int, reload: bool, workers: int, broker: "Broker | str | None" = None
+) -> int:
     """Serve until a signal comes, then let the running tasks finish: exit code 0, or 130 after a second Ctrl-C.
 
-    Raises `ServerError` if it cannot start.
+    ``broker``: of the tasks that workers do, the address of one or one that was started for this server. Raises
+    `ServerError` if it cannot start.
     """
     from uvicorn import Config
 
     os.environ |= settings.environment()
     settings.check()
     listener = bind(host, port)
-    _tell(settings, listener)
+    _tell(settings, listener, broker)
     config = Config(
         "fastbg.serving:application",
         factory=True,
@@ -287,7 +304,7 @@ def _interrupt(pids: list[int | None]) -> None:
             os.kill(pid or 0, signal.SIGINT)
 
 
-def _tell(settings: Settings, listener: socket.socket) -> None:
+def _tell(settings: Settings, listener: socket.socket, broker: "Broker | str | None") -> None:
     """Say where the server listens and writes, and what to type in the next terminal."""
     import shlex
     from ipaddress import ip_address
@@ -296,13 +313,21 @@ def _tell(settings: Settings, listener: socket.socket) -> None:
     lines = [f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)", f"  data folder  {settings.directory}"]
     if settings.record:
         lines.append(f"  journal      {settings.journal}")
+    folder = "" if settings.directory == Path.cwd() / ".fastbg" else f" --dir {shlex.quote(str(settings.directory))}"
+    named = ""
+    if isinstance(broker, str):
+        lines.append(f"  broker       {without_password(broker)}")
+        named = " --broker ADDRESS"
+    elif broker is not None:
+        lines.append(f"  broker       {broker.address}, an embedded NATS server; it keeps its tasks in {broker.folder}")
     lines.append("Now, in another terminal:")
-    if settings.app == EXAMPLE or settings.record:
-        tail = "fastbg tail" if settings.app == EXAMPLE else "fastbg tail --journal"
-        if settings.directory != Path.cwd() / ".fastbg":
-            tail += f" --dir {shlex.quote(str(settings.directory))}"
-        lines.append(f"  {tail}")
-    if settings.app == EXAMPLE:
+    if broker is not None:
+        worker = "" if settings.app == QUEUED_EXAMPLE else " module:broker"
+        lines.append(f"  fastbg worker{worker}{folder}{named}")
+    example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
+    if example or settings.record:
+        lines.append(f"  fastbg tail{'' if example else ' --journal'}{folder}")
+    if example:
         lines.append(f"  curl -X POST '{url}/send-notification/you@example.com?q=hello'")
     else:
         lines.append(f"  curl {url}/")

@@ -1,6 +1,6 @@
 """From what the witnesses saw to a verdict. Pure: no files, no sockets, no clock.
 
-Two kinds of proof tell what came first, and neither compares the clocks of two processes:
+These proofs tell what came first:
 
 ``client+file``
     When the client had the whole response it looked at the size of each followed file. A write that lies
@@ -8,6 +8,10 @@ Two kinds of proof tell what came first, and neither compares the clocks of two 
 ``server``
     The server handed the last byte of the response to the kernel, then started the tasks: two moments of
     one process.
+``server+worker``
+    The server handed the last byte of the response to the kernel, and a worker, another process under the
+    same boot of the same host, started the task later: two times of one clock, the kernel's monotonic one.
+    Of a worker under another boot nothing is concluded.
 ``file+server``
     Right before the server sent the last byte of the response it looked at the sizes. A write that lies
     wholly below was made earlier.
@@ -15,6 +19,7 @@ Two kinds of proof tell what came first, and neither compares the clocks of two 
 Where no proof holds, the verdict is ``unproven``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -30,6 +35,10 @@ TaskState = Literal["queued", "started", "finished", "failed", "dropped"]
 class Task:
     """One background task as the server told of it. Times are monotonic nanoseconds, None for not (yet).
 
+    A task that a worker runs (``where``) may be started more than once: ``tries``. ``started_ns`` is then the first
+    start. Where a worker ran under another boot than the server, its times are not comparable, and both are None:
+    ``elsewhere``.
+
     ``waited_ms``: for a thread, None where it needs none or has none yet. ``blocked_ms``: how long it kept the event
     loop from everything else, all in all; short steps are not counted.
     """
@@ -38,11 +47,13 @@ class Task:
     state: TaskState
     started_ns: int | None = None
     ended_ns: int | None = None
-    where: str | None = None  # "thread" or "loop"
+    where: str | None = None  # "thread", "loop" or "worker"
     error: str | None = None
     reason: str | None = None
     waited_ms: float | None = None
     blocked_ms: float = 0.0
+    tries: int = 1
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +224,12 @@ class Trace:
         return tasks_of(self.events)
 
     @property
+    def with_broker(self) -> bool:
+        """Whether all that is left to do is with a broker or its workers, who do not need the server for it."""
+        left = [task for task in self.tasks if task.state in ("queued", "started")]
+        return self.find("request_finished") is not None and all(task.where == "worker" for task in left)
+
+    @property
     def settled(self) -> bool:
         """Whether nothing that is still to come could change the verdict."""
         finished = self.find("request_finished")
@@ -227,7 +244,8 @@ class Trace:
         if not finished:
             return False
         tasks = self.tasks
-        if any(task.state == "started" for task in tasks):  # in a thread, which outlives a call that is cancelled
+        # In a thread, which outlives a call that is cancelled, or queued for a worker: a server drops its own.
+        if any(task.state in ("queued", "started") for task in tasks):
             return False
         hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
         unread = (not write.complete and write.size is not None for write in self.expected_writes)
@@ -237,31 +255,58 @@ class Trace:
 _TASK_STATES: Mapping[str, TaskState] = {
     "task_queued": "queued",
     "task_started": "started",
+    "task_retried": "queued",
     "task_finished": "finished",
     "task_failed": "failed",
     "task_dropped": "dropped",
 }
+_ENDS = ("finished", "failed", "dropped")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:
-    """The tasks that the server's events of one request describe, in the order of their numbers."""
+    """The tasks that the events of one request describe, in the order of their numbers.
+
+    What has ended stays so, though a message may be delivered again; but what was done was done, whatever was told of
+    it before.
+    """
     fields: dict[int, dict[str, Any]] = {}
-    for event in sorted(events, key=lambda event: event.t_ns):
+    starts: Counter[int] = Counter()
+    for event in _in_order(events):
         if event.name == "loop_blocked" and event.detail["n"] in fields:
             task = fields[event.detail["n"]]
             task["blocked_ms"] = task.get("blocked_ms", 0.0) + event.detail.get("ms", 0.0)
         state = _TASK_STATES.get(event.name)
         if state is None:
             continue
-        task = fields.setdefault(event.detail["n"], {"name": event.detail["task"]})
+        task = fields.setdefault(event.detail["n"], {"name": event.detail["task"], "state": state})
+        starts[event.detail["n"]] += state == "started"
+        elsewhere = _is_elsewhere(event)
+        if elsewhere and state != "queued":
+            task |= {"elsewhere": True, "started_ns": None, "ended_ns": None}
+        timed = not task.get("elsewhere")
+        if state == "started" and timed:
+            task.setdefault("started_ns", event.t_ns)
+        if task["state"] in _ENDS and not (state == "finished" and task["state"] != "finished"):
+            continue
         task["state"] = state
         known = ("where", "error", "reason", "waited_ms")
         task |= {key: event.detail[key] for key in known if event.detail.get(key) not in (None, "")}
-        if state == "started":
-            task["started_ns"] = event.t_ns
-        elif state in ("finished", "failed"):
+        if state == "finished":
+            task.pop("error", None)  # of an earlier try
+        if state in ("finished", "failed") and timed:
             task["ended_ns"] = event.t_ns
-    return [Task(**fields[n]) for n in sorted(fields)]
+    return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]
+
+
+def _in_order(events: Iterable[Event]) -> list[Event]:
+    """By time; those of a worker under another boot come last, as their place among the others is not known."""
+    return sorted(events, key=lambda event: (_is_elsewhere(event), event.t_ns))
+
+
+def _is_elsewhere(event: Event) -> bool:
+    """Whether it is a worker's, under another boot than that of the server that queued the task."""
+    boot, slash, _ = event.detail.get("server", "").rpartition("/")
+    return bool(slash) and boot != event.detail.get("boot")
 
 
 def judge(trace: Trace) -> Judgement:
@@ -333,11 +378,15 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
         witnesses = ("file+server",) if writes else ("server",)
         return Judgement("work-first", witnesses, early)
     inside = _after_in_servers_order(sent, tasks)
-    evidence = (("client+file",) if outside else ()) + (("server",) if inside else ())
+    server = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
+    evidence = (("client+file",) if outside else ()) + ((server,) if inside else ())
     if not evidence:
         return Judgement("unproven", (), _why_unproven(trace, sent, tasks, _why_not_outside(writes)))
-    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the server's order"
+    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the {_ORDERS[server]}"
     return Judgement("response-first", evidence, reason)
+
+
+_ORDERS = {"server": "server's order", "server+worker": "clock that server and worker share"}
 
 
 def _why_not_outside(writes: Sequence[Write]) -> str:
@@ -381,6 +430,8 @@ def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task], outsi
         return "the server's journal does not tell when the response was sent"
     if not tasks:
         return f"{outside}, and what wrote was no background task that the server knows of"
+    if any(task.elsewhere for task in tasks):
+        return f"{outside}, and a worker under another boot has a clock of its own"
     if sent.detail.get("buffered") != 0:
         return f"{outside}, and the server still held a part of the response when the task started"
     return "the witnesses cannot tell the order"

@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.processes import fastbg
 from tests.servers import ROOT, served
 
@@ -334,3 +336,12 @@ def test_several_scripts_have_one_summary_one_document_and_a_suite_each(tmp_path
     assert (written["ok"], [run["script"] for run in written["runs"]]) == (False, ["good", "bad"])
     result = fastbg("demo", "good.toml", "bad.toml", "--quiet", cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.stdout == b"not ok: 2 scripts, 2 requests, 2 response-first, 1 not as expected, see bad\n"
+
+
+@pytest.mark.parametrize("to", ["worker", "broker"])
+def test_signal_for_a_process_that_the_part_does_not_have_is_refused(to: str, tmp_path: Path) -> None:
+    script = tmp_path / "my.toml"
+    script.write_text(HEAD + request("one", 'path = "/"', f'signal = {{ name = "SIGKILL", to = "{to}" }}'))
+    result = fastbg("demo", script, cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"request[1].signal.to: the part has no {to}: name Taskiq's broker as its worker" in result.stderr.decode()

@@ -135,7 +135,7 @@ class TextPrinter:
         where = " ".join(str(detail[key]) for key in ("method", "path") if detail.get(key) is not None)
         task = " ".join(
             (f"#{detail[key]}" if key == "n" else str(detail[key]))
-            for key in ("task", "n", "where")
+            for key in ("task", "n", "where", "worker")
             if detail.get(key) is not None
         )
         words = [str(detail[key]) for key in ("error", "reason", "detail") if detail.get(key) is not None]

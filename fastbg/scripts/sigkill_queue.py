@@ -1,0 +1,69 @@
+"""A shop that gives its orders to a queue before it answers, and processes that die meanwhile: each of the three.
+
+The answer means that the broker has the order on its disk. A worker says when an order is shipped; an order whose
+worker died is given to another one, after `ACK_WAIT_S`. It may have been shipped by then, so shipping is made to happen
+once: see `fastbg.example.once`.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
+from taskiq_nats import PullBasedJetStreamBroker
+
+from fastbg.example.once import append_once
+
+JOB_S = 1.0
+ACK_WAIT_S = 3.0
+
+broker = PullBasedJetStreamBroker(
+    os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
+    subject="shop.orders",
+    stream_name="shop",
+    durable="shop",
+    stream_config=StreamConfig(retention=RetentionPolicy.WORK_QUEUE),
+    consumer_config=ConsumerConfig(durable_name="shop", filter_subject="shop.orders", ack_wait=ACK_WAIT_S),
+    pull_consume_timeout=1,
+    max_reconnect_attempts=-1,
+    reconnect_time_wait=0.2,
+)
+
+
+@broker.task
+def ship(order: str) -> None:
+    time.sleep(JOB_S)
+    append_once(Path("log.txt"), f"shipped {order}\n".encode(), order)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await broker.startup()
+    yield
+    await broker.shutdown()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/orders/{order}")
+async def take(order: str) -> str:
+    await ship.kiq(order)
+    return "will be shipped, whatever happens"
+
+
+def log() -> list[str]:
+    return Path("log.txt").read_text(encoding="utf-8").splitlines()
+
+
+@app.get("/orders")
+async def shipped() -> dict[str, int]:
+    """How many of the last thirty were shipped, and how many twice, when no order is left in the queue."""
+    while (waiting := (await broker.js.stream_info("shop")).state.messages) > 0:
+        await asyncio.sleep(0.05)
+    lines = log()
+    return {"waiting": waiting, "shipped": len(set(lines[-30:])), "twice": len(lines) - len(set(lines))}

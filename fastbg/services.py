@@ -1,0 +1,104 @@
+"""What the tasks of a script need where a queue does them: a broker and a worker, which a script may kill."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from fastbg.broker import Broker, die_with_parent, needs_queue
+from fastbg.errors import ServerError
+from fastbg.serving import Settings
+
+READY_S = 30.0
+LISTENS = b"Listening started"  # Taskiq's word for it
+
+
+class Services:
+    """``async with Services(settings) as services``: an embedded broker, and a worker for ``settings.app``.
+
+    ``settings``: of the worker; ``app``: module:attribute of Taskiq's broker. Both are gone at the end. Raises
+    `FastbgError` where one of them does not start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        needs_queue()
+        settings.make_folder()
+        self.broker = Broker(settings.directory)
+        self.settings = replace(settings, env=(*settings.env, ("FASTBG_BROKER", self.broker.address)))
+        self.log = self.broker.folder / "worker.log"
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.broker.__enter__()
+        try:
+            await self._start_worker()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    async def signal(self, to: str, number: signal.Signals) -> None:
+        """Send the "broker" or the "worker" a signal, wait until it has ended, and start it again."""
+        if to == "broker":
+            self.broker.send(number)
+            await self._ended(lambda: self.broker.pid is None, "the broker")
+            self.broker.start()
+            return
+        worker = self._worker
+        if worker is not None:
+            if number == signal.SIGKILL:  # Taskiq's manager would start another process at once
+                os.killpg(worker.pid, number)
+            else:
+                worker.send_signal(number)
+            await self._ended(lambda: worker.poll() is not None, "the worker")
+        await self._start_worker()
+
+    async def _start_worker(self) -> None:
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        worker = self._worker = self._spawn_worker()
+        end = time.monotonic() + READY_S
+        while LISTENS not in self.log.read_bytes()[begin:]:
+            if worker.poll() is not None or time.monotonic() > end:
+                raise ServerError(
+                    "the worker did not start up", where=self.settings.app, remedy=f"see what it wrote: {self.log}"
+                )
+            await asyncio.sleep(0.02)
+
+    def _spawn_worker(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "fastbg.worker"],
+                cwd=self.settings.run_in,
+                env=os.environ | self.settings.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+                start_new_session=True,
+            )
+
+    async def _ended(self, has: Callable[[], bool], who: str) -> None:
+        end = time.monotonic() + READY_S
+        while not has():
+            if time.monotonic() > end:
+                raise ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send it SIGKILL")
+            await asyncio.sleep(0.02)
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, signal.SIGKILL)
+            self._worker.wait()
+        self.broker.stop()

@@ -1,0 +1,124 @@
+"""``fastbg worker``: runs Taskiq's own worker, with the recorder, on the tasks that a server has queued.
+
+Taskiq's manager starts the worker processes, and starts one again that has died. SIGTERM and Ctrl-C let the tasks
+that run finish; what is not done by then the broker delivers to another worker.
+"""
+
+import inspect
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastbg.broker import address_file, known_address, needs_queue
+from fastbg.errors import FastbgError
+from fastbg.serving import Settings, without_password
+from fastbg.text import safe
+
+if TYPE_CHECKING:
+    from taskiq.cli.worker.args import WorkerArgs
+
+THREADS = 10  # tasks at once
+ORPHAN_S = 10.0  # how long tasks may go on when the manager has died
+
+
+def work(settings: Settings, modules: Sequence[str], broker: str | None, *, workers: int, threads: int) -> int:
+    """Work until a signal comes, then finish what runs: 0. Raises `FastbgError` if it cannot start.
+
+    ``settings.app``: module:attribute of Taskiq's broker. ``modules``: with more tasks. ``broker``: addresses; those of
+    the embedded one in the data folder without it. ``threads``: tasks that each of the ``workers`` runs at once.
+    """
+    needs_queue()
+    address = broker or known_address(settings.directory)
+    if address is None:
+        raise FastbgError(
+            "nobody says where the broker is",
+            where=str(address_file(settings.directory)),
+            remedy="start `fastbg serve --engine queue` with the same --dir, or name the broker with --broker",
+        )
+    os.environ |= settings.environment() | {"FASTBG_BROKER": address}
+    settings.make_folder()
+    _check(settings)
+    from taskiq.acks import AcknowledgeType
+    from taskiq.cli.worker.args import WorkerArgs
+    from taskiq.cli.worker.process_manager import ProcessManager
+
+    logging.basicConfig(
+        level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"
+    )
+    arguments = WorkerArgs(
+        broker=settings.app,
+        modules=list(modules),
+        app_dir=str(settings.app_dir),
+        workers=workers,
+        # A task that waits for a thread would be delivered again meanwhile: take no more than there are.
+        max_threadpool_threads=threads,
+        max_async_tasks=threads,
+        ack_type=AcknowledgeType.WHEN_SAVED,  # the end is in the journal by then
+        configure_logging=False,
+    )
+    sys.stdout.write(safe(f"fastbg works on the tasks of {settings.app}, from {without_password(address)}") + "\n")
+    sys.stdout.flush()
+    return ProcessManager(arguments, worker_function=run_worker).start() or 0
+
+
+def _check(settings: Settings) -> None:
+    """Raise `FastbgError` where the settings name no broker of Taskiq's."""
+    from taskiq import AsyncBroker
+    from taskiq.cli.utils import import_object
+
+    remedy = "name Taskiq's broker, or a function that returns it, as module:attribute"
+    try:
+        found = import_object(settings.app, app_dir=str(settings.app_dir))
+        found = found() if inspect.isfunction(found) else found
+    except Exception as error:  # the user's module may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise FastbgError(f"the broker could not be loaded: {reason}", where=settings.app, remedy=remedy) from error
+    if not isinstance(found, AsyncBroker):
+        raise FastbgError(f"that is no broker, but {type(found).__name__}", where=settings.app, remedy=remedy)
+
+
+def run_worker(args: "WorkerArgs") -> None:
+    """What each worker process does: Taskiq's own function for that, with the recorder installed."""
+    from taskiq.cli.worker.run import start_listen
+
+    settings = Settings.from_environment()
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    if settings.record:
+        from fastbg import queue_recorder
+        from fastbg.journal import Journal
+
+        queue_recorder.install(Journal(settings.journal), settings.followed)
+    start_listen(args)
+
+
+def _follow_parent() -> None:
+    """End when the manager does, even by SIGKILL."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_S)
+    os._exit(1)
+
+
+def main() -> None:
+    """A worker that another part of fastbg starts: its settings come by the environment."""
+    try:
+        sys.exit(work(Settings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
+    except FastbgError as error:
+        from fastbg.cli import report_error
+
+        report_error(error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""``fastbg serve --engine queue`` and ``fastbg worker``: what they say, what the journal has, how they end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbg.broker import known_address
+from tests.journals import read
+from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, wait_for
+from tests.queues import kill_group
+from tests.servers import ask, served
+from tests.test_queued import wait_until
+
+
+@contextmanager
+def worker(
+    cwd: Path, *arguments: str, log: str = "worker.log", **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """``fastbg worker`` in the folder ``cwd``, ready for tasks."""
+    with (cwd / log).open("wb") as output:
+        process = subprocess.Popen(
+            [*FASTBG, "worker", *arguments],
+            cwd=cwd,
+            env=environment(**variables),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_for(cwd / log, b"Listening started")
+        yield process
+    finally:
+        kill_group(process.pid)
+        process.wait()
+
+
+def events(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [event for event in read(folder / ".fastbg" / "journal.jsonl") if event["event"] == name]
+
+
+def test_events_of_the_worker_belong_to_the_request_that_queued_them(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--work", "0", cwd=tmp_path) as url, worker(tmp_path, "--work", "0"):
+        path = "/send-notification/you@example.com?q=hello"
+        assert ask("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
+        (received,) = events(tmp_path, "request_received")
+        queued, finished = events(tmp_path, "task_queued"), events(tmp_path, "task_finished")
+    assert {event["request"] for event in (received, *queued, *finished)} == {"mine"}
+    assert {event["task"] for event in queued + finished} == {"fastbg.example.queued.write_log"}
+    assert sorted(event["n"] for event in finished) == [0, 1]
+    assert {event["where"] for event in queued + finished} == {"worker"}
+    assert {event["server"] for event in finished} == {f"{received['boot']}/{received['pid']}"}
+    assert received["pid"] not in {event["pid"] for event in finished}
+    assert all(re.match(r"worker-0@.", event["worker"]) for event in finished)
+
+
+def test_report_and_tail_show_what_workers_did(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--work", "0.3", cwd=tmp_path) as url, worker(tmp_path, "--work", "0.3"):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
+    report = fastbg("report", ".fastbg/journal.jsonl", "--json", cwd=tmp_path)
+    (request,) = json.loads(report.stdout)["requests"]
+    (task,) = request["tasks"]
+    assert (task["task"], task["state"], task["where"]) == ("fastbg.example.queued.bg_task", "finished", "worker")
+    tail = fastbg("tail", "--journal", "--no-follow", cwd=tmp_path).stdout.decode()
+    assert re.search(r"task_finished  fastbg\.example\.queued\.bg_task #0 worker worker-0@", tail)
+
+
+def test_demo_waits_for_the_workers_and_proves_the_order_with_their_clock(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--work", "0.3", cwd=tmp_path) as url, worker(tmp_path, "--work", "0.3"):
+        result = fastbg("demo", "--url", url, "--json", cwd=tmp_path)
+    requests = {request["name"]: request for request in json.loads(result.stdout)["requests"]}
+    assert result.returncode == 0, result
+    queued = [request for request in requests.values() if request["tasks"]]
+    assert {task["where"] for request in queued for task in request["tasks"]} == {"worker"}
+    assert {task["state"] for request in queued for task in request["tasks"]} == {"finished"}
+    assert {request["verdict"] for request in queued} == {"response-first"}
+
+
+def test_task_that_no_broker_took_is_dropped_in_the_journal(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--broker", "nats://127.0.0.1:1", cwd=tmp_path) as url:
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+        (dropped,) = events(tmp_path, "task_dropped")
+    assert (dropped["reason"], dropped["status"]) == ("broker", 503)
+
+
+def test_serve_says_which_broker_it_uses_and_what_to_type_next(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(
+            [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
+        )
+    try:
+        said = wait_for(tmp_path / "log", rb"curl -X POST").decode()
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    address = known_address(tmp_path / ".fastbg")
+    assert f"broker       {address}, an embedded NATS server" in said
+    assert "\n  fastbg worker\n" in said
+
+
+def test_embedded_broker_ends_with_its_server_however_that_ends(tmp_path: Path) -> None:
+    pattern = rb"Server id|Starting nats-server"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with (tmp_path / "log").open("wb") as output:
+            process = subprocess.Popen(
+                [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
+            )
+        wait_for(tmp_path / "log", rb"curl -X POST")
+        log = wait_for(tmp_path / ".fastbg" / "broker" / "nats.log", pattern)
+        pid = int(re.findall(rb"^\[(\d+)\]", log, re.MULTILINE)[-1])
+        assert is_running(pid)
+        process.send_signal(number)
+        process.wait(PATIENCE_S)
+        wait_until(lambda: not is_running(pid))  # noqa: B023  # asked at once
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there, and not only until somebody asks how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_two_servers_do_not_share_an_embedded_broker(tmp_path: Path) -> None:
+    with served("--engine", "queue", cwd=tmp_path):
+        result = fastbg("serve", "--engine", "queue", "--port", "0", cwd=tmp_path)
+        assert result.returncode == 2
+        assert f"--broker {known_address(tmp_path / '.fastbg')}".encode() in result.stderr
+
+
+def test_password_of_a_broker_is_not_shown(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(
+            [*FASTBG, "serve", "--engine", "queue", "--port", "0", "--broker", "nats://me:secret@127.0.0.1:1"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+        )
+    try:
+        said = wait_for(tmp_path / "log", rb"curl -X POST").decode()
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+    assert "secret" not in said
+    assert "nats://…@127.0.0.1:1" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["worker"], "start `fastbg serve --engine queue`"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "json:dumps"], "the broker could not be loaded: TypeError"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "nowhere:broker"], "No module named 'nowhere'"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "os:sep"], "that is no broker, but str"),
+    ],
+)
+def test_worker_that_cannot_start_says_why(arguments: list[str], told: str, tmp_path: Path) -> None:
+    result = fastbg(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["serve", "--engine", "queue"], ["worker"]])
+def test_without_the_extra_the_line_to_paste_is_told(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "taskiq.py").write_text("raise ModuleNotFoundError('No module named taskiq', name='taskiq')")
+    result = fastbg(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 2
+    assert b"to do: pip install 'fastbg[queue]'" in result.stderr
+
+
+def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:
+    with (
+        served("--engine", "queue", "--work", "1", cwd=tmp_path) as url,
+        worker(tmp_path, "--work", "1") as process,
+    ):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_started")) == 1)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        assert len(events(tmp_path, "task_finished")) == 1
+        assert (tmp_path / ".fastbg" / "README.md").exists()
+    assert len(events(tmp_path, "task_started")) == 1
+
+
+def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> None:
+    with (
+        served("--engine", "queue", "--work", "0", cwd=tmp_path) as url,
+        worker(tmp_path, "--work", "0") as process,
+    ):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
+        (event,) = events(tmp_path, "task_finished")
+        process.kill()
+        wait_until(lambda: not is_running(event["pid"]))
+
+
+def test_task_of_a_worker_that_hangs_is_done_by_another_one(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--work", "0.2", cwd=tmp_path) as url:
+        with worker(tmp_path, "--work", "0.2") as hanging:
+            assert ask("POST", f"{url}/send-notification/a@example.com").status_code == 200
+            wait_until(lambda: len(events(tmp_path, "task_started")) == 1)
+            os.killpg(hanging.pid, signal.SIGSTOP)
+            with worker(tmp_path, "--work", "0.2", log="other.log"):
+                wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
+                os.killpg(hanging.pid, signal.SIGCONT)
+                wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
+        assert (tmp_path / ".fastbg" / "log.txt").read_text() == "message to a@example.com\n"
+        assert len({event["pid"] for event in events(tmp_path, "task_started")}) == 2
