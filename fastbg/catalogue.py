@@ -1,6 +1,7 @@
 """The scripts that come with fastbg, and scripts by name or by file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,11 +35,22 @@ def lacks(source: Source, environment: Mapping[str, str]) -> str:
     return "pip install 'fastbg[mail]'" if needs_mail and find_spec("aiosmtpd") is None else ""
 
 
+def _without_queue(source: Source) -> Source:
+    """``source`` without the parts that need a worker."""
+    parts = [part for part in source.script.parts if part.worker is None]
+    if len(parts) == len(source.script.parts):
+        return source
+    left_out = ", ".join(part.name for part in source.script.parts if part.worker is not None)
+    remark = f"left out are the parts that need more, pip install 'fastbg[queue]': {left_out}"
+    return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
+
+
 def script(name: str, environment: Mapping[str, str]) -> Source:
     """The built-in script of that ``name``, or the one in the file of that name. Raises `ScriptError`."""
     if name in built_in():
         path = _FOLDER / f"{name}.toml"
-        return read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
+        source = read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
+        return source if find_spec("taskiq_nats") else _without_queue(source)
     if not name.endswith(".toml") and not Path(name).is_file():
         known = built_in()
         raise ScriptError(

@@ -89,6 +89,8 @@ class Runner:
             self._on_over,
             tells_all=self._url is None,
         )
+        if source.remark:
+            self._observer.remarks[source.remark] = None
         self._child = child
         self._server: Server | None = None
         self._stack = AsyncExitStack()

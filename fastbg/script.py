@@ -255,12 +255,16 @@ class Script(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys."""
+    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys.
+
+    ``remark``: what a reader of its result has to know, or empty.
+    """
 
     script: Script
     name: str
     folder: Path
     lines: Mapping[values.Path, int]
+    remark: str = ""
 
     def place(self, *path: str | int) -> str:
         """``FILE:LINE`` of a key."""

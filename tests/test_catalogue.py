@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastbg.catalogue import DEFAULT, built_in, listed, script
+from fastbg import catalogue
+from fastbg.catalogue import DEFAULT, built_in, lacks, listed, script
 from tests.processes import fastbg
 from tests.servers import ROOT
 
@@ -68,3 +69,13 @@ def test_readme_lists_every_scenario_with_its_question() -> None:
         for source in sources
         if source.name != f"{DEFAULT}.toml"
     ]
+
+
+def test_parts_that_need_what_is_not_installed_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [part.name for part in script("sigkill", {}).script.parts if part.worker]
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    source = script("sigkill", {})
+    assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
+    assert "pip install 'fastbg[queue]': queue, server killed" in source.remark
+    assert lacks(script("register-email", {}), {}) == "pip install 'fastbg[mail]'"
+    assert lacks(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) == ""

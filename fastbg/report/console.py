@@ -189,6 +189,7 @@ def distributions(run: RunResult, *, encoding: str) -> Table:
 def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     """Each expectation that was not met, and why a verdict is what it is, where that is not plain."""
     reasons: dict[str, list[str]] = {}
+    explained: set[tuple[str, str, Verdict]] = set()  # of many requests alike, one is enough
     shown = 0
     for result in run.requests:
         reason = result.judgement.reason
@@ -197,6 +198,10 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
             if shown <= MOST_UNMET:
                 yield from _unmet(result, encoding=encoding)
         elif reason and result.judgement.verdict != "no-work":
+            kind = result.part, result.trace.name, result.judgement.verdict
+            if kind in explained:
+                continue
+            explained.add(kind)
             reasons.setdefault(reason, []).append(result.trace.name)
     more = [f"{run.unmet - MOST_UNMET} more were not as expected"] if run.unmet > MOST_UNMET else []
     lines = [(line, "red") for line in more]

@@ -65,5 +65,5 @@ async def shipped() -> dict[str, int]:
     """How many of the last thirty were shipped, and how many twice, when no order is left in the queue."""
     while (waiting := (await broker.js.stream_info("shop")).state.messages) > 0:
         await asyncio.sleep(0.05)
-    lines = log()
-    return {"waiting": waiting, "shipped": len(set(lines[-30:])), "twice": len(lines) - len(set(lines))}
+    last = log()[-30:]
+    return {"waiting": waiting, "shipped": len(set(last)), "twice": len(last) - len(set(last))}
