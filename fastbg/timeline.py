@@ -227,7 +227,7 @@ class Trace:
     def with_broker(self) -> bool:
         """Whether all that is left to do is with a broker or its workers, who do not need the server for it."""
         left = [task for task in self.tasks if task.state in ("queued", "started")]
-        return self.find("request_finished") is not None and all(task.where == "worker" for task in left)
+        return bool(left) and self.find("request_finished") is not None and all(t.where == "worker" for t in left)
 
     @property
     def settled(self) -> bool:

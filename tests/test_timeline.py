@@ -88,6 +88,13 @@ def test_text_that_may_be_another_requests_proves_no_order() -> None:
     assert judge(seen).verdict == "work-first"
 
 
+def test_only_what_is_left_with_a_broker_needs_no_server() -> None:
+    seen = finished(sent(answered(trace(), 2000, size=100), 1900, size=100))
+    assert not seen.with_broker  # the text that is due is the server's own affair
+    seen.events.append(event(1001, "server", "task_queued", task="app.write_log", n=0, where="worker"))
+    assert seen.with_broker
+
+
 def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
     seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
     seen.disturbed.add(LOG)

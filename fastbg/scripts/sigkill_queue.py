@@ -18,8 +18,8 @@ from taskiq_nats import PullBasedJetStreamBroker
 
 from fastbg.example.once import append_once
 
-JOB_S = 1.0
-ACK_WAIT_S = 3.0
+JOB_S = 0.6
+ACK_WAIT_S = 2.0
 
 broker = PullBasedJetStreamBroker(
     os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
