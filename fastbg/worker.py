@@ -49,7 +49,7 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
         )
     os.environ |= settings.environment() | {"FASTBG_BROKER": address}
     settings.make_folder()
-    _load(settings)
+    _check(settings)
     from taskiq.acks import AcknowledgeType
     from taskiq.cli.worker.args import WorkerArgs
     from taskiq.cli.worker.process_manager import ProcessManager
@@ -88,6 +88,29 @@ def _load(settings: Settings) -> "AsyncBroker":
     if not isinstance(found, AsyncBroker):
         raise FastbgError(f"that is no broker, but {type(found).__name__}", where=settings.app, remedy=remedy)
     return found
+
+
+def _check(settings: Settings) -> None:
+    """Raise `FastbgError` where the broker cannot be loaded.
+
+    It is loaded in a process of its own: a client of NATS that several workers inherit would have the same names in all
+    of them, and each would get what is for another one.
+    """
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        process = multiprocessing.Process(target=_try, args=(settings, theirs))
+        process.start()
+        process.join()
+        error = ours.recv() if ours.poll() else None
+    if error is not None:
+        raise FastbgError(error[0], where=error[1], remedy=error[2])
+
+
+def _try(settings: Settings, told: "multiprocessing.connection.Connection") -> None:
+    try:
+        _load(settings)
+    except FastbgError as error:
+        told.send((error.what, error.where, error.remedy))
 
 
 def run_worker(args: "WorkerArgs") -> None:

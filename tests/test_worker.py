@@ -195,6 +195,19 @@ def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:
     assert len(events(tmp_path, "task_started")) == 1
 
 
+def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -> None:
+    with (
+        served("--engine", "queue", "--work", "0.05", cwd=tmp_path) as url,
+        worker(tmp_path, "--work", "0.05", "--workers", "2", "--threads", "1"),
+    ):
+        wait_for(tmp_path / "worker.log", b"(Listening started(.|\n)*){2}")
+        for number in range(20):
+            assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+        wait_until(lambda: len({event["request"] for event in events(tmp_path, "task_finished")}) == 20)
+        started = events(tmp_path, "task_started")
+    assert (len(started), len({event["pid"] for event in started})) == (20, 2)
+
+
 def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> None:
     with (
         served("--engine", "queue", "--work", "0", cwd=tmp_path) as url,
