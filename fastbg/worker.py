@@ -4,6 +4,9 @@ Taskiq's manager starts the worker processes, and starts one again that has died
 that run finish; what is not done by then the broker delivers to another worker.
 """
 
+import asyncio
+import dataclasses
+import functools
 import inspect
 import logging
 import multiprocessing
@@ -13,8 +16,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from fastbg.broker import address_file, known_address, needs_queue
 from fastbg.errors import FastbgError
@@ -22,8 +25,10 @@ from fastbg.serving import Settings, without_password
 from fastbg.text import safe
 
 if TYPE_CHECKING:
+    from taskiq import AsyncBroker
     from taskiq.cli.worker.args import WorkerArgs
 
+T = TypeVar("T")
 THREADS = 10  # tasks at once
 ORPHAN_S = 10.0  # how long tasks may go on when the manager has died
 
@@ -68,8 +73,8 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
     return ProcessManager(arguments, worker_function=run_worker).start() or 0
 
 
-def _check(settings: Settings) -> None:
-    """Raise `FastbgError` where the settings name no broker of Taskiq's."""
+def _load(settings: Settings) -> "AsyncBroker":
+    """Taskiq's broker that the settings name. Raises `FastbgError` where they name none."""
     from taskiq import AsyncBroker
     from taskiq.cli.utils import import_object
 
@@ -82,6 +87,30 @@ def _check(settings: Settings) -> None:
         raise FastbgError(f"the broker could not be loaded: {reason}", where=settings.app, remedy=remedy) from error
     if not isinstance(found, AsyncBroker):
         raise FastbgError(f"that is no broker, but {type(found).__name__}", where=settings.app, remedy=remedy)
+    return found
+
+
+def _check(settings: Settings) -> None:
+    """Raise `FastbgError` where the broker cannot be loaded.
+
+    It is loaded in a process of its own: a client of NATS that several workers inherit would have the same names in all
+    of them, and each would get what is for another one.
+    """
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        process = multiprocessing.Process(target=_try, args=(settings, theirs))
+        process.start()
+        process.join()
+        error = ours.recv() if ours.poll() else None
+    if error is not None:
+        raise FastbgError(error[0], where=error[1], remedy=error[2])
+
+
+def _try(settings: Settings, told: "multiprocessing.connection.Connection") -> None:
+    try:
+        _load(settings)
+    except FastbgError as error:
+        told.send((error.what, error.where, error.remedy))
 
 
 def run_worker(args: "WorkerArgs") -> None:
@@ -89,6 +118,9 @@ def run_worker(args: "WorkerArgs") -> None:
     from taskiq.cli.worker.run import start_listen
 
     settings = Settings.from_environment()
+    broker = _load(settings)
+    broker.listen = functools.partial(prompt, broker.listen)  # type: ignore[method-assign]  # see there
+    args = dataclasses.replace(args, broker=broker)  # type: ignore[arg-type]  # `start_listen` takes one, too
     threading.Thread(target=_follow_parent, daemon=True).start()
     if settings.record:
         from fastbg import queue_recorder
@@ -96,6 +128,28 @@ def run_worker(args: "WorkerArgs") -> None:
 
         queue_recorder.install(Journal(settings.journal), settings.followed)
     start_listen(args)
+
+
+async def prompt(listen: "Callable[[], AsyncGenerator[T, None]]") -> "AsyncGenerator[T, None]":
+    """What ``listen`` yields, until it is cancelled.
+
+    taskiq-nats goes on listening where the cancellation meets the end of one of its requests, of which there is one
+    each second: a worker that was told to end would then wait for ever. A message that comes at that very moment is
+    delivered again.
+    """
+    messages = listen()
+    while True:
+        coming = asyncio.ensure_future(anext(messages))
+        try:
+            await asyncio.wait({coming})
+        except asyncio.CancelledError:
+            coming.cancel()
+            raise
+        try:
+            message = coming.result()
+        except StopAsyncIteration:
+            return
+        yield message
 
 
 def _follow_parent() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastbg.broker import Broker
-from tests.processes import PATIENCE_S, environment, wait_for
+from tests.processes import environment, wait_for
 from tests.servers import ROOT, uvicorn
 
 QUEUED = "fastbg.example.queued"
@@ -32,12 +32,8 @@ def taskiq_worker(cwd: Path, *arguments: str, log: str = "worker.log", **variabl
         wait_for(cwd / log, b"Listening started")
         yield process.pid
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_S)
-            finally:
-                kill_group(process.pid)
+        kill_group(process.pid)
+        process.wait()
 
 
 def kill_group(pid: int) -> None:

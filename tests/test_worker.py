@@ -1,18 +1,20 @@
 """``fastbg serve --engine queue`` and ``fastbg worker``: what they say, what the journal has, how they end."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastbg.broker import known_address
+from fastbg.worker import prompt
 from tests.journals import read
 from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, wait_for
 from tests.queues import kill_group
@@ -88,6 +90,7 @@ def test_demo_waits_for_the_workers_and_proves_the_order_with_their_clock(tmp_pa
 def test_task_that_no_broker_took_is_dropped_in_the_journal(tmp_path: Path) -> None:
     with served("--engine", "queue", "--broker", "nats://127.0.0.1:1", cwd=tmp_path) as url:
         assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+        wait_until(lambda: len(events(tmp_path, "task_dropped")) == 1)
         (dropped,) = events(tmp_path, "task_dropped")
     assert (dropped["reason"], dropped["status"]) == ("broker", 503)
 
@@ -192,6 +195,19 @@ def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:
     assert len(events(tmp_path, "task_started")) == 1
 
 
+def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -> None:
+    with (
+        served("--engine", "queue", "--work", "0.05", cwd=tmp_path) as url,
+        worker(tmp_path, "--work", "0.05", "--workers", "2", "--threads", "1"),
+    ):
+        wait_for(tmp_path / "worker.log", b"(Listening started(.|\n)*){2}")
+        for number in range(20):
+            assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+        wait_until(lambda: len({event["request"] for event in events(tmp_path, "task_finished")}) == 20)
+        started = events(tmp_path, "task_started")
+    assert (len(started), len({event["pid"] for event in started})) == (20, 2)
+
+
 def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> None:
     with (
         served("--engine", "queue", "--work", "0", cwd=tmp_path) as url,
@@ -216,3 +232,26 @@ def test_task_of_a_worker_that_hangs_is_done_by_another_one(tmp_path: Path) -> N
                 wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
         assert (tmp_path / ".fastbg" / "log.txt").read_text() == "message to a@example.com\n"
         assert len({event["pid"] for event in events(tmp_path, "task_started")}) == 2
+
+
+def test_worker_ends_although_its_broker_goes_on_listening() -> None:
+    async def test() -> None:
+        end = asyncio.Event()
+
+        async def deaf() -> AsyncGenerator[int, None]:
+            yield 1
+            while not end.is_set():
+                with suppress(asyncio.CancelledError):
+                    await end.wait()
+
+        messages = prompt(deaf)
+        assert await anext(messages) == 1
+        waiting = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        end.set()
+
+    asyncio.run(test())

@@ -9,6 +9,7 @@ from tests.benchmarks.client import client_overhead, load_memory
 from tests.benchmarks.follow import follow_latency, tail_start
 from tests.benchmarks.history import journal_memory, journal_reading
 from tests.benchmarks.plugin import plugin_start
+from tests.benchmarks.queue import queue
 from tests.benchmarks.recorder import load
 from tests.benchmarks.start import demo_time, help_start
 
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "history": journal_reading,
     "memory": journal_memory,
     "plugin": plugin_start,
+    "queue": queue,
 }
 
 

@@ -1,11 +1,6 @@
-"""What a queue costs and what it carries: ``python -m tests.benchmarks.queue``, a few minutes, a table in Markdown.
+"""What a queue adds to the response, and how many tasks it carries, on the queued example."""
 
-Responses: one client, one connection, the two example apps asked in turn, so that whatever else the machine does meets
-both alike. Tasks: put into the queue first, then from the start of the work to the last effect in the file.
-"""
-
-import argparse
-import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,105 +13,108 @@ import httpx
 
 from fastbg.broker import Broker
 from fastbg.results import percentile
+from tests.benchmarks.rows import Row
 from tests.processes import FASTBG, environment, wait_for
 from tests.queues import kill_group, queued
 from tests.servers import NO_TLS, uvicorn
 
 PATH = "/send-notification/you@example.com"
+REQUESTS, WARM = 2000, 200
+TASKS, SLOW_TASKS = 10_000, 2000
+SLOW_S = 0.05  # of a task that waits for something else, as most do
+
+
+def queue() -> list[Row]:
+    """One client on one connection, the two example apps asked in turn; then tasks from a full queue."""
+    plain, queueing = _responses()
+    rows = []
+    for share, most in ((0.5, 4.0), (0.99, 6.0)):
+        ours, floor = percentile(queueing, share) or 0, percentile(plain, share) or 1
+        rows.append(
+            Row(
+                f"response of a queued task, p{share * 100:g}",
+                "BackgroundTasks",
+                ours / floor,
+                f"<= {most:g}",
+                ours / floor <= most,
+                f"{ours:.2f} / {floor:.2f} ms, {ours - floor:.2f} ms more, {REQUESTS} requests each",
+            )
+        )
+    for number, work_s, least in ((TASKS, 0.0, 0.9), (SLOW_TASKS, SLOW_S, 1.5)):
+        one, memory = _tasks(number, 1, work_s)
+        two, _ = _tasks(number, 2, work_s)
+        detail = f"{two:.0f} / {one:.0f} tasks/s, {number} tasks of {work_s:g} s, 10 at once in each process"
+        rows.append(Row("two worker processes", "one", two / one, f">= {least:g}", two / one >= least, detail))
+        if number == TASKS:
+            growth = max(memory) / statistics.median(memory)
+            detail = f"{max(memory):.0f} / {statistics.median(memory):.0f} MiB while {number} tasks are done"
+            rows.append(Row("most memory of a worker", "its median", growth, "<= 1.2", growth <= 1.2, detail))
+    return rows
+
+
+def _responses() -> tuple[list[float], list[float]]:
+    """The times in ms, ascending: of `BackgroundTasks` and queued, each task without any work, done meanwhile."""
+    times: tuple[list[float], list[float]] = [], []
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        queued_url, broker = stack.enter_context(queued(folder))
+        stack.enter_context(_workers(folder, broker, 1, 0))
+        variables = {"FASTBG_DIR": str(folder / "plain"), "FASTBG_WORK": "0"}
+        urls = stack.enter_context(uvicorn("fastbg.example:app", folder, **variables)), queued_url
+        clients = [
+            stack.enter_context(httpx.Client(base_url=url, verify=NO_TLS, trust_env=False, timeout=30)) for url in urls
+        ]
+        for number in range(WARM + REQUESTS):
+            for client, taken in zip(clients, times, strict=True):
+                begin_ns = time.perf_counter_ns()
+                client.post(PATH).raise_for_status()
+                if number >= WARM:
+                    taken.append((time.perf_counter_ns() - begin_ns) / 1e6)
+    return sorted(times[0]), sorted(times[1])
+
+
+def _tasks(number: int, processes: int, work_s: float) -> tuple[float, list[float]]:
+    """Tasks a second from the start of the workers to the last effect, and their memory in MiB meanwhile."""
+    memory = []
+    with tempfile.TemporaryDirectory() as name, queued(Path(name)) as (_, broker):
+        folder = Path(name)
+        command = [sys.executable, "-m", "tests.benchmarks.fill", str(number)]
+        subprocess.run(command, check=True, env=environment(FASTBG_BROKER=broker.address))
+        log = folder / "data" / "log.txt"
+        with _workers(folder, broker, processes, work_s) as pid:
+            begin = time.perf_counter()
+            while (log.read_bytes().count(b"\n") if log.exists() else 0) < number:
+                memory.append(_resident_mib(pid))
+                time.sleep(0.1)
+            end = time.perf_counter()
+        lines = log.read_bytes().splitlines()
+        if not len(lines) == len(set(lines)) == number:
+            raise RuntimeError(f"{len(lines)} lines, {len(set(lines))} different, of {number} tasks")
+    return number / (end - begin), memory[len(memory) // 10 :]
 
 
 @contextmanager
-def workers(folder: Path, broker: Broker, number: int) -> Iterator[subprocess.Popen[bytes]]:
-    """``fastbg worker`` with so many processes, on the tasks of the example, without a journal."""
-    log = folder / f"worker-{time.monotonic_ns()}.log"
-    command = [*FASTBG, "worker", "--dir", str(folder / "data"), "--work", "0", "--broker", broker.address]
+def _workers(folder: Path, broker: Broker, number: int, work_s: float) -> Iterator[int]:
+    """``fastbg worker`` without a journal, with so many processes: the id of one of them."""
+    log = folder / "worker.log"
+    options = ["--work", str(work_s), "--broker", broker.address, "--workers", str(number), "--no-record"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--workers", str(number), "--no-record"],
+            [*FASTBG, "worker", "--dir", str(folder / "data"), *options],
             env=environment(),
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
     try:
-        wait_for(log, b"Listening started")
-        yield process
+        wait_for(log, b"(Listening started(.|\n)*){%d}" % number)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield int(children[0])
     finally:
         kill_group(process.pid)
         process.wait()
 
 
-def responses(requests: int) -> None:
-    """p50 and p99 of the response, tasks in the process and queued."""
-    times: dict[str, list[float]] = {"BackgroundTasks": [], "queued": []}
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        queued_url, broker = stack.enter_context(queued(folder))
-        plain = stack.enter_context(
-            uvicorn("fastbg.example:app", cwd=folder, FASTBG_DIR=str(folder / "plain"), FASTBG_WORK="0")
-        )
-        stack.enter_context(workers(folder, broker, 1))
-        clients = {
-            kind: stack.enter_context(httpx.Client(base_url=url, verify=NO_TLS, trust_env=False))
-            for kind, url in (("BackgroundTasks", plain), ("queued", queued_url))
-        }
-        for number in range(requests + 100):
-            for kind, client in clients.items():
-                begin_ns = time.perf_counter_ns()
-                client.post(PATH).raise_for_status()
-                if number >= 100:
-                    times[kind].append((time.perf_counter_ns() - begin_ns) / 1e6)
-    print("| response, ms | p50 | p99 |\n| --- | --- | --- |")
-    for kind, taken in times.items():
-        taken.sort()
-        print(f"| {kind} | {percentile(taken, 0.5):.2f} | {percentile(taken, 0.99):.2f} |")
-
-
-def resident_mib(pid: int) -> float:
-    """The memory of a process that only it has, and that it shares."""
+def _resident_mib(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def tasks(number: int, processes: int) -> None:
-    """Tasks a second, from enqueue and from a full queue to the last effect, and the memory meanwhile."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with queued(folder) as (_, broker):
-            begin = time.perf_counter()
-            command = [sys.executable, "-m", "tests.benchmarks.fill", str(number)]
-            subprocess.run(command, check=True, env=environment(FASTBG_BROKER=broker.address))
-            filled = time.perf_counter()
-            memory = [resident_mib(broker.pid or 0)]
-            with workers(folder, broker, processes):
-                work_begin = time.perf_counter()
-                log = folder / "data" / "log.txt"
-                while (done := log.read_bytes().count(b"\n") if log.exists() else 0) < number:
-                    memory.append(resident_mib(broker.pid or 0))
-                    sys.stderr.write(f"\r{done} of {number} ")
-                    time.sleep(0.2)
-                end = time.perf_counter()
-            lines = log.read_bytes().splitlines()
-            assert len(lines) == len(set(lines)) == number
-    sys.stderr.write("\r")
-    print(
-        f"| {processes} | {number} | {number / (filled - begin):.0f} | {number / (end - work_begin):.0f} "
-        f"| {min(memory):.0f} to {max(memory):.0f} |"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--tasks", type=int, default=10_000)
-    options = parser.parse_args()
-    print(f"{os.cpu_count()} cores\n")
-    responses(options.requests)
-    print("\n| worker processes | tasks | queued a second | done a second | broker's memory, MiB |")
-    print("| --- | --- | --- | --- | --- |")
-    for processes in (1, 2):
-        tasks(options.tasks, processes)
-
-
-if __name__ == "__main__":
-    main()
