@@ -101,7 +101,9 @@ def test_serve_says_which_broker_it_uses_and_what_to_type_next(tmp_path: Path) -
             [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
         )
     try:
-        said = wait_for(tmp_path / "log", rb"curl -X POST").decode()
+        said = wait_for(tmp_path / "log", rb"curl -X POST.*\n").decode()
+        (url,) = re.findall(r"at (http://\S+) ", said)
+        assert ask("GET", f"{url}/docs").status_code == 200
     finally:
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
