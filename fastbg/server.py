@@ -122,6 +122,11 @@ class Server:
         self._lines.clear()
         self._rest = b""
 
+    async def last_words(self) -> list[str]:
+        """`stderr_tail`, with what the child has written and nobody has read yet."""
+        self._read_output()
+        return self.stderr_tail()
+
     def _read_output(self) -> None:
         self._read(self._child.output, self._keep)
 

@@ -56,7 +56,7 @@ class ChildServer:
         self._portal.call(self._server.forget_output)
 
     def last_lines(self) -> list[str]:
-        return self._server.stderr_tail()
+        return self._portal.call(self._server.last_words)
 
     def stop(self, *, drain: bool = True) -> None:
         if not drain:
