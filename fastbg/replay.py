@@ -35,11 +35,10 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
         json.dump(history_document(history, name, versions()), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
     else:
-        from rich.console import Console
-
+        from fastbg.report.console import plain_console
         from fastbg.report.history import journal_report
 
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = plain_console()
         with console.capture() as captured:
             console.print(journal_report(history, name, encoding=console.encoding))
         sys.stdout.write(captured.get())  # not through Rich, which takes a reader that has enough for a failure

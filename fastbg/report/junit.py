@@ -5,17 +5,14 @@ Times are in seconds. What was sent many times is one test case too, which fails
 The format is the one that Jenkins' xUnit plugin publishes as ``junit-10.xsd``, which pytest's ``xunit2`` follows too.
 """
 
-import io
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from fastbg.report.console import SHARES, milliseconds
 from fastbg.report.files import write
-from fastbg.report.timelines import last_ms, timelines
+from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
@@ -72,7 +69,10 @@ def _suite(run: RunResult, title: str) -> ET.Element:
 
 def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET.Element:
     case = ET.Element("testcase", classname=_text(run.server), name=_text(name), time=f"{last_ms(request) / 1e3:.6f}")
-    unmet, line = [f"{sentence} ({sentence.witness})" for sentence in request.unmet], _timeline(request)
+    unmet, line = (
+        [f"{sentence} ({sentence.witness})" for sentence in request.unmet],
+        plain_timelines([request], width=WIDTH),
+    )
     if unmet:
         if group.count > 1:
             unmet = [f"{group.unmet} of {group.count} requests, this is one", *unmet]
@@ -110,14 +110,6 @@ def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
         yield f"task {task.name}: {task.state}, {task.where or 'nowhere'}, {when}" + (f", {why}" if why else "")
     for seen in trace.writes:
         yield f"write to {run.name_of(seen.file)}: {_ms(request.ms(seen.t_ns))}, {seen.text}"
-
-
-def _timeline(request: RequestResult) -> list[str]:
-    """The bar of a request in plain characters."""
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(timelines([request], encoding="utf-8"))
-    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def _ms(value: float | None) -> str:

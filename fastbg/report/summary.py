@@ -1,18 +1,15 @@
 """The result in brief: one line, and a summary in Markdown as GitHub shows it beside a job."""
 
 import html
-import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from fastbg.events import Verdict
 from fastbg.report.console import DEFAULT, conclusion, milliseconds
 from fastbg.report.files import write
-from fastbg.report.timelines import timelines
+from fastbg.report.timelines import plain_timelines
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
@@ -108,16 +105,10 @@ def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
     yield ""
     yield "<details><summary>Time lines</summary>"
     yield ""
-    yield f"<pre>{html.escape(_timelines(shown[:MOST_LINES]))}</pre>"
+    lines = "\n".join(plain_timelines(shown[:MOST_LINES], width=WIDTH))
+    yield f"<pre>{html.escape(lines)}</pre>"
     yield ""
     yield "</details>"
-
-
-def _timelines(shown: Sequence[RequestResult]) -> str:
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(timelines(shown, encoding="utf-8"))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _escaped(text: str, limit: int | None = None) -> str:

@@ -1,5 +1,6 @@
 """One bar a request: how long the client waited, when the tasks ran, when each write was seen."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -186,6 +187,14 @@ def timelines(
         marks.append("  ").append(glyphs.write, STYLES["write"]).append(f" {legend.write}")
     table.add_row("", marks)
     return table
+
+
+def plain_timelines(results: Sequence[Timed], *, width: int) -> list[str]:
+    """The lines of `timelines` as text of ``width`` columns, for files."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(timelines(results, encoding="utf-8"))
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def _now_ms(result: Timed, now_ns: int | None) -> float | None:
