@@ -146,7 +146,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
             reply.came_before("log_visit")
 
         def test_status(fastbg):
-            assert fastbg.post("/forget").status_code == 200
+            assert fastbg.post("/forget").wait().status_code == 200
 
         @pytest.mark.fastbg(timeout=0.2)
         def test_slow(fastbg):
