@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 FASTBG = (sys.executable, "-m", "fastbg")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 Process = subprocess.Popen[bytes]
 

@@ -60,7 +60,7 @@ def slow(tasks: BackgroundTasks):
 
 @app.get("/late")
 def late():
-    time.sleep(0.5)
+    time.sleep(1)
 
 @app.get("/endless")
 def endless(tasks: BackgroundTasks):
@@ -148,11 +148,11 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
         def test_status(fastbg):
             assert fastbg.post("/forget").wait().status_code == 200
 
-        @pytest.mark.fastbg(timeout=0.2)
+        @pytest.mark.fastbg(timeout=0.5)
         def test_slow(fastbg):
             assert fastbg.get("/slow").ran == ["sleep"]
 
-        @pytest.mark.fastbg(timeout=0.2)
+        @pytest.mark.fastbg(timeout=0.5)
         def test_late(fastbg):
             fastbg.get("/late")
 
@@ -182,7 +182,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     )
     result.stdout.fnmatch_lines(
         [
-            "E *AssertionError: sleep started and did not finish: not within 0.2 s",
+            "E *AssertionError: sleep started and did not finish: not within 0.5 s",
             "GET /slow *●┄┄┄*",
             "  time.sleep  started  in a thread *",
         ]

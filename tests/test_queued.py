@@ -15,6 +15,7 @@ from typing import Self
 import pytest
 
 from fastbg.broker import Broker
+from fastbg.example import queued as example
 from fastbg.example.once import NOTE_BYTES, append_once
 from fastbg.example.queued import CONFIRM_S
 from tests.processes import PATIENCE_S, wait_for
@@ -209,6 +210,33 @@ class SlowWay:
         while data := await reader.read(65536):
             self._loop.call_later(self.delay_s, writer.write, data)  # in their order
         writer.close()
+
+
+def test_app_ends_though_the_client_of_the_broker_swallows_a_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = []
+
+    async def connect() -> None:
+        while len(cancelled) < 2:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                cancelled.append(True)
+
+    async def not_connected() -> None:
+        pass
+
+    async def start_and_end() -> None:
+        async with asyncio.timeout(PATIENCE_S), example.connect_to_broker(example.app):
+            pass
+
+    monkeypatch.setattr(example, "FOLDER", tmp_path)
+    monkeypatch.setattr(example, "CONNECT_S", 0.01)
+    monkeypatch.setattr(example, "connect", connect)
+    monkeypatch.setattr(example.broker, "shutdown", not_connected)
+    asyncio.run(start_and_end())
+    assert len(cancelled) == 2
 
 
 def test_response_waits_for_the_word_of_a_slow_broker(tmp_path: Path) -> None:
