@@ -261,10 +261,11 @@ def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
         assert "Traceback" not in said
         own.write_text(APP)
         newer = time.time() + 10
-        while b"startup complete" not in server.log.read_bytes().split(b"to do: ")[-1]:
+        while b"Reloading" not in server.log.read_bytes().split(b"to do: ")[-1]:
             newer += 10  # uvicorn does not notice a change in the moment after it began to look
             os.utime(own, (newer, newer))
             time.sleep(0.05)
+        wait_for(server.log, rb"(?s)to do: .*startup complete")
         assert server.get("/version").json() == 1
         assert server.end(signal.SIGINT)[0] == 0
 
