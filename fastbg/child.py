@@ -1,10 +1,12 @@
 """What runs in the child that `fastbg.launch` starts: serves on the socket that it inherited, and tells how it went.
 
-Arguments: the descriptors of the socket and of the pipe for its status.
+Arguments: the descriptors of the socket and of the pipe for its status. The garbage collector is off until the app is
+loaded.
 """
 
 import asyncio
 import atexit
+import gc
 import json
 import os
 import signal
@@ -88,6 +90,7 @@ def main() -> None:
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
         os.write(status, json.dumps(parts).encode() + b"\n")
         sys.exit(2)
+    gc.enable()
 
     async def tell() -> None:
         os.write(status, READY)
@@ -111,7 +114,3 @@ def _follow_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_S)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -116,15 +116,15 @@ class _Unused(httpx.AsyncBaseTransport):
 
 
 class Client:
-    """Sends requests to ``base_url``. ``timeout``: seconds for each phase of a request.
+    """Sends requests to ``base_url``, without a time limit: that is the caller's, who cancels.
 
     ``look`` tells the size of each followed file in bytes. The client asks it right before it sends and right
     after it has the whole response: a write behind the later size came after the response, whatever a clock says.
     """
 
-    def __init__(self, base_url: str, *, timeout: float, look: Look) -> None:
+    def __init__(self, base_url: str, look: Look) -> None:
         self._connections = _Connections(base_url)
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=_Unused())  # it makes requests
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=None, transport=_Unused())  # it makes requests
         self._look = look
 
     async def __aenter__(self) -> Self:

@@ -230,7 +230,7 @@ class Runner:
         await self._wait_until_ready(self._client)
 
     def _make_client(self, client: "type[Client]", url: str) -> "Client":
-        return client(url, timeout=self.options.limit_s, look=self._observer.look)
+        return client(url, self._observer.look)
 
     async def _leave_server(
         self,

@@ -306,7 +306,7 @@ def test_server_that_dies_is_told_with_its_last_lines(app: Path) -> None:
 
 
 def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None:
-    result = fastbg("demo", "--json", "--app", "app:app", *WORK, "--timeout", "1", cwd=app, MISBEHAVE="hang")
+    result = fastbg("demo", "--json", "--app", "app:app", *WORK, "--timeout", "3", cwd=app, MISBEHAVE="hang")
     assert result.returncode == 1
     written = json.loads(result.stdout)
     assert of(written, "verdict")["sub-dependency"] == "lost"
@@ -315,7 +315,7 @@ def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None
 
 
 def test_work_that_does_not_end_is_lost_within_the_time_limit(tmp_path: Path) -> None:
-    written = document("--work", "3600", "--timeout", "1", cwd=tmp_path, ok=False)
+    written = document("--work", "3600", "--timeout", "3", cwd=tmp_path, ok=False)
     assert set(of(written, "verdict").values()) == {"lost", "no-work"}
     assert "started, never finished" in of(written, "reason")["path operation"]
     assert not any(map(is_alive, pids(tmp_path / ".fastbg")))

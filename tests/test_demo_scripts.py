@@ -165,6 +165,13 @@ def test_requests_that_name_a_connection_share_it(tmp_path: Path) -> None:
     assert [found["verdict"] for found in written["requests"]] == ["response-first", "response-first"]
 
 
+def test_time_limit_of_a_request_is_its_own_and_the_start_of_the_server_has_another(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text("import time\ntime.sleep(1)\nfrom tests.scripted import app\n")
+    head = HEAD.replace("tests.scripted", "late").replace("${dir}", ".")
+    lines = 'path = "/slow"\nquery = { seconds = 1 }\ntimeout = 30\nexpect.verdict = "no-work"'
+    assert only(demo(tmp_path, head, request("slow", lines), arguments=("--timeout", "0.5")))["status"] == 200
+
+
 # what is expected
 
 

@@ -165,7 +165,7 @@ def test_demo_writes_a_valid_report_beside_what_it_shows(tmp_path: Path) -> None
 def test_report_of_a_failed_demo_is_written_too(tmp_path: Path) -> None:
     (tmp_path / ".fastbg").mkdir()
     (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
-    result = fastbg("demo", *WORK, "--timeout", "1", "--junit", "report.xml", cwd=tmp_path)
+    result = fastbg("demo", *WORK, "--junit", "report.xml", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, b"")
     root = parsed((tmp_path / "report.xml").read_text("utf-8"))
     failures = [case.attrib["name"] for case in root.iter("testcase") if case.find("failure") is not None]

@@ -56,11 +56,11 @@ def pid():
 
 @app.get("/slow")
 def slow(tasks: BackgroundTasks):
-    tasks.add_task(time.sleep, 1)
+    tasks.add_task(time.sleep, 2)
 
 @app.get("/late")
 def late():
-    time.sleep(1)
+    time.sleep(2)
 
 @app.get("/endless")
 def endless(tasks: BackgroundTasks):
@@ -148,11 +148,11 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
         def test_status(fastbg):
             assert fastbg.post("/forget").wait().status_code == 200
 
-        @pytest.mark.fastbg(timeout=0.5)
+        @pytest.mark.fastbg(timeout=1)
         def test_slow(fastbg):
             assert fastbg.get("/slow").ran == ["sleep"]
 
-        @pytest.mark.fastbg(timeout=0.5)
+        @pytest.mark.fastbg(timeout=1)
         def test_late(fastbg):
             fastbg.get("/late")
 
@@ -182,8 +182,8 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     )
     result.stdout.fnmatch_lines(
         [
-            "E *AssertionError: sleep started and did not finish: not within 0.5 s",
-            "GET /slow *●┄┄┄*",
+            "E *AssertionError: sleep started and did not finish: not within 1 s",
+            "GET /slow *●┄*",
             "  time.sleep  started  in a thread *",
         ]
     )

@@ -215,7 +215,7 @@ class SlowWay:
 def test_app_ends_though_the_client_of_the_broker_swallows_a_cancellation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancelled = []
+    cancelled: list[bool] = []
 
     async def connect() -> None:
         while len(cancelled) < 2:

@@ -142,7 +142,7 @@ def test_quiet_prints_one_line_and_keeps_the_exit_code(tmp_path: Path) -> None:
     assert result.stdout == b"ok: 7 requests, 5 response-first, 1 work-first, 1 no-work\n"
     (tmp_path / ".fastbg" / "README.md").unlink()
     (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
-    result = fastbg("demo", "--quiet", *WORK, "--timeout", "1", cwd=tmp_path)
+    result = fastbg("demo", "--quiet", *WORK, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, b"")
     assert result.stdout.startswith(b"not ok: 7 requests, 2 response-first, 1 no-work, 3 failed")
     assert result.stdout.count(b"\n") == 1
