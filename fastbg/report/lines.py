@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn, Protocol, TextIO
+from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.text import Text
+from rich.console import COLOR_SYSTEMS, Console
+from rich.style import Style
 
 from fastbg.events import Event, Notice, boot_id
 from fastbg.follow.lines import Piece
@@ -33,13 +34,11 @@ MARKDOWN_STYLES = (
     (re.compile(r">"), "green"),
     (re.compile(r"```|~~~"), "dim"),
 )
-LOG_STYLES = (
-    (r"\b(CRITICAL|FATAL|ERROR)\b", "bold red"),
-    (r"\bWARN(ING)?\b", "yellow"),
-    (r"\bINFO\b", "green"),
-    (r"\b(DEBUG|TRACE)\b", "dim"),
-    (r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S*", "dim"),
+LOG_WORDS = re.compile(
+    r"\b(?:(?P<error>CRITICAL|FATAL|ERROR)|(?P<warning>WARN(?:ING)?)|(?P<info>INFO)|(?P<debug>DEBUG|TRACE))\b"
+    r"|^(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S*)"
 )
+LOG_STYLES = {"error": "bold red", "warning": "yellow", "info": "green", "debug": "dim", "time": "dim"}
 NOTICES: Mapping[str, str] = {"missing": "waiting for {path}", "polling": "{message}"}
 
 
@@ -97,9 +96,35 @@ def _moment(wall_ns: int | None) -> datetime | None:
         return None
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError  # not Rich's exit code 1: a reader that has enough is no failure
+@lru_cache(maxsize=16)
+def _time_of_day(wall_s: int) -> str:
+    moment = _moment(wall_s * 10**9)
+    return "" if moment is None else moment.astimezone().strftime("%H:%M:%S")
+
+
+class _Paint:
+    """Brings styled text to a terminal, as far as Rich finds that it shows styles. Its `Console` would take ten times
+    as long for a line that needs no layout. ``plain``: it shows none.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        console = Console(file=output)
+        self._colors = COLOR_SYSTEMS.get(console.color_system or "")
+        self._no_color = console.no_color
+        self._styles: dict[str, Style] = {}
+        self.plain = self._colors is None
+
+    def __call__(self, text: str, style: str) -> str:
+        if self.plain or not style:
+            return text
+        if style not in self._styles:
+            parsed = Style.parse(style)
+            self._styles[style] = parsed.without_color if self._no_color else parsed
+        return self._styles[style].render(text, color_system=self._colors)
+
+
+Part = tuple[str, str]
+"""A text, and its style or an empty one."""
 
 
 class TextPrinter:
@@ -110,28 +135,28 @@ class TextPrinter:
         self._width = max(map(len, self._names.values())) if len(names) > 1 else 0
         self._styles = {path: NAME_STYLES[n % len(NAME_STYLES)] for n, path in enumerate(names)}
         self._output = output
-        self._console = _Console(file=output, soft_wrap=True)
-        self._plain = self._console.color_system is None
+        self._paint = _Paint(output)
         self._open: Path | None = None  # whose unfinished line is the last thing in the output
         self._line_styles: dict[Path, str] = {}
 
     def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
         more = f" … {piece.cut:,} bytes more" if piece.cut else ""
-        text = Text()
+        line: list[Part] = []
         if not (piece.continued and self._open == path):
             if piece.continued and not piece.text and not more:
                 return
-            text = self._begin(path, None if seen_ns is None else _wall_ns(seen_ns))
-            text.append(CONTINUED if piece.continued else "", "dim")
-        text.append(self._style(path, piece))
-        text.append(more, "dim italic")
+            line = self._begin(path, None if seen_ns is None else _wall_ns(seen_ns))
+            if piece.continued:
+                line.append((CONTINUED, "dim"))
+        line += self._styled(path, piece)
+        line.append((more, "dim italic"))
         self._open = None if piece.complete else path
-        self._write(text, end="\n" if piece.complete else "")
+        self._write(line, end="\n" if piece.complete else "")
 
     def event(self, path: Path, event: Event) -> None:
         detail = event.detail
-        text = self._begin(path, _event_wall_ns(event))
-        text.append(safe(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold")
+        line = self._begin(path, _event_wall_ns(event))
+        line.append((safe(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold"))
         where = " ".join(str(detail[key]) for key in ("method", "path") if detail.get(key) is not None)
         task = " ".join(
             (f"#{detail[key]}" if key == "n" else str(detail[key]))
@@ -140,18 +165,16 @@ class TextPrinter:
         )
         words = [str(detail[key]) for key in ("error", "reason", "detail") if detail.get(key) is not None]
         status = [str(detail["status"])] if detail.get("status") is not None else []
-        for word in [*status, where, task, *words]:
-            text.append(f"  {safe(word)}" if word else "")
+        line += [(f"  {safe(word)}", "") for word in [*status, where, task, *words] if word]
         if event.request_id:
-            text.append(f"  [{safe(event.request_id)}]", "dim")
+            line.append((f"  [{safe(event.request_id)}]", "dim"))
         if not of_this_boot(event):
-            text.append("  (another boot: its place in this order means nothing)", "yellow")
-        self._write(text, end="\n")
+            line.append(("  (another boot: its place in this order means nothing)", "yellow"))
+        self._write(line, end="\n")
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
         line = self._begin(path, None if seen_ns is None else _wall_ns(seen_ns))
-        line.append("no event: ", "yellow").append(safe(text), "dim")
-        self._write(line, end="\n")
+        self._write([*line, ("no event: ", "yellow"), (safe(text), "dim")], end="\n")
 
     def notice(self, notice: Notice) -> None:
         self.close()  # on a terminal both streams are one
@@ -165,38 +188,38 @@ class TextPrinter:
     def close(self) -> None:
         if self._open is not None:
             self._open = None
-            self._write(Text(), end="\n")
+            self._write([], end="\n")
         self.flush()
 
-    def _begin(self, path: Path, wall_ns: int | None) -> Text:
-        text = Text("\n" if self._open is not None else "")
+    def _begin(self, path: Path, wall_ns: int | None) -> list[Part]:
+        """The time and the name, on an output line of their own."""
+        line = [("\n", "")] if self._open is not None else []
         self._open = None
-        moment = _moment(wall_ns)
-        shown = "-" if moment is None else moment.astimezone().strftime("%H:%M:%S.%f")[:-3]
-        text.append(f"{shown:<12} ", "dim")
+        time_of_day = "" if wall_ns is None else _time_of_day(wall_ns // 10**9)
+        shown = f"{time_of_day}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and time_of_day else "-"
+        line.append((f"{shown:<12} ", "dim"))
         if self._width:
-            text.append(f"{self._names[path]:<{self._width}} ", self._styles[path])
-        return text
+            line.append((f"{self._names[path]:<{self._width}} ", self._styles[path]))
+        return line
 
-    def _style(self, path: Path, piece: Piece) -> Text:
-        text = Text(safe(piece.text))
-        if self._plain:
-            return text
+    def _styled(self, path: Path, piece: Piece) -> list[Part]:
+        text = safe(piece.text)
+        if self._paint.plain:
+            return [(text, "")]
         if path.suffix.lower() in (".md", ".markdown"):
             if not piece.continued:
                 matching = (style for start, style in MARKDOWN_STYLES if start.match(piece.text))
                 self._line_styles[path] = next(matching, "")
-            text.stylize(self._line_styles.get(path, ""))
-        else:
-            for words, style in LOG_STYLES:
-                text.highlight_regex(words, style)
-        return text
+            return [(text, self._line_styles.get(path, ""))]
+        parts: list[Part] = []
+        end = 0
+        for match in LOG_WORDS.finditer(text):
+            parts += [(text[end : match.start()], ""), (match[0], LOG_STYLES[match.lastgroup or ""])]
+            end = match.end()
+        return [*parts, (text[end:], "")]
 
-    def _write(self, text: Text, end: str) -> None:
-        if self._plain:  # nothing for Rich to do, and a pipe may want a million lines
-            self._output.write(text.plain + end)
-        else:
-            self._console.print(text, end=end)
+    def _write(self, line: list[Part], end: str) -> None:
+        self._output.write("".join(self._paint(text, style) for text, style in line) + end)
 
 
 class JsonPrinter:
