@@ -124,7 +124,7 @@ class Client:
 
     def __init__(self, base_url: str, look: Look) -> None:
         self._connections = _Connections(base_url)
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=None, transport=_Unused())  # it makes requests
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=None, transport=_Unused())  # noqa: S113  # it makes requests
         self._look = look
 
     async def __aenter__(self) -> Self:
