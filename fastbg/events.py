@@ -39,7 +39,7 @@ class Event:
 class Appended:
     """Bytes that a follower saw at the end of a file.
 
-    ``t_ns``: when the follower was woken, before it read anything. ``path``: as the caller named it.
+    ``t_ns``: when the follower saw how far the file reaches, before it read anything. ``path``: as the caller named it.
     ``file``: ``(st_dev, st_ino)``, so that a rotated file is another one. ``offset``: of the first byte
     in the file. ``data``: the bytes, never empty.
     """
