@@ -20,7 +20,13 @@ from tests.truth.runs import Asked, Bare, Bench, bench, hogs
 HOGS = 2
 MOST_MS = 1.0  # p99 of each error on an idle machine
 INSTANT = (Asked("/thread"), Asked("/loop"), Asked("/foreground"))
-SLOW = (Asked("/thread?work=0.5"), Asked("/thread?work=0.5", after_tasks=True))
+SLOW = (Asked("/loop?work=0.5"),)  # one after the other, while the tasks of the earlier ones wait
+CROWD = (Asked("/thread?work=0.5"), Asked("/thread?work=0.5", after_tasks=True))
+SERIES: tuple[tuple[Sequence[Asked], int, int, float], ...] = (
+    (INSTANT, 400, 1, 0),
+    (SLOW, 1000, 1, 0.5),
+    (CROWD, 500, 20, 0.5),
+)
 HARD = (  # what is beside the rule: a task and a thread that the app starts by itself, and a big response
     (Asked("/racing?most=0.001"), 1000, 2),
     (Asked("/stray?most=0.0005"), 1000, 2),
@@ -55,7 +61,7 @@ class Report:
     big: int = 0
 
     def add_errors(self, pairs: Sequence[Pair], work: str, machine: str, bare: Bare) -> None:
-        """A row for each stamp of these requests."""
+        """A row for each stamp of these requests, and a fault where it may not be so far off."""
         least = {"response complete": bare.response, "write seen": bare.write}
         for stamp in STAMPS:
             found = Spread.of(stamp.errors(pairs))
@@ -63,7 +69,7 @@ class Report:
             values = (found.lowest, found.p50, found.p99, found.highest)
             floors = ("", "") if floor is None else (_ms(floor.p50), _ms(floor.p99))
             self.errors.add_row(stamp.name, work, machine, str(found.count), *map(_ms, values), *floors)
-            if machine == "idle" and found.p99 > MOST_MS * 1e6:
+            if machine == "idle" and ", 1 at once" in work and found.p99 > MOST_MS * 1e6:
                 self.wrong.append(f"{stamp.name}, {work}: p99 is {_ms(found.p99)} ms, must be <= {MOST_MS} ms")
 
     def add_verdicts(self, pairs: Sequence[Pair], machine: str) -> None:
@@ -112,15 +118,14 @@ def main() -> int:
 
 
 def _measure(place: Bench, machine: str, report: Report) -> None:
-    pairs = place.fire(INSTANT, 400)
-    report.add_errors(pairs, "0 s", machine, place.bare(Asked("/thread"), 1000, 1, 0))
-    report.add_verdicts(pairs, machine)
-    pairs = place.fire(SLOW, 500, 20)
-    report.add_errors(pairs, "0.5 s", machine, place.bare(SLOW[0], 1000, 20, 0.5))
-    report.add_verdicts(pairs, machine)
+    for asked, repeat, concurrency, work_s in SERIES:
+        pairs = place.fire(asked, repeat, concurrency)
+        report.add_verdicts(pairs, machine)
+        bare = place.bare(asked[0], 1000, concurrency, work_s)
+        report.add_errors(pairs, f"{work_s:g} s, {concurrency} at once", machine, bare)
     report.add_verdicts(place.fire(INSTANT, 1300, 10), machine)
-    for asked, repeat, concurrency in HARD:
-        report.add_verdicts(place.fire([asked], repeat, concurrency), machine)
+    for hard, repeat, concurrency in HARD:
+        report.add_verdicts(place.fire([hard], repeat, concurrency), machine)
 
 
 def _ms(ns: float) -> str:

@@ -57,9 +57,8 @@ class Tracing:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             root = stack.enter_context(_tracefs())
-            self._folder = root / "instances" / f"fastbg-truth-{os.getpid()}"
             try:
-                self._folder.mkdir()
+                self._folder = Path(tempfile.mkdtemp(prefix="fastbg-truth-", dir=root / "instances"))
                 stack.callback(self._folder.rmdir)
                 self._begin()
             except OSError as error:

@@ -94,15 +94,16 @@ class Bench:
         traced = self.tracing.read()
         return [(said, truth_of(said, left, traced)) for said in results]
 
-    def bare(self, asked: Asked, count: int, concurrency: int, pause_s: float) -> Bare:
-        """As many requests by nothing but httpx, each worker with a pause after every second one; and the log under
-        the eyes of a process that does nothing else.
+    def bare(self, asked: Asked, count: int, concurrency: int = 1, work_s: float = 0) -> Bare:
+        """So many requests by nothing but httpx, and the log under the eyes of a process that does nothing else.
+
+        ``work_s``: how long the tasks take; several workers wait for them after every second request.
         """
         self.tracing.clear()
         log = self.folder / LOG
         begin = log.stat().st_size
         with _watching(log) as watcher, Capture(self.port) as capture:
-            complete = asyncio.run(_ask(self.url, asked, count, concurrency, pause_s))
+            complete = asyncio.run(_ask(self.url, asked, count, concurrency, work_s))
             traced = self.tracing.read()
             left = last_bytes(capture.packets(), self.port)
             told, _ = watcher.communicate(b"\n")
@@ -150,7 +151,7 @@ def _last_begun(calls: Sequence[Call], t_ns: int) -> Call:
     return calls[bisect_right(calls, t_ns, key=lambda call: call.begin_ns) - 1]
 
 
-async def _ask(url: str, asked: Asked, count: int, concurrency: int, pause_s: float) -> dict[str, int]:
+async def _ask(url: str, asked: Asked, count: int, concurrency: int, work_s: float) -> dict[str, int]:
     """By request id: when the client had the whole response."""
     complete: dict[str, int] = {}
     numbers = iter(range(count))
@@ -161,15 +162,15 @@ async def _ask(url: str, asked: Asked, count: int, concurrency: int, pause_s: fl
             response = await client.post(asked.path, headers={"X-Request-ID": request_id})
             complete[request_id] = time.monotonic_ns()
             response.raise_for_status()
-            if turn % 2:
-                await asyncio.sleep(pause_s)
+            if turn % 2 and concurrency > 1:
+                await asyncio.sleep(work_s)
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False, timeout=LIMIT_S) as client:
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
                 group.create_task(work())
-        await asyncio.sleep(pause_s + 1)  # the last tasks are done by then
+        await asyncio.sleep(work_s + 1)  # the last tasks are done by then
     return complete
 
 
