@@ -60,7 +60,7 @@ def contradictions(pairs: Iterable[Pair]) -> list[Pair]:
 def told(pair: Pair) -> str:
     """A contradiction, for people."""
     said, truth = pair
-    verdict = " by ".join([said.judgement.verdict, *said.judgement.evidence])
+    verdict = f"{said.judgement.verdict} by {' and '.join(said.judgement.evidence) or 'nothing'}"
     apart_us = (truth.write.end_ns - truth.sent_ns) / 1e3
     when = f"{apart_us:.0f} us after" if apart_us > 0 else f"{-apart_us:.0f} us before"
     return f"{said.name} {said.trace.request_id}: {verdict}, but the write ended {when} the last byte was sent"
@@ -89,9 +89,10 @@ class Stamp:
     early: bool = False
 
     def errors(self, pairs: Iterable[Pair]) -> list[int]:
-        """How much later than it was so it was stamped, in ns, for each request that has it."""
+        """How much later than it was so it was stamped (``early``: earlier), in ns, for each request that has it."""
         both = [(self.said(said.trace), self.true(truth)) for said, truth in pairs]
-        return [said - true for said, true in both if said is not None and true is not None]
+        sign = -1 if self.early else 1
+        return [sign * (said - true) for said, true in both if said is not None and true is not None]
 
     def wrong(self, pairs: Iterable[Pair]) -> int:
         """How many were stamped on the side where they cannot be true."""

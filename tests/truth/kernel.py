@@ -55,15 +55,15 @@ class Tracing:
         self._folder = Path()
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            root = stack.enter_context(_tracefs())
-            try:
+        try:
+            with ExitStack() as stack:
+                root = stack.enter_context(_tracefs())
                 self._folder = Path(tempfile.mkdtemp(prefix="fastbg-truth-", dir=root / "instances"))
                 stack.callback(self._folder.rmdir)
                 self._begin()
-            except OSError as error:
-                raise UnavailableError(f"no trace of system calls: {error.strerror}: {error.filename}") from None
-            self._stack = stack.pop_all()
+                self._stack = stack.pop_all()
+        except OSError as error:
+            raise UnavailableError(f"no trace of system calls: {error.strerror}: {error.filename}") from None
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -25,6 +25,7 @@ ETH_P_ALL, ETH_P_IP = 3, 0x0800
 SKIP = 14  # bytes of the Ethernet header
 SNAP = 2048  # bytes of a packet that are kept: the head of a request fits
 BUFFER = 256 * 2**20
+STAMPS_S = 30.0  # how long the kernel may take to begin
 MOST_DRIFT_NS = 20_000  # between the clocks, in one run
 
 _ID = re.compile(rb"\r\nx-request-id: *([^\r]+)\r\n", re.IGNORECASE)
@@ -64,6 +65,11 @@ class Capture:
         except OSError as error:
             self._socket.close()
             raise UnavailableError(f"no capture on the loopback interface: {error.strerror}") from None
+        try:
+            _wait_for_stamps()
+        except BaseException:
+            self._socket.close()
+            raise
         self._offset_ns = _offset_ns()
         return self
 
@@ -71,8 +77,9 @@ class Capture:
         self._socket.close()
 
     def packets(self) -> list[Packet]:
-        """What was captured. Raises `RuntimeError` where a part is missing, or the wall clock was set."""
+        """What was captured. Raises `RuntimeError` where a part or a stamp is missing, or the wall clock was set."""
         taken = []
+        begin_ns = time.monotonic_ns()
         try:
             while True:
                 data, ancillary, _, _ = self._socket.recvmsg(SNAP, 64, socket.MSG_DONTWAIT)
@@ -85,16 +92,17 @@ class Capture:
         _, dropped = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         if dropped:
             raise RuntimeError(f"the capture is not complete: {dropped} packets were dropped")
-        return [self._packet(data, stamp) for data, ((_, _, stamp), *_) in taken]
+        packets = [self._packet(data, stamp) for data, ((_, _, stamp), *_) in taken]
+        if any(packet.size and packet.t_ns > begin_ns for packet in packets):
+            raise RuntimeError("packets were not stamped before they were read")
+        return packets
 
     def _packet(self, data: bytes, stamp: bytes) -> Packet:
-        seconds, ns = struct.unpack("qq", stamp)
         head = SKIP + 4 * (data[SKIP] & 15)
         total = int.from_bytes(data[SKIP + 2 : SKIP + 4])
         source, target, seq = struct.unpack_from("!HHI", data, head)
         body = head + 4 * (data[head + 12] >> 4)
-        t_ns = seconds * 10**9 + ns - self._offset_ns
-        return Packet(t_ns, source, target, seq, SKIP + total - body, data[body:])
+        return Packet(_wall_ns(stamp) - self._offset_ns, source, target, seq, SKIP + total - body, data[body:])
 
     def _filter(self) -> None:
         """Only what goes out, is TCP over IPv4, and has our port: a program for the kernel, classic BPF."""
@@ -116,6 +124,27 @@ class Capture:
         code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
         pointer = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+
+
+def _wait_for_stamps() -> None:
+    """The kernel begins to stamp packets a while after it was asked to, and stamps them until then as they are read."""
+    end = time.monotonic() + STAMPS_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        probe.bind(("127.0.0.1", 0))
+        while time.monotonic() < end:
+            probe.sendto(b"x", probe.getsockname())
+            sent_ns = time.time_ns()
+            time.sleep(0.005)
+            _, ((_, _, stamp), *_), _, _ = probe.recvmsg(1, 64)
+            if _wall_ns(stamp) <= sent_ns:
+                return
+    raise RuntimeError(f"the kernel did not begin to stamp packets within {STAMPS_S:g} s")
+
+
+def _wall_ns(stamp: bytes) -> int:
+    seconds, ns = struct.unpack("qq", stamp)
+    return int(seconds * 10**9 + ns)
 
 
 def _offset_ns() -> int:
