@@ -39,7 +39,7 @@ class Event:
 class Appended:
     """Bytes that a follower saw at the end of a file.
 
-    ``t_ns``: when the follower was woken, before it read anything. ``path``: as the caller named it.
+    ``t_ns``: when the follower saw how far the file reaches, before it read anything. ``path``: as the caller named it.
     ``file``: ``(st_dev, st_ino)``, so that a rotated file is another one. ``offset``: of the first byte
     in the file. ``data``: the bytes, never empty.
     """
@@ -78,6 +78,7 @@ def boot_id() -> str:
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
+    "files_after": dict, "sending_ns": int,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
     "waited_ms": float, "ms": float, "unfinished": int, "worker": str, "server": str,
 }  # fmt: skip
@@ -103,8 +104,9 @@ def read_journal_line(line: bytes) -> Event | None:
     for key, value in fields.items():  # journals may have millions of lines: one pass, no generator
         if type(value) is not _KINDS.get(key, type(value)):
             return None
-    if "files" in fields and not all(type(size) is int for size in fields["files"].values()):
-        return None
+    for key in ("files", "files_after"):
+        if key in fields and not all(type(size) is int for size in fields[key].values()):
+            return None
     name: str = fields.pop("event")
     if name.startswith(("task_", "loop_")) and not ("task" in fields and "n" in fields):
         return None

@@ -37,7 +37,8 @@ Key = tuple[object, object, str | None]
 class RecordedRequest:
     """One request as a server process told of it, complete when `Historian` has judged it.
 
-    ``received_ns``, ``sent_ns``: monotonic, of the boot ``boot``. ``wall_ns``: when it was received, by the calendar.
+    ``received_ns``, ``sending_ns``, ``sent_ns``: monotonic, of the boot ``boot``; the last byte of the response was
+    handed over between the last two. ``wall_ns``: when it was received, by the calendar.
     ``status``: of a response that was sent, or that nobody was there to take. ``finished``: the app's call ended;
     ``error``: what it raised, or empty. ``more_tasks``: how many there were beside ``tasks``. ``flaw``: why the events
     prove nothing, or empty.
@@ -51,6 +52,7 @@ class RecordedRequest:
     received_ns: int
     wall_ns: int
     status: int | None = None
+    sending_ns: int | None = None
     sent_ns: int | None = None
     buffered: int | None = None
     client_gone: bool = False
@@ -127,7 +129,8 @@ def _order(request: RecordedRequest, tasks: Sequence[Task]) -> Judgement:
     if sent_ns is None:
         gone = "the client had gone before the response was sent"
         return Judgement("unproven", (), gone if request.client_gone else "the journal tells of no response")
-    early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent_ns]
+    sending_ns = request.sending_ns or 0
+    early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sending_ns]
     if early:
         witness = "server+worker" if _by_workers(tasks) else "server"
         return Judgement("work-first", (witness,), f"{', '.join(early)} finished before the response was sent")
@@ -306,13 +309,13 @@ class Historian:
         request, detail, name = entry.request, event.detail, event.name
         if name in _TOLD:
             entry.events.append(event)
-            if name == "task_started" or (name == "task_queued" and detail.get("where") == "worker"):
+            if name in ("task_queued", "task_started"):
                 entry.running.add(detail["n"])
             elif name in _ENDS:
                 entry.running.discard(detail["n"])
         elif name == "response_sent":
             request.status, request.sent_ns = detail.get("status"), event.t_ns
-            request.buffered = detail.get("buffered")
+            request.sending_ns, request.buffered = detail.get("sending_ns"), detail.get("buffered")
         elif name == "response_lost":
             request.status, request.client_gone = detail.get("status"), True
         else:

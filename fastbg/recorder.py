@@ -11,9 +11,10 @@ request_received     ``method``, ``path``
 task_queued          ``task`` (module.qualname), ``n``: its number in this request, from 0. A task that was
                      given to a response directly is seen, and numbered, when it is its turn
 response_sent        the server took the last part of the body: ``status``; ``bytes`` of the body;
-                     ``files``: path to size in bytes right before that part was handed over, told only where
-                     the client sent an ``X-Request-ID``; ``buffered``: bytes that the server's process still
-                     holds, null if it cannot be known
+                     ``sending_ns``: right before that part was handed over, where the event's time is right
+                     after; ``files``: path to size in bytes right before, told only where the client sent an
+                     ``X-Request-ID``; ``files_after``: right after, only where it is not the same; ``buffered``:
+                     bytes that the server's process still holds, null if it cannot be known
 response_lost        the client had gone, the server threw the last part away: ``status``
 task_started         ``task``, ``n``, ``where``: "thread" (in the thread, not while it waits for one) or "loop";
                      of a thread also ``waited_ms``: from its turn until a thread was free
@@ -81,7 +82,7 @@ class Recorder:
         self.app = app
         self.journal = journal
         self._requests: set[Request] = set()
-        self.outliving: set[Task] = set()  # in threads: the call that waited for them was cancelled
+        self.outliving: set[Task] = set()  # in threads, or waiting for one: the app's call does not wait for them
         self.sizes = sizes_of(files)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,6 +150,7 @@ class Request:
 
     status: int | None = None
     sent = False
+    over = False
     handled: str | None = None
     noted: tuple[int, str] | None = None
 
@@ -186,6 +188,7 @@ class Request:
 
     async def _send_last(self, send: Send, message: Message, size: int) -> None:
         sizes = self._sizes()
+        sending_ns = monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         self.sent = True
@@ -197,9 +200,11 @@ class Request:
             buffered = str(cycle.transport.get_write_buffer_size())
         except (AttributeError, RuntimeError, NotImplementedError):
             buffered = "null"
-        self.write(
-            "response_sent", f',"status":{self.status or "null"},"bytes":{size}{sizes},"buffered":{buffered}', t_ns
-        )
+        after = self._sizes()
+        if after != sizes:  # something was written meanwhile
+            sizes += after.replace("files", "files_after", 1)
+        fields = f',"status":{self.status or "null"},"bytes":{size},"sending_ns":{sending_ns}{sizes}'
+        self.write("response_sent", f'{fields},"buffered":{buffered}', t_ns)
 
     def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> "Task":
         """``task`` was added to ``tasks``, or has just been met."""
@@ -230,16 +235,14 @@ class Request:
         self.noted = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def finish(self, error: BaseException | None) -> None:
-        """The app's call ended: what was queued and has not started never will."""
+        """The app's call ended: what was queued and whose turn has not come never will be done."""
         for task in self.tasks.values():
-            if task.state == "started":
+            if task.begun and task.state != "ended":
                 self.outliving.add(task)
                 if task.state == "ended":  # just now, in its thread
                     self.outliving.discard(task)
             elif task.state == "queued":
-                reason, detail = self._why_dropped(task, error)
-                why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
-                self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
+                self.drop(task, error)
         for sending in self._sending.values():
             why = f',"reason":"broker","detail":{_encoded(NOT_CONFIRMED)}'
             self.write("task_dropped", f'{sending},"status":{self.status or "null"}{why}')
@@ -248,6 +251,14 @@ class Request:
             fields += f',"error":{encode(describe(error), 1000)}'
         self.write("request_finished", fields)
         self.tasks.clear()  # they know this request: nothing is left to the garbage collector
+        self.over = True
+
+    def drop(self, task: "Task", error: BaseException | None) -> None:
+        """``task`` was queued and will not be done; ``error``: what ended the call that should have done it."""
+        self.outliving.discard(task)
+        reason, detail = self._why_dropped(task, error)
+        why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
+        self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
 
     def _why_dropped(self, task: "Task", error: BaseException | None) -> tuple[str, str]:
         """The reason as a word, and for people. Only what was seen is named as a cause."""
@@ -300,6 +311,13 @@ class Task:
         else:
             self.error = describe(error)
             self.request.write("task_failed", f'{self.fields},"error":{encode(self.error, 1000)}')
+
+    def turn_passed(self, error: BaseException) -> None:
+        """The call that waited for a thread came to an end by ``error``: without one, the task will not start."""
+        if self.state == "queued":
+            self.begun = False
+            if self.request.over:
+                self.request.drop(self, error)
 
     def in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, whose turn it is, with its start and end written by the thread that runs it."""
@@ -368,7 +386,11 @@ def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[Backgroun
             twin = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
             twin.__dict__ |= self.__dict__
             twin.func = task.in_thread(self.func)
-            await original(twin)
+            try:
+                await original(twin)
+            except BaseException as error:
+                task.turn_passed(error)
+                raise
 
     return call
 

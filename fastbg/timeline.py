@@ -7,7 +7,7 @@ These proofs tell what came first:
     at or behind that size was made later.
 ``server``
     The server handed the last byte of the response to the kernel, then started the tasks: two moments of
-    one process.
+    one process. No write stood in its file right after that byte. (Or a task had ended before it was handed over.)
 ``server+worker``
     The server handed the last byte of the response to the kernel, and a worker, another process under the
     same boot of the same host, started the task later: two times of one clock, the kernel's monotonic one.
@@ -371,14 +371,13 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
     """What came first, where both the response and all of the work were seen."""
     outside = _after_in_clients_eyes(trace, writes)
     sent = trace.find("response_sent")
-    early = _before_response(trace, sent, tasks, writes)
-    if early and outside:
-        return Judgement("unproven", (), f"the witnesses disagree: {early}, yet the client had the response before")
-    if early:
-        witnesses = ("file+server",) if writes else ("server",)
-        return Judgement("work-first", witnesses, early)
-    inside = _after_in_servers_order(sent, tasks)
     server = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
+    for witness, early in (("file+server", _written_before(trace, sent)), (server, _done_before(sent, tasks))):
+        if early and outside:
+            return Judgement("unproven", (), f"the witnesses disagree: {early}, yet the client had the response before")
+        if early:
+            return Judgement("work-first", (witness,), early)
+    inside = _after_in_servers_order(sent, tasks) and not _written_by_then(trace, sent)
     evidence = (("client+file",) if outside else ()) + ((server,) if inside else ())
     if not evidence:
         return Judgement("unproven", (), _why_unproven(trace, sent, tasks, _why_not_outside(writes)))
@@ -409,17 +408,27 @@ def _after_in_servers_order(sent: Event | None, tasks: Sequence[Task]) -> bool:
     return all(task.started_ns is not None and task.started_ns > sent.t_ns for task in tasks)
 
 
-def _before_response(trace: Trace, sent: Event | None, tasks: Sequence[Task], writes: Sequence[Write]) -> str:
-    """Which part of the work was done before the response was sent, or an empty text."""
-    if sent is None:
-        return ""
-    sizes: Mapping[str, int] = sent.detail.get("files") or {}
-    early = [
-        write.file for write in writes if write.file not in trace.disturbed and write.latest <= sizes.get(write.file, 0)
-    ]
-    if early:
-        return f"{len(early)} of {len(writes)} writes stood in the file when the response was sent"
-    done = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent.t_ns]
+def _written_before(trace: Trace, sent: Event | None) -> str:
+    """How much stood in the files before the response was sent, or an empty text."""
+    early = _below(trace, sent.detail.get("files") if sent else None)
+    return f"{early} of {len(trace.writes)} writes stood in the file when the response was sent" if early else ""
+
+
+def _written_by_then(trace: Trace, sent: Event | None) -> int:
+    """How many writes stood in the files when the response had been sent."""
+    return _below(trace, (sent.detail.get("files_after") or sent.detail.get("files")) if sent else None)
+
+
+def _below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
+    """How many writes certainly lie within these sizes."""
+    known = {file: size for file, size in (sizes or {}).items() if file not in trace.disturbed}
+    return sum(write.latest <= known.get(write.file, 0) for write in trace.writes)
+
+
+def _done_before(sent: Event | None, tasks: Sequence[Task]) -> str:
+    """Which tasks had ended before the last byte of the response was handed over, or an empty text."""
+    sending_ns = sent.detail.get("sending_ns", 0) if sent else 0
+    done = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sending_ns]
     return f"{', '.join(done)} finished before the response was sent" if done else ""
 
 
@@ -434,4 +443,6 @@ def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task], outsi
         return f"{outside}, and a worker under another boot has a clock of its own"
     if sent.detail.get("buffered") != 0:
         return f"{outside}, and the server still held a part of the response when the task started"
+    if _written_by_then(trace, sent):
+        return f"{outside}, and something was written while the server sent the response"
     return "the witnesses cannot tell the order"

@@ -165,6 +165,23 @@ async def awaited() -> str:
     return "the app runs them itself"
 
 
+own_tasks = set[asyncio.Task[None]]()
+
+
+@app.get("/not-awaited")
+async def not_awaited() -> str:
+    own_tasks.add(asyncio.create_task(BackgroundTask(work)()))
+    await asyncio.sleep(0)
+    return "the app starts it itself, and does not wait for it"
+
+
+@app.get("/cancel")
+async def cancel() -> str:
+    while own_tasks:
+        own_tasks.pop().cancel()
+    return "all cancelled"
+
+
 @app.get("/streaming")
 async def streaming(tasks: BackgroundTasks) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
@@ -197,6 +214,7 @@ async def blocking(seconds: float) -> Response:
 
 @app.get("/long")
 async def long(tasks: BackgroundTasks) -> str:
+    released.clear()
     tasks.add_task(released.wait)
     return "until released"
 

@@ -21,7 +21,8 @@ def received(t_ms: float = 1000, request: str = "r1", **more: Any) -> bytes:
 
 
 def sent(t_ms: float = 1002, request: str = "r1", **more: Any) -> bytes:
-    return line(t_ms, "response_sent", request, **({"status": 200, "bytes": 2, "buffered": 0} | more))
+    fields = {"status": 200, "bytes": 2, "sending_ns": int(t_ms * MS), "buffered": 0}
+    return line(t_ms, "response_sent", request, **(fields | more))
 
 
 def mail(t_ms: float = 1003, request: str = "r1", **more: Any) -> bytes:

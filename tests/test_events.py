@@ -29,6 +29,7 @@ def test_unknown_field_of_a_later_version_is_kept() -> None:
     [
         {"t_ns": "5"}, {"t_ns": True}, {"event": None}, {"request": 3}, {"n": "0"}, {"n": None}, {"task": None},
         {"files": []}, {"files": {"log.txt": "9"}}, {"status": "200"},
+        {"files_after": {"log.txt": "9"}}, {"sending_ns": 5.0},
     ],
 )  # fmt: skip
 def test_line_with_a_wrong_field_is_no_event(change: dict[str, object]) -> None:

@@ -95,6 +95,7 @@ def test_request_without_tasks_is_no_work_once_the_server_is_done_with_it() -> N
         (sent(buffered=None), "could not tell whether all of the response had left"),
         (sent(buffered=99), "still held a part of the response"),
         (sent(1004), "started before the response was sent, and ended after it"),
+        (sent(1600, sending_ns=1_400_000_000), "started before the response was sent, and ended after it"),
         (line(1002, "response_lost", status=200), "the client had gone"),
         (b"", "tells of no response"),
     ],
@@ -108,6 +109,13 @@ def test_order_that_the_server_cannot_prove_is_unproven(response: bytes, why: st
 def test_thread_that_outlives_its_request_is_waited_for() -> None:
     end = line(2500, "task_finished", **TASK)
     assert only(received(), sent(), STARTED, DONE, end).done_ms == 1500.0
+
+
+def test_task_that_gets_its_thread_after_its_request_is_waited_for() -> None:
+    queued = line(1001, "task_queued", **TASK)
+    start, end = line(2000.5, "task_started", **TASK), line(2500, "task_finished", **TASK)
+    request = only(received(), queued, sent(), DONE, start, end)
+    assert (request.judgement.verdict, request.done_ms) == ("response-first", 1500.0)
 
 
 # requests of several processes in one journal

@@ -1,5 +1,6 @@
 """The recorder in a real server: what an app does with its tasks, and what the journal says."""
 
+import asyncio
 import re
 import signal
 import socket
@@ -14,9 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from fastbg.events import boot_id
+from fastbg.journal import Journal
 from fastbg.launch import Child
+from fastbg.recorder import Recorder
 from fastbg.serving import Settings
 from tests.journals import Fields, events, read, told
 from tests.processes import FASTBG, PATIENCE_S, environment, wait_for
@@ -232,6 +236,25 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
     assert started["waited_ms"] >= (first["task_finished"] - sent["t_ns"]) / 1e6 - 50
 
 
+@pytest.mark.parametrize(
+    ("then", "end"), [("/release", "task_finished"), ("/cancel", "task_dropped tests.recorded.work 0 exception")]
+)
+def test_a_task_that_waits_for_its_thread_when_the_request_is_over_is_not_dropped_yet(
+    server: Recorded, then: str, end: str
+) -> None:
+    server.client.get("/one-thread")
+    try:
+        server.client.get("/long", headers={"X-Request-ID": f"before {then}"})
+        events(server.journal, f"before {then}", until="task_started")
+        _, found = server.get("/not-awaited")
+        assert told(found)[1:] == ["task_queued tests.recorded.work 0", "response_sent", "request_finished"]
+        server.client.get(then)
+        assert end in told(events(server.journal, found[0]["request"], until=end.split()[0]))[-1]
+    finally:
+        server.client.get("/release")
+        server.client.get("/all-threads")
+
+
 def test_a_step_that_blocks_the_event_loop_is_told_with_its_task(server: Recorded) -> None:
     _, found = server.get("/blocks-twice?seconds=0.1")
     blocked = [event for event in found if event["event"] == "loop_blocked"]
@@ -305,6 +328,29 @@ def test_the_sizes_of_the_followed_files_tell_what_was_written_before_the_respon
     _, found = server.get(f"/writes/{readme}")
     sizes = {event["event"]: event["files"] for event in found if "files" in event}
     assert sizes == {"response_sent": {readme: 4}, "request_finished": {readme: 8}}
+
+
+def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path) -> None:
+    log, journal = tmp_path / "log.txt", Journal(tmp_path / "journal.jsonl")
+    log.touch()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            log.write_bytes(b"text")
+
+    async def receive() -> Message:
+        raise NotImplementedError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"r1")]}
+    before_ns = time.monotonic_ns()
+    asyncio.run(Recorder(app, journal, [log])(scope, receive, send))
+    _, sent, finished = read(journal.path)
+    assert (sent["files"], sent["files_after"], finished["files"]) == ({str(log): 0}, {str(log): 4}, {str(log): 4})
+    assert before_ns < sent["sending_ns"] < sent["t_ns"]
 
 
 def events_without_id(server: Recorded) -> list[Fields]:

@@ -59,6 +59,32 @@ def test_task_that_finished_before_the_response_is_work_first_without_any_file()
     assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
 
 
+def test_task_that_ended_while_the_response_was_sent_proves_no_order() -> None:
+    """The server's time of the response is that of its return: the client may have had it long before."""
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
+    judgement = judge(finished(seen))
+    assert (judgement.verdict, judgement.reason.split(", ")[-1]) == ("unproven", "the witnesses cannot tell the order")
+
+
+def test_task_that_ended_before_the_response_is_told_by_the_server_where_its_write_is_not_by_the_file() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1300), 1990, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
+
+
+def test_write_that_came_while_the_response_was_sent_proves_no_order_though_the_task_started_later() -> None:
+    """Another thread of the app may have made it."""
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "something was written while the server sent the response" in judgement.reason
+
+
+def test_what_others_wrote_while_the_response_was_sent_changes_no_verdict() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=116), 1900, size=100, after=108), 1950), 1990, offset=108)
+    assert judge(seen).evidence == ("server",)
+
+
 def test_witnesses_that_disagree_prove_nothing() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=108), 1950), 3000, offset=100)
     judgement = judge(seen)

@@ -36,9 +36,17 @@ def answered(made: Trace, t_ns: int, *, size: int) -> Trace:
     return made
 
 
-def sent(made: Trace, t_ns: int, *, size: int, buffered: int | None = 0) -> Trace:
-    """The server had sent the response at ``t_ns``, and had found `LOG` ``size`` bytes long right before."""
-    made.events.append(event(t_ns, "server", "response_sent", status=200, files={LOG: size}, buffered=buffered))
+def sent(
+    made: Trace, t_ns: int, *, size: int, buffered: int | None = 0, took_ns: int = 0, after: int | None = None
+) -> Trace:
+    """The server had sent the response at ``t_ns``, which took it so long.
+
+    It had found `LOG` ``size`` bytes long right before, and as long right after, or ``after`` bytes.
+    """
+    about: dict[str, object] = {"files": {LOG: size}, "sending_ns": t_ns - took_ns, "buffered": buffered}
+    if after is not None:
+        about["files_after"] = {LOG: after}
+    made.events.append(event(t_ns, "server", "response_sent", status=200, **about))
     return made
 
 

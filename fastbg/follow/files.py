@@ -127,7 +127,7 @@ class FollowedFile:
             begin = max(0, self._open.end - KNOWN_TAIL)
             self._open.known_tail = os.pread(self._open.descriptor, self._open.end - begin, begin)
         elif self._open.end:
-            self._items.append(_Span(t_ns, self._open.end))
+            self._items.append(_Span(time.monotonic_ns(), self._open.end))
 
     def look(self, t_ns: int) -> None:
         """Note what ``path`` leads to now, and how far that file reaches."""
@@ -150,18 +150,19 @@ class FollowedFile:
             self._note_trouble(t_ns, "refused", error.what)
 
     def measure(self, t_ns: int) -> None:
-        """Note how far the open file, if there is one, reaches now."""
+        """Note how far the open file, if there is one, reaches now; ``t_ns`` is for what else there is to tell."""
         if self._open is None:
             return
         size = os.fstat(self._open.descriptor).st_size
+        seen_ns = time.monotonic_ns()  # before that look it may not have been there yet
         if size < self._open.end:
             self._begin_again(self._open, t_ns, "was truncated")
         if size > self._open.end:
             last = self._items[-1] if self._items else None
             if isinstance(last, _Span) and len(self._items) >= MOST_SPANS:
-                last.t_ns, last.end = t_ns, size  # rather seen too late than before it was there
+                last.t_ns, last.end = seen_ns, size  # rather seen too late than before it was there
             else:
-                self._items.append(_Span(t_ns, size))
+                self._items.append(_Span(seen_ns, size))
             self._open.end = size
 
     def take(self) -> Appended | Notice | None:
