@@ -1,7 +1,7 @@
 """The example, with every request that it is asked noted: which, and what was answered.
 
-``FASTBG_FUZZ_APP`` names the app as module:attribute, ``FASTBG_FUZZ_NOTES`` the file for the notes, a JSON array a line:
-method, path, query string, status (null where the app raised).
+``FASTBG_FUZZ_APP`` names the app as module:attribute, ``FASTBG_FUZZ_NOTES`` the file for the notes: a JSON array a
+line, of method, path, query string and status (null where the app raised).
 """
 
 import json
