@@ -1,0 +1,329 @@
+"""Whatever comes from outside, and wherever it is shown: nothing of it acts, and documents stay well formed."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from markdown_it import MarkdownIt
+
+from fastbg.cli import report_error
+from fastbg.demo import Wish, _conclude
+from fastbg.errors import FastbgError, ScriptError, ServerDied
+from fastbg.events import Notice
+from fastbg.replay import report
+from fastbg.report.console import final, live, overview, scripts
+from fastbg.report.junit import junit
+from fastbg.report.lines import TextPrinter
+from fastbg.report.picture import save_picture
+from fastbg.report.summary import markdown, one_line
+from fastbg.results import RunResult
+from fastbg.script import read_script
+from fastbg.serving import Settings, _tell, bind
+from fastbg.tail import tail
+from fastbg.testing.servers import Server
+from fastbg.testing.told import explained, told
+from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
+from tests.hostile import ALL, HOSTILE, raw_in, read_html
+from tests.recordings import line
+from tests.results import in_milliseconds, run
+from tests.test_report import shown
+from tests.traces import answered, event, finished, sent, task, trace
+
+NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
+
+
+def answer(text: str) -> Trace:
+    """A request that is made of ``text``, was answered with it, and whose task wrote it."""
+    made = in_milliseconds(finished(task(sent(answered(trace(writes=0), 1002, size=9), 1001, size=9), 1100)))
+    made.name = made.method = made.url = made.request_id = made.text = made.part = made.script = text
+    made.body = {text: [text]}
+    made.expected = Expected("work-first", (201,), text, (ExpectedTask(text),))
+    made.unsaved = {text: text}
+    made.expected_writes = [
+        ExpectedWrite(f"/data/{text}", text, True, writes=[Write(f"/data/{text}", text, 1_200_000_000, 9, 9)]),
+        ExpectedWrite(f"/data/{text}", text, True, pattern=True),
+    ]
+    return made
+
+
+def failure(text: str, end: str = "task_failed") -> Trace:
+    """A request of which ``text`` tells why it failed: an exception, say."""
+    detail = {"task": text, "n": 1, "where": text}
+    made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text))
+    made.name = made.ended = text
+    made.events.append(event(1_300_000_000, "server", "task_started", **detail))
+    made.events.append(event(1_400_000_000, "client", "request_failed", error=text))
+    return made
+
+
+def run_of(texts: dict[str, str]) -> RunResult:
+    """A run in which each of these texts is whatever comes from outside."""
+    every = " ".join(texts.values())
+    traces = [made for text in texts.values() for made in (answer(text), failure(text))]
+    traces.append(failure(every, "task_dropped"))
+    made = {"name": every, "server": every, "title": every, "about": every, "stopped": every}
+    return run(*traces, **made, links=(every,), remarks=(every, *texts.values()), stderr=tuple(texts.values()))
+
+
+@pytest.fixture(scope="module")
+def hostile() -> RunResult:
+    return run_of(HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def harmless() -> RunResult:
+    """A run of the same shape, made of texts that are none."""
+    return run_of({"one": "text", "another": "other text"})
+
+
+# A run
+
+
+@pytest.mark.parametrize(("kind", "encoding"), [("terminal", "utf-8"), ("lines", "utf-8"), ("ascii", "ascii")])
+@pytest.mark.parametrize(
+    "render",
+    [
+        lambda run, encoding: final(run, encoding=encoding),
+        lambda run, encoding: final(run, encoding=encoding, brief=True),
+        lambda run, encoding: live(run, encoding=encoding, now_ns=2 * 10**9),
+        lambda run, encoding: overview([run, run], encoding=encoding),
+        lambda run, encoding: scripts({"group": [("name", run.title)]}),
+    ],
+    ids=["final", "brief", "live", "overview", "scripts"],
+)
+def test_nothing_gets_through_to_a_terminal_or_a_pipe(
+    render: Callable[[RunResult, str], object], kind: str, encoding: str, hostile: RunResult
+) -> None:
+    text = shown(render(hostile, encoding), terminal=kind == "terminal", encoding=encoding, width=300)
+    assert raw_in(text.encode(), kind) == set()
+    assert r"\x1b[2J" in text
+    assert "[red]x[/red]" in text
+    assert ":smile:" in text
+
+
+def test_nothing_gets_through_to_the_one_line(hostile: RunResult) -> None:
+    assert raw_in(one_line([hostile, hostile]).encode(), "lines") == set()
+    assert "\n" not in one_line([hostile])
+
+
+def elements_of(document: ET.Element) -> set[tuple[str, ...]]:
+    """Which elements there are, each with the names of its attributes."""
+    return {(element.tag, *element.attrib) for element in document.iter()}
+
+
+def test_svg_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult, tmp_path: Path) -> None:
+    documents = []
+    for number, result in enumerate((hostile, harmless)):
+        path = tmp_path / f"{number}.svg"
+        save_picture([result], path)
+        assert raw_in(path.read_bytes(), "lines") == set()
+        documents.append(ET.fromstring(path.read_bytes()))
+    assert elements_of(documents[0]) <= elements_of(documents[1])
+    assert r"\x1b[2J" in "".join(documents[0].itertext()).replace("\xa0", " ")
+
+
+def test_html_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult, tmp_path: Path) -> None:
+    found = []
+    for number, result in enumerate((hostile, harmless)):
+        path = tmp_path / f"{number}.html"
+        save_picture([result], path)
+        assert raw_in(path.read_bytes(), "lines") == set()
+        found.append(read_html(path.read_text("utf-8")))
+    assert found[0][0] == found[1][0]
+    assert r"\x1b[2J" in found[0][1]
+    assert "<script>" in found[0][1]
+
+
+def test_junit_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult) -> None:
+    document = junit([hostile])
+    assert raw_in(document.encode(), "lines") == set()
+    assert elements_of(ET.fromstring(document)) == elements_of(ET.fromstring(junit([harmless])))
+
+
+def test_summary_for_github_gets_no_markup(hostile: RunResult, harmless: RunResult) -> None:
+    contents = [markdown(result) for result in (hostile, harmless)]
+    assert raw_in(contents[0].encode(), "lines") == set()
+    kinds = [[token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text)] for text in contents]
+    assert set(kinds[0]) == set(kinds[1])
+    rendered = [read_html(MarkdownIt("gfm-like", {"linkify": False}).render(text)) for text in contents]
+    assert rendered[0][0] == rendered[1][0]
+
+
+def strict(document: str) -> Any:
+    return json.loads(document, parse_constant=pytest.fail)
+
+
+def test_json_of_demo_is_ascii_and_gives_every_text_back(
+    hostile: RunResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _conclude([hostile], Wish(Path(), 0, as_json=True))
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    document = strict(written)
+    assert [request["body"] for request in document["requests"][:-1:2]] == [{text: [text]} for text in HOSTILE.values()]
+    assert document["stderr"] == list(HOSTILE.values())
+
+
+# A journal
+
+
+def journal(folder: Path) -> Path:
+    """A journal whose events are made of every hostile text, with lines of these between."""
+    path = folder / "journal.jsonl"
+    lines = []
+    for text in HOSTILE.values():
+        more: dict[str, Any] = dict.fromkeys(("task", "error", "reason", "detail", "where", "worker"), text) | {"n": 0}
+        lines += [
+            line(1000, "request_received", text, method=text, path=text),
+            line(1001, "task_queued", text, **more),
+            line(1002, "response_sent", text, status=200, bytes=2, buffered=0),
+            line(1003, "task_started", text, **more),
+            line(1004, "task_failed", text, **more),
+            line(1005, "request_finished", text, error=text, **cast(dict[str, Any], {text: [text]})),
+            line(1006, text, text, boot=text, server=text),
+            text.encode("utf-8", "surrogatepass") + b"\n",
+            text.encode("latin-1", "replace") + b"\n",
+        ]
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.fixture(params=["lines", "terminal"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the output is, and whether Rich takes it for a terminal."""
+    if request.param == "terminal":
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm-256color")
+    return str(request.param)
+
+
+def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = journal(tmp_path).rename(tmp_path / NAME)
+    assert report(named, last=1000, as_json=False) == 0
+    text = capsys.readouterr().out
+    assert raw_in(text.encode(), kind) == set()
+    assert ("\x1b[" in text) is (kind == "terminal")
+    assert r"\x1b[2J" in text
+
+
+def test_json_of_report_is_ascii_and_gives_every_text_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(journal(tmp_path), last=1000, as_json=True)
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    assert [request["path"] for request in strict(written)["requests"]] == list(HOSTILE.values())
+
+
+# Files
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> list[Path]:
+    """Two files of hostile bytes, with one for a name."""
+    paths = [tmp_path / NAME, tmp_path / "log.txt"]
+    texts = [*HOSTILE.values(), ALL]
+    paths[0].write_bytes("\n".join(texts).encode("utf-8", "surrogatepass"))
+    paths[1].write_bytes("\n".join(texts).encode("latin-1", "replace"))
+    return paths
+
+
+def test_nothing_gets_through_tail(
+    kind: str, followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False) == 0
+    text = capsys.readouterr().out
+    assert raw_in(text.encode(), kind) == set()
+    assert ("\x1b[" in text) is (kind == "terminal")
+    assert r"\x1b[2J" in text
+    printer = TextPrinter({followed[0]: ALL}, cast(Any, _Closed()))
+    printer.notice(Notice(1, followed[0], "refused", ALL))
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+class _Closed:
+    """An output that takes nothing."""
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False, as_json=True) == 0
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    shown = [strict(line) for line in written.splitlines()]
+    assert {entry["file"] for entry in shown if entry["source"] == "file"} == set(map(str, followed))
+    assert {entry["request"] for entry in shown if entry.get("request")} == set(HOSTILE.values())
+
+
+# What fastbg says of itself
+
+
+def test_nothing_gets_through_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    report_error(FastbgError(ALL, where=ALL, remedy=ALL, details=list(HOSTILE.values())))
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quoted = [
+        "".join(f"\\U{ord(character):08x}" for character in text.encode("utf-8", "replace").decode())
+        for text in [ALL, *HOSTILE.values()]
+    ]
+    script = [f'"{text}" = "{text}"\n' for text in quoted]
+    script += [f'app = "{quoted[0]}"\nfolder = "{quoted[0]}"\nfollow = ["{quoted[0]}"]\n']
+    script += [f'[[request]]\n"{text}" = 1\nname = "{text}"\npath = "{text}"\nmethod = "{text}"\n' for text in quoted]
+    with pytest.raises(ScriptError) as caught:
+        read_script("".join(script), ALL, tmp_path, {})
+    report_error(caught.value)
+    assert len(caught.value.details) > 3 * len(quoted)
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with bind("127.0.0.1", 0) as listener:
+        for text in HOSTILE.values():
+            _tell(Settings(text, tmp_path / text), listener, broker=text)
+    written = capsys.readouterr()
+    assert raw_in(written.out.encode(), "lines") == set()
+    assert r"\x1b[2J" in written.out
+
+
+class _Stub:
+    """A server that has died, and what it wrote."""
+
+    name = ALL
+
+    def trouble(self, patience_s: float = 0.0) -> str:
+        return ALL
+
+    def last_lines(self) -> list[str]:
+        return list(HOSTILE.values())
+
+
+def test_nothing_gets_through_the_section_of_the_pytest_plugin() -> None:
+    for texts in batches(list(HOSTILE.values()), 10):
+        traces = [made for text in texts for made in (answer(text), failure(text))]
+        assert raw_in(told(traces, cast(Server, _Stub())).encode(), "lines") == set()
+    error = ServerDied(ALL, where=ALL, remedy=ALL, stderr=list(HOSTILE.values()))
+    assert raw_in(explained(error).encode(), "lines") == set()
+
+
+def batches(items: list[str], size: int) -> Iterator[list[str]]:
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+# The check itself
+
+
+def test_check_sees_every_hostile_text_that_acts() -> None:
+    acting = [name for name in HOSTILE if not raw_in(HOSTILE[name].encode("utf-8", "surrogatepass"), "lines")]
+    assert acting == list(HOSTILE)[list(HOSTILE).index("markup of Rich") :]
+    assert raw_in(b"a\x9b2J", "lines") == {"\udc9b"}
+    assert raw_in(b"fastbg: all is well\n", "lines") == {"\n"}
+    assert raw_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
