@@ -82,20 +82,28 @@ def harmless() -> RunResult:
 # A run
 
 
-@pytest.mark.parametrize(("kind", "encoding"), [("terminal", "utf-8"), ("lines", "utf-8"), ("ascii", "ascii")])
+Render = Callable[[RunResult, str], object]
+
+
+def whole(run: RunResult, encoding: str) -> object:
+    return final(run, encoding=encoding)
+
+
 @pytest.mark.parametrize(
-    "render",
+    ("render", "kind", "encoding"),
     [
-        lambda run, encoding: final(run, encoding=encoding),
-        lambda run, encoding: final(run, encoding=encoding, brief=True),
-        lambda run, encoding: live(run, encoding=encoding, now_ns=2 * 10**9),
-        lambda run, encoding: overview([run, run], encoding=encoding),
-        lambda run, encoding: scripts({"group": [("name", run.title)]}),
+        (whole, "terminal", "utf-8"),
+        (whole, "lines", "utf-8"),
+        (whole, "ascii", "ascii"),
+        (lambda run, encoding: final(run, encoding=encoding, brief=True), "lines", "utf-8"),
+        (lambda run, encoding: live(run, encoding=encoding, now_ns=2 * 10**9), "terminal", "utf-8"),
+        (lambda run, encoding: overview([run, run], encoding=encoding), "terminal", "utf-8"),
+        (lambda run, encoding: scripts({"group": [("name", run.title)]}), "terminal", "utf-8"),
     ],
-    ids=["final", "brief", "live", "overview", "scripts"],
+    ids=["whole-terminal", "whole-pipe", "whole-ascii", "brief", "live", "overview", "scripts"],
 )
 def test_nothing_gets_through_to_a_terminal_or_a_pipe(
-    render: Callable[[RunResult, str], object], kind: str, encoding: str, hostile: RunResult
+    render: Render, kind: str, encoding: str, hostile: RunResult
 ) -> None:
     text = shown(render(hostile, encoding), terminal=kind == "terminal", encoding=encoding, width=300)
     assert raw_in(text.encode(), kind) == set()
