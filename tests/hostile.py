@@ -59,7 +59,7 @@ HOSTILE: dict[str, str] = {
 ALL = " ".join(HOSTILE.values())
 
 # What Rich's live picture writes of its own accord: colours, one line up, a line cleared, the cursor hidden and shown.
-_OUR_OWN = re.compile(r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[2K)")
+_OUR_OWN = re.compile(r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))")
 
 
 def raw_in(shown: bytes, kind: str) -> set[str]:

@@ -1,6 +1,10 @@
 """Whatever comes from outside, and wherever it is shown: nothing of it acts, and documents stay well formed."""
 
 import json
+import logging
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any, cast
 import pytest
 from markdown_it import MarkdownIt
 
+from fastbg import logs
 from fastbg.cli import report_error
 from fastbg.demo import Wish, _conclude
 from fastbg.errors import FastbgError, ScriptError, ServerDied
@@ -27,8 +32,10 @@ from fastbg.testing.servers import Server
 from fastbg.testing.told import explained, told
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
 from tests.hostile import ALL, HOSTILE, raw_in, read_html
+from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
 from tests.recordings import line
 from tests.results import in_milliseconds, run
+from tests.servers import ROOT, URL, ask
 from tests.test_report import shown
 from tests.traces import answered, event, finished, sent, task, trace
 
@@ -301,6 +308,30 @@ def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.Cap
     assert r"\x1b[2J" in written.out
 
 
+@pytest.mark.parametrize("colours", [True, False])
+def test_nothing_gets_through_a_log_line(colours: bool) -> None:
+    try:
+        int(ALL)
+    except ValueError as caught:
+        caught.__cause__ = KeyError(ALL)
+        caught.args = (ALL,)
+        error = sys.exc_info()
+    messages = logs.Messages("%(levelprefix)s %(message)s", use_colors=colours)
+    accesses = logs.Accesses('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=colours)
+    arguments: list[Any] = [(ALL, 1), ({"name": ALL},), (KeyError(ALL), 2)]
+    shown = ""
+    for message, values in zip(("%s %d", "%(name)s", "%s %.1f"), arguments, strict=True):
+        record = logging.LogRecord("x", logging.ERROR, "x.py", 1, message, values, error, sinfo=ALL)
+        logging.Formatter().format(record)  # which keeps what it made of the exception
+        shown += messages.format(record) + "\n"
+    shown += messages.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, f"two\nlines {ALL}", (), None))
+    request = (ALL, ALL, ALL, ALL, 200)
+    shown += accesses.format(logging.LogRecord("x", logging.INFO, "x.py", 1, "%s %s %s %s %d", request, None))
+    assert raw_in(shown.encode(), "terminal" if colours else "lines") == set()
+    assert "two\n  lines" in shown
+    assert "  Traceback (most recent call last):\n" in shown
+
+
 class _Stub:
     """A server that has died, and what it wrote."""
 
@@ -335,3 +366,83 @@ def test_check_sees_every_hostile_text_that_acts() -> None:
     assert raw_in(b"a\x9b2J", "lines") == {"\udc9b"}
     assert raw_in(b"fastbg: all is well\n", "lines") == {"\n"}
     assert raw_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
+
+
+# The commands, with everything at once
+
+
+def escaped(text: str) -> str:
+    """``text`` inside a string of TOML; what is no character becomes one that is."""
+    text = text.encode("utf-8", "replace").decode().replace("${", "$${")
+    return "".join(f"\\U{ord(character):08x}" for character in text)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A script for `tests.hostile_app`, in a file with a hostile name."""
+    told = escaped(ALL)
+    name = NAME.replace("/", "").removesuffix(".md") + ".toml"
+    requests = [
+        ("/write?mark=${mark}", 'save = { told = "headers.x-told" }\nexpect.tasks = ["other"]'),
+        ("/text", f'expect = {{ body = "{told}", verdict = "no-work" }}'),
+        ("/write?mark=${mark}&told=${told}", f'headers = {{ X = "{escaped(HOSTILE["markup of Rich"])}" }}'),
+        ("/fail", ""),
+        ("/raise?what=${told}", ""),
+        ("/end", ""),
+    ]
+    text = f'title = "{told}"\nabout = "{told}"\napp = "tests.hostile_app:app"\n'
+    text += 'folder = "${dir}"\nfollow = ["log.txt"]\n'
+    for number, (asked, more) in enumerate(requests):
+        text += f'[[request]]\nname = "{number} {told}"\nabout = "{told}"\npath = "{asked}"\n{more}\n'
+        if "/write" in asked:
+            text += f'[[request.expect.writes]]\nfile = "log.txt"\ntext = "{told}\\n${{mark}}\\n"\n'
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -> None:
+    reports = ("--save", "x.svg", "--junit", "x.xml")
+    more = {"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": "x.md"}
+    with terminal("demo", script, *reports, cwd=tmp_path, columns=200, **more) as (process, screen):
+        shown = rest_of(screen)
+        assert process.wait(PATIENCE_S) == 1
+    assert raw_in(shown, "terminal") == set()
+    assert rb"\x1b]0;title\x07" in shown
+    for name in ("x.svg", "x.xml", "x.md"):
+        found = raw_in((tmp_path / name).read_bytes(), "lines")
+        assert found <= ({"\n"} if name == "x.xml" else set())  # where the lines that the server wrote are lines, too
+    for name in ("x.svg", "x.xml"):
+        ET.fromstring((tmp_path / name).read_bytes())
+
+
+def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None:
+    result = fastbg("demo", script, "--json", "--save", "x.html", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stderr) == (1, b"")
+    assert raw_in(result.stdout, "ascii") == set()
+    document = strict(result.stdout.decode())
+    assert [request["status"] for request in document["requests"]] == [200, 200, 200, 200, 500, None]
+    assert document["requests"][0]["body"] == {"told": ALL}
+    assert raw_in((tmp_path / "x.html").read_bytes(), "lines") == set()
+    assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]
+
+
+def test_nothing_gets_through_the_log_of_serve(tmp_path: Path) -> None:
+    command = [*FASTBG, "serve", "tests.hostile_app:app", "--port", "0", "--dir", str(tmp_path / NAME)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            said = until(process.stdout, URL)
+            address = re.search(URL, said)
+            assert address is not None
+            query = {"what": ALL.encode("utf-8", "replace")}
+            assert ask("GET", address[1].decode() + "/raise", params=query).status_code == 500
+            said += until(process.stdout, b"ValueError")
+        finally:
+            process.terminate()
+        assert process.stdout is not None
+        said += process.stdout.read()
+    assert raw_in(said, "lines") == set()
+    assert rb"\x1b]0;title\x07" in said
+    assert b"[red]x[/red]" in said
