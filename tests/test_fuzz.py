@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from fastbg.follow import Follower
 from fastbg.follow.files import FollowedFile
+from tests.conftest import EXAMPLES
 from tests.fuzz import journals
 from tests.fuzz.example import writes_of
 from tests.fuzz.followed import APPENDING, EVERYTHING, Account, Stage, Step, steps
@@ -82,7 +83,7 @@ async def statuses(asked: Sequence[Asked]) -> list[int]:
 
 
 @given(st.lists(requests(), max_size=8))
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES * 2 // 5)
 def test_example_takes_what_its_document_allows_and_writes_that_alone(asked: list[Asked]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FOLDER", Path(folder))
@@ -111,7 +112,7 @@ def test_patterns_of_the_document_mean_the_same_to_javascript(parameter: dict[st
 
 
 @given(journals.journals)
-@settings(max_examples=30)
+@settings(max_examples=EXAMPLES * 3 // 10)
 def test_any_journal_is_read_and_shown(data: bytes) -> None:
     journals.check(data)
 
@@ -137,7 +138,7 @@ def taken(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
 
 
 @given(steps(APPENDING), st.lists(st.integers(0, 4), min_size=12, max_size=12))
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES // 2)
 def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo: list[Step], reads: list[int]) -> None:
     stage, account = Stage(fresh(folder)), Account()
     file = FollowedFile(stage.path)
@@ -161,7 +162,7 @@ LOOKS = ("", "look", "measure", "take", "look take", "drain")
 
 
 @given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES // 2)
 def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(
     folder: Path, begin: int, todo: list[Step], looks: list[str]
 ) -> None:
@@ -185,7 +186,7 @@ def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(
 
 
 @pytest.mark.parametrize("poll", [False, True], ids=["kernel", "poll"])
-@settings(max_examples=8)
+@settings(max_examples=EXAMPLES // 10)
 @given(todo=steps(EVERYTHING), pauses=st.lists(st.booleans(), min_size=12, max_size=12))
 def test_follower_tells_what_the_file_is_in_the_end(
     folder: Path, poll: bool, todo: list[Step], pauses: list[bool]
