@@ -41,6 +41,16 @@ async def text() -> Response:
     return Response(BYTES, headers={"Content-Type": "text/plain"})
 
 
+@app.get("/deep")
+async def deep() -> Response:
+    return Response("[" * 30_000 + "]" * 30_000, headers={"Content-Type": "application/json"})
+
+
+@app.get("/numbers")
+async def numbers() -> Response:
+    return Response("[NaN, Infinity, 1e999]", headers={"Content-Type": "application/json"})
+
+
 @app.get("/fail")
 async def fail_later(tasks: BackgroundTasks) -> None:
     tasks.add_task(fail)

@@ -386,6 +386,8 @@ def script(tmp_path: Path) -> Path:
         ("/write?mark=${mark}", 'save = { told = "headers.x-told" }\nexpect.tasks = ["other"]'),
         ("/text", f'expect = {{ body = "{told}", verdict = "no-work" }}'),
         ("/write?mark=${mark}&told=${told}", f'headers = {{ X = "{escaped(HOSTILE["markup of Rich"])}" }}'),
+        ("/deep", 'expect.verdict = "no-work"'),
+        ("/numbers", 'expect.verdict = "no-work"'),
         ("/fail", ""),
         ("/raise?what=${told}", ""),
         ("/end", ""),
@@ -421,8 +423,9 @@ def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None
     assert (result.returncode, result.stderr) == (1, b"")
     assert raw_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())
-    assert [request["status"] for request in document["requests"]] == [200, 200, 200, 200, 500, None]
+    assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]
     assert document["requests"][0]["body"] == {"told": ALL}
+    assert [request["body"][:12] for request in document["requests"][3:5]] == ["[" * 12, "[NaN, Infini"]
     assert raw_in((tmp_path / "x.html").read_bytes(), "lines") == set()
     assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]
 
