@@ -145,9 +145,10 @@ def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo
     file.begin(1, at_end=True)
     behind = False
     for step, most in zip(todo, reads, strict=False):
-        if step[0] == "rotate" and behind:  # one file more than can be kept open
-            list(map(account.take, taken(file)))
-        behind = step[0] == "rotate"
+        if step[0] == "rotate":
+            if behind:  # one file more than is kept open
+                list(map(account.take, taken(file)))
+            behind = True
         stage.act(step)
         file.look(2)
         list(map(account.take, taken(file, most)))
