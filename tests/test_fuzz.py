@@ -83,7 +83,7 @@ async def statuses(asked: Sequence[Asked]) -> list[int]:
 
 
 @given(st.lists(requests(), max_size=8))
-@settings(max_examples=EXAMPLES * 2 // 5)
+@settings(max_examples=EXAMPLES // 4)
 def test_example_takes_what_its_document_allows_and_writes_that_alone(asked: list[Asked]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FOLDER", Path(folder))
@@ -112,7 +112,7 @@ def test_patterns_of_the_document_mean_the_same_to_javascript(parameter: dict[st
 
 
 @given(journals.journals)
-@settings(max_examples=EXAMPLES * 3 // 10)
+@settings(max_examples=EXAMPLES // 5)
 def test_any_journal_is_read_and_shown(data: bytes) -> None:
     journals.check(data)
 
@@ -138,7 +138,7 @@ def taken(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
 
 
 @given(steps(APPENDING), st.lists(st.integers(0, 4), min_size=12, max_size=12))
-@settings(max_examples=EXAMPLES // 2)
+@settings(max_examples=EXAMPLES // 3)
 def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo: list[Step], reads: list[int]) -> None:
     stage, account = Stage(fresh(folder)), Account()
     file = FollowedFile(stage.path)
@@ -164,7 +164,7 @@ LOOKS = ("", "look", "measure", "take", "look take", "look drain")
 
 @example(0, [("append", 65), ("rewrite", 200), ("append", 5)], ["look drain"] * 3)
 @given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
-@settings(max_examples=EXAMPLES // 2)
+@settings(max_examples=EXAMPLES // 3)
 def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(
     folder: Path, begin: int, todo: list[Step], looks: list[str]
 ) -> None:
