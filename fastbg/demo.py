@@ -19,6 +19,7 @@ from fastbg.errors import FastbgError
 from fastbg.launch import Child
 from fastbg.report.files import check_place
 from fastbg.serving import EXAMPLE, Settings
+from fastbg.text import safe
 
 if TYPE_CHECKING:
     from fastbg.results import RunResult
@@ -122,7 +123,7 @@ def _sources(names: Sequence[str]) -> "list[Source]":
     sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
     for source in [source for source in sources if ALL in names and lacks(source, os.environ)]:
         sources.remove(source)
-        sys.stderr.write(f"fastbg: {source.name} is left out, it needs more: {lacks(source, os.environ)}\n")
+        sys.stderr.write(safe(f"fastbg: {source.name} is left out, it needs more: {lacks(source, os.environ)}") + "\n")
     return sources
 
 
@@ -158,7 +159,7 @@ def _conclude(results: "list[RunResult]", wish: Wish) -> None:
 
         from fastbg.report.document import document
 
-        json.dump(document(results), sys.stdout, ensure_ascii=False, indent=2)
+        json.dump(document(results), sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     elif wish.quiet:
         from fastbg.report.summary import one_line

@@ -30,7 +30,7 @@ _ENDS = ("task_finished", "task_failed", "task_dropped")
 _TOLD = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}  # of a task
 _KNOWN = {*_TOLD, "response_sent", "response_lost", "request_finished"}
 
-Key = tuple[object, object, str | None]
+Key = tuple[str, str | None]  # boot and process of the server, and the request
 
 
 @dataclass(slots=True, eq=False)
@@ -244,10 +244,8 @@ class Historian:
             return
         self._events += 1
         detail = event.detail
-        key = (detail["boot"], detail["pid"], event.request_id)
-        if detail.get("server"):  # a worker's: of the request of that server
-            boot, _, pid = detail["server"].rpartition("/")
-            key = (boot, int(pid) if pid.isdigit() else pid, event.request_id)
+        server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # which a worker names
+        key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
             self._begin(key, event, size)
             return

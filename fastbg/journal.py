@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic_ns, time_ns
 
 from fastbg.events import boot_id
+from fastbg.text import safe
 
 logger = logging.getLogger("fastbg")
 
@@ -109,6 +110,8 @@ class Journal:
     def _warn(self, why: str) -> None:
         if not self.lost:
             logger.warning(
-                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost", self.path, why
+                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost",
+                safe(str(self.path)),
+                why,
             )
         self.lost += 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastbg.attribution import Attribution
-from fastbg.events import Appended, Event, Notice, boot_id, read_journal_line
+from fastbg.events import Appended, Event, Lines, Notice, boot_id
 from fastbg.follow import Follower
 from fastbg.timeline import Trace
 
@@ -47,7 +47,7 @@ class Observer:
         self._attribution = Attribution(marks)
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the moment when the server was done
-        self._torn = b""
+        self._lines = Lines()
         self._changed = asyncio.Event()
         self._positions: dict[str, int] = {}
 
@@ -161,6 +161,8 @@ class Observer:
         if notice.kind in ("truncated", "replaced"):
             path = str(notice.path)
             self._positions[path] = 0
+            if notice.path == self.journal:
+                self._lines = Lines()
             self._attribution.restarted(path)
             for trace in list(self.live.values()):
                 if not trace.settled:
@@ -168,11 +170,9 @@ class Observer:
                     self.consider(trace)
 
     def _read_journal(self, item: Appended) -> None:
-        *lines, self._torn = (self._torn + item.data).split(b"\n")
-        for line in lines:
-            event = read_journal_line(line)
-            trace = self.live.get(event.request_id or "") if event else None
-            if event is None or trace is None:
+        for event in self._lines.feed(item.data):
+            trace = self.live.get(event.request_id or "")
+            if trace is None:
                 continue
             if event.detail.get("boot") != boot_id() and event.detail.get("server", "").startswith(boot_id()):
                 self.remarks["a worker runs under another boot: its times are not compared with ours"] = None

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.errors import FastbgError
-from fastbg.events import read_journal_line
+from fastbg.events import LONGEST_LINE, read_journal_line
 from fastbg.history import Historian, History
 
-LINE_LIMIT = 256 * 1024  # bytes; a longer line is no event, and is not kept
 TOLD_EVERY = 2**20  # bytes between two steps of the progress bar
 BAR_FROM = 8 * TOLD_EVERY  # a smaller journal is read before anybody could look
 STDIN = Path("-")
@@ -32,7 +31,7 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
         from fastbg.report.document import history_document
         from fastbg.versions import versions
 
-        json.dump(history_document(history, name, versions()), sys.stdout, ensure_ascii=False, indent=2)
+        json.dump(history_document(history, name, versions()), sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     else:
         from fastbg.report.console import plain_console
@@ -93,14 +92,14 @@ def read(
     collecting = gc.isenabled()
     gc.disable()  # what a line makes goes away with it, and no cycle is made
     try:
-        while (size is None or position < size) and (line := stream.readline(LINE_LIMIT)):
+        while (size is None or position < size) and (line := stream.readline(LONGEST_LINE)):
             position += len(line)
             event = read_journal_line(line)
             if event is not None:
                 historian.add(event, len(line))
             elif not line.isspace():
                 historian.foreign += 1
-                while not line.endswith(b"\n") and (line := stream.readline(LINE_LIMIT)):
+                while not line.endswith(b"\n") and (line := stream.readline(LONGEST_LINE)):
                     position += len(line)
             if position - told >= TOLD_EVERY:
                 told = position

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import secrets
 import signal
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fastbg import strict_json
 from fastbg.errors import ServerError
 from fastbg.events import Event
 from fastbg.follow import Follower
@@ -360,7 +360,7 @@ class Runner:
         if response is not None:
             trace.text = response.body.decode("utf-8", "replace")
             try:
-                trace.body = json.loads(response.body)
+                trace.body = strict_json.loads(response.body)
             except ValueError:
                 trace.body = None
             found, trace.unsaved = saved(template.request.save, response, trace.body)

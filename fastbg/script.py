@@ -20,6 +20,7 @@ from fastbg.checks import check
 from fastbg.errors import ScriptError
 from fastbg.events import Verdict
 from fastbg.faults import Fault, in_other_words, line_of, lines_of, told
+from fastbg.strict_json import is_deeper
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]
@@ -310,14 +311,7 @@ def _toml(text: str, name: str) -> dict[str, Any]:
         ) from None
     except RecursionError:
         raise _too_deep(name) from None
-    level: list[Any] = [data]
-    for _ in range(DEEPEST):
-        level = [
-            item
-            for value in level
-            for item in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-        ]
-    if level:
+    if is_deeper(data, DEEPEST):
         raise _too_deep(name)
     return data
 

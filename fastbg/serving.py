@@ -236,6 +236,8 @@ def serve(
     """
     from uvicorn import Config
 
+    from fastbg.logs import log_config
+
     os.environ |= settings.environment()
     settings.check()
     listener = bind(host, port)
@@ -246,6 +248,7 @@ def serve(
         reload=reload,
         reload_dirs=[str(settings.app_dir)] if reload else None,
         workers=1 if reload else workers,
+        log_config=log_config(),
     )
     if reload:
         codes = _run_reloader(config, listener)

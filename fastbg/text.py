@@ -6,12 +6,14 @@ or a picture passes `safe` first; Rich gets it as `rich.text.Text`, never as mar
 
 import re
 
-# Unicode categories Cc, Cf, Cs, Zl and Zp, without the two joiners that emoji and several scripts
-# need (U+200C, U+200D). `tests/test_text.py` checks the list against `unicodedata`.
+# Unicode categories Cc, Cf, Cs, Zl and Zp, without the two joiners that emoji and several scripts need (U+200C,
+# U+200D), and the noncharacters, which XML and HTML cannot hold. `tests/test_text.py` checks it against `unicodedata`.
+_LAST_OF_PLANES = "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+    f"{_LAST_OF_PLANES}]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 

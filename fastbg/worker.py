@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fastbg.broker import address_file, known_address, needs_queue
 from fastbg.errors import FastbgError
+from fastbg.logs import SafeFormatter
 from fastbg.serving import Settings, without_password
 from fastbg.text import safe
 
@@ -54,9 +55,9 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
     from taskiq.cli.worker.args import WorkerArgs
     from taskiq.cli.worker.process_manager import ProcessManager
 
-    logging.basicConfig(
-        level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     arguments = WorkerArgs(
         broker=settings.app,
         modules=list(modules),

@@ -1,12 +1,15 @@
 """Lines of the journal: what is an event, and what is not."""
 
 import json
+import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.events import boot_id, read_journal_line
+from fastbg.events import LONGEST_LINE, Lines, boot_id, read_journal_line
+from fastbg.strict_json import DEEPEST
 
 LINE = {"t_ns": 5, "wall_ns": 6, "boot": "b", "pid": 7, "event": "task_started", "request": "r", "task": "m.f", "n": 0}
 
@@ -28,8 +31,8 @@ def test_unknown_field_of_a_later_version_is_kept() -> None:
     "change",
     [
         {"t_ns": "5"}, {"t_ns": True}, {"event": None}, {"request": 3}, {"n": "0"}, {"n": None}, {"task": None},
-        {"files": []}, {"files": {"log.txt": "9"}}, {"status": "200"},
-        {"files_after": {"log.txt": "9"}}, {"sending_ns": 5.0},
+        {"ms": float("nan")}, {"weather": [float("inf")]}, {"files": []}, {"files": {"log.txt": "9"}},
+        {"status": "200"}, {"files_after": {"log.txt": "9"}}, {"sending_ns": 5.0},
     ],
 )  # fmt: skip
 def test_line_with_a_wrong_field_is_no_event(change: dict[str, object]) -> None:
@@ -39,6 +42,36 @@ def test_line_with_a_wrong_field_is_no_event(change: dict[str, object]) -> None:
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"7", b"\xff", b'"text"', b"[" * 100_000])
 def test_line_that_is_no_object_is_no_event(line: bytes) -> None:
     assert read_journal_line(line) is None
+
+
+def test_line_that_python_reads_and_json_cannot_hold_is_no_event() -> None:
+    start = json.dumps(LINE).encode()[:-1]
+    assert read_journal_line(start + b', "weather": 1e308}') is not None
+    assert read_journal_line(start + b', "weather": 1e309}') is None
+    assert read_journal_line(start + b', "weather": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}") is not None
+    for depth in (DEEPEST + 2, 990, 100_000):  # what is read at 990 levels is too deep to be written again
+        assert read_journal_line(start + b', "weather": ' + b"[" * depth + b"1" + b"]" * depth + b"}") is None
+
+
+def test_line_that_is_too_long_is_no_event_and_costs_no_more_than_its_limit() -> None:
+    assert read_journal_line(json.dumps(LINE | {"error": "x" * LONGEST_LINE}).encode()) is None
+    lines, block, whole = Lines(), b" " * 2**16, json.dumps(LINE).encode() + b"\n"
+    tracemalloc.start()
+    found = [event for _ in range(1000) for event in lines.feed(block)]
+    found += lines.feed(whole) + lines.feed(whole)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 1
+    assert peak < 2**21
+
+
+@given(st.lists(st.integers(0, 400), max_size=6))
+def test_journal_may_come_in_any_pieces(cuts: list[int]) -> None:
+    data = b"".join(json.dumps(LINE | {"n": n}).encode() + b"\n" for n in range(3))
+    places = [0, *sorted(cuts), len(data)]
+    lines = Lines()
+    found = [event for begin, end in pairwise(places) for event in lines.feed(data[begin:end])]
+    assert [event.detail["n"] for event in found] == [0, 1, 2]
 
 
 @given(st.binary())

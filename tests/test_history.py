@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbg import history as module
+from fastbg.events import LONGEST_LINE
 from fastbg.history import Distribution, Historian, History, RecordedRequest
-from fastbg.replay import BAR_FROM, LINE_LIMIT, read
+from fastbg.replay import BAR_FROM, read
 from fastbg.results import percentile
 from tests.processes import PATIENCE_S, fastbg, peak_mib, rest_of, terminal, wait_for
 from tests.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
@@ -157,7 +158,7 @@ def test_events_without_a_beginning_are_counted() -> None:
 
 def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
     history = told(
-        b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * LINE_LIMIT + b"\n", mail(), b'{"torn'
+        b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * LONGEST_LINE + b"\n", mail(), b'{"torn'
     )
     assert (history.foreign, history.requests) == (4, 2)
     assert history.counts["response-first"] == 2
@@ -166,6 +167,12 @@ def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
 def test_time_that_no_clock_shows_is_no_event() -> None:
     history = told(received(), sent().replace(str(1002 * MS).encode(), b"9" * 400), DONE)
     assert (history.foreign, history.last[0].response_ms) == (1, None)
+
+
+@pytest.mark.parametrize("server", ["b1/²", "b1/" + "9" * 5000, "/", "b1"])
+def test_worker_may_name_any_server(server: str) -> None:
+    history = told(received(), line(1003, "task_started", **TASK, where="worker", server=server), DONE)
+    assert (history.requests, history.strays) == (1, 1)
 
 
 @given(st.lists(st.sampled_from([*mail().splitlines(keepends=True), *mail(pid=8).splitlines(keepends=True), b"{\n"])))
@@ -371,7 +378,7 @@ def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
 
 def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    padded = received(path="x" * (LINE_LIMIT // 2))  # few lines: the bar depends on bytes
+    padded = received(path="x" * (LONGEST_LINE // 2))  # few lines: the bar depends on bytes
     journal.write_bytes(padded * (1 + BAR_FROM // len(padded)) + mail(request="r2"))
     assert journal.stat().st_size > BAR_FROM
     result = fastbg("report", "--last", "1", journal)

@@ -13,6 +13,10 @@ JOINERS = "\u200c\u200d"
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+def is_noncharacter(code: int) -> bool:
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # The Unicode Standard, 23.7
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -34,7 +38,9 @@ def test_every_character_of_the_unsafe_categories_is_escaped() -> None:
     passed = [
         f"U+{code:04X}"
         for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in UNSAFE and chr(code) not in JOINERS and safe(chr(code)) == chr(code)
+        if (unicodedata.category(chr(code)) in UNSAFE or is_noncharacter(code))
+        and chr(code) not in JOINERS
+        and safe(chr(code)) == chr(code)
     ]
     assert passed == []
 

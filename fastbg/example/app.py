@@ -23,6 +23,7 @@ they only queue, and a thread for that would cost more than it does.
 """
 
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,29 +32,41 @@ from typing import Annotated
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Query
 from fastapi import Path as PathParameter
+from pydantic import AfterValidator
 
 FOLDER = Path(os.environ.get("FASTBG_DIR", ".fastbg")).absolute()
 WORK_SECONDS = float(os.environ.get("FASTBG_WORK", "0.5"))
 
-# What could forge a line or act on a terminal: control, format and bidirectional characters, line separators.
-CONTROL = (
-    r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U000e0000-\U000e007f"
-)
+# What could forge a line or act on a terminal: control, format and bidirectional characters, line separators. All of
+# these escapes mean the same in Python, in Rust, and in JavaScript, where the interactive documentation checks them.
+CONTROL = r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 PLAIN = f"^[^{CONTROL}]*$"
 EMAIL = rf"^[^@\s\\/{CONTROL}]{{1,64}}@[^@\s\\/{CONTROL}]+\.[^@\s\\/.{CONTROL}]+$"
+TAGS = "[\U000e0000-\U000e007f]"  # for which there is no such escape
+NO_TAGS = {"json_schema_extra": {"not": {"pattern": TAGS}}}
+
+
+def no_tags(text: str | None) -> str | None:
+    """Refuse tag characters, which nobody sees."""
+    if text and re.search(TAGS, text):
+        raise ValueError("has tag characters")
+    return text
+
 
 Framework = Annotated[
     str,
-    Query(max_length=100, pattern=PLAIN, description="What the heading is about.", examples=["FastAPI"]),
+    Query(max_length=100, pattern=PLAIN, description="What the heading is about.", examples=["FastAPI"], **NO_TAGS),
+    AfterValidator(no_tags),
 ]
 Q = Annotated[
     str | None,
-    Query(max_length=200, pattern=PLAIN, description="If given, a task is queued.", examples=["hello"]),
+    Query(max_length=200, pattern=PLAIN, description="If given, a task is queued.", examples=["hello"], **NO_TAGS),
+    AfterValidator(no_tags),
 ]
 Email = Annotated[
     str,
-    PathParameter(max_length=254, pattern=EMAIL, description="Who to notify.", examples=["you@example.com"]),
+    PathParameter(max_length=254, pattern=EMAIL, description="Who to notify.", examples=["you@example.com"], **NO_TAGS),
+    AfterValidator(no_tags),
 ]
 
 

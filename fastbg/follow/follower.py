@@ -24,7 +24,8 @@ class Follower:
 
     After entry every byte that is appended is given exactly once, in the order of its file, in pieces of
     at most 64 KiB; a file with much to read does not hold up the others. Nothing is read before the
-    consumer asks for it. Meanwhile the time at which bytes were seen is kept, not the bytes.
+    consumer asks for it. Meanwhile the time at which bytes were seen is kept, not the bytes, and one file is kept open
+    for each path: of several that replace each other while the consumer is behind, the first and the last are read.
 
     One consumer at a time. The iterator ends when the follower is left.
 

@@ -248,18 +248,15 @@ class JsonPrinter:
 
     def event(self, path: Path, event: Event) -> None:
         wall_ns = _event_wall_ns(event)
-        try:
-            self._write(
-                "server",
-                event.t_ns,
-                wall_ns,
-                event=event.name,
-                request=event.request_id,
-                detail=dict(event.detail),
-                this_boot=of_this_boot(event),
-            )
-        except ValueError:  # numbers that JSON does not have: NaN, Infinity
-            self.foreign(path, repr(event), None)
+        self._write(
+            "server",
+            event.t_ns,
+            wall_ns,
+            event=event.name,
+            request=event.request_id,
+            detail=dict(event.detail),
+            this_boot=of_this_boot(event),
+        )
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
         self._write("server", seen_ns, event=None, file=str(path), text=text)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fastbg.events import Event, read_journal_line
+from fastbg.events import Event, Lines
 
 Take = Callable[[Event], None]
 
@@ -15,7 +15,7 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         path.touch()
         self._file = path.open("rb", buffering=0)
-        self._rest = b""
+        self._lines = Lines()
         self._listeners: dict[str | None, Take] = {}
         self._reading = threading.Lock()
 
@@ -33,10 +33,8 @@ class JournalReader:
         with self._reading:
             if self._file.closed:
                 return
-            *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-            for line in lines:
-                event = read_journal_line(line)
-                if event is not None and (take := self._listeners.get(event.request_id)):
+            for event in self._lines.feed(self._file.read()):
+                if take := self._listeners.get(event.request_id):
                     take(event)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ COLUMNS = 80
 MOST_REQUESTS = 20
 MOST_LINES = 15
 
+PLACES = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
 LEGEND = replace(SEEN, write=None)
 
 
@@ -77,7 +78,7 @@ def _task(task: Task, result: RequestResult) -> str:
     started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
     told: list[str] = [task.state]
     if task.where:
-        told.append({"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}[task.where])
+        told.append(PLACES.get(task.where, task.where))
     if started is not None:
         told.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
     if task.error or task.reason:

@@ -1,0 +1,56 @@
+"""Log lines in which nothing acts on a terminal: what an exception says may come from anybody who asks the server."""
+
+import copy
+import logging
+from typing import Any
+
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.logging import AccessFormatter, DefaultFormatter
+
+from fastbg.text import safe
+
+
+def _safe_lines(text: str) -> str:
+    """``text`` with its lines, indented but for the first: none of them looks like the next message."""
+    return "\n".join(("  " * bool(number and line)) + safe(line) for number, line in enumerate(text.split("\n")))
+
+
+def _safe_value(value: object) -> object:
+    """What a message is filled with: numbers stay so, for ``%d``."""
+    return value if isinstance(value, int | float) or value is None else safe(str(value))
+
+
+class SafeFormatter(logging.Formatter):
+    """Escapes what a message is filled with; the message itself and a traceback may have several lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy.copy(record)
+        shown.exc_text = None  # of another formatter
+        shown.msg = _safe_lines(str(record.msg))
+        if isinstance(record.args, tuple):
+            shown.args = tuple(map(_safe_value, record.args))
+        elif record.args:
+            shown.args = {name: _safe_value(value) for name, value in record.args.items()}
+        return super().format(shown)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's name
+        return _safe_lines("\n" + super().formatException(ei)).removeprefix("\n")
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return _safe_lines("\n" + super().formatStack(stack_info)).removeprefix("\n")
+
+
+class Messages(SafeFormatter, DefaultFormatter):
+    """uvicorn's own lines."""
+
+
+class Accesses(SafeFormatter, AccessFormatter):
+    """uvicorn's line for each request."""
+
+
+def log_config() -> dict[str, Any]:
+    """uvicorn's logging, with these formatters."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    for name, kind in (("default", Messages), ("access", Accesses)):
+        config["formatters"][name]["()"] = f"{kind.__module__}.{kind.__qualname__}"
+    return config

@@ -1,0 +1,106 @@
+"""Texts that want to act on whoever shows them, and what of them got through raw."""
+
+import re
+from html.parser import HTMLParser
+
+from fastbg.text import safe
+
+CSI, OSC, DCS, APC, PM, SOS, ST = "\x9b", "\x9d", "\x90", "\x9f", "\x9e", "\x98", "\x9c"
+
+FORGED = "fastbg: all is well"
+
+HOSTILE: dict[str, str] = {
+    # for a terminal
+    "every C0 control": "".join(map(chr, range(0x20))) + "\x7f",
+    "every C1 control": "".join(map(chr, range(0x80, 0xA0))),
+    "colours": "\x1b[38;5;201;7;5mx\x1b[0m",
+    "clear the screen": "\x1b[2J\x1b[H\x1b[3J",
+    "move over what stands there": "\x1b[1A\x1b[2K\x1b[1;1Hok",
+    "ask for the cursor's place": "\x1b[6n\x1b[c",
+    "alternate screen, no cursor": "\x1b[?1049h\x1b[?25l",
+    "two-byte escapes": "\x1bc\x1b7\x1b8\x1b(0\x1bN\x1bO",
+    "title": "\x1b]0;title\x07",
+    "clipboard": "\x1b]52;c;cm0gLXJmIC8=\x1b\\",
+    "link of a terminal": "\x1b]8;;http://evil.example/\x1b\\x\x1b]8;;\x1b\\",
+    "DCS": "\x1bP$qm\x1b\\",
+    "APC": "\x1b_Gf=100\x1b\\",
+    "PM": "\x1b^private\x1b\\",
+    "SOS": "\x1bXstring\x1b\\",
+    "CSI in one byte": f"{CSI}2J{CSI}31mx",
+    "OSC in one byte": f"{OSC}0;title{ST}{OSC}52;c;cm0=\x07",
+    "DCS in one byte": f"{DCS}$qm{ST}",
+    "APC in one byte": f"{APC}Gf=100{ST}",
+    "PM in one byte": f"{PM}private{ST}",
+    "SOS in one byte": f"{SOS}string{ST}",
+    "a sequence without its end": "\x1b]0;never ends",
+    "over the line": "100 %\rok      \b\b\b",
+    "a line of its own": f"x\n{FORGED}\r\n",
+    # for a reader
+    "bidirectional controls": "a\u202a\u202b\u202c\u202d\u202eb\u2066\u2067\u2068\u2069c\u200e\u200f\u061cd",
+    "invisible": "a\u200bb\u2060c\ufeffd\u00ade\u180ef",
+    "line separators": "a\u2028b\u2029c\x85d\x0be\x0cf",
+    "lone surrogates": "a\ud800b\udc80c\udfff",
+    "tags": "a" + "".join(chr(0xE0000 + ord(letter)) for letter in "rm -rf") + "\U000e007f",
+    "noncharacters": "a\ufffeb\uffffc\ufdd0d\U0001fffee\U0010fffff",
+    "annotations": "a\ufff9b\ufffac\ufffbd",
+    # for Rich, Python, XML, HTML and Markdown
+    "markup of Rich": "[red]x[/red] [link=http://evil.example/]x[/link] [/] [bold",
+    "emoji codes": ":smile: :skull:",
+    "formats": "{0} {path!r} %s %(x)s $x ${mark}",
+    "elements": "<script>alert(1)</script></pre></text></svg></testcase><img src=x onerror=x>",
+    "quotes": "\" onload=\"x\" ' onload='x' `x`",
+    "entities": "&lt;script&gt; &#27; &#x1b; &xxe; &",
+    "sections": "]]> <![CDATA[x]]> <!-- x --> <?x?> <!DOCTYPE x>",
+    "table of Markdown": "| a | b |\n| --- | --- |\n|x",
+    "headings of Markdown": "# x\n## x\n---\n> x\n- x",
+    "fences of Markdown": "```\nx\n~~~\n    x",
+    "links of Markdown": "[x](javascript:alert(1)) ![x](http://evil.example/x.png) http://evil.example www.a.example",
+}
+ALL = " ".join(HOSTILE.values())
+
+# What Rich's live picture writes of its own accord: colours, one line up, a line cleared, the cursor hidden and shown.
+_OUR_OWN = re.compile(r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))")
+
+
+def raw_in(shown: bytes, kind: str) -> set[str]:
+    """The characters of an output (``terminal``, ``lines`` or ``ascii``) that do not belong there."""
+    text = shown.decode("utf-8", "surrogateescape")  # a byte that is no UTF-8 comes out as a surrogate
+    if kind == "terminal":
+        text = _OUR_OWN.sub("", text.replace("\r\n", "\n"))
+    found = {character for character in text if safe(character) != character} - {"\n"}
+    if re.search(f"^{FORGED}", text, re.MULTILINE):
+        found.add("\n")
+    return found | ({character for character in text if not character.isascii()} if kind == "ascii" else set())
+
+
+class _Nesting(HTMLParser):
+    """Reads HTML and insists that each element ends where it should."""
+
+    VOID = ("meta", "br", "hr", "img", "link", "input")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.elements.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> ends nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_html(document: str) -> tuple[set[str], str]:
+    """The elements in ``document`` and its text. Fails where elements are not nested as they should be."""
+    parser = _Nesting()
+    parser.feed(document)
+    parser.close()
+    assert parser.open == []
+    return parser.elements, parser.text

@@ -1,0 +1,211 @@
+"""Random requests, journals and files, in a small way; ``python -m tests.fuzz`` does it at length."""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from fastbg.follow import Follower
+from fastbg.follow.files import FollowedFile
+from tests.conftest import EXAMPLES
+from tests.fuzz import journals
+from tests.fuzz.example import writes_of
+from tests.fuzz.followed import APPENDING, EVERYTHING, Account, Stage, Step, steps
+from tests.hostile import HOSTILE
+from tests.processes import PATIENCE_S
+
+# The example app
+
+module = import_module("fastbg.example.app")  # the package has an attribute of that name
+Asked = tuple[str, str]  # path and query
+OPERATIONS = {path: methods["post"]["parameters"] for path, methods in module.app.openapi()["paths"].items()}
+
+texts = st.one_of(
+    st.text(st.characters(exclude_categories=("C", "Z")), max_size=20),
+    st.text(max_size=20),
+    st.sampled_from(
+        ["", "you@example.com", "字" * 100, "字" * 200, "字" * 254, "\U000e0041", "🙂", "a\n", *HOSTILE.values()]
+    ),
+    st.from_regex(r"[a-z.+@%&=/\\ ]{1,64}@[a-z.]{1,9}\.[a-z]{1,190}", fullmatch=True),
+).map(lambda text: text.encode("utf-8", "replace").decode())
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Asked:
+    """A request to an operation of the document, with any values, and with some parameters left out or twice there."""
+    path = draw(st.sampled_from(sorted(OPERATIONS)))
+    names = [parameter["name"] for parameter in OPERATIONS[path] if parameter["in"] == "query"]
+    query = draw(st.lists(st.tuples(st.sampled_from([*names, *names, "other"]), texts), max_size=4))
+    return path.replace("{email}", draw(texts)), urlencode(query) + draw(st.sampled_from(["", "&q=%ff", "&&", "&q"]))
+
+
+def is_documented(asked: Asked) -> bool:
+    """Whether the document says that the request is a good one."""
+    path, query = asked
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    operation = next(name for name in OPERATIONS if re.fullmatch(re.sub("{.*}", ".*", name), path, re.DOTALL))
+    for parameter in OPERATIONS[operation]:
+        value = path.split("/", 2)[2] if parameter["in"] == "path" else given.get(parameter["name"])
+        if value is None and parameter["required"]:
+            return False
+        python_takes_it_for_the_end = value is not None and value.endswith("\n")
+        if value is not None and not Draft202012Validator(parameter["schema"]).is_valid(value):
+            return False
+        if python_takes_it_for_the_end:
+            return False
+    return True
+
+
+async def statuses(asked: Sequence[Asked]) -> list[int]:
+    """What the example answers to each; the tasks of one are done before the next is asked."""
+    found: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            found.append(message["status"])
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    for path, query in asked:
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": query.encode(), "headers": []}
+        await module.app(scope, receive, send)
+    return found
+
+
+@given(st.lists(requests(), max_size=8))
+@settings(max_examples=EXAMPLES // 4)
+def test_example_takes_what_its_document_allows_and_writes_that_alone(asked: list[Asked]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FOLDER", Path(folder))
+        patch.setattr(module, "WORK_SECONDS", 0)
+        answers = asyncio.run(statuses(asked))
+        good = [request for request, status in zip(asked, answers, strict=True) if status == 200]
+        written = {name: (Path(folder) / name) for name in ("README.md", "log.txt")}
+        assert {name: path.read_text("utf-8") if path.exists() else "" for name, path in written.items()} == {
+            name: "".join(text for request in good for file, text in writes_of(*request) if file == name)
+            for name in written
+        }
+    assert set(answers) <= {200, 404, 422}
+    assert good == [request for request in asked if is_documented(request)]
+
+
+@pytest.mark.parametrize("parameter", [each for parameters in OPERATIONS.values() for each in parameters])
+def test_patterns_of_the_document_mean_the_same_to_javascript(parameter: dict[str, Any]) -> None:
+    r"""Which has no escape that begins with \U, and takes a character beyond U+FFFF in a class for two."""
+    schema = parameter["schema"]
+    pattern = schema.get("pattern") or schema["anyOf"][0]["pattern"]
+    assert pattern.isascii()
+    assert set(re.findall(r"\\(.)", pattern)) <= {"x", "u", "s", ".", "\\"}
+
+
+# Journals
+
+
+@given(journals.journals)
+@settings(max_examples=EXAMPLES // 5)
+def test_any_journal_is_read_and_shown(data: bytes) -> None:
+    journals.check(data)
+
+
+# Followed files
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("followed")
+
+
+def fresh(folder: Path) -> Path:
+    """A file in a folder of its own."""
+    return Path(tempfile.mkdtemp(dir=folder)) / "log.txt"
+
+
+def taken(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
+    """What ``file`` has to tell now, ``most`` of it."""
+    while most != 0 and (item := file.take()) is not None:
+        yield item
+        most = None if most is None else most - 1
+
+
+@given(steps(APPENDING), st.lists(st.integers(0, 4), min_size=12, max_size=12))
+@settings(max_examples=EXAMPLES // 3)
+def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo: list[Step], reads: list[int]) -> None:
+    stage, account = Stage(fresh(folder)), Account()
+    file = FollowedFile(stage.path)
+    file.begin(1, at_end=True)
+    behind = False
+    for step, most in zip(todo, reads, strict=False):
+        if step[0] == "rotate":
+            if behind:  # one file more than is kept open
+                list(map(account.take, taken(file)))
+            behind = True
+        stage.act(step)
+        file.look(2)
+        list(map(account.take, taken(file, most)))
+    for _ in range(2):
+        file.look(3)
+        list(map(account.take, taken(file)))
+    file.close()
+    assert account.data == stage.appended
+
+
+LOOKS = ("", "look", "measure", "take", "look take", "look drain")
+
+
+@example(0, [("append", 65), ("rewrite", 200), ("append", 5)], ["look drain"] * 3)
+@given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
+@settings(max_examples=EXAMPLES // 3)
+def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(
+    folder: Path, begin: int, todo: list[Step], looks: list[str]
+) -> None:
+    stage, account = Stage(fresh(folder)), Account()
+    stage.path.write_bytes(b"o" * begin)
+    file = FollowedFile(stage.path)
+    file.begin(1, at_end=True)
+    for step, look in zip(todo, looks, strict=False):
+        stage.act(step)
+        if "look" in look:
+            file.look(2)
+        if "measure" in look:
+            file.measure(2)
+        most = None if "drain" in look else int("take" in look)
+        list(map(account.take, taken(file, most)))
+    for _ in range(2):
+        file.look(3)
+        list(map(account.take, taken(file)))
+    file.close()
+    if stage.path.is_file():
+        assert account.is_complete(stage.path, begin)
+
+
+@pytest.mark.parametrize("poll", [False, True], ids=["kernel", "poll"])
+@settings(max_examples=EXAMPLES // 10)
+@given(todo=steps(EVERYTHING), pauses=st.lists(st.booleans(), min_size=12, max_size=12))
+def test_follower_tells_what_the_file_is_in_the_end(
+    folder: Path, poll: bool, todo: list[Step], pauses: list[bool]
+) -> None:
+    stage, account = Stage(fresh(folder)), Account()
+
+    async def follow() -> None:
+        async with Follower([stage.path], poll=poll) as follower:
+            for step, pause in zip(todo, pauses, strict=False):
+                stage.act(step)
+                if pause:
+                    await asyncio.sleep(0)
+            if not stage.path.is_file():
+                stage.act(("no folder", 0))
+                stage.act(("append", 9))
+            while not account.is_complete(stage.path, 0):
+                account.take(await anext(follower))
+
+    asyncio.run(asyncio.wait_for(follow(), PATIENCE_S))

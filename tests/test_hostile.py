@@ -1,0 +1,451 @@
+"""Whatever comes from outside, and wherever it is shown: nothing of it acts, and documents stay well formed."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from markdown_it import MarkdownIt
+
+from fastbg import logs
+from fastbg.cli import report_error
+from fastbg.demo import Wish, _conclude
+from fastbg.errors import FastbgError, ScriptError, ServerDied
+from fastbg.events import Notice
+from fastbg.replay import report
+from fastbg.report.console import final, live, overview, scripts
+from fastbg.report.junit import junit
+from fastbg.report.lines import TextPrinter
+from fastbg.report.picture import save_picture
+from fastbg.report.summary import markdown, one_line
+from fastbg.results import RunResult
+from fastbg.script import read_script
+from fastbg.serving import Settings, _tell, bind
+from fastbg.tail import tail
+from fastbg.testing.servers import Server
+from fastbg.testing.told import explained, told
+from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
+from tests.hostile import ALL, HOSTILE, raw_in, read_html
+from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
+from tests.recordings import line
+from tests.results import in_milliseconds, run
+from tests.servers import ROOT, URL, ask
+from tests.test_report import shown
+from tests.traces import answered, event, finished, sent, task, trace
+
+NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
+
+
+def answer(text: str) -> Trace:
+    """A request that is made of ``text``, was answered with it, and whose task wrote it."""
+    made = in_milliseconds(finished(task(sent(answered(trace(writes=0), 1002, size=9), 1001, size=9), 1100)))
+    made.name = made.method = made.url = made.request_id = made.text = made.part = made.script = text
+    made.body = {text: [text]}
+    made.expected = Expected("work-first", (201,), text, (ExpectedTask(text),))
+    made.unsaved = {text: text}
+    made.expected_writes = [
+        ExpectedWrite(f"/data/{text}", text, True, writes=[Write(f"/data/{text}", text, 1_200_000_000, 9, 9)]),
+        ExpectedWrite(f"/data/{text}", text, True, pattern=True),
+    ]
+    return made
+
+
+def failure(text: str, end: str = "task_failed") -> Trace:
+    """A request of which ``text`` tells why it failed: an exception, say."""
+    detail = {"task": text, "n": 1, "where": text}
+    made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text))
+    made.name = made.ended = text
+    made.events.append(event(1_300_000_000, "server", "task_started", **detail))
+    made.events.append(event(1_400_000_000, "client", "request_failed", error=text))
+    return made
+
+
+def run_of(texts: dict[str, str]) -> RunResult:
+    """A run in which each of these texts is whatever comes from outside."""
+    every = " ".join(texts.values())
+    traces = [made for text in texts.values() for made in (answer(text), failure(text))]
+    traces.append(failure(every, "task_dropped"))
+    made = {"name": every, "server": every, "title": every, "about": every, "stopped": every}
+    return run(*traces, **made, links=(every,), remarks=(every, *texts.values()), stderr=tuple(texts.values()))
+
+
+@pytest.fixture(scope="module")
+def hostile() -> RunResult:
+    return run_of(HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def harmless() -> RunResult:
+    """A run of the same shape, made of texts that are none."""
+    return run_of({"one": "text", "another": "other text"})
+
+
+# A run
+
+
+Render = Callable[[RunResult, str], object]
+
+
+def whole(run: RunResult, encoding: str) -> object:
+    return final(run, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("render", "kind", "encoding"),
+    [
+        (whole, "terminal", "utf-8"),
+        (whole, "lines", "utf-8"),
+        (whole, "ascii", "ascii"),
+        (lambda run, encoding: final(run, encoding=encoding, brief=True), "lines", "utf-8"),
+        (lambda run, encoding: live(run, encoding=encoding, now_ns=2 * 10**9), "terminal", "utf-8"),
+        (lambda run, encoding: overview([run, run], encoding=encoding), "terminal", "utf-8"),
+        (lambda run, encoding: scripts({"group": [("name", run.title)]}), "terminal", "utf-8"),
+    ],
+    ids=["whole-terminal", "whole-pipe", "whole-ascii", "brief", "live", "overview", "scripts"],
+)
+def test_nothing_gets_through_to_a_terminal_or_a_pipe(
+    render: Render, kind: str, encoding: str, hostile: RunResult
+) -> None:
+    text = shown(render(hostile, encoding), terminal=kind == "terminal", encoding=encoding, width=300)
+    assert raw_in(text.encode(), kind) == set()
+    assert r"\x1b[2J" in text
+    assert "[red]x[/red]" in text
+    assert ":smile:" in text
+
+
+def test_nothing_gets_through_to_the_one_line(hostile: RunResult) -> None:
+    assert raw_in(one_line([hostile, hostile]).encode(), "lines") == set()
+    assert "\n" not in one_line([hostile])
+
+
+def elements_of(document: ET.Element) -> set[tuple[str, ...]]:
+    """Which elements there are, each with the names of its attributes."""
+    return {(element.tag, *element.attrib) for element in document.iter()}
+
+
+def test_svg_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult, tmp_path: Path) -> None:
+    documents = []
+    for number, result in enumerate((hostile, harmless)):
+        path = tmp_path / f"{number}.svg"
+        save_picture([result], path)
+        assert raw_in(path.read_bytes(), "lines") == set()
+        documents.append(ET.fromstring(path.read_bytes()))
+    assert elements_of(documents[0]) <= elements_of(documents[1])
+    assert r"\x1b[2J" in "".join(documents[0].itertext()).replace("\xa0", " ")
+
+
+def test_html_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult, tmp_path: Path) -> None:
+    found = []
+    for number, result in enumerate((hostile, harmless)):
+        path = tmp_path / f"{number}.html"
+        save_picture([result], path)
+        assert raw_in(path.read_bytes(), "lines") == set()
+        found.append(read_html(path.read_text("utf-8")))
+    assert found[0][0] == found[1][0]
+    assert r"\x1b[2J" in found[0][1]
+    assert "<script>" in found[0][1]
+
+
+def test_junit_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult) -> None:
+    document = junit([hostile])
+    assert raw_in(document.encode(), "lines") == set()
+    assert elements_of(ET.fromstring(document)) == elements_of(ET.fromstring(junit([harmless])))
+
+
+def test_summary_for_github_gets_no_markup(hostile: RunResult, harmless: RunResult) -> None:
+    contents = [markdown(result) for result in (hostile, harmless)]
+    assert raw_in(contents[0].encode(), "lines") == set()
+    kinds = [[token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text)] for text in contents]
+    assert set(kinds[0]) == set(kinds[1])
+    rendered = [read_html(MarkdownIt("gfm-like", {"linkify": False}).render(text)) for text in contents]
+    assert rendered[0][0] == rendered[1][0]
+
+
+def strict(document: str) -> Any:
+    return json.loads(document, parse_constant=pytest.fail)
+
+
+def test_json_of_demo_is_ascii_and_gives_every_text_back(
+    hostile: RunResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _conclude([hostile], Wish(Path(), 0, as_json=True))
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    document = strict(written)
+    assert [request["body"] for request in document["requests"][:-1:2]] == [{text: [text]} for text in HOSTILE.values()]
+    assert document["stderr"] == list(HOSTILE.values())
+
+
+# A journal
+
+
+def journal(folder: Path) -> Path:
+    """A journal whose events are made of every hostile text, with lines of these between."""
+    path = folder / "journal.jsonl"
+    lines = []
+    for text in HOSTILE.values():
+        more: dict[str, Any] = dict.fromkeys(("task", "error", "reason", "detail", "where", "worker"), text) | {"n": 0}
+        lines += [
+            line(1000, "request_received", text, method=text, path=text),
+            line(1001, "task_queued", text, **more),
+            line(1002, "response_sent", text, status=200, bytes=2, buffered=0),
+            line(1003, "task_started", text, **more),
+            line(1004, "task_failed", text, **more),
+            line(1005, "request_finished", text, error=text, **cast(dict[str, Any], {text: [text]})),
+            line(1006, text, text, boot=text, server=text),
+            text.encode("utf-8", "surrogatepass") + b"\n",
+            text.encode("latin-1", "replace") + b"\n",
+        ]
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.fixture(params=["lines", "terminal"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the output is, and whether Rich takes it for a terminal."""
+    if request.param == "terminal":
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm-256color")
+    return str(request.param)
+
+
+def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = journal(tmp_path).rename(tmp_path / NAME)
+    assert report(named, last=1000, as_json=False) == 0
+    text = capsys.readouterr().out
+    assert raw_in(text.encode(), kind) == set()
+    assert ("\x1b[" in text) is (kind == "terminal")
+    assert r"\x1b[2J" in text
+
+
+def test_json_of_report_is_ascii_and_gives_every_text_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(journal(tmp_path), last=1000, as_json=True)
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    assert [request["path"] for request in strict(written)["requests"]] == list(HOSTILE.values())
+
+
+# Files
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> list[Path]:
+    """Two files of hostile bytes, with one for a name."""
+    paths = [tmp_path / NAME, tmp_path / "log.txt"]
+    texts = [*HOSTILE.values(), ALL]
+    paths[0].write_bytes("\n".join(texts).encode("utf-8", "surrogatepass"))
+    paths[1].write_bytes("\n".join(texts).encode("latin-1", "replace"))
+    return paths
+
+
+def test_nothing_gets_through_tail(
+    kind: str, followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False) == 0
+    text = capsys.readouterr().out
+    assert raw_in(text.encode(), kind) == set()
+    assert ("\x1b[" in text) is (kind == "terminal")
+    assert r"\x1b[2J" in text
+    printer = TextPrinter({followed[0]: ALL}, cast(Any, _Closed()))
+    printer.notice(Notice(1, followed[0], "refused", ALL))
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+class _Closed:
+    """An output that takes nothing."""
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False, as_json=True) == 0
+    written = capsys.readouterr().out
+    assert raw_in(written.encode(), "ascii") == set()
+    shown = [strict(line) for line in written.splitlines()]
+    assert {entry["file"] for entry in shown if entry["source"] == "file"} == set(map(str, followed))
+    assert {entry["request"] for entry in shown if entry.get("request")} == set(HOSTILE.values())
+
+
+# What fastbg says of itself
+
+
+def test_nothing_gets_through_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    report_error(FastbgError(ALL, where=ALL, remedy=ALL, details=list(HOSTILE.values())))
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quoted = [
+        "".join(f"\\U{ord(character):08x}" for character in text.encode("utf-8", "replace").decode())
+        for text in [ALL, *HOSTILE.values()]
+    ]
+    script = [f'"{text}" = "{text}"\n' for text in quoted]
+    script += [f'app = "{quoted[0]}"\nfolder = "{quoted[0]}"\nfollow = ["{quoted[0]}"]\n']
+    script += [f'[[request]]\n"{text}" = 1\nname = "{text}"\npath = "{text}"\nmethod = "{text}"\n' for text in quoted]
+    with pytest.raises(ScriptError) as caught:
+        read_script("".join(script), ALL, tmp_path, {})
+    report_error(caught.value)
+    assert len(caught.value.details) > 3 * len(quoted)
+    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with bind("127.0.0.1", 0) as listener:
+        for text in HOSTILE.values():
+            _tell(Settings(text, tmp_path / text), listener, broker=text)
+    written = capsys.readouterr()
+    assert raw_in(written.out.encode(), "lines") == set()
+    assert r"\x1b[2J" in written.out
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_nothing_gets_through_a_log_line(colours: bool) -> None:
+    try:
+        int(ALL)
+    except ValueError as caught:
+        caught.__cause__ = KeyError(ALL)
+        caught.args = (ALL,)
+        error = sys.exc_info()
+    messages = logs.Messages("%(levelprefix)s %(message)s", use_colors=colours)
+    accesses = logs.Accesses('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=colours)
+    arguments: list[Any] = [(ALL, 1), ({"name": ALL},), (KeyError(ALL), 2)]
+    shown = ""
+    for message, values in zip(("%s %d", "%(name)s", "%s %.1f"), arguments, strict=True):
+        record = logging.LogRecord("x", logging.ERROR, "x.py", 1, message, values, error, sinfo=ALL)
+        logging.Formatter().format(record)  # which keeps what it made of the exception
+        shown += messages.format(record) + "\n"
+    shown += messages.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, f"two\nlines {ALL}", (), None))
+    request = (ALL, ALL, ALL, ALL, 200)
+    shown += accesses.format(logging.LogRecord("x", logging.INFO, "x.py", 1, "%s %s %s %s %d", request, None))
+    assert raw_in(shown.encode(), "terminal" if colours else "lines") == set()
+    assert "two\n  lines" in shown
+    assert "  Traceback (most recent call last):\n" in shown
+
+
+class _Stub:
+    """A server that has died, and what it wrote."""
+
+    name = ALL
+
+    def trouble(self, patience_s: float = 0.0) -> str:
+        return ALL
+
+    def last_lines(self) -> list[str]:
+        return list(HOSTILE.values())
+
+
+def test_nothing_gets_through_the_section_of_the_pytest_plugin() -> None:
+    for texts in batches(list(HOSTILE.values()), 10):
+        traces = [made for text in texts for made in (answer(text), failure(text))]
+        assert raw_in(told(traces, cast(Server, _Stub())).encode(), "lines") == set()
+    error = ServerDied(ALL, where=ALL, remedy=ALL, stderr=list(HOSTILE.values()))
+    assert raw_in(explained(error).encode(), "lines") == set()
+
+
+def batches(items: list[str], size: int) -> Iterator[list[str]]:
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+# The check itself
+
+
+def test_check_sees_every_hostile_text_that_acts() -> None:
+    acting = [name for name in HOSTILE if not raw_in(HOSTILE[name].encode("utf-8", "surrogatepass"), "lines")]
+    assert acting == list(HOSTILE)[list(HOSTILE).index("markup of Rich") :]
+    assert raw_in(b"a\x9b2J", "lines") == {"\udc9b"}
+    assert raw_in(b"fastbg: all is well\n", "lines") == {"\n"}
+    assert raw_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
+
+
+# The commands, with everything at once
+
+
+def escaped(text: str) -> str:
+    """``text`` inside a string of TOML; what is no character becomes one that is."""
+    text = text.encode("utf-8", "replace").decode().replace("${", "$${")
+    return "".join(f"\\U{ord(character):08x}" for character in text)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A script for `tests.hostile_app`, in a file with a hostile name."""
+    told = escaped(ALL)
+    name = NAME.replace("/", "").removesuffix(".md") + ".toml"
+    requests = [
+        ("/write?mark=${mark}", 'save = { told = "headers.x-told" }\nexpect.tasks = ["other"]'),
+        ("/text", f'expect = {{ body = "{told}", verdict = "no-work" }}'),
+        ("/write?mark=${mark}&told=${told}", f'headers = {{ X = "{escaped(HOSTILE["markup of Rich"])}" }}'),
+        ("/deep", 'expect.verdict = "no-work"'),
+        ("/numbers", 'expect.verdict = "no-work"'),
+        ("/fail", ""),
+        ("/raise?what=${told}", ""),
+        ("/end", ""),
+    ]
+    text = f'title = "{told}"\nabout = "{told}"\napp = "tests.hostile_app:app"\n'
+    text += 'folder = "${dir}"\nfollow = ["log.txt"]\n'
+    for number, (asked, more) in enumerate(requests):
+        text += f'[[request]]\nname = "{number} {told}"\nabout = "{told}"\npath = "{asked}"\n{more}\n'
+        if "/write" in asked:
+            text += f'[[request.expect.writes]]\nfile = "log.txt"\ntext = "{told}\\n${{mark}}\\n"\n'
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -> None:
+    reports = ("--save", "x.svg", "--junit", "x.xml")
+    more = {"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": "x.md"}
+    with terminal("demo", script, *reports, cwd=tmp_path, columns=200, **more) as (process, screen):
+        shown = rest_of(screen)
+        assert process.wait(PATIENCE_S) == 1
+    assert raw_in(shown, "terminal") == set()
+    assert rb"\x1b]0;title\x07" in shown
+    for name in ("x.svg", "x.xml", "x.md"):
+        found = raw_in((tmp_path / name).read_bytes(), "lines")
+        assert found <= ({"\n"} if name == "x.xml" else set())  # where the lines that the server wrote are lines, too
+    for name in ("x.svg", "x.xml"):
+        ET.fromstring((tmp_path / name).read_bytes())
+
+
+def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None:
+    result = fastbg("demo", script, "--json", "--save", "x.html", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stderr) == (1, b"")
+    assert raw_in(result.stdout, "ascii") == set()
+    document = strict(result.stdout.decode())
+    assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]
+    assert document["requests"][0]["body"] == {"told": ALL}
+    assert [request["body"][:12] for request in document["requests"][3:5]] == ["[" * 12, "[NaN, Infini"]
+    assert raw_in((tmp_path / "x.html").read_bytes(), "lines") == set()
+    assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]
+
+
+def test_nothing_gets_through_the_log_of_serve(tmp_path: Path) -> None:
+    command = [*FASTBG, "serve", "tests.hostile_app:app", "--port", "0", "--dir", str(tmp_path / NAME)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            said = until(process.stdout, URL)
+            address = re.search(URL, said)
+            assert address is not None
+            query = {"what": ALL.encode("utf-8", "replace")}
+            assert ask("GET", address[1].decode() + "/raise", params=query).status_code == 500
+            said += until(process.stdout, b"ValueError")
+        finally:
+            process.terminate()
+        assert process.stdout is not None
+        said += process.stdout.read()
+    assert raw_in(said, "lines") == set()
+    assert rb"\x1b]0;title\x07" in said
+    assert b"[red]x[/red]" in said
