@@ -55,14 +55,15 @@ class Appended:
 class Notice:
     """Something else that a follower has to say about a file.
 
-    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``refused``
-    (cannot be followed as it is: a folder, a device, no permission), ``polling`` (the kernel has no
-    notifications left, all files are polled). ``message``: for people.
+    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``skipped`` (parts
+    of a journal were deleted before they could be read), ``refused`` (cannot be followed as it is: a folder, a
+    device, no permission), ``polling`` (the kernel has no notifications left, all files are polled). ``message``: for
+    people.
     """
 
     t_ns: int
     path: Path
-    kind: Literal["missing", "appeared", "truncated", "replaced", "refused", "polling"]
+    kind: Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused", "polling"]
     message: str
 
 
