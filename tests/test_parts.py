@@ -15,7 +15,7 @@ from fastbg import journal as module
 from fastbg import parts
 from fastbg.events import read_journal_line
 from fastbg.journal import Journal
-from fastbg.parts import KEPT, is_sealed, numbers, open_to_write, part
+from fastbg.parts import KEPT, is_sealed, numbers, open_to_write, part, rotate
 
 SIZE = 2000  # bytes, some 14 lines
 
@@ -207,6 +207,12 @@ def test_nobody_waits_for_another_ones_rotation(path: Path) -> None:
     write(journal, range(100, 101))
     assert numbers(path) == [1]
     assert all_told(path) == list(range(101))
+
+
+def test_journal_that_another_process_has_rotated_meanwhile_is_not_rotated_again(path: Path) -> None:
+    write(Journal(path), range(3))
+    rotate(path, SIZE)
+    assert numbers(path) == []
 
 
 def test_rotation_that_is_not_allowed_is_told_once_and_the_journal_grows_on(

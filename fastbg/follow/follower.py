@@ -113,7 +113,7 @@ class Follower:
         t_ns = time.monotonic_ns()
         for path in self._files if self._watcher is not None else ():
             self._on_change(t_ns, path, True)
-        return not self._ready
+        return not any(file.pending for file in self._files.values())
 
     def _on_change(self, t_ns: int, path: Path, moved: bool) -> None:
         file = self._files[path]
