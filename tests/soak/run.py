@@ -62,7 +62,7 @@ async def soak(
                 url = await _url(log)
                 parts = [
                     asyncio.create_task(_load(url, rate, told.ledger, stop)),
-                    asyncio.create_task(_demos(url, told, stop)),
+                    asyncio.create_task(_demos(url, told, lambda: stop.is_set() or enough())),
                     asyncio.create_task(_look(told, server, tail, stop)),
                 ]
                 try:
@@ -157,10 +157,10 @@ async def _load(url: str, rate: float, ledger: Ledger, stop: asyncio.Event) -> N
             group.create_task(send(request.path, request.query, request.request_id))
 
 
-async def _demos(url: str, told: Soak, stop: asyncio.Event) -> None:
-    """Demos one after the other: of a server of its own, then of the one under load."""
-    while not stop.is_set():
-        target = ("--url", url) if len(told.demos) % 2 else ()
+async def _demos(url: str, told: Soak, over: Callable[[], bool]) -> None:
+    """Demos one after the other: of the server under load, then of one of its own."""
+    while not over():
+        target = () if len(told.demos) % 2 else ("--url", url)
         async with _running(
             "demo", "--json", "--dir", str(told.folder), "--work", "0.05", *target, stdout=PIPE
         ) as demo:
