@@ -205,6 +205,20 @@ def test_journal_deleted_by_hand_is_another_one(path: Path, poll: bool) -> None:
     run(scenario())
 
 
+def test_part_without_a_line_is_passed_over(path: Path) -> None:
+    async def scenario() -> None:
+        write(Journal(path), 0)
+        async with follow(path) as follower:
+            path.rename(part(path, 1))
+            part(path, 2).touch()
+            path.touch()
+            assert follower.all_given()
+            write(Journal(path), 1)
+            assert await Reader(follower).until(1) == [1]
+
+    run(scenario())
+
+
 def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
     def held() -> list[str]:
         """What is open, and what the kernel watches."""
