@@ -5,7 +5,7 @@ import sys
 from contextlib import ExitStack, suppress
 from enum import StrEnum
 from io import TextIOWrapper
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -46,8 +46,17 @@ Work = Annotated[
         help="Seconds the example's slow job takes before it writes.",
     ),
 ]
-
-
+JournalSize = Annotated[
+    float,
+    typer.Option(
+        "--journal-size",
+        envvar="FASTBG_JOURNAL_SIZE",
+        metavar="MIB",
+        min=0,
+        callback=finite,
+        help="MiB at which the journal goes on in a new file; 4 old ones are kept. 0: one file without end.",
+    ),
+]
 Broker = Annotated[
     str | None,
     typer.Option(
@@ -95,6 +104,7 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+    journal_size: JournalSize = 64,
     engine: Annotated[
         Engine, typer.Option(help="Where tasks run: in the server's process, or in workers that a queue feeds.")
     ] = Engine.process,
@@ -105,7 +115,9 @@ def serve(
 
     queued = engine is Engine.queue
     application = application or (QUEUED_EXAMPLE if queued else EXAMPLE)
-    settings = Settings(application, directory=directory.absolute(), work=work, record=record)
+    settings = Settings(
+        application, directory=directory.absolute(), work=work, record=record, journal_size=ceil(journal_size * 2**20)
+    )
     with ExitStack() as stack:
         serving = None
         if queued:
@@ -129,12 +141,15 @@ def worker(
     workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Tasks that each process runs at once.")] = 10,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+    journal_size: JournalSize = 64,
 ) -> None:
     """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
     from fastbg.serving import Settings
     from fastbg.worker import work as run
 
-    settings = Settings(tasks, directory=directory.absolute(), work=work, record=record)
+    settings = Settings(
+        tasks, directory=directory.absolute(), work=work, record=record, journal_size=ceil(journal_size * 2**20)
+    )
     raise typer.Exit(run(settings, modules or [], broker, workers=workers, threads=threads))
 
 

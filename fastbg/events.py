@@ -56,14 +56,15 @@ class Appended:
 class Notice:
     """Something else that a follower has to say about a file.
 
-    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``refused``
-    (cannot be followed as it is: a folder, a device, no permission), ``polling`` (the kernel has no
-    notifications left, all files are polled). ``message``: for people.
+    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``skipped`` (parts
+    of a journal were deleted before they could be read), ``refused`` (cannot be followed as it is: a folder, a
+    device, no permission), ``polling`` (the kernel has no notifications left, all files are polled). ``message``: for
+    people.
     """
 
     t_ns: int
     path: Path
-    kind: Literal["missing", "appeared", "truncated", "replaced", "refused", "polling"]
+    kind: Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused", "polling"]
     message: str
 
 
@@ -120,13 +121,13 @@ def read_journal_line(line: bytes) -> Event | None:
 
 
 class Lines:
-    """Puts the lines of a journal together, however what is read of it is split."""
+    """Puts the lines of a journal together, however what is read of it is split. ``torn``: of the last one so far."""
 
     def __init__(self) -> None:
-        self._torn = b""
+        self.torn = b""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events in the lines that ``data`` completes; what is no event is left out."""
-        *lines, torn = (self._torn + data).split(b"\n")
-        self._torn = torn[: LONGEST_LINE + 1]  # of a line that is too long, enough to know it
+        *lines, torn = (self.torn + data).split(b"\n")
+        self.torn = torn[: LONGEST_LINE + 1]  # of a line that is too long, enough to know it
         return [event for line in lines if (event := read_journal_line(line)) is not None]

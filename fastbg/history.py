@@ -24,6 +24,7 @@ LATEST_NS = 2**63  # no clock counts further: a larger time is no time
 UNFINISHED = "the journal ends before that"
 ELSEWHERE = "a worker under another boot ran it, whose clock is not compared with the server's"
 REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
+SKIPPED = "a part of the journal that may tell its end was deleted"
 GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
 
 _ENDS = ("task_finished", "task_failed", "task_dropped")
@@ -190,15 +191,16 @@ class History:
     """A whole journal.
 
     ``events``: lines that are events. ``foreign``: other lines (torn, or another program's). ``strays``: events of
-    requests whose beginning is not there. ``boots`` and ``processes``: how many wrote it. ``requests``: how many there
-    were, ``counts`` of them by verdict. ``unfinished``: requests that were not done when the journal ended.
-    ``responses``: from received to response sent. ``works``: from start to end of each task. ``last``: the last
-    requests in the order in which they were received.
+    requests whose beginning is not there. ``skipped_parts``: of the journal, that were deleted. ``boots`` and
+    ``processes``: how many wrote it. ``requests``: how many there were, ``counts`` of them by verdict. ``unfinished``:
+    requests that were not done when the journal ended. ``responses``: from received to response sent. ``works``: from
+    start to end of each task. ``last``: the last requests in the order in which they were received.
     """
 
     events: int
     foreign: int
     strays: int
+    skipped_parts: int
     boots: int
     processes: int
     requests: int
@@ -226,6 +228,7 @@ class Historian:
 
     def __init__(self, last: int) -> None:
         self.foreign = 0
+        self._skipped = 0
         self._events = 0
         self._strays = 0
         self._requests = 0
@@ -262,6 +265,13 @@ class Historian:
                 self._open[oldest].request.flaw = GIVEN_UP
                 self._close(oldest)
 
+    def skip(self, parts: int) -> None:
+        """So many parts of the journal are missing here: what is open by now may have ended there."""
+        self._skipped += parts
+        for key in list(self._open) if parts else ():
+            self._open[key].request.flaw = SKIPPED
+            self._close(key)
+
     def history(self) -> History:
         """What the journal tells, now that it has ended."""
         unfinished = len(self._open)
@@ -271,6 +281,7 @@ class Historian:
             events=self._events,
             foreign=self.foreign,
             strays=self._strays,
+            skipped_parts=self._skipped,
             boots=len({boot for boot, _ in self._processes}),
             processes=len(self._processes),
             requests=self._requests,

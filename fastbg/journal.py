@@ -11,11 +11,12 @@ from pathlib import Path
 from time import monotonic_ns, time_ns
 
 from fastbg.events import boot_id
+from fastbg.parts import open_to_write, rotate
 from fastbg.text import safe
 
 logger = logging.getLogger("fastbg")
 
-CHECK_NS = 1_000_000_000  # how often, at most, `check` looks whether the file is still there
+CHECK_NS = 1_000_000_000  # how often, at most, `check` looks at the file
 
 
 def encode(text: str, limit: int) -> str:
@@ -46,15 +47,17 @@ os.register_at_fork(after_in_child=_name_process)
 
 
 class Journal:
-    """Appends to ``path``; opened by the first write, again in a forked child, and when the file was taken away.
+    """Appends to ``path``; opened by the first `check`, and by a later one when the file was taken away or rotated.
 
-    Each line is a single write to a descriptor in append mode, so lines of several processes never mix.
-    What cannot be written is counted in ``lost`` and told to the log once: a full disk is no reason to fail a request.
+    ``size``: bytes from which on `check` rotates it (`fastbg.parts`), 0 for never. Each line is a single write to a
+    descriptor in append mode, so lines of several processes never mix. What cannot be written is counted in ``lost``
+    and told to the log once: a full disk is no reason to fail a request.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = 0) -> None:
         self.path = path
         self.lost = 0
+        self._size = size
         self._fd = -1
         self._file: tuple[int, int] | None = None
         self._checked_ns = 0
@@ -62,7 +65,7 @@ class Journal:
 
     def open(self) -> None:
         """Open the file, and create it if need be. Raises `OSError`."""
-        fd = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        fd = open_to_write(self.path)
         status = os.fstat(fd)
         if self._fd < 0:
             self._fd = fd
@@ -73,21 +76,38 @@ class Journal:
         self._torn = False
 
     def check(self) -> None:
-        """Open the file again if it was deleted or replaced; looks no more than once in a second."""
-        now_ns = monotonic_ns()
-        if now_ns - self._checked_ns < CHECK_NS and self._file is not None:
-            return
-        self._checked_ns = now_ns
+        """`look`, but no more than once in a second."""
+        if monotonic_ns() - self._checked_ns >= CHECK_NS or self._file is None:
+            self.look()
+
+    def look(self) -> None:
+        """Rotate the file if it is full, and open it again if it is not there any more, whoever did that.
+
+        Who writes of what another process has begun calls this first: then no event is in an older part than one that
+        it follows from.
+        """
+        self._checked_ns = monotonic_ns()
         try:
             status = self.path.stat()
             if (status.st_dev, status.st_ino) == self._file:
-                return
+                if not self._size or status.st_size < self._size:
+                    return
+                self._rotate()
         except OSError:
             pass
         try:
             self.open()
         except OSError as error:
             self._warn(str(error.strerror))
+
+    def _rotate(self) -> None:
+        try:
+            rotate(self.path, self._size)
+        except FileNotFoundError:
+            pass  # somebody took it away
+        except OSError as error:
+            self._size = 0
+            logger.warning("fastbg cannot rotate its journal %s: %s; it grows on", self.path, error.strerror)
 
     def write(self, request: str, event: str, fields: str = "", t_ns: int | None = None) -> None:
         """Append one event, now or at ``t_ns`` (monotonic). Never raises.

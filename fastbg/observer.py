@@ -47,9 +47,9 @@ class Observer:
         self._attribution = Attribution(marks)
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the moment when the server was done
-        self._lines = Lines()
+        self._lines: dict[tuple[int, int], Lines] = {}  # by the file that a line is not complete in
         self._changed = asyncio.Event()
-        self._positions: dict[str, int] = {}
+        self._follower: Follower | None = None
 
     def look(self) -> dict[str, int]:
         """The size of each followed file in bytes."""
@@ -87,10 +87,8 @@ class Observer:
 
     async def follow(self, follower: Follower) -> None:
         """Take what comes, until cancelled."""
-        self._positions = sizes_of(self.paths)
+        self._follower = follower
         async for item in follower:
-            if isinstance(item, Appended):
-                self._positions[str(item.path)] = item.offset + len(item.data)
             if isinstance(item, Notice):
                 self._note(item)
             elif item.path == self.journal:
@@ -100,10 +98,9 @@ class Observer:
                     self.consider(trace)
             self._changed.set()
 
-    @property
     def all_read(self) -> bool:
         """Whether the follower has told everything that stands in the files."""
-        return all(self._positions.get(path, 0) >= size for path, size in sizes_of(self.paths).items())
+        return self._follower is not None and self._follower.all_given()
 
     async def until(self, happened: Callable[[], bool], seconds: float, *, quiet: bool = False) -> bool:
         """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something.
@@ -156,13 +153,12 @@ class Observer:
             self._changed.set()
 
     def _note(self, notice: Notice) -> None:
-        if notice.kind == "refused":
+        if notice.kind in ("refused", "skipped"):
             self.remarks[f"{notice.path}: {notice.message}"] = None
         if notice.kind in ("truncated", "replaced"):
             path = str(notice.path)
-            self._positions[path] = 0
             if notice.path == self.journal:
-                self._lines = Lines()
+                self._lines.clear()
             self._attribution.restarted(path)
             for trace in list(self.live.values()):
                 if not trace.settled:
@@ -170,7 +166,11 @@ class Observer:
                     self.consider(trace)
 
     def _read_journal(self, item: Appended) -> None:
-        for event in self._lines.feed(item.data):
+        lines = self._lines.pop(item.file, Lines())
+        events = lines.feed(item.data)
+        if lines.torn:
+            self._lines[item.file] = lines
+        for event in events:
             trace = self.live.get(event.request_id or "")
             if trace is None:
                 continue

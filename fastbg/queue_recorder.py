@@ -65,7 +65,7 @@ class QueueRecorder(TaskiqMiddleware):
             request.sent_to_broker(message.task_id)
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
-        self._journal.check()
+        self._journal.look()
         self._write(message, "task_started")
         return message
 

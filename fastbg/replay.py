@@ -1,20 +1,22 @@
 """``fastbg report``: renders a journal that a server recorded earlier. Nothing is started and nothing is fired.
 
-The journal is read line by line up to the size that it has at the start, with a progress bar on a terminal.
+The journal is read line by line, the oldest of its parts (`fastbg.parts`) first, up to the size that each has at the
+start, with a progress bar on a terminal.
 """
 
 import gc
 import os
 import stat
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.errors import FastbgError
 from fastbg.events import LONGEST_LINE, read_journal_line
 from fastbg.history import Historian, History
+from fastbg.parts import numbers, part
 
 TOLD_EVERY = 2**20  # bytes between two steps of the progress bar
 BAR_FROM = 8 * TOLD_EVERY  # a smaller journal is read before anybody could look
@@ -48,14 +50,15 @@ def read_history(journal: Path, *, last: int) -> History:
     """What ``journal`` (`STDIN` for standard input) tells; memory does not grow with it. Raises `FastbgError`."""
     historian = Historian(last)
     try:
-        with nullcontext(sys.stdin.buffer) if journal == STDIN else journal.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            size = status.st_size if stat.S_ISREG(status.st_mode) else None
-            _read_with_bar(stream, size, historian)
+        with ExitStack() as stack:
+            if journal == STDIN:
+                _read_with_bar([Part(sys.stdin.buffer)], historian)
+            else:
+                _read_with_bar(open_parts(journal, stack), historian)
     except OSError as error:
         raise FastbgError(
             f"the journal cannot be read: {error.strerror}",
-            where=str(journal),
+            where=str(error.filename or journal),
             remedy="name the journal.jsonl of a data folder, or - for standard input",
         ) from error
     history = historian.history()
@@ -68,17 +71,63 @@ def read_history(journal: Path, *, last: int) -> History:
     return history
 
 
-def _read_with_bar(stream: BinaryIO, size: int | None, historian: Historian) -> None:
-    if size is None or size < BAR_FROM or not sys.stderr.isatty():
-        read(stream, size, historian)
+class Part:
+    """A file to read. ``missing``: how many parts before it were deleted. ``size``: in bytes, None for a stream."""
+
+    def __init__(self, stream: BinaryIO, missing: int = 0) -> None:
+        self.stream = stream
+        self.missing = missing
+        status = os.fstat(stream.fileno())
+        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
+    """The parts of ``journal``, the oldest first, until ``stack`` closes them.
+
+    Raises `OSError`, as where there is neither the journal nor any part of it.
+    """
+    youngest = None
+    try:  # first: then what is older than this has its number already
+        youngest = stack.enter_context(journal.open("rb"))
+    except FileNotFoundError:
+        if not numbers(journal):
+            raise
+    parts: list[Part] = []
+    before = 0
+    for number in numbers(journal):
+        try:
+            opened = stack.enter_context(part(journal, number).open("rb"))
+        except FileNotFoundError:  # by now
+            continue
+        parts.append(Part(opened, number - before - 1))
+        before = number
+        if youngest is not None and os.path.sameopenfile(opened.fileno(), youngest.fileno()):
+            return parts
+    return [*parts, Part(youngest)] if youngest is not None else parts
+
+
+def _read_with_bar(parts: Sequence[Part], historian: Historian) -> None:
+    total = sum(part.size or 0 for part in parts)
+    if total < BAR_FROM or not sys.stderr.isatty():
+        _read_parts(parts, historian)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
     columns = ("reading", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=size)
-        read(stream, size, historian, lambda position: progress.update(task, completed=position))
+        task = progress.add_task("", total=total)
+        _read_parts(parts, historian, lambda position: progress.update(task, completed=position))
+
+
+def _read_parts(
+    parts: Sequence[Part], historian: Historian, tell: Callable[[int], None] = lambda position: None
+) -> None:
+    before = 0
+    for each in parts:
+        historian.skip(each.missing)
+        read(each.stream, each.size, historian, lambda position: tell(before + position))  # noqa: B023  # called at once
+        before += each.size or 0
 
 
 def read(

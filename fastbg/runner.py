@@ -152,7 +152,9 @@ class Runner:
                 await self._serve_mail(self.source.script.mail, stack)
             stack.push_async_callback(self._queue_stack.aclose)
             stack.push_async_exit(self._leave_server)
-            follower = await stack.enter_async_context(Follower(self._observer.paths))
+            follower = await stack.enter_async_context(
+                Follower(self._observer.paths, journals=[self._observer.journal])
+            )
             try:
                 async with asyncio.TaskGroup() as group:
                     following = group.create_task(self._observer.follow(follower))
@@ -271,7 +273,7 @@ class Runner:
 
     async def _notice_death(self, server: Server) -> None:
         error = await server.died()
-        await self._observer.until(lambda: self._observer.all_read, LAST_WORDS_S)
+        await self._observer.until(self._observer.all_read, LAST_WORDS_S)
         if not self._told_to_end:
             self._stopped = error.what
             self._stderr = error.stderr
@@ -395,7 +397,7 @@ class Runner:
             if not await observer.until(done, limit_s, quiet=True):
                 observer.give_up(trace, f"not within {limit_s:g} s")
             elif trace.request_id in observer.live:
-                await observer.until(lambda: observer.all_read, LAST_WORDS_S)
+                await observer.until(observer.all_read, LAST_WORDS_S)
                 observer.give_up(trace, self._gone)
 
     def _on_over(self, trace: Trace) -> None:

@@ -34,6 +34,7 @@ VARIABLE = "FASTBG_SETTINGS"
 BACKLOG = 2048  # as uvicorn's
 STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not come up
 INTERRUPTED = 130
+JOURNAL_SIZE = 64 * 2**20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,17 @@ class Settings:
     """What to serve, and where its files are.
 
     ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow
-    job. ``record``: write the journal. ``files``: whose sizes the journal tells; without it README.md and log.txt
-    in the data folder. ``app_dir``: the folder to import the app from. ``run_in``: the folder that a child process
-    runs in, this one's without it. ``env``: more environment variables. ``options``: settings of uvicorn.
+    job. ``record``: write the journal. ``journal_size``: bytes at which it is rotated, 0 for never. ``files``: whose
+    sizes the journal tells; without it README.md and log.txt in the data folder. ``app_dir``: the folder to import the
+    app from. ``run_in``: the folder that a child process runs in, this one's without it. ``env``: more environment
+    variables. ``options``: settings of uvicorn.
     """
 
     app: str
     directory: Path
     work: float = 0.5
     record: bool = True
+    journal_size: int = JOURNAL_SIZE
     files: tuple[Path, ...] | None = None
     app_dir: Path = field(default_factory=Path.cwd)
     run_in: Path | None = None
@@ -73,6 +76,7 @@ class Settings:
             "directory": str(self.directory),
             "work": self.work,
             "record": self.record,
+            "journal_size": self.journal_size,
             "files": [str(path) for path in self.followed],
             "app_dir": str(self.app_dir),
             "options": self.options,
@@ -184,7 +188,7 @@ def application() -> Any:
     from fastbg.recorder import Recorder, install
 
     install()
-    journal = Journal(settings.journal)
+    journal = Journal(settings.journal, settings.journal_size)
     if "taskiq" in sys.modules:  # the app uses it
         from fastbg import queue_recorder
 
@@ -307,6 +311,12 @@ def _interrupt(pids: list[int | None]) -> None:
             os.kill(pid or 0, signal.SIGINT)
 
 
+def _rotation(size: int) -> str:
+    from fastbg.parts import KEPT
+
+    return f" (rotated at {size / 2**20:.3g} MiB; the last {KEPT} old ones are kept)" if size else " (never rotated)"
+
+
 def _tell(settings: Settings, listener: socket.socket, broker: "Broker | str | None") -> None:
     """Say where the server listens and writes, and what to type in the next terminal."""
     import shlex
@@ -315,7 +325,7 @@ def _tell(settings: Settings, listener: socket.socket, broker: "Broker | str | N
     url = url_of(listener)
     lines = [f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)", f"  data folder  {settings.directory}"]
     if settings.record:
-        lines.append(f"  journal      {settings.journal}")
+        lines.append(f"  journal      {settings.journal}{_rotation(settings.journal_size)}")
     folder = "" if settings.directory == Path.cwd() / ".fastbg" else f" --dir {shlex.quote(str(settings.directory))}"
     named = ""
     if isinstance(broker, str):

@@ -27,7 +27,8 @@ from typing import Self, assert_never
 from fastbg.cli import report_error
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Event, Notice, read_journal_line
-from fastbg.follow.files import open_file
+from fastbg.follow.files import FileId, open_file
+from fastbg.follow.journal import last_lines_of_journal
 from fastbg.follow.lines import LineDecoder, last_lines
 from fastbg.report.lines import JsonPrinter, Printer, TextPrinter, labels, of_this_boot
 
@@ -62,9 +63,9 @@ def tail(
             if follow:
                 import asyncio
 
-                code = asyncio.run(_follow(sources, lines, stream, interrupts))
+                code = asyncio.run(_follow(sources, journals, lines, stream, interrupts))
             else:
-                code = _show_last_lines(sources, lines, stream, interrupts, data_folder)
+                code = _show_last_lines(sources, journals, lines, stream, interrupts, data_folder)
             stream.close()
             if interrupts.code and sys.stdout.isatty():
                 print()  # noqa: T201  (the terminal has shown ^C: the prompt wants a line of its own)
@@ -139,30 +140,46 @@ Shown = Appended | Notice | Foreign | Entry
 
 
 class Journal:
-    """Puts the lines of a journal together and reads them."""
+    """Puts the lines of a journal together and reads them; each line is whole within one of its parts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._decoder = LineDecoder()
-        self._line = ""
+        self._begun: dict[FileId | None, tuple[LineDecoder, str]] = {}  # lines, by the part that they are in
+        self._old_end = 0
 
-    def feed(self, data: bytes, seen_ns: int | None) -> list[Entry | Foreign]:
-        """What the lines say that ``data`` completes."""
-        entries: list[Entry | Foreign] = []
-        for piece in self._decoder.feed(data):
-            self._line += piece.text
-            if piece.complete:
-                entries.extend(self._read(seen_ns))
-        return entries
+    def old(self, offset: int, data: bytes) -> list[Entry | Foreign]:
+        """What the lines say that ``data`` completes, which was there before anybody looked."""
+        self._old_end = offset + len(data)
+        return self._feed(None, data, None)
+
+    def new(self, item: Appended) -> list[Entry | Foreign]:
+        """What the lines say that ``item`` completes."""
+        if item.offset == self._old_end and None in self._begun:
+            self._begun[item.file] = self._begun.pop(None)
+        return self._feed(item.file, item.data, item.t_ns)
 
     def finish(self, seen_ns: int | None) -> list[Entry | Foreign]:
-        """What is left of a line that nothing more will come to."""
-        piece = self._decoder.finish()
-        self._line += piece.text if piece else ""
-        return self._read(seen_ns)
+        """What is left of lines that nothing more will come to."""
+        entries: list[Entry | Foreign] = []
+        for decoder, line in self._begun.values():
+            piece = decoder.finish()
+            entries += self._read(line + (piece.text if piece else ""), seen_ns)
+        self._begun.clear()
+        return entries
 
-    def _read(self, seen_ns: int | None) -> list[Entry | Foreign]:
-        line, self._line = self._line, ""
+    def _feed(self, file: FileId | None, data: bytes, seen_ns: int | None) -> list[Entry | Foreign]:
+        entries: list[Entry | Foreign] = []
+        decoder, line = self._begun.pop(file) if file in self._begun else (LineDecoder(), "")
+        for piece in decoder.feed(data):
+            line += piece.text
+            if piece.complete:
+                entries += self._read(line, seen_ns)
+                line = ""
+        if not data.endswith(b"\n"):
+            self._begun[file] = decoder, line
+        return entries
+
+    def _read(self, line: str, seen_ns: int | None) -> list[Entry | Foreign]:
         if not line:
             return []
         event = read_journal_line(line.encode())
@@ -182,7 +199,7 @@ class Stream:
     def old(self, path: Path, offset: int, data: bytes) -> None:
         """Show what the file held before anybody looked."""
         if path in self._journals:
-            for entry in self._journals[path].feed(data, None):
+            for entry in self._journals[path].old(offset, data):
                 self._show(entry)
         else:
             self._show_pieces(path, offset, data, None)
@@ -199,7 +216,7 @@ class Stream:
         """Take what the follower saw; `show_due` shows it when its time has come."""
         journal = self._journals.get(item.path)
         if journal is not None and isinstance(item, Appended):
-            for entry in journal.feed(item.data, item.t_ns):
+            for entry in journal.new(item):
                 t_ns = item.t_ns
                 if isinstance(entry, Entry) and of_this_boot(entry.event):
                     t_ns = min(t_ns, entry.event.t_ns)
@@ -226,7 +243,10 @@ class Stream:
         self._printer.flush()
 
     def close(self) -> None:
-        """Show what is still held, and complete the last line."""
+        """Show what is still held, and complete the last lines."""
+        for journal in self._journals.values():
+            for entry in journal.finish(None):
+                self._hold(time.monotonic_ns(), entry)
         while self._held:
             self._show(heapq.heappop(self._held)[2])
         self._printer.close()
@@ -257,7 +277,12 @@ class Stream:
 
 
 def _show_last_lines(
-    sources: Sequence[Path], lines: int, stream: Stream, interrupts: Interrupts, data_folder: Path | None
+    sources: Sequence[Path],
+    journals: Sequence[Path],
+    lines: int,
+    stream: Stream,
+    interrupts: Interrupts,
+    data_folder: Path | None,
 ) -> int:
     errors, missing = [], 0
     for path in sources:
@@ -277,7 +302,12 @@ def _show_last_lines(
             )
             continue
         try:
-            for offset, data in last_lines(descriptor, lines, os.fstat(descriptor).st_size):
+            end = os.fstat(descriptor).st_size
+            if path in journals:
+                known = last_lines_of_journal(path, descriptor, end, lines)
+            else:
+                known = last_lines(descriptor, lines, end)
+            for offset, data in known:
                 stream.old(path, offset, data)
                 if interrupts.code:
                     return interrupts.code
@@ -294,7 +324,9 @@ def _show_last_lines(
     return _report(errors, of=len(sources))
 
 
-async def _follow(sources: Sequence[Path], lines: int, stream: Stream, interrupts: Interrupts) -> int:
+async def _follow(
+    sources: Sequence[Path], journals: Sequence[Path], lines: int, stream: Stream, interrupts: Interrupts
+) -> int:
     import asyncio
 
     from fastbg.follow.follower import Follower
@@ -310,7 +342,7 @@ async def _follow(sources: Sequence[Path], lines: int, stream: Stream, interrupt
     if stat.S_ISFIFO(os.fstat(output).st_mode):
         loop.add_reader(output, showing.cancel)  # the writing end wakes us when the reader has gone
     try:
-        async with Follower(sources) as follower:
+        async with Follower(sources, journals=journals) as follower:
             for path in sources:
                 for offset, data in follower.last_lines(path, lines):
                     stream.old(path, offset, data)

@@ -127,7 +127,7 @@ def run_worker(args: "WorkerArgs") -> None:
         from fastbg import queue_recorder
         from fastbg.journal import Journal
 
-        queue_recorder.install(Journal(settings.journal), settings.followed)
+        queue_recorder.install(Journal(settings.journal, settings.journal_size), settings.followed)
     start_listen(args)
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbg import history as module
+from fastbg import replay
 from fastbg.events import LONGEST_LINE
 from fastbg.history import Distribution, Historian, History, RecordedRequest
-from fastbg.replay import BAR_FROM, read
+from fastbg.parts import numbers, part
+from fastbg.replay import BAR_FROM, read, read_history
 from fastbg.results import percentile
 from tests.processes import PATIENCE_S, fastbg, peak_mib, rest_of, terminal, wait_for
 from tests.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
@@ -352,6 +355,81 @@ def test_file_that_is_no_journal_is_refused(tmp_path: Path, name: str, what: str
     assert "to do: name the journal.jsonl" in complaint
     assert "\x1b" not in complaint
     assert "Traceback" not in complaint
+
+
+# a journal in parts
+
+
+def in_parts(folder: Path, *files: bytes, first: int = 1) -> Path:
+    """A journal whose parts hold this, the last of them as ``journal.jsonl``."""
+    journal = folder / "journal.jsonl"
+    for number, content in enumerate(files[:-1], first):
+        part(journal, number).write_bytes(content)
+    journal.write_bytes(files[-1])
+    return journal
+
+
+def test_parts_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    others = [mail(request=f"r{number}") for number in range(2, 13)]
+    journal = in_parts(tmp_path, *([*lines[:2], *others[:5]]), lines[2], *others[5:], *lines[3:5], lines[5])
+    assert part(journal, 10).exists()
+    history = read_history(journal, last=20)
+    assert (history.requests, history.strays, history.skipped_parts) == (12, 0, 0)
+    assert history.counts["response-first"] == 12
+    assert [request.request_id for request in history.last] == [f"r{number}" for number in range(1, 13)]
+
+
+def test_journal_whose_rotation_was_killed_is_its_parts(tmp_path: Path) -> None:
+    journal = in_parts(tmp_path, mail(), b"")
+    journal.unlink()
+    assert read_history(journal, last=20).requests == 1
+
+
+def test_requests_whose_begin_was_deleted_have_no_verdict_and_the_report_says_so(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    journal = in_parts(tmp_path, b"".join(lines[2:4]) + mail(request="r2"), lines[4] + lines[5], first=4)
+    result = fastbg("report", journal)
+    flat = " ".join(result.stdout.decode().split())
+    assert "1 request: 1 response-first." in flat
+    assert "3 parts of the journal were deleted, as is done with the oldest: what they told is not counted" in flat
+    assert "4 events belong to requests whose beginning is not in the journal" in flat
+    assert json.loads(fastbg("report", "--json", journal).stdout)["skipped_parts"] == 3
+
+
+def test_request_whose_end_may_be_in_a_deleted_part_is_unproven_and_not_lost(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    journal = in_parts(tmp_path, b"".join(lines[:4]), lines[4], lines[5], mail(request="r2"))
+    part(journal, 2).unlink()
+    history = read_history(journal, last=20)
+    assert (history.counts["unproven"], history.counts["response-first"], history.counts["lost"]) == (1, 1, 0)
+    assert "deleted" in history.last[0].judgement.reason
+
+
+def test_rotation_while_the_parts_are_opened_costs_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
+
+    def rotated_meanwhile(path: Path) -> list[int]:
+        if not part(journal, 2).exists():
+            path.rename(part(path, 2))
+            path.write_bytes(mail(request="r3"))
+        return numbers(path)
+
+    monkeypatch.setattr(replay, "numbers", rotated_meanwhile)
+    assert [request.request_id for request in read_history(journal, last=20).last] == ["r1", "r2"]
+
+
+def test_what_is_written_meanwhile_is_left_for_the_next_report(tmp_path: Path) -> None:
+    journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
+    historian = Historian(20)
+    with ExitStack() as stack:
+        parts = replay.open_parts(journal, stack)
+        for file in (part(journal, 1), journal):
+            with file.open("ab") as late:
+                late.write(mail(request="r3"))
+        for each in parts:
+            read(each.stream, each.size, historian)
+    assert historian.history().requests == 2
 
 
 # a long journal

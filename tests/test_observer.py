@@ -95,3 +95,19 @@ def test_each_of_many_equal_texts_is_given_to_one_request_and_proves_nothing_fal
     offsets = [write.offset for trace in over for write in trace.writes]
     assert sorted(offsets) == [number * len(TEXT) for number in range(len(made))]
     assert {judge(trace).verdict for trace in over} == {"response-first"}
+
+
+def test_parts_of_a_journal_have_lines_of_their_own() -> None:
+    line, late = journal(5, "response_sent", "r1"), journal(4, "task_queued", "r1", task="app.write", n=0)
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, tells_all=True)
+    trace = Trace("", "", "GET", "", "r1", Expected(), [], True)
+    observer.watch(trace)
+
+    async def stream() -> AsyncIterator[Appended]:
+        yield Appended(1, JOURNAL, (1, 1), 0, late[:20])
+        yield Appended(2, JOURNAL, (1, 2), 0, line[:20])
+        yield Appended(3, JOURNAL, (1, 1), 20, late[20:])
+        yield Appended(4, JOURNAL, (1, 2), 20, line[20:])
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # all that it needs of a follower
+    assert [event.name for event in trace.events] == ["task_queued", "response_sent"]

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from fastbg.events import Appended, Event, boot_id
+from fastbg.parts import part
 from fastbg.report.lines import JsonPrinter, TextPrinter
 from fastbg.tail import Stream
 
@@ -449,6 +450,33 @@ def test_journal_is_shown_in_the_order_of_time(folder: Path, capsys: pytest.Capt
         "log.txt message to a@b",
         "server  request_finished  [r1]",
     ]
+
+
+def test_each_part_of_a_journal_has_its_own_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = folder / "journal.jsonl"
+    stream = Stream(TextPrinter({journal: "server"}, sys.stdout), [journal])
+    whole, late = entry("response_sent", 1000), entry("task_finished", 2000, task="app.write", n=0)
+    stream.old(journal, 0, late[:30])
+    stream.new(Appended(3000, journal, (1, 2), 0, whole + whole[:40]))
+    stream.new(Appended(3000, journal, (1, 1), 30, late[30:] + b'{"torn'))
+    stream.new(Appended(3000, journal, (1, 2), len(whole) + 40, whole[40:]))
+    stream.close()
+    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["response_sent  [r1]"] * 2 + ["task_finished  app.write #0  [r1]", 'no event: {"torn']
+
+
+def test_last_lines_of_a_journal_are_in_its_parts(folder: Path) -> None:
+    def requests(*ids: str) -> bytes:
+        return b"".join(entry("request_received", 1, boot="b", method="GET", path=f"/{each}") for each in ids)
+
+    journal = folder / "journal.jsonl"
+    part(journal, 9).write_bytes(requests("1", "2"))
+    part(journal, 10).write_bytes(requests("3") + b"torn")
+    journal.write_bytes(requests("4", "5"))
+    for count, shown in ((1, ["5"]), (3, ["torn", "4", "5"]), (5, ["2", "3", "torn", "4", "5"])):
+        result = once("--json", "-n", str(count), "--dir", folder, "--journal", folder / "log.txt")
+        lines = [line for line in map(json.loads, result.stdout.splitlines()) if line["source"] == "server"]
+        assert [line["text"] if line["event"] is None else line["detail"]["path"][1:] for line in lines] == shown
 
 
 def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 * `follower`: `Follower`, the asynchronous iterator over what comes
 * `watch`: what wakes it, the kernel's notifications or a clock
 * `files`: one followed file: what it was, what it is now, what is still to be read
+* `journal`: the same of a journal, whose parts are one stream
 * `lines`: bytes to lines, and the last lines of a file; needs no event loop
 
 `Follower` is loaded when it is first asked for: who only wants the last lines pays for no asyncio.

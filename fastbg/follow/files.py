@@ -4,16 +4,17 @@ import os
 import stat
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
-from fastbg.follow.lines import BLOCK
+from fastbg.follow.lines import BLOCK, last_lines
 
 FileId = tuple[int, int]
-NoticeKind = Literal["missing", "appeared", "truncated", "replaced", "refused"]
+NoticeKind = Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused"]
 
 KNOWN_TAIL = 64  # bytes before the read position that are compared at each read, to notice a rewritten file
 MOST_SPANS = 1024  # sightings that are kept apart while nobody reads
@@ -105,6 +106,7 @@ class FollowedFile:
         self._items: deque[_Span | Notice] = deque()
         self._outdated = False  # `path` leads to another file; this one is to be finished first
         self._trouble: str | None = None  # why `path` leads to no file
+        self.unwatched = False  # what it reads, or `old`, has changed since somebody set this to false
 
     @property
     def pending(self) -> bool:
@@ -112,9 +114,13 @@ class FollowedFile:
         return bool(self._items) or self._outdated
 
     @property
-    def position(self) -> tuple[int, int] | None:
-        """``(descriptor, offset)`` of what `take` reads next; None without a file."""
-        return None if self._open is None else (self._open.descriptor, self._open.offset)
+    def old(self) -> list[int]:
+        """Descriptors of files that are still read although ``path`` leads to another one."""
+        return []
+
+    def last_lines(self, count: int) -> Iterator[tuple[int, bytes]]:
+        """The last ``count`` lines before what `take` reads next, as ``(offset, bytes)``; nothing without a file."""
+        return iter(()) if self._open is None else last_lines(self._open.descriptor, count, self._open.offset)
 
     def begin(self, t_ns: int, *, at_end: bool) -> None:
         """Look for the first time. ``at_end``: what the file holds already is not wanted."""
@@ -131,8 +137,9 @@ class FollowedFile:
 
     def look(self, t_ns: int) -> None:
         """Note what ``path`` leads to now, and how far that file reaches."""
+        self._outdated = False
         try:
-            found = file_at(self.path)
+            found = self._find()
             if self._open is not None and found == self._open.file:
                 if self._trouble:
                     self._note(t_ns, "appeared", "is there again")
@@ -175,7 +182,6 @@ class FollowedFile:
             if self._open is not None and (appended := self._read(self._open, item)):
                 return appended
         if self._outdated:
-            self._outdated = False
             self.look(time.monotonic_ns())
             return self.take()
         return None
@@ -187,6 +193,9 @@ class FollowedFile:
             self._open = None
         self._items.clear()
         self._outdated = False
+
+    def _find(self) -> FileId:
+        return file_at(self.path)
 
     def _read(self, opened: _OpenFile, span: _Span) -> Appended | None:
         offset, known = opened.offset, opened.known_tail
@@ -217,6 +226,9 @@ class FollowedFile:
         else:
             os.close(self._open.descriptor)
             self._note(t_ns, "replaced", "is another file now")
+        self._begin_with(descriptor, t_ns)
+
+    def _begin_with(self, descriptor: int, t_ns: int) -> None:
         status = os.fstat(descriptor)
         self._open = _OpenFile(descriptor, (status.st_dev, status.st_ino))
         self.measure(t_ns)

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from fastbg.events import Appended, Notice
 from fastbg.follow.files import FollowedFile
-from fastbg.follow.lines import last_lines
+from fastbg.follow.journal import FollowedJournal
 from fastbg.follow.watch import PollWatcher, Watcher, choose_watcher
 
 TURN_NS = 1_000_000  # after so long without a pause the rest of the event loop has its turn
@@ -27,6 +27,8 @@ class Follower:
     consumer asks for it. Meanwhile the time at which bytes were seen is kept, not the bytes, and one file is kept open
     for each path: of several that replace each other while the consumer is behind, the first and the last are read.
 
+    ``journals``: those of ``paths`` that are journals, whose parts are read on across rotations (`FollowedJournal`).
+
     One consumer at a time. The iterator ends when the follower is left.
 
     ```python
@@ -36,8 +38,15 @@ class Follower:
     ```
     """
 
-    def __init__(self, paths: Sequence[Path], *, start: Literal["end", "begin"] = "end", poll: bool = False) -> None:
-        self._files = {path: FollowedFile(path) for path in paths}
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        journals: Sequence[Path] = (),
+        start: Literal["end", "begin"] = "end",
+        poll: bool = False,
+    ) -> None:
+        self._files = {path: FollowedJournal(path) if path in journals else FollowedFile(path) for path in paths}
         self._start = start
         self._poll = poll
         self._watcher: Watcher | None = None
@@ -54,6 +63,8 @@ class Follower:
         for path, file in self._files.items():
             self._watch(t_ns, path)
             file.begin(t_ns, at_end=self._start == "end")
+            if file.unwatched:
+                self._on_change(t_ns, path, True)
             self._queue(file)
         return self
 
@@ -81,6 +92,8 @@ class Follower:
             while self._ready:
                 file = self._ready.popleft()
                 item = file.take()
+                if file.unwatched:
+                    self._on_change(time.monotonic_ns(), file.path, True)
                 self._queue(file)
                 if item is not None:
                     return item
@@ -94,14 +107,23 @@ class Follower:
 
         Read from the very file that is followed, so that both meet without a gap. Nothing without a file.
         """
-        position = self._files[path].position
-        return iter(()) if position is None else last_lines(position[0], count, position[1])
+        return self._files[path].last_lines(count)
+
+    def all_given(self) -> bool:
+        """Look now: whether the iterator has given all that stands in the files."""
+        t_ns = time.monotonic_ns()
+        for path in self._files if self._watcher is not None else ():
+            self._on_change(t_ns, path, True)
+        return not any(file.pending for file in self._files.values())
 
     def _on_change(self, t_ns: int, path: Path, moved: bool) -> None:
         file = self._files[path]
         if moved:
             self._watch(t_ns, path)
             file.look(t_ns)
+            while file.unwatched:
+                self._watch(t_ns, path)
+                file.measure(t_ns)
         else:
             file.measure(t_ns)
         self._queue(file)
@@ -112,10 +134,12 @@ class Follower:
             self._woken.set()
 
     def _watch(self, t_ns: int, path: Path) -> None:
+        file = self._files[path]
+        file.unwatched = False
         if self._watcher is None:
             return
         try:
-            self._watcher.watch(path)
+            self._watcher.watch(path, file.old)
         except OSError as error:
             self._watcher.close()
             self._watcher = PollWatcher(self._on_change)

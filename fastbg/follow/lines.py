@@ -2,7 +2,7 @@
 
 import codecs
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BLOCK = 64 * 1024  # bytes that are read at a time, and so what reading costs in memory
@@ -98,6 +98,25 @@ def last_lines(descriptor: int, count: int, end: int) -> Iterator[tuple[int, byt
     while position < end and (data := os.pread(descriptor, min(BLOCK, end - position), position)):
         yield position, data
         position += len(data)
+
+
+def last_lines_of(files: Iterable[tuple[int, int]], count: int) -> Iterator[tuple[int, bytes]]:
+    """`last_lines` of several files, each as ``(descriptor, end)``, the one with the last lines first."""
+    chosen = []
+    for descriptor, end in files:
+        chosen.append((descriptor, end, count))
+        data = b"\n"
+        for _, data in last_lines(descriptor, count, end):
+            count -= data.count(b"\n")
+        count -= not data.endswith(b"\n")
+        if count <= 0:
+            break
+    for number, (descriptor, end, lines) in enumerate(reversed(chosen), 1):
+        data = b"\n"
+        for offset, data in last_lines(descriptor, lines, end):
+            yield offset, data
+        if number < len(chosen) and not data.endswith(b"\n"):  # nothing more comes to that line
+            yield end, b"\n"
 
 
 def _start_of_last_lines(descriptor: int, count: int, end: int) -> int:

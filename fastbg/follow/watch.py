@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +24,11 @@ Changed = Callable[[int, Path, bool], None]
 class Watcher(Protocol):
     """Calls a `Changed` after something may have happened to one of its paths."""
 
-    def watch(self, path: Path) -> None:
+    def watch(self, path: Path, old: Iterable[int] = ()) -> None:
         """Watch ``path`` as it resolves now; call it again when that may have changed.
 
-        Whoever looks at the file after this call learns of every change that comes after the look.
+        Whoever looks at the file after this call learns of every change that comes after the look. ``old``: open files
+        that it has led to before, whose changes count as well.
         Raises `OSError` where the kernel has no watches left.
         """
 
@@ -54,7 +55,7 @@ class PollWatcher:
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(POLL_S, self._wake)
 
-    def watch(self, path: Path) -> None:
+    def watch(self, path: Path, old: Iterable[int] = ()) -> None:
         self._paths[path] = None
 
     def close(self) -> None:
@@ -94,13 +95,15 @@ class InotifyWatcher:
         self._loop.add_reader(self._descriptor, self._wake)
         self._timer = self._loop.call_later(RECHECK_S, self._recheck)
 
-    def watch(self, path: Path) -> None:
+    def watch(self, path: Path, old: Iterable[int] = ()) -> None:
         before = self._points.get(path, set())
         points: set[tuple[int, str]] = set()
         last = None
         for folder, name in steps(path):
             self._add(points, folder, self._folder_mask, name, path)
             last = os.path.join(folder, name)  # noqa: PTH118  (a Path would drop what the kernel keeps)
+        for descriptor in old:
+            self._add(points, f"/proc/self/fd/{descriptor}", self._file_mask, "", path)
         if last is None or not self._add(points, last, self._file_mask, "", path):
             # no file now: the one that was there may still be written to, under another name
             points |= {point for point in before if point[1] == ""}

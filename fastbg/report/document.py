@@ -110,6 +110,7 @@ def history_document(history: History, journal: str, versions: dict[str, str]) -
         "events": history.events,
         "foreign_lines": history.foreign,
         "stray_events": history.strays,
+        "skipped_parts": history.skipped_parts,
         "boots": history.boots,
         "processes": history.processes,
         "requests": [_recorded(request) for request in history.last],

@@ -91,6 +91,9 @@ def _cautions(history: History) -> Iterable[str]:
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
         yield f"{done} not done when the journal ended: where that server still runs, look again later."
+    if history.skipped_parts:
+        were = _count(history.skipped_parts, "part of the journal was", "parts of the journal were")
+        yield f"{were} deleted, as is done with the oldest: what they told is not counted here."
     if history.foreign:
         yield f"{_count(history.foreign, 'line is', 'lines are')} no event: torn, or another program's."
     if history.strays:

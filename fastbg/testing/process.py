@@ -27,7 +27,7 @@ class ChildServer:
     """Serves "module:attribute" in a process of its own, which ends with this one. Raises `ServerError`."""
 
     def __init__(self, app: str, folder: Path, directory: Path) -> None:
-        settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder)
+        settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder, journal_size=0)
         self.name = app
         self.journal_path = settings.journal
         with ExitStack() as stack:

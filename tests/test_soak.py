@@ -1,0 +1,64 @@
+"""The soak, a short one, bounded by what has happened; ``python -m tests.soak`` is the long one."""
+
+import asyncio
+from pathlib import Path
+
+from tests.soak.growth import ENOUGH, Growth, Sample, sample
+from tests.soak.ledger import Ledger, requests
+from tests.soak.run import Soak, soak
+
+
+def test_short_soak_accounts_for_every_write_and_event_across_rotations(tmp_path: Path) -> None:
+    told = Soak(tmp_path / "data")
+    told.folder.mkdir()
+
+    def enough() -> bool:
+        return told.ledger.answered >= 40 and told.rotations >= 2 and len(told.demos) >= 1
+
+    async def run() -> None:
+        await soak(told, rate=40, workers=1, journal_mib=0.01, enough=enough, stop=asyncio.Event())
+
+    asyncio.run(run())
+    assert told.faults == []
+    assert set(told.demos) == {0}
+    assert told.ledger.complete == told.ledger.answered == told.ledger.sent >= 40
+    assert told.rotations >= 2
+    assert {"serve", "tail"} <= told.growth.samples.keys()
+
+
+def test_what_is_missing_or_doubled_is_a_fault(tmp_path: Path) -> None:
+    ledger = Ledger()
+    request = next(requests())
+    ledger.send(request)
+    lines = [
+        {"source": "server", "event": name, "request": request.request_id, "detail": {} if n is None else {"n": n}}
+        for name, n in request.events
+    ]
+    for line in lines[1:]:
+        ledger.tell(line)
+    assert ledger.missing() == [f"{request.request_id}: no [\"('request_received', None)\"]"]
+    ledger.tell(lines[1])
+    assert "once too often" in ledger.faults[-1]
+    ledger.tell(lines[0])
+    assert (ledger.complete, ledger.missing()) == (1, [])
+    (tmp_path / "README.md").write_text("".join(text for _, text in request.writes), encoding="utf-8")
+    (tmp_path / "log.txt").write_text("one\n", encoding="utf-8")
+    ledger.followed["README.md"].append(request.writes[0][1])
+    assert ledger.compare(tmp_path) == [
+        "log.txt: 1 x 'one' too many",
+        "log.txt: tail has shown something else than there is",
+    ]
+
+
+def test_growth_is_found_and_what_is_flat_is_none() -> None:
+    growth = Growth()
+    for number in range(ENOUGH):
+        growth.samples["grows"].append(Sample(50_000 + 200 * number, 10 + number, 5))
+        growth.samples["is flat"].append(Sample(50_000 + 500 * (number % 2), 10 + number % 2, 5))
+    assert [(row.process, row.what) for row in growth.rows() if not row.ok] == [
+        ("grows", "memory"),
+        ("grows", "descriptors"),
+    ]
+    growth.samples["is flat"].pop()
+    assert {row.process for row in growth.rows()} == {"grows"}
+    assert sample(2**22 + 1) is None
