@@ -158,7 +158,9 @@ def test_a_task_that_fails_drops_the_later_ones_and_reaches_the_log(server: Reco
     ]
     errors = {event["event"]: event["error"] for event in found if "error" in event}
     assert errors == {"task_failed": "ValueError: no\nmore", "request_finished": "ValueError: no\nmore"}
-    assert b"ValueError: no\nmore" in wait_for(server.log, rb'raise ValueError\("no\\nmore"\)\nValueError')
+    assert b"ValueError: no\n  more\n" in wait_for(
+        server.log, rb'raise ValueError\("no\\nmore"\)\n  ValueError: no\n.*\n'
+    )
 
 
 def test_names_say_what_is_called(server: Recorded) -> None:
