@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+LOST = "events_lost"  # the event of the journal that tells of a gap in it
+
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
 
@@ -79,7 +81,7 @@ _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int, "worker": str, "server": str,
+    "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
 }  # fmt: skip
 _parse = json.JSONDecoder().raw_decode  # less than half the time of `json.loads`, which first guesses an encoding
 

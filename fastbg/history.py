@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import exp, floor, log
 from typing import get_args
 
-from fastbg.events import Event, Verdict
+from fastbg.events import LOST, Event, Verdict
 from fastbg.timeline import Judgement, Task, tasks_of
 
 MOST_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
@@ -24,6 +24,7 @@ LATEST_NS = 2**63  # no clock counts further: a larger time is no time
 UNFINISHED = "the journal ends before that"
 ELSEWHERE = "a worker under another boot ran it, whose clock is not compared with the server's"
 REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
+GAP = "the server could not write its journal for a while"
 GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
 
 _ENDS = ("task_finished", "task_failed", "task_dropped")
@@ -186,14 +187,15 @@ class Distribution:
 class History:
     """A whole journal.
 
-    ``events``: lines that are events. ``foreign``: other lines (torn, or another program's). ``strays``: events of
-    requests whose beginning is not there. ``boots`` and ``processes``: how many wrote it. ``requests``: how many there
-    were, ``counts`` of them by verdict. ``unfinished``: requests that were not done when the journal ended.
-    ``responses``: from received to response sent. ``works``: from start to end of each task. ``last``: the last
-    requests in the order in which they were received.
+    ``events``: lines that are events. ``lost``: events that could not be written. ``foreign``: other lines (torn, or
+    another program's). ``strays``: events of requests whose beginning is not there. ``boots`` and ``processes``: how
+    many wrote it. ``requests``: how many there were, ``counts`` of them by verdict. ``unfinished``: requests that were
+    not done when the journal ended. ``responses``: from received to response sent. ``works``: from start to end of each
+    task. ``last``: the last requests in the order in which they were received.
     """
 
     events: int
+    lost: int
     foreign: int
     strays: int
     boots: int
@@ -224,6 +226,7 @@ class Historian:
     def __init__(self, last: int) -> None:
         self.foreign = 0
         self._events = 0
+        self._lost = 0
         self._strays = 0
         self._requests = 0
         self._held = 0
@@ -241,6 +244,11 @@ class Historian:
             return
         self._events += 1
         detail = event.detail
+        if event.name == LOST:
+            self._lost += detail.get("count", 0)
+            for each in self._open.values():  # of other processes, too: their tasks may be with this one
+                each.request.flaw = GAP
+            return
         key = (detail["boot"], detail["pid"], event.request_id)
         if detail.get("server"):  # a worker's: of the request of that server
             boot, _, pid = detail["server"].rpartition("/")
@@ -268,6 +276,7 @@ class Historian:
             self._close(key)
         return History(
             events=self._events,
+            lost=self._lost,
             foreign=self.foreign,
             strays=self._strays,
             boots=len({boot for boot, _ in self._processes}),

@@ -91,6 +91,9 @@ def _cautions(history: History) -> Iterable[str]:
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
         yield f"{done} not done when the journal ended: where that server still runs, look again later."
+    if history.lost:
+        lost = _count(history.lost, "event was", "events were")
+        yield f"{lost} lost: the server could not write its journal for a while. Of some requests nothing may be left."
     if history.foreign:
         yield f"{_count(history.foreign, 'line is', 'lines are')} no event: torn, or another program's."
     if history.strays:
