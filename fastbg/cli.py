@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fastbg.errors import FastbgError
+from fastbg.errors import NO_ROOM, FastbgError, MachineError
 
 app = typer.Typer(
     name="fastbg",
@@ -293,17 +293,42 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets escapes, not a crash
     try:
-        app()
+        _run()
     except FastbgError as error:
         report_error(error)
         sys.exit(2)
+    except BrokenPipeError:  # the reader has gone: `fastbg tail | head -1`
+        drop_output()
+        sys.exit(0)
+    except OSError as error:
+        lack = MachineError.of(error)
+        if lack is None:
+            raise
+        if error.errno in NO_ROOM:
+            drop_output()
+        report_error(lack)
+        sys.exit(2)
+
+
+def _run() -> None:
+    """Run the command, with all of its output written at the end. Raises what the command does, and `OSError`."""
+    try:
+        app()
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             _leave_interrupted()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_output()
         raise
-    except BrokenPipeError:  # the reader has gone: `fastbg tail | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+
+
+def drop_output() -> None:
+    """What is still buffered goes nowhere, so that nothing waits or complains at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _leave_interrupted() -> NoReturn:

@@ -5,6 +5,7 @@ back inside the read and write of the connection: nothing of httpx's own work st
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -177,7 +178,8 @@ class Client:
         except TimeoutError:
             error = f"the client hung up after {outgoing.hang_up_after:g} s"
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
-            error = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+            why = _cause(failure) or str(failure)
+            error = f"{type(failure).__name__}: {why}" if why else type(failure).__name__
         else:
             return Response(response, bytes(kept), length)
         emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
@@ -206,6 +208,16 @@ class Client:
             extensions={"trace": trace},
             **body,
         )
+
+
+def _cause(failure: BaseException) -> str:
+    """What the system said, where libraries have put their own words around it, or an empty text."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 @asynccontextmanager

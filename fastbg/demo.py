@@ -4,10 +4,11 @@ The server takes longest to start, so it is started first: whatever else is need
 """
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fastbg.script import Source
 
 GRACE_S = 10.0  # how long beyond the scripted work a response or a write may take, unless the user says otherwise
+MOST_FILES = 65536
 MOST_BARS = 100  # requests; a longer run shows how far it is
 SUFFIXES = (".svg", ".html")
 
@@ -105,12 +107,25 @@ class Wish:
 def demo(wish: Wish) -> int:
     """Run the scripts; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
     wish.check()
+    _allow_files()
     sources = _sources(wish.scripts)
     several = len(sources) > 1
     results = [_run_script(source, wish, several=several) for source in sources] or [_run_script(None, wish)]
     _conclude(results, wish)
     _save(results, wish)
     return 0 if all(result.ok for result in results) else 1
+
+
+def _allow_files() -> None:
+    """Let this process and its server open as many files as the machine allows them.
+
+    Each request keeps its connection until its tasks are done, and a shell mostly allows no more than 1024 files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has one more limit, which it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _sources(names: Sequence[str]) -> "list[Source]":

@@ -1,6 +1,7 @@
 """What fastbg raises for a mistake that its user can mend.
 
 * FastbgError
+  + MachineError
   + ServerError
     - ServerDied
   + ScriptError
@@ -10,7 +11,12 @@ Each one says what happened, where, and what to do. The command line prints the 
 parts and exits with 2; a traceback is for fastbg's own mistakes only.
 """
 
+import errno
 from collections.abc import Sequence
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+NO_FILES = (errno.EMFILE, errno.ENFILE)
+LAST_LINES = 20  # of what a server wrote before it ended
 
 
 class FastbgError(Exception):
@@ -27,15 +33,36 @@ class FastbgError(Exception):
         self.details = tuple(details)
 
 
+class MachineError(FastbgError):
+    """The machine has no room left: on a disk, or for open files."""
+
+    @classmethod
+    def of(cls, error: OSError) -> "MachineError | None":
+        """What ``error`` says of the machine, or None. Without a file's name in it, standard output is what it met."""
+        if error.errno in NO_FILES:
+            return cls(
+                f"no more files can be opened: {error.strerror}",
+                where=str(error.filename or "this process"),
+                remedy="allow more, `ulimit -n 4096`; with a smaller --concurrency fewer are needed",
+            )
+        if error.errno in NO_ROOM:
+            return cls(
+                f"the output cannot be written: {error.strerror}",
+                where=str(error.filename or "standard output"),
+                remedy="free some space, or let it go elsewhere",
+            )
+        return None
+
+
 class ServerError(FastbgError):
     """A server could not be started or reached: busy port, app that does not import, refused connection."""
 
 
 class ServerDied(ServerError):
-    """The child server ended by itself. ``stderr`` holds the last lines that it wrote there."""
+    """The child server ended by itself. ``stderr``: the last lines that it wrote there, ``details``: the last few."""
 
     def __init__(self, what: str, *, where: str, remedy: str, stderr: list[str]) -> None:
-        super().__init__(what, where=where, remedy=remedy)
+        super().__init__(what, where=where, remedy=remedy, details=[f"| {line}" for line in stderr[-LAST_LINES:]])
         self.stderr = stderr
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from fastbg.strict_json import DEEPEST, decode, is_deeper
 
+LOST = "events_lost"  # the event of the journal that tells of a gap in it
+
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
 
@@ -84,7 +86,7 @@ _KINDS = _REQUIRED | {
     "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
     "files_after": dict, "sending_ns": int,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int, "worker": str, "server": str,
+    "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
 }  # fmt: skip
 
 

@@ -75,6 +75,10 @@ def _tasks_unmet(trace: Trace) -> Iterator[Unmet]:
     expected = trace.expected.tasks
     if expected is None or not trace.journal:
         return
+    if trace.gap:
+        names = ", ".join(task.name for task in expected) or "none"
+        yield Unmet(("expect", "tasks"), names, f"nobody can tell: {trace.gap}", "no witness")
+        return
     tasks = sorted(trace.tasks, key=lambda task: (task.started_ns is None, task.started_ns or 0))
     if len(tasks) != len(expected) or not all(is_called(t.name, e.name) for t, e in zip(tasks, expected, strict=True)):
         names = ", ".join(task.name for task in expected) or "none"

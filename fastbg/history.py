@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import exp, floor, log
 from typing import get_args
 
-from fastbg.events import Event, Verdict
+from fastbg.events import LOST, Event, Verdict
 from fastbg.timeline import Judgement, Task, tasks_of
 
 MOST_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
@@ -25,6 +25,7 @@ UNFINISHED = "the journal ends before that"
 ELSEWHERE = "a worker under another boot ran it, whose clock is not compared with the server's"
 REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
 SKIPPED = "a part of the journal that may tell its end was deleted"
+GAP = "the server could not write its journal for a while"
 GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
 
 _ENDS = ("task_finished", "task_failed", "task_dropped")
@@ -190,14 +191,16 @@ class Distribution:
 class History:
     """A whole journal.
 
-    ``events``: lines that are events. ``foreign``: other lines (torn, or another program's). ``strays``: events of
-    requests whose beginning is not there. ``skipped_parts``: of the journal, that were deleted. ``boots`` and
-    ``processes``: how many wrote it. ``requests``: how many there were, ``counts`` of them by verdict. ``unfinished``:
-    requests that were not done when the journal ended. ``responses``: from received to response sent. ``works``: from
-    start to end of each task. ``last``: the last requests in the order in which they were received.
+    ``events``: lines that are events. ``lost``: events that could not be written. ``foreign``: other lines (torn, or
+    another program's). ``strays``: events of requests whose beginning is not there. ``skipped_parts``: of the journal,
+    that were deleted. ``boots`` and ``processes``: how many wrote it. ``requests``: how many there were, ``counts`` of
+    them by verdict. ``unfinished``: requests that were not done when the journal ended. ``responses``: from received to
+    response sent. ``works``: from start to end of each task. ``last``: the last requests in the order in which they
+    were received.
     """
 
     events: int
+    lost: int
     foreign: int
     strays: int
     skipped_parts: int
@@ -230,6 +233,7 @@ class Historian:
         self.foreign = 0
         self._skipped = 0
         self._events = 0
+        self._lost = 0
         self._strays = 0
         self._requests = 0
         self._held = 0
@@ -247,6 +251,11 @@ class Historian:
             return
         self._events += 1
         detail = event.detail
+        if event.name == LOST:
+            self._lost += detail.get("count", 0)
+            for each in self._open.values():  # of other processes, too: their tasks may be with this one
+                each.request.flaw = GAP
+            return
         server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # which a worker names
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
@@ -279,6 +288,7 @@ class Historian:
             self._close(key)
         return History(
             events=self._events,
+            lost=self._lost,
             foreign=self.foreign,
             strays=self._strays,
             skipped_parts=self._skipped,

@@ -10,7 +10,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from time import monotonic_ns, time_ns
 
-from fastbg.events import boot_id
+from fastbg.events import LOST, boot_id
 from fastbg.parts import open_to_write, rotate
 from fastbg.text import safe
 
@@ -51,7 +51,8 @@ class Journal:
 
     ``size``: bytes from which on `check` rotates it (`fastbg.parts`), 0 for never. Each line is a single write to a
     descriptor in append mode, so lines of several processes never mix. What cannot be written is counted in ``lost``
-    and told to the log once: a full disk is no reason to fail a request.
+    and told to the log once: a full disk is no reason to fail a request. As soon as there is room again an event says
+    how many events are not there, ``events_lost``.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
@@ -62,6 +63,8 @@ class Journal:
         self._file: tuple[int, int] | None = None
         self._checked_ns = 0
         self._torn = False
+        self._away = False  # the file was taken away, and no other one can be made
+        self._warned = False
 
     def open(self) -> None:
         """Open the file, and create it if need be. Raises `OSError`."""
@@ -73,7 +76,7 @@ class Journal:
             os.dup2(fd, self._fd, inheritable=False)
             os.close(fd)
         self._file = status.st_dev, status.st_ino
-        self._torn = False
+        self._torn = self._away = False
 
     def check(self) -> None:
         """`look`, but no more than once in a second."""
@@ -90,6 +93,7 @@ class Journal:
         try:
             status = self.path.stat()
             if (status.st_dev, status.st_ino) == self._file:
+                self._away = False
                 if not self._size or status.st_size < self._size:
                     return
                 self._rotate()
@@ -98,6 +102,7 @@ class Journal:
         try:
             self.open()
         except OSError as error:
+            self._away = True
             self._warn(str(error.strerror))
 
     def _rotate(self) -> None:
@@ -118,20 +123,41 @@ class Journal:
             f'{{"t_ns":{t_ns or monotonic_ns()},"wall_ns":{time_ns()},{_process},'
             f'"event":"{event}","request":{request}{fields}}}\n'
         ).encode("ascii")
+        if self.lost and not self._away and event != LOST and not self._tell_lost():
+            self.lost += 1
+            return
         if self._torn:
             line = b"\n" + line
         written = _write(self._fd, line, len(line))
         if written != len(line):
             self._torn = self._torn or written > 0
-            self._warn("no space left" if written > 0 else os.strerror(ctypes.get_errno()))
-        elif self._torn:
+            self._lose("no space left" if written > 0 else os.strerror(ctypes.get_errno()))
+            return
+        if self._torn:
             self._torn = False
+        if self._away:  # who followed the file that was there reads on in it; nobody else ever will
+            self._lose("it was taken away")
+
+    def _tell_lost(self) -> bool:
+        """Write how many events are not there; whether there was room for it."""
+        lost, self.lost = self.lost, 0  # of several threads the first one tells it
+        self.write("null", LOST, f',"count":{lost}')
+        if self.lost:
+            self.lost += lost - 1  # this one does not count
+            return False
+        self._warned = False
+        logger.warning("fastbg writes its journal %s again; events lost: %d", self.path, lost)
+        return True
+
+    def _lose(self, why: str) -> None:
+        self.lost += 1
+        self._warn(why)
 
     def _warn(self, why: str) -> None:
-        if not self.lost:
+        if not self._warned:
+            self._warned = True
             logger.warning(
-                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost",
+                "fastbg cannot write its journal %s: %s; the app goes on, its events are lost until that is mended",
                 safe(str(self.path)),
                 why,
             )
-        self.lost += 1

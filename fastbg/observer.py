@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastbg.attribution import Attribution
-from fastbg.events import Appended, Event, Lines, Notice, boot_id
+from fastbg.events import LOST, Appended, Event, Lines, Notice, boot_id
 from fastbg.follow import Follower
 from fastbg.timeline import Trace
 
@@ -31,6 +31,7 @@ class Observer:
     nothing more is to come of it; then it is forgotten. ``tells_all``: the journal tells the sizes of all files.
 
     ``live``: the traces that are not over, by request id. ``remarks``: what else a reader of the result has to know.
+    ``gap``: why the journal tells nothing any more, or empty.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Observer:
         self.live: dict[str, Trace] = {}
         self.remarks: dict[str, None] = {}
         self.heard_ns = time.monotonic_ns()
+        self.gap = ""
         self._over = over
         self._tells_all = tells_all
         self._attribution = Attribution(marks)
@@ -57,17 +59,18 @@ class Observer:
 
     def watch(self, trace: Trace) -> None:
         """``trace`` is about to be sent."""
+        trace.gap = self.gap
         self.live[trace.request_id] = self._open[trace.request_id] = trace
 
     def tell(self, trace: Trace, event: Event) -> None:
         """The client saw ``event``."""
+        self.heard_ns = time.monotonic_ns()
         trace.events.append(event)
         if event.name == "request_sent":
             self._attribution.sent(trace, event.detail["sizes"])
 
     def consider(self, trace: Trace) -> None:
         """Something is known of ``trace`` that was not before."""
-        self.heard_ns = time.monotonic_ns()
         if trace.request_id in self._open and trace.settled:
             del self._open[trace.request_id]
             if any(not expected.marked for expected in trace.expected_writes):
@@ -95,6 +98,7 @@ class Observer:
                 self._read_journal(item)
             else:
                 for trace in self._attribution.appended(item):
+                    self.heard_ns = time.monotonic_ns()
                     self.consider(trace)
             self._changed.set()
 
@@ -123,6 +127,13 @@ class Observer:
     def wake(self) -> None:
         """Let `until` ask again."""
         self._changed.set()
+
+    def lacks_events(self, why: str) -> None:
+        """The journal may lack events of each request that is under way."""
+        self.remarks[why] = None
+        for trace in [trace for trace in self.live.values() if trace.journal and not trace.settled]:
+            trace.gap = why
+            self.consider(trace)
 
     def _release(self) -> None:
         """End those that are held: each may expect a text without a mark.
@@ -153,12 +164,19 @@ class Observer:
             self._changed.set()
 
     def _note(self, notice: Notice) -> None:
+        if notice.kind == "polling":
+            self.remarks[notice.message] = None
         if notice.kind in ("refused", "skipped"):
             self.remarks[f"{notice.path}: {notice.message}"] = None
+        if notice.kind == "skipped":
+            self.lacks_events("a part of the server's journal was deleted before it was read")
         if notice.kind in ("truncated", "replaced"):
             path = str(notice.path)
             if notice.path == self.journal:
                 self._lines.clear()
+                if notice.kind == "truncated":
+                    self.lacks_events("the server's journal was truncated or rewritten meanwhile")
+                return
             self._attribution.restarted(path)
             for trace in list(self.live.values()):
                 if not trace.settled:
@@ -171,6 +189,8 @@ class Observer:
         if lines.torn:
             self._lines[item.file] = lines
         for event in events:
+            if event.name == LOST:
+                self.lacks_events("the server could not write its journal for a while, see its log")
             trace = self.live.get(event.request_id or "")
             if trace is None:
                 continue
@@ -180,6 +200,8 @@ class Observer:
                 self.remarks["the server runs on another host: its times are not compared with ours"] = None
                 continue
             trace.events.append(event)
+            if trace.request_id in self._open:  # and no probe
+                self.heard_ns = time.monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}
                 none = dict.fromkeys(map(str, self.files), 0) if self._tells_all else {}

@@ -28,6 +28,8 @@ request_finished     the app's call ended, background work included: ``files``, 
 shutdown             of no request: ``unfinished``: how many tasks were queued or running when the server told the app
                      to shut down (or left at once, after a second Ctrl-C). Not told where there were none. uvicorn
                      cancels before: what ends by that is told as failed or dropped, what runs in threads goes on
+events_lost          of no request: ``count``: so many events of this process are not there, for want of room or since
+                     the folder was taken away; told by `fastbg.journal` as soon as it can write again
 ==================== ==================================================================================
 
 ``buffered`` is not a formality. uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event

@@ -106,6 +106,10 @@ class Runner:
         self._names = [(part.name, request.name) for part in source.script.all_parts for request in part.requests]
         self._kept: dict[str, RequestResult] = {}
         self._limits: dict[str, float] = {}
+        self._probes = 0
+        self._trouble = ""  # why the last probe was not answered
+        self._doubted_ns = 0
+        self._doubting = asyncio.Lock()
         self._stopped = ""
         self._told_to_end = ""
         self._stderr: list[str] = []
@@ -246,30 +250,55 @@ class Runner:
         await stack.__aexit__(kind, error, traceback)
 
     async def _wait_until_ready(self, client: "Client") -> None:
-        """Ask until the server answers; any answer will do. The question changes nothing in any app."""
+        """Ask until the server answers; any answer will do."""
+        answered, recorded = await self._probe(client, READY_S, journal=self._server is None)
+        if answered and self._server is None:
+            self._journal = recorded
+        elif not answered and self._server is not None:
+            raise await self._server.failure()
+        elif not answered:
+            raise ServerError(
+                f"the server does not answer: {self._trouble or 'nothing came'}",
+                where=self._url or "",
+                remedy="start it (`fastbg serve`), or name its address with --url",
+            )
+
+    async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[bool, bool]:
+        """Whether the server answers a question that changes nothing in any app; and, if that is asked as well,
+        whether its journal tells of it.
+        """
         from fastbg.client import Outgoing
 
-        request_id = f"{self._run_id}-ready"
+        self._probes += 1
+        request_id = f"{self._run_id}-probe{self._probes}"
         seen: list[Event] = []
         probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True, answered=False)
         self._observer.live[request_id] = probe
         try:
-            async with asyncio.timeout(READY_S):
-                answered = await client.fire(Outgoing("OPTIONS", "/"), request_id, seen.append)
+            async with asyncio.timeout(seconds):
+                answered = await client.fire(Outgoing("OPTIONS", "/"), request_id, seen.append) is not None
         except TimeoutError:
-            answered = None
-        if answered is None and self._server is not None:
-            raise await self._server.failure()
-        if answered is None:
-            raise ServerError(
-                f"the server does not answer: {seen[-1].detail['error'] if seen else 'nothing came'}",
-                where=self._url or "",
-                remedy="start it (`fastbg serve`), or name its address with --url",
-            )
-        if self._server is None:
-            self._journal = await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
+            answered = False
+        self._trouble = seen[-1].detail.get("error", "") if seen else ""
+        recorded = answered and journal and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
         client.give_back(request_id, clean=False)
         del self._observer.live[request_id]
+        return answered, recorded
+
+    async def _doubt_journal(self) -> None:
+        """Nothing was heard for long: has nothing happened, or is the journal not written any more?"""
+        observer, client = self._observer, self._client
+        async with self._doubting:
+            if self._doubted_ns == observer.heard_ns:
+                return
+            self._doubted_ns = observer.heard_ns
+            await observer.until(observer.all_read, LAST_WORDS_S)  # we may have been stopped meanwhile
+            if not self._journal or observer.gap or client is None or self._gone:
+                return
+            answered, recorded = await self._probe(client, JOURNAL_S, journal=True)
+            if answered and not recorded and not self._gone:
+                observer.gap = "the server writes its journal no more: is there room for it?"
+                observer.lacks_events(observer.gap)
 
     async def _notice_death(self, server: Server) -> None:
         error = await server.died()
@@ -395,6 +424,8 @@ class Runner:
                 return over or bool(self._gone and not trace.with_broker)  # noqa: B023
 
             if not await observer.until(done, limit_s, quiet=True):
+                await self._doubt_journal()
+            if not done():
                 observer.give_up(trace, f"not within {limit_s:g} s")
             elif trace.request_id in observer.live:
                 await observer.until(observer.all_read, LAST_WORDS_S)

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastbg.errors import ServerError
+from fastbg.errors import NO_ROOM, ServerError
 from fastbg.text import safe
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 EXAMPLE = "fastbg.example:app"
 QUEUED_EXAMPLE = "fastbg.example.queued:app"
 VARIABLE = "FASTBG_SETTINGS"
+ROOM = 4096  # bytes that the data folder has to have for a server to start: some twenty events
 BACKLOG = 2048  # as uvicorn's
 STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not come up
 INTERRUPTED = 130
@@ -95,17 +97,21 @@ class Settings:
         return cls(**values)
 
     def make_folder(self) -> None:
-        """Make the data folder, and the journal in it. Raises `ServerError`."""
+        """Make the data folder, and the journal in it, if there is room for some. Raises `ServerError`."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self.record:
                 with self.journal.open("ab"):
                     pass
+                trial = self.directory / f".room-{os.getpid()}-{time.monotonic_ns()}"
+                with trial.open("xb") as file:
+                    trial.unlink()
+                    file.write(bytes(ROOM))
         except OSError as error:
             raise ServerError(
                 f"the data folder cannot be written: {error.strerror}",
                 where=str(error.filename or self.directory),
-                remedy="name another folder with --dir",
+                remedy=f"{'free some space there, or ' * (error.errno in NO_ROOM)}name another folder with --dir",
             ) from None
 
     def check(self) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self, assert_never
 
-from fastbg.cli import report_error
+from fastbg.cli import drop_output, report_error
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Event, Notice, read_journal_line
 from fastbg.follow.files import FileId, open_file
@@ -50,7 +50,7 @@ def tail(
 
     ``data_folder``: set where ``paths`` are its files and nobody named them, for the message when there are none.
     Returns the exit code: 0, or 1 where one of several files could not be shown, 2 where none could, 128 + the
-    signal's number. Raises `FollowError` where the only file cannot be shown, or the output not written.
+    signal's number. Raises `FollowError` where the only file cannot be shown, `OSError` where nothing can be written.
     """
     sources = list(dict.fromkeys([*paths, *journals]))
     names = {**labels(paths), **dict.fromkeys(journals, "server")}
@@ -70,15 +70,10 @@ def tail(
             if interrupts.code and sys.stdout.isatty():
                 print()  # noqa: T201  (the terminal has shown ^C: the prompt wants a line of its own)
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             code = 0
         except NobodyReadsError:
-            _drop_output()
-        except OSError as error:
-            _drop_output()
-            raise FollowError(
-                f"the output cannot be written: {error.strerror}", where="standard output", remedy="free some space"
-            ) from error
+            drop_output()
         return interrupts.code or code
 
 
@@ -380,8 +375,3 @@ def _report(errors: Sequence[FollowError], *, of: int) -> int:
     for error in errors:
         report_error(error)
     return 2 if len(errors) == of else min(len(errors), 1)
-
-
-def _drop_output() -> None:
-    """What is still buffered goes nowhere, so that nothing waits or complains at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -150,7 +150,8 @@ class Trace:
     ``answered``: the client has done its part. ``text`` and ``body``: the response's body as text, and as a JSON value
     where it is one. ``journal``: whether the
     server's journal is at hand. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove
-    nothing. ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there,
+    nothing. ``gap``: why the journal may lack events of this request, where its silence proves nothing, or empty.
+    ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there,
     by the key. ``ended``: why the wait for more was given up, or empty. ``unseen``: why some of the writes that the
     script expects cannot be seen and were left out, or empty. ``part``: of the script. ``script`` and ``lines``: where
     the request is written, and the lines of its keys.
@@ -174,6 +175,7 @@ class Trace:
     text: str = ""
     body: Any = None
     disturbed: set[str] = field(default_factory=set)
+    gap: str = ""
     ended: str = ""
     unseen: str = ""
 
@@ -216,7 +218,7 @@ class Trace:
         ]
 
     def _knowable(self, write: ExpectedWrite) -> bool:
-        return write.file not in self.disturbed and (write.marked or self.journal)
+        return write.file not in self.disturbed and (write.marked or (self.journal and not self.gap))
 
     @property
     def tasks(self) -> list[Task]:
@@ -336,14 +338,16 @@ def _told(task: Task) -> str:
 
 
 def _witnesses(trace: Trace) -> tuple[str, ...]:
-    return ("file", "server") if trace.journal else ("file",)
+    return ("file", "server") if trace.journal and not trace.gap else ("file",)
 
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> str:
     """What was due and did not come, or an empty text."""
     finished = trace.find("request_finished")
-    because = trace.ended or (finished and finished.detail.get("error"))
-    parts = [f"{task.name} {task.state}, never finished" for task in tasks if task.state in ("queued", "started")]
+    failed = trace.find("request_failed")
+    because = trace.ended or (finished and finished.detail.get("error")) or (failed and failed.detail["error"])
+    left = [task for task in tasks if task.state in ("queued", "started") and not trace.gap]
+    parts = [f"{task.name} {task.state}, never finished" for task in left]
     parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]
     return "; ".join(parts) + (f" ({because})" if because else "") if parts else ""
 
@@ -356,12 +360,16 @@ def _why_unknowable(trace: Trace) -> str:
     disturbed = sorted({PurePath(write.file).name for write in trace.unknowable if write.file in trace.disturbed})
     if disturbed:
         return f"{', '.join(disturbed)} was truncated or replaced meanwhile"
+    if trace.gap:
+        return f"the text carries no mark, and {trace.gap}"
     return "the text carries no mark, and no server's journal tells whose write it is"
 
 
 def _without_work(trace: Trace) -> Judgement:
     if trace.unseen:
         return Judgement("unproven", (), trace.unseen)
+    if trace.gap:
+        return Judgement("unproven", (), trace.gap)
     if trace.journal and trace.find("request_finished"):
         return Judgement("no-work", ("server",), "nothing was queued")
     return Judgement("unproven", (), "no server's journal tells whether a task was queued")
@@ -377,7 +385,7 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
             return Judgement("unproven", (), f"the witnesses disagree: {early}, yet the client had the response before")
         if early:
             return Judgement("work-first", (witness,), early)
-    inside = _after_in_servers_order(sent, tasks) and not _written_by_then(trace, sent)
+    inside = not trace.gap and _after_in_servers_order(sent, tasks) and not _written_by_then(trace, sent)
     evidence = (("client+file",) if outside else ()) + ((server,) if inside else ())
     if not evidence:
         return Judgement("unproven", (), _why_unproven(trace, sent, tasks, _why_not_outside(writes)))
@@ -435,6 +443,8 @@ def _done_before(sent: Event | None, tasks: Sequence[Task]) -> str:
 def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task], outside: str) -> str:
     if not trace.journal:
         return f"{outside}, and no server's journal to tell the order"
+    if trace.gap:
+        return f"{outside}, and {trace.gap}"
     if sent is None:
         return "the server's journal does not tell when the response was sent"
     if not tasks:

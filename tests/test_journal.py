@@ -104,7 +104,51 @@ def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: 
     folder.mkdir()
     journal.check()
     journal.write('"id"', "event")
-    assert journal.path.read_bytes().count(b"\n") == 1
+    assert told(journal) == [("events_lost", 1), ("event", None)]
+
+
+def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    journal = Journal(folder / "journal.jsonl")
+    journal.check()
+    journal.path.unlink()
+    folder.rmdir()
+    journal.check()
+    for _ in range(3):
+        journal.write('"id"', "event")
+    folder.mkdir()
+    journal.check()
+    journal.write('"id"', "event")
+    assert told(journal) == [("events_lost", 3), ("event", None)]
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_a_gap_with_a_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    whole = module._write
+    for lost in (2, 1):
+        monkeypatch.setattr(module, "_write", lambda fd, line, length: -1)
+        for _ in range(lost):
+            journal.write('"id"', "event")
+        monkeypatch.setattr(module, "_write", whole)
+        for _ in range(2):
+            journal.write('"id"', "event")
+    gap = [("event", None)] * 2
+    assert told(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records if "again" in record.getMessage()] == [
+        "2",
+        "1",
+    ]
+    assert len(caplog.records) == 4
+
+
+def told(journal: Journal) -> list[tuple[str, int | None]]:
+    """The name of each event in the file, and its count if it has one."""
+    found = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
+    return [(event["event"], event.get("count")) for event in found]
 
 
 def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +159,7 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest
     journal.write('"id"', "event")
     monkeypatch.setattr(module, "_write", whole)
     journal.write('"id"', "event")
-    torn, line = journal.path.read_bytes().splitlines()
+    torn, *lines = journal.path.read_bytes().splitlines()
     assert read_journal_line(torn) is None
-    assert read_journal_line(line) is not None
-    assert journal.lost == 1
+    events = [read_journal_line(line) for line in lines]
+    assert [event.name for event in events if event] == ["events_lost", "event"]

@@ -8,13 +8,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.report.timelines import glyphs_for, timelines
 from fastbg.results import RequestResult, RunResult, percentile
 from fastbg.text import safe
 
 DEFAULT = "default"
-LAST_LINES = 20  # of what a server wrote before it died
 MOST_UNMET = 10  # requests that were not as expected are shown one by one
 MOST_REASONS = 20
 LONG_WAIT_MS = 200.0

@@ -108,6 +108,7 @@ def history_document(history: History, journal: str, versions: dict[str, str]) -
         "fastbg": versions["fastbg"],
         "journal": journal,
         "events": history.events,
+        "lost_events": history.lost,
         "foreign_lines": history.foreign,
         "stray_events": history.strays,
         "skipped_parts": history.skipped_parts,

@@ -94,6 +94,9 @@ def _cautions(history: History) -> Iterable[str]:
     if history.skipped_parts:
         were = _count(history.skipped_parts, "part of the journal was", "parts of the journal were")
         yield f"{were} deleted, as is done with the oldest: what they told is not counted here."
+    if history.lost:
+        lost = _count(history.lost, "event was", "events were")
+        yield f"{lost} lost: the server could not write its journal for a while. Of some requests nothing may be left."
     if history.foreign:
         yield f"{_count(history.foreign, 'line is', 'lines are')} no event: torn, or another program's."
     if history.strays:
