@@ -85,7 +85,7 @@ class Wish:
             raise FastbgError(
                 "a server that runs already has its app", where=f"--url {self.url} --app", remedy="leave one out"
             )
-        if self.url is not None and not urlsplit(self.url).netloc:
+        if self.url is not None and not _has_host(self.url):
             raise FastbgError("that is no URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
         if self.save is not None and self.save.suffix not in SUFFIXES:
             raise FastbgError(
@@ -99,6 +99,13 @@ class Wish:
             check_place(self.junit, "the JUnit report", f"--junit {self.junit}")
         if self.summary is not None:
             check_place(self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc)
+    except ValueError:  # half a pair of brackets
+        return False
 
 
 def demo(wish: Wish) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import secrets
 import signal
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fastbg.body import read_json
 from fastbg.errors import ServerError
 from fastbg.events import Event
 from fastbg.follow import Follower
@@ -244,29 +244,26 @@ class Runner:
         await stack.__aexit__(kind, error, traceback)
 
     async def _wait_until_ready(self, client: "Client") -> None:
-        """Ask until the server answers; any answer will do. The question changes nothing in any app."""
-        from fastbg.client import Outgoing
-
+        """Ask whether the server answers; the beginning of any answer will do."""
         request_id = f"{self._run_id}-ready"
-        seen: list[Event] = []
         probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True, answered=False)
         self._observer.live[request_id] = probe
+        limit_s = READY_S if self._server is not None else min(self.options.limit_s, READY_S)
         try:
-            async with asyncio.timeout(READY_S):
-                answered = await client.fire(Outgoing("OPTIONS", "/"), request_id, seen.append)
+            async with asyncio.timeout(limit_s):
+                failure = await client.reach(request_id)
         except TimeoutError:
-            answered = None
-        if answered is None and self._server is not None:
+            failure = f"nothing came within {limit_s:g} s"
+        if failure and self._server is not None:
             raise await self._server.failure()
-        if answered is None:
+        if failure:
             raise ServerError(
-                f"the server does not answer: {seen[-1].detail['error'] if seen else 'nothing came'}",
+                f"the server does not answer: {failure}",
                 where=self._url or "",
-                remedy="start it (`fastbg serve`), or name its address with --url",
+                remedy="start it (`fastbg serve`), or name its address with --url: http or https, as it speaks",
             )
         if self._server is None:
             self._journal = await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
-        client.give_back(request_id, clean=False)
         del self._observer.live[request_id]
 
     async def _notice_death(self, server: Server) -> None:
@@ -358,9 +355,10 @@ class Runner:
             emit(Event(time.monotonic_ns(), "client", "request_failed", mark, {"error": error}))
             response = None
         if response is not None:
-            trace.text = response.body.decode("utf-8", "replace")
+            body = response.body
+            trace.text, trace.length, trace.cut = body.kept.decode("utf-8", "replace"), body.length, body.cut
             try:
-                trace.body = json.loads(response.body)
+                trace.body = read_json(body.kept)
             except ValueError:
                 trace.body = None
             found, trace.unsaved = saved(template.request.save, response, trace.body)
