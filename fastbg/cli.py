@@ -206,7 +206,9 @@ def demo(
             raise typer.Exit(authoring.init(init, application))
         raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
     from fastbg.demo import Wish, demo
+    from fastbg.output import outlast_readers
 
+    outlast_readers()
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     wish = Wish(
         directory.absolute(),

@@ -216,19 +216,29 @@ def _saves(results: "list[RunResult]", wish: Wish) -> Iterator[Callable[[], None
 
 
 def _run(runner: "Runner") -> "RunResult":
-    """Run to the end; SIGTERM ends it as Ctrl-C does, with the server stopped on the way out."""
+    """Run to the end; SIGTERM, or a terminal that is closed, ends it as Ctrl-C does: the server is stopped first."""
     import asyncio
+
+    came: list[signal.Signals] = []
 
     async def run() -> "RunResult":
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # this is one
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end(number: signal.Signals) -> None:
+            came.append(number)
+            if len(came) == 1:
+                task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
         return await runner.run()
 
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(128 + came[0])
 
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":

@@ -167,7 +167,9 @@ def url_of(listener: socket.socket) -> str:
 def application() -> Any:
     """The app that the settings name, as uvicorn calls it in each serving process: the recorder is around it."""
     from fastbg.loading import load
+    from fastbg.output import outlast_readers
 
+    outlast_readers()  # of the log of requests
     settings = Settings.from_environment()
     try:
         app = load(settings.app, settings.app_dir)
@@ -208,7 +210,10 @@ def _leave(what: str) -> NoReturn:
 
 
 def on_second_interrupt(act: Callable[[], None]) -> None:
-    """Call ``act`` on a SIGINT that comes after a first SIGINT or SIGTERM, which goes where it went before."""
+    """Call ``act`` on a SIGINT that comes after a first SIGINT or SIGTERM, which goes where it went before.
+
+    SIGHUP, by which a terminal that is closed says so, counts as SIGTERM; unless it is ignored, as under ``nohup``.
+    """
     if threading.current_thread() is not threading.main_thread():
         return  # an embedded server, which no signal reaches
     before: dict[int, Any] = {}
@@ -219,11 +224,14 @@ def on_second_interrupt(act: Callable[[], None]) -> None:
         if stopping and number == signal.SIGINT:
             act()
         stopping = True
+        number = signal.SIGTERM if number == signal.SIGHUP else number
         if callable(before[number]):
             before[number](number, frame)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, handle)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)
 
 
 def serve(
@@ -277,7 +285,9 @@ def run(server: "Server", listener: socket.socket) -> int:
 def _run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
     from uvicorn.supervisors import Multiprocess
 
+    hanging_up = signal.getsignal(signal.SIGHUP)
     supervisor = Multiprocess(config, sockets=[listener])
+    signal.signal(signal.SIGHUP, hanging_up)  # uvicorn would start new workers, for nobody
     on_second_interrupt(lambda: _interrupt([worker.pid for worker in supervisor.processes]))
     supervisor.run()
     return [worker.exitcode for worker in supervisor.processes]
