@@ -199,6 +199,9 @@ def demo(
     ] = False,
 ) -> None:
     """Fire a script at an app and show what came first, the response or the write."""
+    from fastbg.output import outlast_readers
+
+    outlast_readers()
     if show_list or schema or init is not None:
         from fastbg import authoring
 
@@ -206,9 +209,7 @@ def demo(
             raise typer.Exit(authoring.init(init, application))
         raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
     from fastbg.demo import Wish, demo
-    from fastbg.output import outlast_readers
 
-    outlast_readers()
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     wish = Wish(
         directory.absolute(),
@@ -258,8 +259,10 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
 ) -> None:
     """Show again what a server recorded earlier, without firing anything."""
+    from fastbg.output import outlast_readers
     from fastbg.replay import report
 
+    outlast_readers()
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 

@@ -27,8 +27,11 @@ class _Lasting(io.FileIO):
             raise
 
 
-def outlast_readers() -> None:
-    """Let standard output be such a one from now on, for commands that have more to do than to write there."""
+def outlast_readers(*loggers: str) -> None:
+    """Let standard output be such a one from now on, for commands that have more to do than to write there.
+
+    ``loggers``: the names of those that write there already.
+    """
     output = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         output.flush()
@@ -38,3 +41,10 @@ def outlast_readers() -> None:
             errors=output.errors,
             line_buffering=output.line_buffering,
         )
+    if not loggers:
+        return
+    import logging
+
+    for handler in (handler for name in loggers for handler in logging.getLogger(name).handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream is output:
+            handler.setStream(sys.stdout)

@@ -169,7 +169,7 @@ def application() -> Any:
     from fastbg.loading import load
     from fastbg.output import outlast_readers
 
-    outlast_readers()  # of the log of requests
+    outlast_readers("uvicorn.access")
     settings = Settings.from_environment()
     try:
         app = load(settings.app, settings.app_dir)
