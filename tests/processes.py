@@ -119,7 +119,7 @@ def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
 def terminal(
     *arguments: str | Path, columns: int = 80, cwd: Path | None = None, stderr: IO[bytes] | None = None, **more: str
 ) -> Iterator[tuple[Process, int]]:
-    """fastbg on a pseudo-terminal of its own: the process, and the descriptor of our side. ``stderr``: for its errors."""
+    """fastbg on a pseudo-terminal of its own: the process, and our side of it. ``stderr``: another place."""
     ours, theirs = pty.openpty()
     resize(ours, 40, columns)
     process = subprocess.Popen(
@@ -148,7 +148,7 @@ def resize(terminal: int, rows: int, columns: int) -> None:
 
 def hang_up(terminal: int) -> None:
     """Close a terminal; the descriptor stays one to close."""
-    with Path(os.devnull).open("rb") as nothing:
+    with Path(os.devnull).open("r+b") as nothing:
         os.dup2(nothing.fileno(), terminal)
 
 
