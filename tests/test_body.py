@@ -35,6 +35,7 @@ def raw_deflate(data: bytes) -> bytes:
         (" GZIP", gzip.compress(TEXT)),
         ("deflate", zlib.compress(TEXT)),
     ],
+    ids=["none", "identity", "gzip", "GZIP", "deflate"],
 )
 def test_body_is_kept_whatever_its_coding_and_its_pieces(coding: str, data: bytes, piece: int) -> None:
     body = collected(coding, data, piece)
@@ -76,7 +77,9 @@ def test_a_bomb_does_not_go_off() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 @pytest.mark.parametrize(
-    ("data", "why"), [(b"hello", "is no"), (TEXT, "is no"), (gzip.compress(TEXT)[:-12], "ends in the middle")]
+    ("data", "why"),
+    [(b"hello", "is no"), (TEXT, "is no"), (gzip.compress(TEXT)[:-12], "ends in the middle")],
+    ids=["short", "long", "cut"],
 )
 def test_broken_data_are_told(coding: str, data: bytes, why: str) -> None:
     with pytest.raises(BodyError, match=f"the body {why}.* {coding}"):
@@ -91,6 +94,7 @@ def test_json_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "<html>", "NaN", "[-Infinity]", "1e999", '"\\ud800"', '{"\\uDFFF": 1}', "9" * 5000, "[" * 60_000, "\\ud800"],
+    ids=range(10),
 )
 def test_what_is_no_json_or_cannot_be_passed_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
