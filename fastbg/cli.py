@@ -214,6 +214,9 @@ def demo(
     ] = False,
 ) -> None:
     """Fire a script at an app and show what came first, the response or the write."""
+    from fastbg.output import outlast_readers
+
+    outlast_readers()
     if show_list or schema or init is not None:
         from fastbg import authoring
 
@@ -271,8 +274,10 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
 ) -> None:
     """Show again what a server recorded earlier, without firing anything."""
+    from fastbg.output import outlast_readers
     from fastbg.replay import report
 
+    outlast_readers()
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 

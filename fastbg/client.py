@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import httpx
 
+from fastbg.body import CODINGS, Body, BodyError
+from fastbg.errors import ServerError
 from fastbg.events import Event
 
-BODY_LIMIT = 64 * 1024  # bytes of a response body that are kept; the rest is read and counted only
 IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
 
 Look = Callable[[], Mapping[str, int]]
@@ -49,11 +50,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: the status and headers, the first `BODY_LIMIT` bytes of the body, and its length in bytes."""
+    """What came back: the status and headers, and the body, of which the beginning is kept."""
 
     head: httpx.Response
-    body: bytes
-    length: int
+    body: Body
 
     @property
     def status(self) -> int:
@@ -117,15 +117,25 @@ class _Unused(httpx.AsyncBaseTransport):
 
 
 class Client:
-    """Sends requests to ``base_url``, without a time limit: that is the caller's, who cancels.
+    """Sends requests to ``base_url``, without a time limit: that is the caller's, who cancels. Raises `ServerError`.
 
     ``look`` tells the size of each followed file in bytes. The client asks it right before it sends and right
     after it has the whole response: a write behind the later size came after the response, whatever a clock says.
     """
 
     def __init__(self, base_url: str, look: Look) -> None:
+        try:
+            self._http = httpx.AsyncClient(  # it makes requests
+                base_url=base_url,
+                headers={"Accept-Encoding": ", ".join(CODINGS)},
+                timeout=None,  # noqa: S113
+                transport=_Unused(),
+            )
+        except httpx.InvalidURL as error:
+            raise ServerError(
+                f"that is no URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
+            ) from None
         self._connections = _Connections(base_url)
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=None, transport=_Unused())  # noqa: S113  # it makes requests
         self._look = look
 
     async def __aenter__(self) -> Self:
@@ -138,18 +148,34 @@ class Client:
         await self._http.aclose()
 
     def url(self, path: str, query: Parameters) -> str:
-        """The whole URL of a request, as it is sent."""
-        return str(self._http.build_request("GET", path, params=dict(query) or None).url)
+        """The whole URL of a request, as it is sent; the path alone where that makes none."""
+        try:
+            return str(self._http.build_request("GET", path, params=dict(query) or None).url)
+        except httpx.InvalidURL:
+            return path
 
     def give_back(self, request_id: str, *, clean: bool) -> None:
         """The server is done with that request; ``clean``: its connection may serve another one."""
         self._connections.give_back(request_id, clean=clean)
 
+    async def reach(self, request_id: str) -> str:
+        """Ask what changes nothing in any app, and wait without end: why no answer begins to come, or an empty text."""
+        headers = {"X-Request-ID": request_id}
+        request = self._http.build_request("OPTIONS", "/", headers=headers, timeout=None)
+        transport = self._connections.take(request_id, None)
+        try:
+            async with _answer(transport, request):
+                return ""
+        except httpx.HTTPError as failure:
+            return _told(failure)
+        finally:
+            self._connections.give_back(request_id, clean=False)
+
     async def fire(self, outgoing: Outgoing, request_id: str, emit: Callable[[Event], None]) -> Response | None:
         """Send one request under the header ``X-Request-ID`` and hand each event to ``emit`` at once.
 
-        Events: ``request_sent`` {sizes}, ``response_headers`` {status}, ``response_complete`` {sizes}; where no
-        whole response comes, ``request_failed`` {error} and None is returned.
+        Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes}; where
+        no whole response comes, ``request_failed`` {error} and None is returned. Redirects are not followed.
         """
         hanging_up = asyncio.timeout(None)
 
@@ -162,8 +188,9 @@ class Client:
                     if outgoing.hang_up_after is not None:
                         hanging_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
                 case "receive_response_headers.complete":
-                    status = info["return_value"][1]
-                    emit(Event(t_ns, "client", "response_headers", request_id, {"status": status}))
+                    _, status, _, headers = info["return_value"]
+                    detail = {"status": status, "location": httpx.Headers(headers).get("location", "")}
+                    emit(Event(t_ns, "client", "response_headers", request_id, detail))
                 case "receive_response_body.complete":
                     emit(Event(t_ns, "client", "response_complete", request_id, {"sizes": self._look()}))
 
@@ -171,17 +198,18 @@ class Client:
         transport = self._connections.take(request_id, outgoing.connection)
         try:
             async with hanging_up, _answer(transport, self._request(outgoing, request_id, trace)) as response:
-                kept, length = bytearray(), 0
-                async for piece in response.aiter_bytes():
-                    kept += piece[: BODY_LIMIT - len(kept)]
-                    length += len(piece)
+                body = Body(response.headers.get("content-encoding", ""))
+                async for piece in response.aiter_raw():
+                    body.add(piece)
+                body.end()
         except TimeoutError:
             error = f"the client hung up after {outgoing.hang_up_after:g} s"
+        except BodyError as failure:
+            error = str(failure)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
-            why = _cause(failure) or str(failure)
-            error = f"{type(failure).__name__}: {why}" if why else type(failure).__name__
+            error = _told(failure)
         else:
-            return Response(response, bytes(kept), length)
+            return Response(response, body)
         emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
         self._connections.give_back(request_id, clean=False)
         return None
@@ -208,6 +236,11 @@ class Client:
             extensions={"trace": trace},
             **body,
         )
+
+
+def _told(failure: Exception) -> str:
+    why = _cause(failure) or str(failure)
+    return f"{type(failure).__name__}: {why}" if why else type(failure).__name__
 
 
 def _cause(failure: BaseException) -> str:

@@ -88,7 +88,7 @@ class Wish:
             raise FastbgError(
                 "a server that runs already has its app", where=f"--url {self.url} --app", remedy="leave one out"
             )
-        if self.url is not None and not urlsplit(self.url).netloc:
+        if self.url is not None and not _has_host(self.url):
             raise FastbgError("that is no URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
         if self.save is not None and self.save.suffix not in SUFFIXES:
             raise FastbgError(
@@ -102,6 +102,13 @@ class Wish:
             check_place(self.junit, "the JUnit report", f"--junit {self.junit}")
         if self.summary is not None:
             check_place(self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc)
+    except ValueError:  # half a pair of brackets
+        return False
 
 
 def demo(wish: Wish) -> int:
@@ -225,19 +232,29 @@ def _saves(results: "list[RunResult]", wish: Wish) -> Iterator[Callable[[], None
 
 
 def _run(runner: "Runner") -> "RunResult":
-    """Run to the end; SIGTERM ends it as Ctrl-C does, with the server stopped on the way out."""
+    """Run to the end; SIGTERM, or a terminal that is closed, ends it as Ctrl-C does: the server is stopped first."""
     import asyncio
+
+    came: list[signal.Signals] = []
 
     async def run() -> "RunResult":
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # this is one
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end(number: signal.Signals) -> None:
+            came.append(number)
+            if len(came) == 1:
+                task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
         return await runner.run()
 
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(128 + came[0])
 
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from fastbg.faults import key, line_of
+from fastbg.faults import key, line_of, shown
 from fastbg.timeline import Judgement, Task, Trace
+
+MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
     expected, status = trace.expected, trace.status
     if status not in expected.statuses and not (trace.hangs_up and status is None):
         wanted = " or ".join(map(str, expected.statuses))
-        yield Unmet(("expect", "status"), wanted, f"was {status}", "client")
+        yield Unmet(("expect", "status"), wanted, _told_status(trace), "client")
     elif expected.body is not None and not contains(
         trace.text if isinstance(expected.body, str) else trace.body, expected.body
     ):
-        yield Unmet(("expect", "body"), repr(expected.body), f"was {trace.text!r}", "client")
+        yield Unmet(("expect", "body"), repr(expected.body), _told_body(trace), "client")
     for name, what in trace.unsaved.items():
         yield Unmet(("save", name), what, "was not there", "client")
     response_ms = trace.ms(trace.time("response_complete"))
@@ -54,6 +56,20 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
         yield Unmet(("expect", "response_within"), f"at most {_seconds(most_ms)}", _was(response_ms), "client")
     if least_ms is not None and (response_ms is None or response_ms < least_ms):
         yield Unmet(("expect", "response_at_least"), f"at least {_seconds(least_ms)}", _was(response_ms), "client")
+
+
+def _told_status(trace: Trace) -> str:
+    if trace.status is None:
+        return "none came"
+    redirect = f", a redirect to {shown(trace.location)} (none is followed)" if trace.location else ""
+    return f"was {trace.status}{redirect}"
+
+
+def _told_body(trace: Trace) -> str:
+    if trace.find("response_complete") is None:
+        return "did not come as a whole"
+    text = repr(trace.text[:MOST_TOLD]) + ("…" if len(trace.text) > MOST_TOLD else "")
+    return f"was {text}" + (f" ({trace.length} bytes came, too many to be kept)" if trace.cut else "")
 
 
 def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:

@@ -59,6 +59,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fastbg.journal import Journal, encode
 
 BLOCKED_NS = 50_000_000  # a step of the event loop that takes longer blocks it
+LONGEST = 1000  # bytes of a name, a path, an error; also of what clients send, so that what is kept of it is bounded
 NOT_CONFIRMED = "the broker did not say that it has the task"
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
@@ -166,7 +167,10 @@ class Request:
         self.tasks: dict[int, Task] = {}
         self._sending: dict[str, str] = {}  # messages on their way to a broker
         self.numbers = itertools.count()  # shared by threads
-        self.write("request_received", f',"method":{_encoded(scope["method"])},"path":{_encoded(scope["path"])}')
+        self.write(
+            "request_received",
+            f',"method":{_encoded(scope["method"][:LONGEST])},"path":{_encoded(scope["path"][:LONGEST])}',
+        )
 
     def watch(self, send: Send) -> Send:
         """``send``, with the response noted on its way."""
@@ -250,7 +254,7 @@ class Request:
             self.write("task_dropped", f'{sending},"status":{self.status or "null"}{why}')
         fields = self._sizes()
         if error is not None:
-            fields += f',"error":{encode(describe(error), 1000)}'
+            fields += f',"error":{encode(describe(error), LONGEST)}'
         self.write("request_finished", fields)
         self.tasks.clear()  # they know this request: nothing is left to the garbage collector
         self.over = True
@@ -259,7 +263,7 @@ class Request:
         """``task`` was queued and will not be done; ``error``: what ended the call that should have done it."""
         self.outliving.discard(task)
         reason, detail = self._why_dropped(task, error)
-        why = f',"reason":"{reason}","detail":{encode(detail, 1000)}'
+        why = f',"reason":"{reason}","detail":{encode(detail, LONGEST)}'
         self.write("task_dropped", f'{task.fields},"status":{self.status or "null"}{why}')
 
     def _why_dropped(self, task: "Task", error: BaseException | None) -> tuple[str, str]:
@@ -312,7 +316,7 @@ class Task:
             self.request.write("task_finished", self.fields)
         else:
             self.error = describe(error)
-            self.request.write("task_failed", f'{self.fields},"error":{encode(self.error, 1000)}')
+            self.request.write("task_failed", f'{self.fields},"error":{encode(self.error, LONGEST)}')
 
     def turn_passed(self, error: BaseException) -> None:
         """The call that waited for a thread came to an end by ``error``: without one, the task will not start."""
@@ -468,7 +472,7 @@ def task_name(function: Any) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _encoded(text: str) -> str:
-    return encode(text, 1000)
+    return encode(text, LONGEST)
 
 
 def _client_id(scope: Scope) -> str | None:

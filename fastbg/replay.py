@@ -40,9 +40,7 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
         from fastbg.report.history import journal_report
 
         console = plain_console()
-        with console.capture() as captured:
-            console.print(journal_report(history, name, encoding=console.encoding))
-        sys.stdout.write(captured.get())  # not through Rich, which takes a reader that has enough for a failure
+        console.print(journal_report(history, name, encoding=console.encoding))
     return 0
 
 

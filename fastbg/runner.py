@@ -107,7 +107,6 @@ class Runner:
         self._kept: dict[str, RequestResult] = {}
         self._limits: dict[str, float] = {}
         self._probes = 0
-        self._trouble = ""  # why the last probe was not answered
         self._doubted_ns = 0
         self._doubting = asyncio.Lock()
         self._stopped = ""
@@ -250,40 +249,36 @@ class Runner:
         await stack.__aexit__(kind, error, traceback)
 
     async def _wait_until_ready(self, client: "Client") -> None:
-        """Ask until the server answers; any answer will do."""
-        answered, recorded = await self._probe(client, READY_S, journal=self._server is None)
-        if answered and self._server is None:
-            self._journal = recorded
-        elif not answered and self._server is not None:
+        """Ask whether the server answers; the beginning of any answer will do."""
+        limit_s = READY_S if self._server is not None else min(self.options.limit_s, READY_S)
+        failure, recorded = await self._probe(client, limit_s, journal=self._server is None)
+        if failure and self._server is not None:
             raise await self._server.failure()
-        elif not answered:
+        if failure:
             raise ServerError(
-                f"the server does not answer: {self._trouble or 'nothing came'}",
+                f"the server does not answer: {failure}",
                 where=self._url or "",
-                remedy="start it (`fastbg serve`), or name its address with --url",
+                remedy="start it (`fastbg serve`), or name its address with --url: http or https, as it speaks",
             )
+        if self._server is None:
+            self._journal = recorded
 
-    async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[bool, bool]:
-        """Whether the server answers a question that changes nothing in any app; and, if that is asked as well,
-        whether its journal tells of it.
+    async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str, bool]:
+        """Why the server does not answer a question that changes nothing in any app, or an empty text; and, if that is
+        asked as well, whether its journal tells of it.
         """
-        from fastbg.client import Outgoing
-
         self._probes += 1
         request_id = f"{self._run_id}-probe{self._probes}"
-        seen: list[Event] = []
         probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True, answered=False)
         self._observer.live[request_id] = probe
         try:
             async with asyncio.timeout(seconds):
-                answered = await client.fire(Outgoing("OPTIONS", "/"), request_id, seen.append) is not None
+                failure = await client.reach(request_id)
         except TimeoutError:
-            answered = False
-        self._trouble = seen[-1].detail.get("error", "") if seen else ""
-        recorded = answered and journal and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
-        client.give_back(request_id, clean=False)
+            failure = f"nothing came within {seconds:g} s"
+        recorded = not failure and journal and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
         del self._observer.live[request_id]
-        return answered, recorded
+        return failure, recorded
 
     async def _doubt_journal(self) -> None:
         """Nothing was heard for long: has nothing happened, or is the journal not written any more?"""
@@ -295,8 +290,8 @@ class Runner:
             await observer.until(observer.all_read, LAST_WORDS_S)  # we may have been stopped meanwhile
             if not self._journal or observer.gap or client is None or self._gone:
                 return
-            answered, recorded = await self._probe(client, JOURNAL_S, journal=True)
-            if answered and not recorded and not self._gone:
+            failure, recorded = await self._probe(client, JOURNAL_S, journal=True)
+            if not failure and not recorded and not self._gone:
                 observer.gap = "the server writes its journal no more: is there room for it?"
                 observer.lacks_events(observer.gap)
 
@@ -389,9 +384,10 @@ class Runner:
             emit(Event(time.monotonic_ns(), "client", "request_failed", mark, {"error": error}))
             response = None
         if response is not None:
-            trace.text = response.body.decode("utf-8", "replace")
+            body = response.body
+            trace.text, trace.length, trace.cut = body.kept.decode("utf-8", "replace"), body.length, body.cut
             try:
-                trace.body = strict_json.loads(response.body)
+                trace.body = strict_json.loads(body.kept)
             except ValueError:
                 trace.body = None
             found, trace.unsaved = saved(template.request.save, response, trace.body)

@@ -176,8 +176,11 @@ def url_of(listener: socket.socket) -> str:
 
 def application() -> Any:
     """The app that the settings name, as uvicorn calls it in each serving process: the recorder is around it."""
+    from fastbg.draining import Draining
     from fastbg.loading import load
+    from fastbg.output import outlast_readers
 
+    outlast_readers("uvicorn.access")
     settings = Settings.from_environment()
     try:
         app = load(settings.app, settings.app_dir)
@@ -188,8 +191,11 @@ def application() -> Any:
         sys.exit(STARTUP_FAILURE)
     gc.freeze()  # what is loaded by now stays: no collection need look at it, and a request costs a tenth less
     if not settings.record:
-        on_second_interrupt(lambda: _leave("without the journal nobody knows how many background tasks were lost"))
-        return app
+        draining = Draining(app)
+        on_second_interrupt(
+            lambda: _leave("without the journal nobody knows how many background tasks were lost"), draining.begin
+        )
+        return draining
     from fastbg.journal import Journal
     from fastbg.recorder import Recorder, install
 
@@ -207,8 +213,9 @@ def application() -> Any:
             f"{lost} background task{' was' if lost == 1 else 's were'} lost" if lost else "no background task was lost"
         )
 
-    on_second_interrupt(leave)
-    return recorder
+    draining = Draining(recorder)
+    on_second_interrupt(leave, draining.begin)
+    return draining
 
 
 def _leave(what: str) -> NoReturn:
@@ -217,8 +224,12 @@ def _leave(what: str) -> NoReturn:
     os._exit(INTERRUPTED)  # threads that run tasks would hold up any other way
 
 
-def on_second_interrupt(act: Callable[[], None]) -> None:
-    """Call ``act`` on a SIGINT that comes after a first SIGINT or SIGTERM, which goes where it went before."""
+def on_second_interrupt(act: Callable[[], None], begin: Callable[[], None] = lambda: None) -> None:
+    """Call ``act`` on a SIGINT that comes after a first SIGINT or SIGTERM, which goes where it went before.
+
+    ``begin`` is called on the first one, in the signal handler.
+    SIGHUP, by which a terminal that is closed says so, counts as SIGTERM; unless it is ignored, as under ``nohup``.
+    """
     if threading.current_thread() is not threading.main_thread():
         return  # an embedded server, which no signal reaches
     before: dict[int, Any] = {}
@@ -228,12 +239,17 @@ def on_second_interrupt(act: Callable[[], None]) -> None:
         nonlocal stopping
         if stopping and number == signal.SIGINT:
             act()
+        if not stopping:
+            begin()
         stopping = True
+        number = signal.SIGTERM if number == signal.SIGHUP else number
         if callable(before[number]):
             before[number](number, frame)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, handle)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)
 
 
 def serve(
@@ -290,7 +306,9 @@ def run(server: "Server", listener: socket.socket) -> int:
 def _run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
     from uvicorn.supervisors import Multiprocess
 
+    hanging_up = signal.getsignal(signal.SIGHUP)
     supervisor = Multiprocess(config, sockets=[listener])
+    signal.signal(signal.SIGHUP, hanging_up)  # uvicorn would start new workers, for nobody
     on_second_interrupt(lambda: _interrupt([worker.pid for worker in supervisor.processes]))
     supervisor.run()
     return [worker.exitcode for worker in supervisor.processes]

@@ -22,7 +22,11 @@ decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).raw_decod
 
 
 def loads(data: bytes) -> Any:
-    """The value that ``data`` is. Raises `ValueError`, also for a number that is none and for too many levels."""
+    """The value that ``data`` is.
+
+    Raises `ValueError`, also for a number that is none, too many levels, and half of a surrogate pair: text that cannot
+    be sent on.
+    """
     text = data.decode(json.detect_encoding(data)).strip(" \t\r\n")
     try:
         value, end = decode(text)
@@ -30,6 +34,8 @@ def loads(data: bytes) -> Any:
         raise ValueError("has too many levels") from None
     if end != len(text) or is_deeper(value, DEEPEST):
         raise ValueError("has too many levels, or more than one value")
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()
     return value
 
 

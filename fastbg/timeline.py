@@ -147,14 +147,14 @@ class Judgement:
 class Trace:
     """Everything that was seen of one request.
 
-    ``answered``: the client has done its part. ``text`` and ``body``: the response's body as text, and as a JSON value
-    where it is one. ``journal``: whether the
-    server's journal is at hand. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove
-    nothing. ``gap``: why the journal may lack events of this request, where its silence proves nothing, or empty.
-    ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there,
-    by the key. ``ended``: why the wait for more was given up, or empty. ``unseen``: why some of the writes that the
-    script expects cannot be seen and were left out, or empty. ``part``: of the script. ``script`` and ``lines``: where
-    the request is written, and the lines of its keys.
+    ``answered``: the client has done its part. ``text`` and ``body``: what is kept of the response's body as text, and
+    as a JSON value where it is one; ``length``: bytes of it that came; ``cut``: not all of it is kept. ``journal``:
+    whether the server's journal is at hand. ``gap``: why it may lack events of this request, where its silence proves
+    nothing, or empty. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove nothing.
+    ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there, by the
+    key. ``ended``: why the wait for more was given up, or empty. ``unseen``: why some of the writes that the script
+    expects cannot be seen and were left out, or empty. ``part``: of the script. ``script`` and ``lines``: where the
+    request is written, and the lines of its keys.
     """
 
     name: str
@@ -174,6 +174,8 @@ class Trace:
     events: list[Event] = field(default_factory=list)
     text: str = ""
     body: Any = None
+    length: int = 0
+    cut: bool = False
     disturbed: set[str] = field(default_factory=set)
     gap: str = ""
     ended: str = ""
@@ -198,6 +200,12 @@ class Trace:
         """The status of the response, or None where none came."""
         headers = self.find("response_headers")
         return headers.detail["status"] if headers else None
+
+    @property
+    def location(self) -> str:
+        """Where a redirect led to, or an empty text."""
+        headers = self.find("response_headers")
+        return headers.detail.get("location", "") if headers and 300 <= headers.detail["status"] < 400 else ""
 
     @property
     def writes(self) -> list[Write]:
@@ -343,9 +351,8 @@ def _witnesses(trace: Trace) -> tuple[str, ...]:
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> str:
     """What was due and did not come, or an empty text."""
-    finished = trace.find("request_finished")
-    failed = trace.find("request_failed")
-    because = trace.ended or (finished and finished.detail.get("error")) or (failed and failed.detail["error"])
+    ends = (trace.find("request_finished"), trace.find("request_failed"))
+    because = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), "")
     left = [task for task in tasks if task.state in ("queued", "started") and not trace.gap]
     parts = [f"{task.name} {task.state}, never finished" for task in left]
     parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]

@@ -117,16 +117,16 @@ def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
 
 @contextmanager
 def terminal(
-    *arguments: str | Path, columns: int = 80, cwd: Path | None = None, **more: str
+    *arguments: str | Path, columns: int = 80, cwd: Path | None = None, stderr: IO[bytes] | None = None, **more: str
 ) -> Iterator[tuple[Process, int]]:
-    """fastbg on a pseudo-terminal of its own: the process, and the descriptor of our side."""
+    """fastbg on a pseudo-terminal of its own: the process, and our side of it. ``stderr``: another place."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    resize(ours, 40, columns)
     process = subprocess.Popen(
         [*FASTBG, *arguments],
         stdin=theirs,
         stdout=theirs,
-        stderr=theirs,
+        stderr=stderr or theirs,
         env=environment(**more),
         cwd=cwd,
         start_new_session=True,
@@ -139,6 +139,17 @@ def terminal(
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def resize(terminal: int, rows: int, columns: int) -> None:
+    """Give the window of a terminal another size, which tells the processes in it."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def hang_up(terminal: int) -> None:
+    """Close a terminal; the descriptor stays one to close."""
+    with Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), terminal)
 
 
 def _take_terminal() -> None:

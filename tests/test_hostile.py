@@ -405,8 +405,10 @@ def script(tmp_path: Path) -> Path:
 
 def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -> None:
     reports = ("--save", "x.svg", "--junit", "x.xml")
-    more = {"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": "x.md"}
-    with terminal("demo", script, *reports, cwd=tmp_path, columns=200, **more) as (process, screen):
+    demo = terminal(
+        "demo", script, *reports, cwd=tmp_path, columns=200, PYTHONPATH=str(ROOT), GITHUB_STEP_SUMMARY="x.md"
+    )
+    with demo as (process, screen):
         shown = rest_of(screen)
         assert process.wait(PATIENCE_S) == 1
     assert raw_in(shown, "terminal") == set()

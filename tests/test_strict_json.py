@@ -22,6 +22,7 @@ def test_json_is_read_as_it_was_written(value: object) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"1 2", b"NaN", b"[-Infinity]", b"[1e999]", b"\xff", b"\xa0", b"9" * 5000, b"[" * 30_000]
+    + [rb'"\ud800"', rb'{"\uDFFF": 1}']
     + [b"[" * depth + b"1" + b"]" * depth for depth in (DEEPEST + 2, 900, 30_000)],
     ids=lambda data: repr(data[:9]),
 )

@@ -1,10 +1,13 @@
 """The live picture on a terminal, and the pauses of ``--step``."""
 
 import asyncio
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -46,6 +49,7 @@ class Screen:
         self._over = self._bars.add_task("proved", total=None)
         self._live: Live | None = None
         self._switch_interval = sys.getswitchinterval()
+        self._left = 0  # requests whose bars were left on the screen
 
     def __enter__(self) -> Self:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -60,10 +64,12 @@ class Screen:
         sys.setswitchinterval(self._switch_interval)
 
     async def before(self, name: str, about: str) -> None:
-        """Leave the last request's bar on the screen, say what comes, and wait for Enter (or the end of the input)."""
+        """Leave the bars since the last pause, say what comes, and wait for Enter (or the end of the input)."""
         self._stop()
-        if self._result().requests:
-            self._console.print(self._last(now_ns=None), Text(), sep="\n")
+        result = self._result()
+        if result.requests:
+            self._console.print(self._latest(result, now_ns=None), Text(), sep="\n")
+            self._left = len(result.requests)
         self._console.print(Text.assemble((safe(name), "bold"), ": ", safe(about)), Text("Press Enter", style="dim"))
         await _enter()
         self._start()
@@ -93,21 +99,28 @@ class Screen:
             return self._bars.get_renderable()
         now_ns = time.monotonic_ns()
         if self._step:
-            return self._last(now_ns)
+            return self._latest(self._result(), now_ns)
         return live(self._result(), encoding=self._console.encoding, now_ns=now_ns)
 
-    def _last(self, now_ns: int | None) -> RenderableType:
-        last = self._result().requests[-1:]
-        return Group(timelines(last, encoding=self._console.encoding, now_ns=now_ns))
+    def _latest(self, result: RunResult, now_ns: int | None) -> RenderableType:
+        latest = replace(result, requests=result.requests[self._left :]).representatives
+        return Group(timelines(latest, encoding=self._console.encoding, now_ns=now_ns))
 
 
 async def _enter() -> None:
-    """Wait for a line on standard input. The waiting thread is a daemon: Ctrl-C need not wait for it."""
+    """Wait for a line on standard input, or its end. The waiting thread is a daemon: Ctrl-C need not wait for it.
+
+    It reads the descriptor: at its end the interpreter could not wait for a thread that holds the lock of a stream.
+    """
     loop, line = asyncio.get_running_loop(), asyncio.Event()
+    keyboard = -1 if sys.stdin is None else sys.stdin.fileno()
 
     def wait() -> None:
-        sys.stdin.readline()
-        loop.call_soon_threadsafe(line.set)
+        with suppress(OSError):  # a terminal that was closed, or none from the beginning
+            while os.read(keyboard, 1) not in (b"\n", b""):
+                pass
+        with suppress(RuntimeError):  # the run was ended meanwhile
+            loop.call_soon_threadsafe(line.set)
 
     threading.Thread(target=wait, name="fastbg-enter", daemon=True).start()
     await line.wait()

@@ -1,0 +1,50 @@
+"""Standard output that may lose its reader: what is written then goes nowhere, and the work goes on."""
+
+import errno
+import io
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Lasting(io.FileIO):
+    """A descriptor to write to, until a pipe's reader has left or the terminal was closed."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._is_terminal = self.isatty()
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+        except OSError as error:
+            if error.errno == errno.EIO and self._is_terminal:
+                return memoryview(data).nbytes
+            raise
+
+
+def outlast_readers(*loggers: str) -> None:
+    """Let standard output be such a one from now on, for commands that have more to do than to write there.
+
+    ``loggers``: the names of those that write there already.
+    """
+    output = sys.stdout
+    if isinstance(output, io.TextIOWrapper):
+        output.flush()
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Lasting(output.fileno())),
+            encoding=output.encoding,
+            errors=output.errors,
+            line_buffering=output.line_buffering,
+        )
+    if not loggers:
+        return
+    import logging
+
+    for handler in (handler for name in loggers for handler in logging.getLogger(name).handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream is output:
+            handler.setStream(sys.stdout)
