@@ -42,9 +42,12 @@ def fastbg(
     """Run fastbg to its end, its output in files and nobody at the keyboard.
 
     It is a process of its own, forked from one that has imported what it needs: this takes more time than most of what
-    the tests do with it. `FASTBG` starts one from nothing, as do variables that only a new interpreter obeys.
+    the tests do with it. One starts from nothing where it starts others by multiprocessing (``serve``, ``worker``), or
+    is given variables that only a new interpreter obeys.
     """
-    if any(name.startswith("PYTHON") and name != "PYTHONPATH" for name in more):
+    if {"serve", "worker"} & set(arguments[:1]) or any(
+        name.startswith("PYTHON") for name in more.keys() - {"PYTHONPATH"}
+    ):
         return subprocess.run(
             [*FASTBG, *arguments],
             stdin=subprocess.DEVNULL,
