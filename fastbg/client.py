@@ -6,6 +6,8 @@ back inside the read and write of the connection: nothing of httpx's own work st
 
 import asyncio
 import os
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -247,7 +249,8 @@ def _cause(failure: BaseException) -> str:
     """What the system said, where libraries have put their own words around it, or an empty text."""
     cause: BaseException | None = failure
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+        numbered = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror)
+        if isinstance(cause, OSError) and numbered and cause.errno and cause.strerror:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return ""

@@ -426,7 +426,7 @@ def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None
     assert raw_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())
     assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]
-    assert document["requests"][0]["body"] == {"told": ALL}
+    assert json.loads(document["requests"][0]["body"]) == {"told": ALL}  # a text: half a surrogate pair is no value
     assert [request["body"][:12] for request in document["requests"][3:5]] == ["[" * 12, "[NaN, Infini"]
     assert raw_in((tmp_path / "x.html").read_bytes(), "lines") == set()
     assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]

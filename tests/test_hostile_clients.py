@@ -94,7 +94,7 @@ class Serving:
         """What it answers to ``data`` and a half-closed connection."""
         with self.connect(data) as connection:
             found = b""
-            with suppress(ConnectionError):  # it may leave without reading all
+            with suppress(OSError):  # it may leave without reading all
                 connection.shutdown(socket.SHUT_WR)
                 while more := connection.recv(65536):
                     found += more

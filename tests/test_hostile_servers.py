@@ -160,7 +160,7 @@ def test_answer_without_end_ends_with_the_time_limit_of_its_request(tmp_path: Pa
     with answering(ENDLESS) as url:
         found = told(tmp_path, url, *requests, "/other")
     assert found.pop("/other")["status"] == 204
-    assert [request["reason"] for request in found.values()] == ["no response: no whole response within 0.3 s"] * 4
+    assert {request["reason"].partition(": ")[2] for request in found.values()} == {"no whole response within 0.3 s"}
     assert {request["verdict"] for request in found.values()} == {"unproven"}
 
 
@@ -197,7 +197,7 @@ app = Starlette(routes=[Route("/{path:path}", endless, methods=["GET", "OPTIONS"
         assert demo(wish) == 1
     (request,) = json.loads(output.getvalue())["requests"]
     assert (request["verdict"], request["tasks"]) == ("unproven", [])
-    assert request["reason"] == "no response: no whole response within 0.3 s"
+    assert request["reason"].endswith("no whole response within 0.3 s")
 
 
 def test_server_that_says_nothing_is_given_up_before_anything_is_sent(tmp_path: Path) -> None:
