@@ -6,7 +6,9 @@ from pathlib import PurePath
 from typing import Any
 
 from fastbg.faults import key, line_of, shown
-from fastbg.timeline import Judgement, Task, Trace
+from fastbg.judge import Judgement
+from fastbg.tasks import Task
+from fastbg.timeline import Trace
 
 MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 

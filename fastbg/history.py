@@ -14,7 +14,8 @@ from math import exp, floor, log
 from typing import get_args
 
 from fastbg.events import LOST, Event, Verdict
-from fastbg.timeline import Judgement, Task, tasks_of
+from fastbg.judge import Judgement
+from fastbg.tasks import Task, tasks_of
 
 MOST_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
 MOST_TASKS = 100  # tasks of one request that are kept when it is done

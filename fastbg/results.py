@@ -9,7 +9,8 @@ from typing import get_args
 
 from fastbg.events import Verdict
 from fastbg.expectations import Unmet, unmet
-from fastbg.timeline import Judgement, Trace, judge
+from fastbg.judge import Judgement, judge
+from fastbg.timeline import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Expectations: what is not met, and how it is told."""
 
 from fastbg.expectations import contains, unmet
-from fastbg.timeline import Expected, ExpectedTask, judge
+from fastbg.judge import judge
+from fastbg.timeline import Expected, ExpectedTask
 from tests.traces import TEXT, answered, event, finished, sent, task, trace, wrote
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fastbg import observer as module
 from fastbg.events import Appended, Event, boot_id
+from fastbg.judge import judge
 from fastbg.observer import Observer
-from fastbg.timeline import Expected, ExpectedWrite, Trace, judge
+from fastbg.timeline import Expected, ExpectedWrite, Trace
 
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
 TEXT = "same\n"

@@ -14,7 +14,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from fastbg.events import Event, boot_id
-from fastbg.timeline import judge, tasks_of
+from fastbg.judge import judge
+from fastbg.tasks import tasks_of
 from tests import traces
 from tests.journals import read
 from tests.processes import PATIENCE_S, fastbg

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastbg.history import Distribution, History, RecordedRequest
 from fastbg.results import Group, RequestResult, RunResult, percentile
-from fastbg.timeline import Task, Write
+from fastbg.tasks import Task
+from fastbg.timeline import Write
 
 
 def document(runs: Sequence[RunResult]) -> dict[str, Any]:

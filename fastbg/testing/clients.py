@@ -14,9 +14,9 @@ import httpx
 
 from fastbg.events import Event, Verdict
 from fastbg.expectations import is_called
+from fastbg.tasks import Task
 from fastbg.testing.observation import DEATH_S, Observation, Story, last_part
 from fastbg.text import safe
-from fastbg.timeline import Task
 
 Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
 

@@ -10,9 +10,11 @@ from typing import Any
 from fastbg.events import Event, read_journal_line
 from fastbg.expectations import is_called
 from fastbg.history import REUSED
+from fastbg.judge import Judgement, judge
+from fastbg.tasks import Task
 from fastbg.testing.servers import Server
 from fastbg.text import safe
-from fastbg.timeline import Expected, Judgement, Task, Trace, judge
+from fastbg.timeline import Expected, Trace
 
 SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
 DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead

@@ -12,9 +12,10 @@ from rich.console import Console
 from fastbg.errors import FastbgError, ServerDied
 from fastbg.report.timelines import SEEN, timelines
 from fastbg.results import RequestResult
+from fastbg.tasks import Task
 from fastbg.testing.servers import Server
 from fastbg.text import safe
-from fastbg.timeline import Task, Trace
+from fastbg.timeline import Trace
 
 COLUMNS = 80
 MOST_REQUESTS = 20

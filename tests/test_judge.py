@@ -2,7 +2,9 @@
 
 import pytest
 
-from fastbg.timeline import Write, judge, tasks_of
+from fastbg.judge import judge
+from fastbg.tasks import tasks_of
+from fastbg.timeline import Write
 from tests.traces import LOG, TEXT, answered, event, finished, sent, task, trace, wrote
 
 

@@ -1,7 +1,8 @@
 """What the server's events tell of the tasks of a request."""
 
 from fastbg.events import Event
-from fastbg.timeline import Task, judge, tasks_of
+from fastbg.judge import judge
+from fastbg.tasks import Task, tasks_of
 from tests import traces
 
 
