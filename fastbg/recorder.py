@@ -1,8 +1,7 @@
 """Writes what happens to the background tasks of an ASGI app to a journal, without a change to the app.
 
-`Recorder` is an ASGI app around the user's: it sees the request, the response and the end. `install` wraps
-Starlette's ``BackgroundTask.__call__`` and ``BackgroundTasks.add_task``, which FastAPI's own class inherits:
-they see the tasks. A context variable tells them which request they belong to.
+`Recorder` is an ASGI app around the user's: it sees the request, the response and the end. What `fastbg.hooks` puts
+into Starlette's classes sees the tasks; `current_request` tells it which request they belong to.
 
 The events of the journal, and what each has beside time, process and request:
 
@@ -43,9 +42,8 @@ import os
 import random
 import re
 import sys
-import threading
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -77,8 +75,8 @@ def current_request() -> "Request | None":
 class Recorder:
     """An ASGI app that records what ``app`` does to ``journal``; the sizes of ``files`` are told with the response.
 
-    Call `install` as well, or the tasks are not seen. Scopes other than "http" pass through; of "lifespan" the
-    shutdown is noted on its way.
+    Call `fastbg.hooks.install` as well, or the tasks are not seen. Scopes other than "http" pass through; of "lifespan"
+    the shutdown is noted on its way.
     """
 
     def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
@@ -365,91 +363,6 @@ class Task:
                 raise
             except BaseException as error:  # noqa: BLE001  # a cancellation, say: it is the coroutine's to answer
                 step, value = coroutine.throw, error
-
-
-_adding = threading.RLock()
-
-
-def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[BackgroundTask], Any]:
-    @functools.wraps(original)
-    async def call(self: BackgroundTask) -> None:
-        request = _current.get()
-        if request is None:
-            await original(self)
-            return
-        task = request.begin(self)
-        if self.is_async or not callable(self.func):  # what cannot be called fails on its way to a thread
-            task.start(',"where":"loop"')
-            call = original(self)
-            try:
-                # The tasks of a collection that is a task itself are timed one by one.
-                await (call if isinstance(self.func, BackgroundTask) else task.in_steps(call))
-            except BaseException as error:
-                task.end(error)
-                raise
-            task.end(None)
-        else:
-            twin = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
-            twin.__dict__ |= self.__dict__
-            twin.func = task.in_thread(self.func)
-            try:
-                await original(twin)
-            except BaseException as error:
-                task.turn_passed(error)
-                raise
-
-    return call
-
-
-def _wrap_add_task(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def add_task(self: BackgroundTasks, *args: Any, **kwargs: Any) -> None:
-        request = _current.get()
-        if request is None:
-            original(self, *args, **kwargs)
-            return
-        with _adding:  # two threads may add to the same tasks
-            original(self, *args, **kwargs)
-            task = self.tasks[-1]
-        request.queue(task, self)
-
-    return add_task
-
-
-def _wrap_http_exception(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def init(self: HTTPException, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        request = _current.get()
-        if request is not None:
-            request.note(self)
-
-    return init
-
-
-_WRAPPED: Sequence[tuple[type, str, Callable[[Any], Any]]] = (
-    (BackgroundTask, "__call__", _wrap_call),
-    (BackgroundTasks, "add_task", _wrap_add_task),
-    (HTTPException, "__init__", _wrap_http_exception),
-)
-_originals: list[tuple[type, str, Any]] = []
-
-
-def install() -> None:
-    """Wrap Starlette's classes, for this whole process. A second call changes nothing."""
-    if _originals:
-        return
-    for owner, name, wrap in _WRAPPED:
-        original = owner.__dict__[name]
-        _originals.append((owner, name, original))
-        setattr(owner, name, wrap(original))
-
-
-def uninstall() -> None:
-    """Take the wrappers away."""
-    while _originals:
-        owner, name, original = _originals.pop()
-        setattr(owner, name, original)
 
 
 def describe(error: BaseException) -> str:

@@ -196,8 +196,9 @@ def application() -> Any:
             lambda: _leave("without the journal nobody knows how many background tasks were lost"), draining.begin
         )
         return draining
+    from fastbg.hooks import install
     from fastbg.journal import Journal
-    from fastbg.recorder import Recorder, install
+    from fastbg.recorder import Recorder
 
     install()
     journal = Journal(settings.journal, settings.journal_size)

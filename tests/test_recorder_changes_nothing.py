@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastbg import recorder
+from fastbg import hooks
 from fastbg.journal import Journal
-from fastbg.recorder import Recorder
+from fastbg.recorder import Recorder, describe
 from tests.journals import read, told
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
@@ -24,9 +24,9 @@ variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 @pytest.fixture
 def installed() -> Iterator[None]:
-    recorder.install()
+    hooks.install()
     yield
-    recorder.uninstall()
+    hooks.uninstall()
 
 
 async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any]]:
@@ -115,11 +115,11 @@ def test_results_exceptions_variables_and_order_are_the_same(
 ) -> None:
     bare, recorded = Behaviour(tasks), Behaviour(tasks)
     without = asyncio.run(call(bare))
-    recorder.install()
+    hooks.install()
     try:
         with_it = asyncio.run(call(Recorder(recorded, Journal(tmp_path / "journal.jsonl"))))
     finally:
-        recorder.uninstall()
+        hooks.uninstall()
     assert with_it == without
     assert recorded.seen == bare.seen
     assert len(read(tmp_path / "journal.jsonl")) > 4
@@ -208,11 +208,11 @@ def test_unfinished_counts_what_is_queued_or_runs(tmp_path: Path) -> None:
 
     counts: list[int] = []
     recording = Recorder(app, Journal(tmp_path / "journal.jsonl"))
-    recorder.install()
+    hooks.install()
     try:
         asyncio.run(call(recording))
     finally:
-        recorder.uninstall()
+        hooks.uninstall()
     assert [*counts, recording.unfinished] == [2, 1, 0]
 
 
@@ -221,15 +221,15 @@ def test_installing_twice_and_taking_it_away_leaves_starlette_as_it_was() -> Non
         return [BackgroundTask.__call__, BackgroundTasks.add_task, HTTPException.__init__]
 
     before = methods()
-    recorder.install()
+    hooks.install()
     wrapped = methods()
-    recorder.install()
+    hooks.install()
     assert methods() == wrapped
     assert wrapped != before
     assert [inspect.signature(each) for each in wrapped] == [inspect.signature(each) for each in before]  # type: ignore[arg-type]
     assert inspect.iscoroutinefunction(wrapped[0])
-    recorder.uninstall()
-    recorder.uninstall()
+    hooks.uninstall()
+    hooks.uninstall()
     assert methods() == before
 
 
@@ -239,4 +239,4 @@ def test_an_error_that_cannot_be_told_is_named_by_its_type(tmp_path: Path) -> No
         def __str__(self) -> str:
             raise RuntimeError("not a word")
 
-    assert recorder.describe(SilentError()) == "SilentError"
+    assert describe(SilentError()) == "SilentError"

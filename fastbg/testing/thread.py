@@ -14,10 +14,11 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from fastbg import recorder
+from fastbg import hooks
 from fastbg.child import PromptServer
 from fastbg.errors import ServerError
 from fastbg.journal import Journal
+from fastbg.recorder import Recorder
 from fastbg.serving import bind, url_of
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
@@ -39,7 +40,7 @@ class ThreadServer:
             stack.callback(self.journal.close)
             self._written = _Journal(self.journal_path)
             stack.enter_context(_recording())
-            self._recorder = recorder.Recorder(app, self._written)
+            self._recorder = Recorder(app, self._written)
             self._server = _EmbeddedServer(_config(self._recorder), self._ready)
             listener = bind("127.0.0.1", 0)
             self.url = url_of(listener)
@@ -140,14 +141,14 @@ def _recording() -> Iterator[None]:
     global _recorders
     with _counting:
         _recorders += 1
-        recorder.install()
+        hooks.install()
     try:
         yield
     finally:
         with _counting:
             _recorders -= 1
             if not _recorders:
-                recorder.uninstall()
+                hooks.uninstall()
 
 
 def _name_of(app: Any) -> str:
