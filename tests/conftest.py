@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `python -m tests.fuzz` asks for more
@@ -9,3 +10,8 @@ EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `p
 # Machines are noisy: no test fails for its time.
 settings.register_profile("fastbg", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("fastbg")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """More than there are cores: half of the time a test waits for a server, a task or a time limit."""
+    return (os.cpu_count() or 1) * 3 // 2

@@ -1,6 +1,8 @@
 """Times whole processes in turn, so that whatever else the machine does meets all of them alike."""
 
+import atexit
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -15,7 +17,9 @@ Timed = Callable[[], float]
 def environment() -> dict[str, str]:
     """The environment, with a place for compiled modules, as an installed package has it."""
     plain = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return plain | {"PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="fastbg-bytecode-")}
+    folder = tempfile.mkdtemp(prefix="fastbg-bytecode-")
+    atexit.register(shutil.rmtree, folder)
+    return plain | {"PYTHONPYCACHEPREFIX": folder}
 
 
 def run_of(command: Sequence[str]) -> Timed:
