@@ -91,35 +91,33 @@ def run(cell: Cell, wheel: Path, folder: Path) -> Outcome:
 
 def _install(cell: Cell, wheel: Path, folder: Path) -> None:
     complete = folder / "complete"
-    pip: list[str | Path] = [
-        folder / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
     if complete.exists():
-        _run([*pip, "--no-deps", "--force-reinstall", wheel], folder)
+        _pip(folder, "--no-deps", "--force-reinstall", wheel)
         return
     _run([cell.python.path, "-m", "venv", "--clear", folder], folder.parent)
-    constraints: list[str | Path] = ["-c", cell.constraints] if cell.constraints else []
-    _run([*pip, *constraints, f"{wheel}[dev]", *cell.packages], folder)
+    _pip(folder, f"{wheel}[dev]", *cell.packages, *(("-c", cell.constraints) if cell.constraints else ()))
     if cell.over:
-        _run([*pip, "--upgrade", "--no-deps", *cell.over], folder)
+        _pip(folder, "--upgrade", "--no-deps", *cell.over)
     complete.touch()
 
 
+def _pip(folder: Path, *arguments: str | Path) -> None:
+    pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run([*pip, *arguments], folder)
+
+
+def core() -> list[str]:
+    """The tests that are the core of the suite, as pytest takes them."""
+    lines = (ROOT / "tests" / "core.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if line.startswith("tests/")]
+
+
 def _core(python: Path, outcome: Outcome) -> None:
-    tests = [
-        line for line in (ROOT / "tests" / "core.txt").read_text("utf-8").splitlines() if line.startswith("tests/")
-    ]
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *tests]
     try:
-        said = _run(command, ROOT)
+        said = _run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *core()], ROOT)
     except Failed as failed:
-        outcome.errors += re.findall(r"^(?:FAILED|ERROR) .*", str(failed), re.MULTILINE) or [f"core: {failed}"]
         said = str(failed)
+        outcome.errors += re.findall(r"^(?:FAILED|ERROR) .*", said, re.MULTILINE) or [f"core: {said}"]
     outcome.core = said.splitlines()[-1].strip("= ")
 
 
@@ -142,7 +140,7 @@ def _catalogue(folder: Path, outcome: Outcome) -> None:
 
 
 def _run(command: Sequence[str | Path], cwd: Path, *, fine: tuple[int, ...] = (0,)) -> str:
-    """What ``command`` writes to standard output. Raises `Failed` with all of it where the exit code is not ``fine``."""
+    """What ``command`` writes to standard output. Raises `Failed` for an exit code that is not ``fine``."""
     try:
         ended = subprocess.run(
             command,
