@@ -45,7 +45,8 @@ def main(
         wheel = build(Path(wheels))
         for cell in cells:
             outcomes.append(run(cell, wheel, folder / str(cell)))
-            print(cell, "ok" if outcomes[-1].ok else "NOT ok", file=sys.stderr)
+            told = "; ".join([outcomes[-1].core, *_told(outcomes[-1])])
+            print(f"{cell}: {'ok' if outcomes[-1].ok else 'NOT ok'}; {told}", file=sys.stderr)
     if as_json:
         print(json.dumps([outcome.plain() for outcome in outcomes], indent=2))
     else:
@@ -68,20 +69,19 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     shown = Table("cell", "versions", "core", "fastbg demo all", "")
     for outcome in outcomes:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(outcome.versions.items()))
-        cells = (str(outcome.cell), versions, outcome.core, _told(outcome), "ok" if outcome.ok else "NO")
+        cells = (str(outcome.cell), versions, outcome.core, "\n".join(_told(outcome)), "ok" if outcome.ok else "NO")
         shown.add_row(*(Text(cell) for cell in cells))
     return shown
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: Outcome) -> list[str]:
     lines = [f"{outcome.scenarios} as they say"] if outcome.scenarios else []
     for name, unmet in outcome.differ.items():
         expected = name in outcome.expected
         lines.append(f"{name} differs{', as is known' if expected else ''}")
         lines += [] if expected else [f"  {safe(each)}" for each in unmet]
     lines += [f"{name} is known to differ, and does not" for name in sorted(outcome.expected - set(outcome.differ))]
-    lines += [safe(line) for error in outcome.errors for line in error.splitlines()[-10:]]
-    return "\n".join(lines)
+    return lines + [safe(line) for error in outcome.errors for line in error.splitlines()[-10:]]
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def _install(cell: Cell, wheel: Path, folder: Path) -> None:
 
 
 def _pip(folder: Path, *arguments: str | Path) -> None:
-    pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
     _run([*pip, *arguments], folder)
 
 
