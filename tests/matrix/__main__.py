@@ -45,8 +45,7 @@ def main(
         wheel = build(Path(wheels))
         for cell in cells:
             outcomes.append(run(cell, wheel, folder / str(cell)))
-            told = "; ".join([outcomes[-1].core, *_told(outcomes[-1])])
-            print(f"{cell}: {'ok' if outcomes[-1].ok else 'NOT ok'}; {told}", file=sys.stderr)
+            print(f"{cell}: {'; '.join([outcomes[-1].core, *told(outcomes[-1])])}", file=sys.stderr)
     if as_json:
         print(json.dumps([outcome.plain() for outcome in outcomes], indent=2))
     else:
@@ -69,12 +68,13 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     shown = Table("cell", "versions", "core", "fastbg demo all", "")
     for outcome in outcomes:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(outcome.versions.items()))
-        cells = (str(outcome.cell), versions, outcome.core, "\n".join(_told(outcome)), "ok" if outcome.ok else "NO")
+        cells = (str(outcome.cell), versions, outcome.core, "\n".join(told(outcome)), "ok" if outcome.ok else "NO")
         shown.add_row(*(Text(cell) for cell in cells))
     return shown
 
 
-def _told(outcome: Outcome) -> list[str]:
+def told(outcome: Outcome) -> list[str]:
+    """What came out of the catalogue, and what failed, in words."""
     lines = [f"{outcome.scenarios} as they say"] if outcome.scenarios else []
     for name, unmet in outcome.differ.items():
         expected = name in outcome.expected

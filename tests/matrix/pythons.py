@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -21,7 +22,7 @@ import platform, sys, sysconfig
 threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 print(platform.python_version(), "{}.{}".format(*sys.version_info) + threads)
 """
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,11 @@ def find(named: Iterable[Path] = ()) -> list[Python]:
     for path in named:
         python = _ask(path)
         if python is None:
-            raise FastbgError("that is no Python that fastbg supports", where=f"--python {path}", remedy=_supported())
+            raise FastbgError(
+                "that is no Python that fastbg supports",
+                where=f"--python {path}",
+                remedy=f"name one that is {_supported()}",
+            )
         found[python.name] = python
     return sorted(found.values(), key=lambda python: python.order)
 
@@ -54,7 +59,10 @@ def find(named: Iterable[Path] = ()) -> list[Python]:
 def _places() -> Iterator[Path]:
     folders = [Path(folder) for folder in os.get_exec_path()]
     for folder in [*folders, *PYENV.glob("*/bin")]:
-        yield from (path for path in folder.glob("python3.*") if re.fullmatch(r"python3\.\d+t?", path.name))
+        for path in folder.glob("python3.*"):
+            version = re.fullmatch(r"python(3\.\d+)t?", path.name)
+            if version and version[1] in _supported():
+                yield path
     if uv := shutil.which("uv"):
         command = [uv, "python", "list", "--only-installed", "--output-format", "json"]
         listed = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
@@ -74,9 +82,10 @@ def _ask(path: Path) -> Python | None:
         version, name = answer.stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
-    return Python(path.absolute(), version, name) if version in SpecifierSet(_supported(), prereleases=True) else None
+    return Python(path.absolute(), version, name) if version in _supported() else None
 
 
-def _supported() -> str:
+@cache
+def _supported() -> SpecifierSet:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
-    return str(tomllib.loads(text)["project"]["requires-python"])
+    return SpecifierSet(tomllib.loads(text)["project"]["requires-python"], prereleases=True)

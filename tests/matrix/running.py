@@ -1,7 +1,9 @@
 """Runs one cell: an environment of its own, the core of the suite, the catalogue."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,9 +14,11 @@ from typing import Any
 from tests.matrix.cells import Cell
 from tests.matrix.differences import known
 from tests.processes import environment
+from tests.queues import kill_group
 from tests.servers import ROOT
 
 PATIENCE_S = 1800.0
+GRACE_S = 30.0
 SHOWN = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "typer", "rich", "httpx")
 ASK = f"""
 import json
@@ -141,19 +145,33 @@ def _catalogue(folder: Path, outcome: Outcome) -> None:
 
 def _run(command: Sequence[str | Path], cwd: Path, *, fine: tuple[int, ...] = (0,)) -> str:
     """What ``command`` writes to standard output. Raises `Failed` for an exit code that is not ``fine``."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as expired:
+            raise Failed(f"it did not end within {PATIENCE_S:g} s") from expired
+        finally:
+            _end(process)
+    if process.returncode not in fine:
+        raise Failed((output + errors).strip() or f"exit code {process.returncode}")
+    return output.strip()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End ``process`` if it still runs, with all that it has started: as Ctrl-C does, and by force if that is late."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGINT)
     try:
-        ended = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as expired:
-        raise Failed(str(expired)) from expired
-    if ended.returncode not in fine:
-        raise Failed((ended.stdout + ended.stderr).strip() or f"exit code {ended.returncode}")
-    return ended.stdout.strip()
+        process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        kill_group(process.pid)
