@@ -151,7 +151,7 @@ def test_outcome_is_what_pip_pytest_and_the_catalogue_said(tmp_path: Path) -> No
     executable(
         tmp_path / "bin" / "python",
         f"""case "$*" in
-        *pytest*) echo "FAILED tests/test_x.py::test_y - no"; echo "=== 1 failed, 2 passed in 3s ==="; exit 1;;
+        '-m pytest'*) echo "FAILED tests/test_x.py::test_y - no"; echo "=== 1 failed, 2 passed in 3s ==="; exit 1;;
         -c*) echo '{json.dumps(OLD)}';;
         esac""",
     )
@@ -174,7 +174,12 @@ def test_environment_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_interrupted_command_ends_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "GRACE_S", 0.1)  # what it starts ignores SIGINT
-    executable(tmp_path / "bin" / "python", f"sleep 1000 & echo $! > '{tmp_path}/pid'; kill -INT $PPID; wait")
+    executable(
+        tmp_path / "bin" / "python",
+        f"""sleep 1000 & echo $! > '{tmp_path}/pid'
+        head -c 1000000 /dev/zero  # more than a pipe holds: it is being read then
+        kill -INT $PPID; wait""",
+    )
     (tmp_path / "complete").touch()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

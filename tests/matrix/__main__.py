@@ -20,6 +20,8 @@ from tests.matrix.cells import chosen
 from tests.matrix.pythons import find
 from tests.matrix.running import Outcome, build, run
 
+MOST_LINES = 10  # of what failed in one cell
+
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[CELL ...]", help="Which, e.g. '3.14-*'.")] = None,
@@ -81,7 +83,9 @@ def told(outcome: Outcome) -> list[str]:
         lines.append(f"{name} differs{', as is known' if expected else ''}")
         lines += [] if expected else [f"  {safe(each)}" for each in unmet]
     lines += [f"{name} is known to differ, and does not" for name in sorted(outcome.expected - set(outcome.differ))]
-    return lines + [safe(line) for error in outcome.errors for line in error.splitlines()[-10:]]
+    failed = [safe(line) for error in outcome.errors for line in error.splitlines()[-MOST_LINES:]]
+    more = len(failed) - MOST_LINES
+    return lines + failed[:MOST_LINES] + [f"and {more} lines more, see --json"] * (more > 0)
 
 
 if __name__ == "__main__":

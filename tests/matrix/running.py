@@ -175,3 +175,4 @@ def _end(process: "subprocess.Popen[str]") -> None:
         process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         kill_group(process.pid)
+        process.wait()
