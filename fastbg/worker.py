@@ -55,9 +55,7 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
     from taskiq.cli.worker.args import WorkerArgs
     from taskiq.cli.worker.process_manager import ProcessManager
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    _log()
     arguments = WorkerArgs(
         broker=settings.app,
         modules=list(modules),
@@ -72,6 +70,13 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
     sys.stdout.write(safe(f"fastbg works on the tasks of {settings.app}, from {without_password(address)}") + "\n")
     sys.stdout.flush()
     return ProcessManager(arguments, worker_function=run_worker).start() or 0
+
+
+def _log() -> None:
+    """Taskiq's log goes to standard error: of the manager, and of each worker, which need not be a fork of it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _load(settings: Settings) -> "AsyncBroker":
@@ -118,6 +123,7 @@ def run_worker(args: "WorkerArgs") -> None:
     """What each worker process does: Taskiq's own function for that, with the recorder installed."""
     from taskiq.cli.worker.run import start_listen
 
+    _log()
     settings = Settings.from_environment()
     broker = _load(settings)
     broker.listen = functools.partial(prompt, broker.listen)  # type: ignore[method-assign]  # see there

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import gc
 import os
+import re
 import subprocess
 import sys
 import time
@@ -448,14 +449,14 @@ def test_what_is_no_file_is_refused_and_followed_once_it_is_one(log: Path, poll:
     [
         ("/", "this is a folder, only files can be followed"),
         ("/dev/zero", "this is a device, only files can be followed"),
-        ("a\0b", "this file cannot be opened: embedded null byte"),
+        ("a\0b", r"this file cannot be opened: (stat: )?embedded null (byte|character in path)"),  # as Python says it
         ("x" * 300, "this file cannot be opened: File name too long"),
     ],
 )
 def test_refusal_says_what_it_is(path: str, what: str) -> None:
     with pytest.raises(FollowError) as caught:
         open_file(Path(path))
-    assert caught.value.what == what
+    assert re.fullmatch(what, caught.value.what)
     assert caught.value.where == path
 
 

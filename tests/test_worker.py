@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, Iterator
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from tests.test_queued import wait_until
 
 @contextmanager
 def worker(
-    cwd: Path, *arguments: str, log: str = "worker.log", **variables: str
+    cwd: Path, *arguments: str, log: str = "worker.log", command: Sequence[str] = FASTBG, **variables: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """``fastbg worker`` in the folder ``cwd``, ready for tasks."""
+    """``fastbg worker`` in the folder ``cwd``, ready for tasks. ``command``: what fastbg is started with."""
     with (cwd / log).open("wb") as output:
         process = subprocess.Popen(
-            [*FASTBG, "worker", *arguments],
+            [*command, "worker", *arguments],
             cwd=cwd,
             env=environment(**variables),
             stdout=output,
@@ -62,6 +63,21 @@ def test_events_of_the_worker_belong_to_the_request_that_queued_them(tmp_path: P
     assert {event["server"] for event in finished} == {f"{received['boot']}/{received['pid']}"}
     assert received["pid"] not in {event["pid"] for event in finished}
     assert all(re.match(r"worker-0@.", event["worker"]) for event in finished)
+
+
+SPAWNING = """
+import multiprocessing
+from fastbg.cli import main
+multiprocessing.set_start_method("spawn")
+main()
+"""
+
+
+def test_workers_that_are_no_forks_say_as_much(tmp_path: Path) -> None:
+    """As they are from Python 3.14 on, and on macOS."""
+    with served("--engine", "queue", cwd=tmp_path), worker(tmp_path, command=[sys.executable, "-c", SPAWNING]):
+        said = (tmp_path / "worker.log").read_bytes()
+    assert re.search(rb"\[worker-0\] Listening started", said)
 
 
 def test_report_and_tail_show_what_workers_did(tmp_path: Path) -> None:

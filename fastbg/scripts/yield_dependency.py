@@ -8,7 +8,8 @@ task that needs a session opens its own, when it needs it.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from inspect import signature
+from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, FastAPI
 
@@ -59,7 +60,9 @@ def append(line: str) -> None:
 
 
 RequestSession = Annotated[Session, Depends(get_session)]  # the same as scope="request"
-FunctionSession = Annotated[Session, Depends(get_session, scope="function")]
+# FastAPI before 0.121 has no scope.
+SCOPE: dict[str, Any] = {"scope": "function"} if "scope" in signature(Depends).parameters else {}
+FunctionSession = Annotated[Session, Depends(get_session, **SCOPE)]
 
 
 @app.post("/request-scope/{order}")

@@ -1,0 +1,60 @@
+"""What the catalogue is known to find different on older versions than it describes: the README's table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """With a ``package`` ("FastAPI") from ``since``, and older than ``before``, the ``scenario`` comes out otherwise.
+
+    ``what`` happens then.
+    """
+
+    scenario: str
+    package: str
+    since: str
+    before: str
+    what: str
+
+    def holds(self, versions: Mapping[str, str]) -> bool:
+        """Whether it is so with these: the name of each package in lower case to its version."""
+        return Version(self.since) <= Version(versions[self.package.lower()]) < Version(self.before)
+
+    @property
+    def row(self) -> str:
+        """As the README has it."""
+        return f"| `{self.scenario}` | {self.package} {self.since} and later, before {self.before} | {self.what} |"
+
+
+DIFFERENCES = (
+    Difference(
+        "yield-dependency",
+        "FastAPI",
+        "0.115",
+        "0.118",
+        "a dependency with `yield` is closed before the response: a task finds the session of its request closed",
+    ),
+    Difference(
+        "yield-dependency",
+        "FastAPI",
+        "0.118",
+        "0.121",
+        "it is closed after the tasks, and there is no `scope` to change that: a task that opens a session of its own "
+        "waits for ever where its request holds the last one of the pool",
+    ),
+    Difference(
+        "middleware",
+        "Starlette",
+        "0.38",
+        "1.7",
+        "behind a `BaseHTTPMiddleware` the task starts before a slow client has the whole answer",
+    ),
+)
+
+
+def known(versions: Mapping[str, str]) -> set[str]:
+    """The scenarios that differ with these ``versions``."""
+    return {each.scenario for each in DIFFERENCES if each.holds(versions)}
