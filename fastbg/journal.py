@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic_ns, time_ns
 
 from fastbg.events import LOST, boot_id
-from fastbg.parts import open_to_write, rotate
+from fastbg.rotation import open_to_write, rotate
 from fastbg.text import safe
 
 logger = logging.getLogger("fastbg")
@@ -49,7 +49,7 @@ os.register_at_fork(after_in_child=_name_process)
 class Journal:
     """Appends to ``path``; opened by the first `check`, and by a later one when the file was taken away or rotated.
 
-    ``size``: bytes from which on `check` rotates it (`fastbg.parts`), 0 for never. Each line is a single write to a
+    ``size``: bytes from which on `check` rotates it (`fastbg.rotation`), 0 for never. Each line is a single write to a
     descriptor in append mode, so lines of several processes never mix. What cannot be written is counted in ``lost``
     and told to the log once: a full disk is no reason to fail a request. As soon as there is room again an event says
     how many events are not there, ``events_lost``.

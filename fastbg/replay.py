@@ -1,6 +1,6 @@
 """``fastbg report``: renders a journal that a server recorded earlier. Nothing is started and nothing is fired.
 
-The journal is read line by line, the oldest of its parts (`fastbg.parts`) first, up to the size that each has at the
+The journal is read line by line, the oldest of its parts (`fastbg.rotation`) first, up to the size that each has at the
 start, with a progress bar on a terminal.
 """
 
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from fastbg.errors import FastbgError
 from fastbg.events import LONGEST_LINE, read_journal_line
 from fastbg.history import Historian, History
-from fastbg.parts import numbers, part
+from fastbg.rotation import numbers, part
 
 TOLD_EVERY = 2**20  # bytes between two steps of the progress bar
 BAR_FROM = 8 * TOLD_EVERY  # a smaller journal is read before anybody could look

@@ -337,7 +337,7 @@ def _interrupt(pids: list[int | None]) -> None:
 
 
 def _rotation(size: int) -> str:
-    from fastbg.parts import KEPT
+    from fastbg.rotation import KEPT
 
     return f" (rotated at {size / 2**20:.3g} MiB; the last {KEPT} old ones are kept)" if size else " (never rotated)"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from fastbg import journal as module
-from fastbg import parts
+from fastbg import rotation
 from fastbg.events import Appended, Notice, read_journal_line
 from fastbg.follow import Follower
 from fastbg.follow import watch as watch_module
 from fastbg.journal import Journal
-from fastbg.parts import KEPT, numbers, part
+from fastbg.rotation import KEPT, numbers, part
 from tests.test_follow import run
 
 SIZE = 1000  # bytes, some 7 lines
@@ -91,7 +91,7 @@ def test_rotation_is_no_news_and_every_event_is_given_once_and_in_order(path: Pa
     run(scenario())
 
 
-def test_parts_that_came_and_went_by_unseen_are_read_in_their_order(path: Path, poll: bool) -> None:
+def test_rotation_that_came_and_went_by_unseen_are_read_in_their_order(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, 0)
@@ -127,7 +127,7 @@ def test_late_line_in_a_part_is_given_as_long_as_its_writer_lives(path: Path, po
     run(scenario())
 
 
-def test_parts_that_were_deleted_before_they_were_read_are_told(path: Path, poll: bool) -> None:
+def test_rotation_that_were_deleted_before_they_were_read_are_told(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, 0)
@@ -254,7 +254,7 @@ def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
 
 
 def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "KEPT", 1000)
+    monkeypatch.setattr(rotation, "KEPT", 1000)
 
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
@@ -277,7 +277,7 @@ def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, mon
 def test_whatever_writers_and_reader_do_every_event_is_given_once(
     path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "KEPT", 1000)
+    monkeypatch.setattr(rotation, "KEPT", 1000)
     chance = random.Random(seed)
 
     async def scenario() -> None:
@@ -319,7 +319,7 @@ def test_whatever_writers_and_reader_do_every_event_is_given_once(
 def test_several_processes_at_full_speed_lose_nothing_for_the_reader(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "KEPT", 10**6)
+    monkeypatch.setattr(rotation, "KEPT", 10**6)
     each = 500
 
     async def scenario() -> None:

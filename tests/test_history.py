@@ -18,9 +18,9 @@ from fastbg import history as module
 from fastbg import replay
 from fastbg.events import LONGEST_LINE
 from fastbg.history import Distribution, Historian, History, RecordedRequest
-from fastbg.parts import numbers, part
 from fastbg.replay import BAR_FROM, read, read_history
 from fastbg.results import percentile
+from fastbg.rotation import numbers, part
 from tests.processes import PATIENCE_S, fastbg, peak_mib, rest_of, terminal, wait_for
 from tests.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
 from tests.servers import ask, served
@@ -369,7 +369,7 @@ def in_parts(folder: Path, *files: bytes, first: int = 1) -> Path:
     return journal
 
 
-def test_parts_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
+def test_rotation_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
     lines = mail().splitlines(keepends=True)
     others = [mail(request=f"r{number}") for number in range(2, 13)]
     journal = in_parts(tmp_path, *([*lines[:2], *others[:5]]), lines[2], *others[5:], *lines[3:5], lines[5])

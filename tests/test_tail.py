@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from fastbg.events import Appended, Event, boot_id
-from fastbg.parts import part
 from fastbg.report.lines import JsonPrinter, TextPrinter
+from fastbg.rotation import part
 from fastbg.tail import Stream
 
 TAIL = (sys.executable, "-m", "fastbg", "tail")

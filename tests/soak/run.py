@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.parts import numbers
+from fastbg.rotation import numbers
 from tests.processes import FASTBG, PATIENCE_S, environment
 from tests.servers import NO_TLS, URL
 from tests.soak.growth import Growth, children

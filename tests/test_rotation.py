@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fastbg import journal as module
-from fastbg import parts
+from fastbg import rotation
 from fastbg.events import read_journal_line
 from fastbg.journal import Journal
-from fastbg.parts import KEPT, is_sealed, numbers, open_to_write, part, rotate
+from fastbg.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
 
 SIZE = 2000  # bytes, some 14 lines
 
@@ -77,7 +77,7 @@ def test_only_parts_of_this_journal_are_parts(path: Path) -> None:
 
 
 def test_no_event_of_several_processes_is_lost_or_torn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "KEPT", 10**6)
+    monkeypatch.setattr(rotation, "KEPT", 10**6)
     each = 400
 
     def write_own(number: int) -> None:
