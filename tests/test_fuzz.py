@@ -163,6 +163,7 @@ LOOKS = ("", "look", "measure", "take", "look take", "look drain")
 
 
 @example(0, [("append", 65), ("rewrite", 200), ("append", 5)], ["look drain"] * 3)
+@example(0, [("append", 63), ("rewrite", 63)], ["look drain", ""])  # the size is the same
 @given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
 @settings(max_examples=EXAMPLES // 3)
 def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(

@@ -90,6 +90,17 @@ class _OpenFile:
     known_tail: bytes = b""
 
 
+def _is_rewritten(opened: _OpenFile) -> bool:
+    """Whether other bytes stand where all was given out already: whoever wrote them kept the size."""
+    if opened.offset != opened.end:
+        return False  # what is still to be read is compared then
+    known = opened.known_tail
+    try:
+        return os.pread(opened.descriptor, len(known), opened.offset - len(known)) != known
+    except OSError:
+        return False  # told when there is something to read
+
+
 class FollowedFile:
     """What ``path`` leads to, over time: one file, then perhaps another.
 
@@ -164,6 +175,8 @@ class FollowedFile:
         seen_ns = time.monotonic_ns()  # before that look it may not have been there yet
         if size < self._open.end:
             self._begin_again(self._open, t_ns, "was truncated")
+        elif size == self._open.end and _is_rewritten(self._open):
+            self._begin_again(self._open, t_ns, "was rewritten")
         if size > self._open.end:
             last = self._items[-1] if self._items else None
             if isinstance(last, _Span) and len(self._items) >= MOST_SPANS:
