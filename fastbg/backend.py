@@ -137,7 +137,8 @@ class Backend:
 
     async def signal(self, order: "SignalAfter") -> None:
         """Send the server a signal; or a worker or the broker, which are then started again."""
-        await asyncio.sleep(order.after)
+        if order.after != "started":
+            await asyncio.sleep(order.after)
         if order.to != "server":
             if self._services is not None:
                 await self._services.signal(order.to, signal.Signals[order.name])

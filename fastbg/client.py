@@ -33,7 +33,7 @@ class Outgoing:
 
     ``files``: field, then name, content and type of each upload. ``content``: a raw body. ``json``: a value for a JSON
     body, given as it is where ``has_json``. ``connection``: the name of a connection that requests share.
-    ``hang_up_after``: seconds from sent until the connection is closed.
+    ``hang_up_after``: seconds from sent until the connection is closed; `Client.hang_up` may come earlier.
     """
 
     method: str
@@ -139,6 +139,7 @@ class Client:
             ) from None
         self._connections = _Connections(base_url)
         self._look = look
+        self._under_way: dict[str, asyncio.Timeout] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,13 +174,18 @@ class Client:
         finally:
             self._connections.give_back(request_id, clean=False)
 
+    def hang_up(self, request_id: str) -> None:
+        """Close the connection of that request, if it is still under way."""
+        if request_id in self._under_way:
+            self._under_way[request_id].reschedule(asyncio.get_running_loop().time())
+
     async def fire(self, outgoing: Outgoing, request_id: str, emit: Callable[[Event], None]) -> Response | None:
         """Send one request under the header ``X-Request-ID`` and hand each event to ``emit`` at once.
 
         Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes}; where
         no whole response comes, ``request_failed`` {error} and None is returned. Redirects are not followed.
         """
-        hanging_up = asyncio.timeout(None)
+        hanging_up = self._under_way[request_id] = asyncio.timeout(None)
 
         async def trace(phase: str, info: Mapping[str, Any]) -> None:
             t_ns = time.monotonic_ns()
@@ -205,13 +211,16 @@ class Client:
                     body.add(piece)
                 body.end()
         except TimeoutError:
-            error = f"the client hung up after {outgoing.hang_up_after:g} s"
+            when = "when a task was queued" if outgoing.hang_up_after is None else f"after {outgoing.hang_up_after:g} s"
+            error = f"the client hung up {when}"
         except BodyError as failure:
             error = str(failure)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
             error = _told(failure)
         else:
             return Response(response, body)
+        finally:
+            del self._under_way[request_id]
         emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
         self._connections.give_back(request_id, clean=False)
         return None

@@ -143,7 +143,8 @@ def _expected(error: Mapping[str, Any], path: Path) -> str:
         return f"an array: [[{'.'.join(part for part in path if isinstance(part, str))}]]"
     if kind == "literal_error":
         allowed = _QUOTED.findall(context["expected"])
-        return f"one of {', '.join(allowed)}{near(found, allowed) if isinstance(found, str) else ''}"
+        told = f"one of {', '.join(allowed)}" if len(allowed) > 1 else shown(allowed[0])
+        return told + (near(found, allowed) if isinstance(found, str) else "")
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
     if kind in _LIMITS:

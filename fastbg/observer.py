@@ -106,14 +106,25 @@ class Observer:
         """Whether the follower has told everything that stands in the files."""
         return self._follower is not None and self._follower.all_given()
 
-    async def until(self, happened: Callable[[], bool], seconds: float, *, quiet: bool = False) -> bool:
+    async def until(
+        self,
+        happened: Callable[[], bool],
+        seconds: float,
+        *,
+        quiet: bool = False,
+        due_ns: Callable[[], int | None] = lambda: None,
+    ) -> bool:
         """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something.
 
         ``quiet``: within so many seconds since a witness has last said anything of a request, which may be over.
+        ``due_ns``: a monotonic time after which nothing is waited for, None as long as there is none.
         """
         begin_ns = time.monotonic_ns()
         while not happened():
-            left_s = seconds - (time.monotonic_ns() - (self.heard_ns if quiet else begin_ns)) / 1e9
+            now_ns, last_ns = time.monotonic_ns(), due_ns()
+            left_s = seconds - (now_ns - (self.heard_ns if quiet else begin_ns)) / 1e9
+            if last_ns is not None:
+                left_s = min(left_s, (last_ns - now_ns) / 1e9)
             if left_s <= 0:
                 return False
             self._changed.clear()

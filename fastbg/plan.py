@@ -96,7 +96,7 @@ class Template:
             ],
             content=None if request.body is None else values.fill_text(request.body, known).encode(),
             connection=request.connection,
-            hang_up_after=request.hang_up_after,
+            hang_up_after=None if request.hang_up_after == "queued" else request.hang_up_after,
         )
 
     def trace(self, known: Values, *, url: str, journal: bool, name: str) -> Trace:

@@ -4,7 +4,8 @@ import asyncio
 import gc
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +24,7 @@ from fastbg.values import names, texts
 from fastbg.versions import versions
 
 if TYPE_CHECKING:
+    from fastbg.client import Client
     from fastbg.plan import Template
     from fastbg.script import Source
 
@@ -176,6 +178,8 @@ class Runner:
                 for _ in range(request.concurrency):
                     group.create_task(self._fire_each(template, numbers, known, fired))
             if request.signal is not None:
+                if request.signal.after == "started":
+                    await self._until_started(fired)
                 await self._backend.signal(request.signal)
 
     async def _fire_each(
@@ -210,7 +214,9 @@ class Runner:
         if template.request.timeout is not None:
             limit_s = self._limits[mark] = template.request.timeout
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
+                if template.request.hang_up_after == "queued":
+                    await stack.enter_async_context(self._hanging_up(client, trace, limit_s))
                 response = await client.fire(outgoing, mark, emit)
         except TimeoutError:
             error = f"no whole response within {limit_s:g} s"
@@ -230,6 +236,28 @@ class Runner:
         self._observer.consider(trace)
         return trace
 
+    @asynccontextmanager
+    async def _hanging_up(self, client: "Client", trace: Trace, limit_s: float) -> AsyncIterator[None]:
+        """Meanwhile, hang up as soon as the server has queued a task."""
+
+        async def watch() -> None:
+            if await self._observer.until(lambda: trace.find("task_queued") is not None, limit_s):
+                client.hang_up(trace.request_id)
+
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch())
+            yield
+            watching.cancel()
+
+    async def _until_started(self, traces: list[Trace]) -> None:
+        """Wait until a task of each has started, if it has any."""
+        for trace in traces:
+
+            def started() -> bool:
+                return trace.find("task_started") is not None or trace.request_id not in self._observer.live  # noqa: B023
+
+            await self._observer.until(started, self.options.limit_s, quiet=True)
+
     async def _wait_for(self, traces: list[Trace]) -> None:
         """Wait until nothing that is to come could change a verdict, the server is gone, or nothing is heard."""
         observer = self._observer
@@ -240,10 +268,12 @@ class Runner:
                 over = trace.request_id not in observer.live  # noqa: B023  # asked at once
                 return over or bool(self._backend.gone and not trace.with_broker)  # noqa: B023
 
-            if not await observer.until(done, limit_s, quiet=True):
+            if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):  # noqa: B023
                 await self._backend.doubt_journal()
             if not done():
-                observer.give_up(trace, f"not within {limit_s:g} s")
+                is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
+                waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
+                observer.give_up(trace, f"not within {waited_s:g} s")
             elif trace.request_id in observer.live:
                 await observer.until(observer.all_read, LAST_WORDS_S)
                 observer.give_up(trace, self._backend.gone)

@@ -62,7 +62,10 @@ class Write(_Model):
         Text | None, AfterValidator(_pattern), Field(description="A regular expression of Python's instead.")
     ] = None
     count: Annotated[int, Field(ge=0, le=MOST_REPEATS, description="How often it has to arrive, no more, no less.")] = 1
-    within: Annotated[Seconds | None, Field(description="Seconds from the moment the request was sent.")] = None
+    within: Annotated[
+        Seconds | None,
+        Field(description="Seconds from sent; fastbg waits no longer once the request's tasks have ended."),
+    ] = None
 
 
 class TaskExpect(_Model):
@@ -132,7 +135,10 @@ class SignalAfter(_Model):
         Literal["server", "worker", "broker"],
         Field(description="Whom to send it; a worker and a broker, of a part with worker, are then started again."),
     ] = "server"
-    after: Annotated[float, Field(ge=0, le=3600, description="Seconds after the last of these responses.")] = 0.0
+    after: Annotated[
+        Annotated[float, Field(ge=0, le=3600)] | Literal["started"],
+        Field(description="Seconds after these responses; or started: once a task of each request so far has started."),
+    ] = 0.0
 
 
 class Request(_Model):
@@ -165,7 +171,11 @@ class Request(_Model):
     ] = "responses"
     connection: Annotated[Text | None, Field(description="Requests that name the same one share a connection.")] = None
     hang_up_after: Annotated[
-        Seconds | None, Field(description="Close the connection so many seconds after the request was sent.")
+        Seconds | Literal["queued"] | None,
+        Field(
+            description="Close the connection so many seconds after the request was sent, or queued: once the server "
+            "has queued a task for it. A response that comes earlier is taken."
+        ),
     ] = None
     signal: Annotated[SignalAfter | None, Field(description="Then send the server, say, a signal.")] = None
     save: Annotated[

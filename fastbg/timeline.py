@@ -176,6 +176,21 @@ class Trace:
         return write.file not in self.disturbed and (write.marked or (self.journal and not self.gap))
 
     @property
+    def within_ms(self) -> float | None:
+        """How long after the request the last missing write is due; None without a limit, or while a task may write."""
+        if not self.find("request_finished") or self._unended:
+            return None
+        limits = [write.within_ms for write in self.missing]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) if known and len(known) == len(limits) else None
+
+    @property
+    def due_ns(self) -> int | None:
+        """The moment at which `within_ms` ends."""
+        sent, within_ms = self.time("request_sent"), self.within_ms
+        return None if sent is None or within_ms is None else sent + int(within_ms * 1e6)
+
+    @property
     def tasks(self) -> list[Task]:
         """The background tasks that the server's journal names, in the order in which they were queued."""
         return tasks_of(self.events)
@@ -183,8 +198,12 @@ class Trace:
     @property
     def with_broker(self) -> bool:
         """Whether all that is left to do is with a broker or its workers, who do not need the server for it."""
-        left = [task for task in self.tasks if task.state in ("queued", "started")]
+        left = self._unended
         return bool(left) and self.find("request_finished") is not None and all(t.where == "worker" for t in left)
+
+    @property
+    def _unended(self) -> list[Task]:
+        return [task for task in self.tasks if task.state in ("queued", "started")]
 
     @property
     def settled(self) -> bool:
@@ -193,8 +212,9 @@ class Trace:
         if not self.answered:
             return False
         if self.find("request_failed"):
-            return finished is not None or not (self.hangs_up and self.journal)
-        if not self.find("response_complete"):
+            if not (self.hangs_up and self.journal):
+                return True
+        elif not self.find("response_complete"):
             return False
         if not self.journal:
             return not self.missing

@@ -56,3 +56,31 @@ async def drop(tasks: BackgroundTasks) -> None:
 @app.get("/slow")
 async def slow(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+released = threading.Event()
+
+
+def write_released(text: str) -> None:
+    released.wait()
+    write(text)
+
+
+@app.post("/held")
+async def write_when_released(text: str, tasks: BackgroundTasks) -> None:
+    """The task waits for a request to `/release`."""
+    released.clear()
+    tasks.add_task(write_released, text)
+
+
+@app.post("/release")
+async def release() -> None:
+    released.set()
+
+
+@app.post("/until-left")
+async def until_left(text: str, tasks: BackgroundTasks, request: Request) -> None:
+    """Answers no client that stays."""
+    tasks.add_task(write, text)
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.01)

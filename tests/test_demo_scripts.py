@@ -215,11 +215,37 @@ def test_dropped_task_can_be_expected(tmp_path: Path) -> None:
     assert only(demo(tmp_path, HEAD, request("drop", *lines)))["unmet"] == []
 
 
-def test_client_may_hang_up_while_the_server_goes_on(tmp_path: Path) -> None:
-    lines = 'path = "/slow"\nquery = { seconds = 0.4 }\nhang_up_after = 0.1\nexpect.verdict = "unproven"'
-    written = only(demo(tmp_path, HEAD, request("leave", lines)))
+@pytest.mark.parametrize(
+    ("after", "told"), [("0.1", "after 0.1 s"), ('"queued"', "when a task was queued")], ids=["seconds", "queued"]
+)
+def test_client_may_hang_up_while_the_server_goes_on(after: str, told: str, tmp_path: Path) -> None:
+    lines = WRITE.replace("/write", "/until-left"), f"hang_up_after = {after}", "[request.expect]"
+    written = only(demo(tmp_path, HEAD, request("leave", *lines, 'verdict = "unproven"', CAME)))
     assert (written["status"], written["unmet"]) == (None, [])
-    assert written["reason"] == "no response: the client hung up after 0.1 s"
+    assert written["reason"] == f"no response: the client hung up {told}"
+    assert [task["state"] for task in written["tasks"]] == ["finished"]
+
+
+def test_response_that_comes_before_the_client_hangs_up_is_taken(tmp_path: Path) -> None:
+    lines = 'path = "/slow"\nquery = { seconds = 0 }\nhang_up_after = "queued"\nexpect.verdict = "no-work"'
+    assert only(demo(tmp_path, HEAD, request("stay", lines)))["status"] == 200
+
+
+def test_client_and_server_both_prove_a_write_that_comes_after_the_response(tmp_path: Path) -> None:
+    release = request("release", 'method = "POST"', 'path = "/release"', 'expect.verdict = "no-work"')
+    held = request("held", WRITE.replace("/write", "/held"), "[request.expect]", CAME)
+    written = demo(tmp_path, HEAD, held, release)["requests"][0]
+    assert written["evidence"] == ["client+file", "server"]
+    assert written["lead_ms"] > 0
+
+
+def test_missing_write_is_given_up_after_its_own_limit_once_its_tasks_have_ended(tmp_path: Path) -> None:
+    other = 'writes = [{ file = "log.txt", text = "other ${mark}\\n", within = 0.2 }]\nverdict = "lost"'
+    written = only(
+        demo(tmp_path, HEAD, request("write", WRITE, "[request.expect]", other), arguments=("--timeout", "80"))
+    )
+    assert written["reason"].endswith("(not within 0.2 s)")
+    assert [task["state"] for task in written["tasks"]] == ["finished"]
 
 
 def test_unmet_expectation_shows_file_line_both_values_witness_and_time_line(tmp_path: Path) -> None:
@@ -250,6 +276,15 @@ def test_script_that_is_not_there_gets_a_suggestion(tmp_path: Path) -> None:
 
 
 # signals
+
+
+def test_signal_may_wait_until_the_tasks_have_started(tmp_path: Path) -> None:
+    lines = WRITE.replace("/write", "/held"), 'expect.verdict = "lost"', 'expect.tasks = [{ task = "write_released" }]'
+    one = request("one", *lines, "repeat = 3\nconcurrency = 3")
+    two = request("two", *lines, 'signal = { name = "SIGKILL", after = "started" }')
+    written = demo(tmp_path, HEAD, one, two)
+    assert [task["state"] for found in written["requests"] for task in found["tasks"]] == ["started"] * 4
+    assert all(found["reason"].endswith("(the script sent the server SIGKILL)") for found in written["requests"])
 
 
 def test_tasks_of_a_server_that_is_killed_are_lost_by_count(tmp_path: Path) -> None:

@@ -83,6 +83,30 @@ def test_client_that_hangs_up_is_no_end_for_the_servers_tasks() -> None:
     assert (judge(seen).verdict, unmet(seen, judge(seen))[0].key) == ("unproven", ("expect", "verdict"))
 
 
+def test_write_of_a_request_that_was_hung_up_is_waited_for() -> None:
+    seen = finished(task(trace(), 3000))
+    seen.hangs_up = True
+    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    seen.expected_writes[0].size = 200  # the server found it in the file, the follower has not read so far
+    assert not seen.settled
+    wrote(seen, 9500, offset=100)
+    seen.expected_writes[0].complete = True
+    assert seen.settled
+    assert judge(seen).verdict == "unproven"
+
+
+def test_missing_write_is_due_when_its_tasks_have_ended_and_its_limit_is_over() -> None:
+    seen = answered(trace(), 2000, size=100)
+    seen.expected_writes[0].within_ms = 0.5
+    assert seen.due_ns is None  # the server may still do something
+    seen = finished(task(seen, 3000, end=None))
+    assert seen.due_ns is None  # a task runs
+    seen.events.append(event(9500, "server", "task_finished", task="app.write_log", n=0))
+    assert seen.due_ns == 1000 + 500_000
+    seen.expected_writes[0].within_ms = None
+    assert seen.due_ns is None
+
+
 def test_body_part_may_leave_out_keys_but_not_change_values() -> None:
     assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
     assert not contains({"a": {"b": 1}}, {"a": {"b": 2}})

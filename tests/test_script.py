@@ -166,7 +166,12 @@ writes = [
         ("repeat = 1_000_001", "repeat: found 1000001, expected 1000000 or less"),
         ("timeout = nan", "timeout: found nan, expected 86400 or less"),
         ("timeout = true", "timeout: found true, expected a number"),
-        ("hang_up_after = 0", "hang_up_after: found 0, expected more than 0"),
+        ("hang_up_after = 0", 'hang_up_after: found 0, expected more than 0 or "queued"'),
+        (
+            "hang_up_after = 'queue'",
+            'hang_up_after: found "queue", expected a number or "queued"; did you mean queued?',
+        ),
+        ("signal = { name = 'SIGINT', after = -1 }", 'signal.after: found -1, expected 0 or more or "started"'),
         ("about = 3", "about: found 3, expected a text"),
         ("connection = ''", 'connection: found "", expected a text that is not empty'),
         ("headers = []", "headers: found an empty array, expected a table"),
