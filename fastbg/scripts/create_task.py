@@ -49,8 +49,8 @@ async def guarded(work: Coroutine[Any, Any, None]) -> None:
         note(f"failed: {error}")
 
 
-async def send(letter: str) -> None:
-    await asyncio.sleep(0.8)
+async def send(letter: str, seconds: float) -> None:
+    await asyncio.sleep(seconds)
     note(f"sent {letter}")
 
 
@@ -69,14 +69,14 @@ async def wait_for_reply(letter: str) -> None:
 
 
 @app.post("/trap/letters/{letter}")
-async def trap(letter: str) -> str:
-    let_go(send(letter))
+async def trap(letter: str, seconds: float) -> str:
+    let_go(send(letter, seconds))
     return "will be sent"
 
 
 @app.post("/remedy/letters/{letter}")
-async def remedy(letter: str) -> str:
-    hold(send(letter))
+async def remedy(letter: str, seconds: float) -> str:
+    hold(send(letter, seconds))
     return "will be sent"
 
 

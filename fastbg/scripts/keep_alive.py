@@ -18,8 +18,8 @@ def note(line: str) -> None:
         log.write(line + "\n")
 
 
-async def send_receipt(order: str) -> None:
-    await asyncio.sleep(0.5)
+async def send_receipt(order: str, seconds: float = 0.5) -> None:
+    await asyncio.sleep(seconds)
     if order.startswith("bad-"):
         raise ValueError(f"no address for {order}")
     note(f"receipt for {order}")
@@ -33,8 +33,8 @@ async def send_receipt_guarded(order: str) -> None:
 
 
 @app.post("/orders/{order}")
-async def take(order: str, tasks: BackgroundTasks) -> str:
-    tasks.add_task(send_receipt, order)
+async def take(order: str, tasks: BackgroundTasks, seconds: float = 0.5) -> str:
+    tasks.add_task(send_receipt, order, seconds)
     return "thank you"
 
 

@@ -23,7 +23,7 @@ class Timing(BaseHTTPMiddleware):
 
 
 class SlowClient:
-    """Stands for a client that takes 0.2 s to accept a piece of an answer, where the query says so."""
+    """Stands for a client that takes its time to accept a piece of an answer: as many seconds as ``slow`` says."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,10 +31,10 @@ class SlowClient:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def slow(message: Message) -> None:
             if message.get("body"):
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(float(Request(scope).query_params.get("slow", 0)))
             await send(message)
 
-        await self.app(scope, receive, slow if scope.get("query_string") == b"slow=true" else send)
+        await self.app(scope, receive, slow if scope["type"] == "http" else send)
 
 
 async def send_mail(email: str) -> None:

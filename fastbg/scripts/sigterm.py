@@ -4,13 +4,14 @@ The code is the same for trap and remedy: how long uvicorn waits for tasks is a 
 """
 
 import asyncio
+import os
 import time
 
 from fastapi import BackgroundTasks, FastAPI
 
 app = FastAPI()
 
-JOB_S = 0.8
+JOB_S = float(os.environ.get("JOB_S", "0.8"))
 
 
 def note(line: str) -> None:
