@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.catalogue import limits
 from tests.benchmarks.client import client_overhead, load_memory
 from tests.benchmarks.follow import follow_latency, tail_start
 from tests.benchmarks.history import journal_memory, journal_reading
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "memory": journal_memory,
     "plugin": plugin_start,
     "queue": queue,
+    "catalogue": limits,
 }
 
 

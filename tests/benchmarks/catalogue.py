@@ -1,0 +1,36 @@
+"""Whether the catalogue keeps the times that its scripts state, on an idle machine."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+from fastbg.catalogue import built_in, script
+from tests.benchmarks.rows import Row
+from tests.benchmarks.runs import environment
+from tests.benchmarks.start import BIN
+from tests.delays import LIMITS, is_delay
+
+
+def limits() -> list[Row]:
+    """The limits of time in all scripts (``response_within`` and the like) that are met, against all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [f"{BIN}/fastbg", "demo", "all", "--json", "--dir", folder]
+        result = subprocess.run(command, stdout=subprocess.PIPE, env=environment(), check=False)
+    missed = [
+        f"{run['script']}, {found['name']}: {unmet}"
+        for run in json.loads(result.stdout)["runs"]
+        for found in run["requests"]
+        for unmet in found["unmet"]
+        if is_delay(unmet)
+    ]
+    stated = sum(
+        getattr(request.expect, name) is not None
+        for source in (script(name, os.environ) for name in built_in())
+        for part in source.script.all_parts
+        for request in part.requests
+        for name in LIMITS
+    )
+    ratio = (stated - len(missed)) / stated
+    detail = "; ".join(missed) or f"{stated} limits"
+    return [Row("limits of time that the catalogue keeps", "those it states", ratio, "1", not missed, detail)]
