@@ -7,11 +7,16 @@ from hypothesis import settings
 
 EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `python -m tests.fuzz` asks for more
 
+MOST_WORKERS = 12
+
 # Machines are noisy: no test fails for its time.
 settings.register_profile("fastbg", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("fastbg")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More than there are cores: half of the time a test waits for a server, a task or a time limit."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """More than there are cores: half of the time a test waits for a server, a task or a time limit.
+
+    No more than `MOST_WORKERS`: a container may show the cores of its host, and give it two of them.
+    """
+    return min((os.cpu_count() or 1) * 3 // 2, MOST_WORKERS)

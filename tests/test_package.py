@@ -1,0 +1,80 @@
+"""The package as it is built: installed where there is no clone, it has all that it needs, and nothing of the tests."""
+
+import json
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.delays import unmet_by_no_delay
+from tests.processes import environment
+from tests.servers import ROOT
+
+INSTALL_S = 600.0
+TEST = """
+import pytest
+from fastbg.example.app import app
+
+@pytest.fixture
+def fastbg_app():
+    return app
+
+def test_response_comes_before_the_task(fastbg):
+    assert fastbg.post("/background_tasks", params={"framework": "x"}).came_before("bg_task")
+"""
+
+
+def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
+    """What the command writes to its standard output; it has to end with one of these exit codes."""
+    result = subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=INSTALL_S, check=False
+    )
+    assert result.returncode in codes, result.stdout + result.stderr
+    return result.stdout
+
+
+def build(folder: Path, *options: str) -> list[Path]:
+    """What ``python -m build`` makes of the clone."""
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", *options, ROOT, cwd=folder)
+    return sorted((folder / "dist").iterdir(), key=lambda path: path.suffix)
+
+
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+def test_package_works_without_the_clone(kind: str, tmp_path: Path) -> None:
+    (package,) = build(tmp_path, f"--{kind}")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    run(sys.executable, "-m", "venv", "venv", cwd=folder)
+    bin_ = folder / "venv" / "bin"
+    run(bin_ / "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}[mail]", "pytest", cwd=folder)
+    assert str(folder) in run(bin_ / "python", "-c", "import fastbg; print(fastbg.__file__)", cwd=folder)
+    assert run(bin_ / "fastbg", "demo", "--quiet", cwd=folder).startswith("ok: 7 requests, 5 response-first, ")
+    assert "register-email" in run(bin_ / "fastbg", "demo", "--list", cwd=folder)
+    mail = json.loads(run(bin_ / "fastbg", "demo", "register-email", "--json", cwd=folder, codes=(0, 1)))
+    assert unmet_by_no_delay(mail) == []
+    assert mail["summary"]["response_first"] == 1
+    (folder / "test_shop.py").write_text(TEST, encoding="utf-8")
+    assert "1 passed" in run(bin_ / "python", "-m", "pytest", "-q", cwd=folder)
+
+
+def names(package: Path) -> set[str]:
+    """The files in it, without the folder that an sdist has around them."""
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as wheel:
+            return set(wheel.namelist())
+    with tarfile.open(package) as sdist:
+        return {member.name.partition("/")[2] for member in sdist.getmembers() if member.isfile()}
+
+
+def test_packages_hold_the_files_of_the_program_and_the_wheel_no_others(tmp_path: Path) -> None:
+    sdist, wheel = build(tmp_path)
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "fastbg").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names(wheel) if ".dist-info/" not in name} == ours
+    assert ours | {"README.md", "pyproject.toml", "tests/test_package.py"} <= names(sdist)
