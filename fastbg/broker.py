@@ -23,7 +23,7 @@ from fastbg.errors import FastbgError, ServerError
 from fastbg.serving import bind
 
 INSTALL = "pip install 'fastbg[queue]'"
-READY_S = 15.0
+READY_S = 30.0
 STOP_S = 5.0
 HOST = "127.0.0.1"
 

@@ -3,14 +3,16 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `python -m tests.fuzz` asks for more
 
 MOST_WORKERS = 12
 
 # Machines are noisy: no test fails for its time.
-settings.register_profile("fastbg", deadline=None, max_examples=EXAMPLES)
+settings.register_profile(
+    "fastbg", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("fastbg")
 
 

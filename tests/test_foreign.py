@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fastbg.testing import Client
+from tests.processes import PATIENCE_S
 from tests.processes import fastbg as run_fastbg
 from tests.servers import ROOT
 
@@ -15,7 +16,7 @@ FOREIGN = ROOT / "tests" / "foreign"
 
 def run(script: str, folder: Path) -> tuple[int, dict[str, Any]]:
     """The exit code of a script, and its document. The apps write to the current folder, which is followed."""
-    arguments = ("demo", FOREIGN / f"{script}.toml", "--json", "--dir", ".")
+    arguments = ("demo", FOREIGN / f"{script}.toml", "--json", "--dir", ".", "--timeout", f"{PATIENCE_S:g}")
     result = run_fastbg(*arguments, cwd=folder, PYTHONPATH=str(ROOT))
     assert result.stdout, result
     return result.returncode, json.loads(result.stdout)
@@ -89,7 +90,7 @@ def served(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fastbg_app", [name], indirect=True)
 
 
-pytestmark = pytest.mark.fastbg(scope="function")
+pytestmark = pytest.mark.fastbg(scope="function", timeout=PATIENCE_S)
 
 
 @served("tutorial")

@@ -20,8 +20,8 @@ from tests.matrix.differences import DIFFERENCES, known
 from tests.matrix.pythons import Python, find
 from tests.matrix.running import Outcome, core, run
 from tests.processes import is_alive
+from tests.queues import wait_until
 from tests.servers import ROOT
-from tests.test_queued import wait_until
 from tests.test_readme import section
 
 HERE = Python(Path(sys.executable), "3.11.7", "3.11")

@@ -54,13 +54,9 @@ def forget():
 def pid():
     return os.getpid()
 
-@app.get("/slow")
-def slow(tasks: BackgroundTasks):
-    tasks.add_task(time.sleep, 2)
-
-@app.get("/late")
-def late():
-    time.sleep(2)
+@app.get("/never")
+def never():
+    time.sleep(3600)
 
 @app.get("/endless")
 def endless(tasks: BackgroundTasks):
@@ -73,6 +69,15 @@ def die():
 """
 
 
+PATIENT = f"""
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.fastbg(timeout={PATIENCE_S}))  # a limit of the test itself comes before it
+"""
+
+
 @pytest.fixture
 def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with an app, named in the settings; warnings are errors, as here."""
@@ -80,6 +85,7 @@ def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     pytester.makepyfile(shop=SHOP)
+    pytester.makeconftest(PATIENT)
     pytester.makeini("[pytest]\nfastbg_app = shop:app\nfilterwarnings = error\naddopts = --strict-markers")
     return pytester
 
@@ -139,7 +145,7 @@ def test_servers_live_as_long_as_they_should(shop: pytest.Pytester) -> None:
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["plain", "xdist"])
 def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: tuple[str, ...]) -> None:
     shop.makepyfile("""
-        import pytest
+        import pytest, time
 
         def test_forget(fastbg):
             reply = fastbg.post("/forget")
@@ -149,15 +155,18 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
             assert fastbg.post("/forget").wait().status_code == 200
 
         @pytest.mark.fastbg(timeout=1)
-        def test_slow(fastbg):
-            assert fastbg.get("/slow").ran == ["sleep"]
+        def test_endless(fastbg):
+            reply = fastbg.get("/endless", timeout=3600)
+            while "task_started" not in [event.name for event in fastbg.events]:
+                time.sleep(0.01)
+            assert reply.ran == ["sleep"]
 
         @pytest.mark.fastbg(timeout=1)
-        def test_late(fastbg):
-            fastbg.get("/late")
+        def test_never(fastbg):
+            fastbg.get("/never")
 
         def test_nothing_asked(fastbg):
-            assert fastbg.get("/slow").status_code == 201
+            assert fastbg.get("/endless").status_code == 201
     """)
     result = run(shop, *arguments)
     result.assert_outcomes(failed=5)
@@ -183,12 +192,12 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     result.stdout.fnmatch_lines(
         [
             "E *AssertionError: sleep started and did not finish: not within 1 s",
-            "GET /slow *●┄*",
+            "GET /endless *●*┄*",
             "  time.sleep  started  in a thread *",
         ]
     )
-    result.stdout.fnmatch_lines(["E *httpx.ReadTimeout: timed out", "GET /late *━━━", "GET /late  no response  *"])
-    result.stdout.fnmatch_lines(["GET /slow  200  not done when the test failed"])
+    result.stdout.fnmatch_lines(["E *httpx.ReadTimeout: timed out", "GET /never *━━━", "GET /never  no response  *"])
+    result.stdout.fnmatch_lines(["GET /endless  200  not done when the test failed"])
     said = result.stdout.str()
     assert "fastbg/testing" not in said
     assert "httpcore" not in said

@@ -11,10 +11,12 @@ import httpx
 import pytest
 
 from fastbg.testing import AsyncClient, Client, NoResponse, Reply
+from fastbg.testing.observation import Observation
 from tests.processes import PATIENCE_S
 from tests.servers import ask
 
-of_its_own = pytest.mark.fastbg(scope="function")
+pytestmark = pytest.mark.fastbg(timeout=PATIENCE_S)
+of_its_own = pytest.mark.fastbg(scope="function")  # what earlier tests asked for may still be told by the other one
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +29,10 @@ def pid_of(client: Client | AsyncClient) -> int:
     return pid
 
 
-def until(client: Client, name: str) -> None:
-    """Wait until the server has told an event of that name."""
+def until(client: Client, name: str, request_id: str | None = None) -> None:
+    """Wait until the server has told an event of that name, of that request or of any."""
     end = time.monotonic() + PATIENCE_S
-    while name not in [event.name for event in client.events]:
+    while name not in [event.name for event in client.events if request_id in (None, event.request_id)]:
         assert time.monotonic() < end
         time.sleep(0.005)
 
@@ -122,10 +124,10 @@ def test_task_that_does_not_end_in_time_is_named(fastbg: Client) -> None:
 @of_its_own
 @pytest.mark.fastbg(timeout=0.8)
 def test_marker_sets_the_limit(fastbg: Client) -> None:
-    reply = fastbg.get("/long")
+    reply = fastbg.get("/long", timeout=PATIENCE_S)
     with pytest.raises(AssertionError, match=r"not within 0\.8 s$"):
         _ = reply.ran
-    fastbg.get("/release")
+    fastbg.get("/release", timeout=PATIENCE_S)
 
 
 @of_its_own
@@ -169,9 +171,10 @@ def test_two_open_requests_of_one_id_prove_nothing(fastbg: Client) -> None:
 
 
 def test_response_that_the_test_does_not_read_is_no_failure(fastbg: Client) -> None:
-    with fastbg.stream("GET", "/streaming") as reply:
+    with fastbg.stream("GET", "/streaming", headers={"X-Request-ID": "unread"}) as reply:
         pieces = reply.iter_bytes()
         next(pieces)
+        until(fastbg, "response_sent", "unread")  # a connection that ends before that is a response that was lost
         pieces.close()  # type: ignore[attr-defined]  # httpx does not say that it is a generator
     assert isinstance(reply, Reply)
     assert reply.wait().verdict != "unproven"
@@ -192,10 +195,14 @@ def test_events_are_those_of_client_and_server(fastbg: Client) -> None:
     assert names.index(("server", "response_sent")) < names.index(("server", "request_finished"))
 
 
-def test_events_of_other_clients_are_told(fastbg: Client) -> None:
-    assert fastbg.events == []
-    ask("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
-    assert {event.request_id for event in fastbg.events} == {"another"}
+@of_its_own
+def test_events_of_other_clients_are_told_from_the_begin_of_the_test_on(fastbg: Client) -> None:
+    fastbg.get("/two").wait()
+    with Client(Observation(fastbg.observation.server, PATIENCE_S)) as of_the_next_test:
+        assert of_the_next_test.events == []
+        ask("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
+        until(of_the_next_test, "request_finished")
+        assert {event.request_id for event in of_the_next_test.events} == {"another"}
 
 
 def test_the_tests_own_trace_is_called_as_well(fastbg: Client) -> None:
@@ -241,6 +248,7 @@ def test_in_an_event_loop_tasks_are_not_told_before_they_are_waited_for(fastbg_a
     run(test())
 
 
+@of_its_own
 def test_events_and_the_tests_own_trace_in_an_event_loop(fastbg_async: AsyncClient) -> None:
     phases: list[str] = []
 

@@ -1,34 +1,24 @@
 """The settings for several machines that the README gives, on a cluster of three real servers on loopback."""
 
-import asyncio
 import re
 import signal
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
 import trustme
+from nats.js import JetStreamContext
 
 from fastbg.broker import find_program
-from tests.processes import PATIENCE_S, wait_for
+from tests.processes import wait_for
+from tests.queues import asked, free_ports, wait_until
 from tests.servers import ROOT, ask, served
-from tests.test_queued import wait_until
-from tests.test_worker import events, worker
+from tests.test_worker import IMPATIENT, events, serving, worker
 
 README = (ROOT / "README.md").read_text("utf-8")
-
-
-def free_ports(number: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports: list[int] = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 class Cluster:
@@ -79,16 +69,10 @@ class Cluster:
     def stream(self) -> Any:
         """What the cluster says of the example's stream."""
 
-        async def ask_it() -> Any:
-            context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
-            client = await nats.connect(self.addresses.split(","), tls=context)
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    return await client.jetstream(timeout=PATIENCE_S).stream_info("fastbg")
-            finally:
-                await client.close()
+        async def info(js: JetStreamContext) -> Any:
+            return await js.stream_info("fastbg")
 
-        return asyncio.run(ask_it())
+        return asked(self.addresses, info, tls=ssl.create_default_context(cafile=str(self.folder / "ca.pem")))
 
 
 @pytest.fixture
@@ -105,11 +89,13 @@ def test_tasks_survive_a_server_of_the_cluster_with_tls_password_and_replicas(cl
     variables = {
         "FASTBG_BROKER": cluster.addresses,
         "FASTBG_BROKER_REPLICAS": "3",
+        "FASTBG_BROKER_CONFIRM": "5",  # what the killed server was given and did not confirm is sent again soon
         "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
+        **IMPATIENT,  # what the killed server was told is done may be delivered again
     }
     with (
-        served("--engine", "queue", "--work", "0.5", cwd=tmp_path, **variables) as url,
-        worker(tmp_path, "--work", "0.5", **variables),
+        serving(tmp_path, "--work", "0", **variables) as url,
+        worker(tmp_path, "--work", "0", **variables),
     ):
         for number in range(3):
             send(url, number)

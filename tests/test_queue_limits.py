@@ -1,16 +1,12 @@
 """What becomes of queued tasks at the limits: poison, workers that die, journals of two boots, many tasks."""
 
-import asyncio
 import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import nats
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from fastbg.events import Event, boot_id
@@ -19,27 +15,14 @@ from fastbg.tasks import tasks_of
 from tests import traces
 from tests.journals import read
 from tests.processes import PATIENCE_S, fastbg
-from tests.servers import ask, served
-from tests.test_queued import wait_until
-from tests.test_worker import events, worker
+from tests.queues import appends_held, asked, keep_port, messages, wait_until
+from tests.servers import ask
+from tests.test_worker import IMPATIENT, events, serving, worker
 
 
-def asked(address: str, question: Callable[[JetStreamContext], Awaitable[Any]]) -> Any:
-    """What the broker at ``address`` says."""
-
-    async def ask_it() -> Any:
-        client: Client = await nats.connect(address)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await question(client.jetstream())
-        finally:
-            await client.close()
-
-    return asyncio.run(ask_it())
-
-
-async def messages(js: JetStreamContext) -> int:
-    return int((await js.stream_info("fastbg")).state.messages)
+def requests(folder: Path, name: str) -> set[str]:
+    """The requests of such events: a task that is delivered too often has more events than requests."""
+    return {event["request"] for event in events(folder, name)}
 
 
 def broker_of(folder: Path) -> str:
@@ -47,7 +30,7 @@ def broker_of(folder: Path) -> str:
 
 
 def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
-    with served("--engine", "queue", "--work", "0", cwd=tmp_path) as url:
+    with serving(tmp_path, "--work", "0") as url:
         (tmp_path / ".fastbg" / "log.txt").mkdir()  # nobody can append to that
         with worker(tmp_path, "--work", "0"):
             answer = ask("POST", f"{url}/send-notification/a@example.com", headers={"X-Request-ID": "poison"})
@@ -67,7 +50,7 @@ def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
 
 
 def test_report_says_failed_where_a_task_was_given_up_after_its_tries(tmp_path: Path) -> None:
-    with served("--engine", "queue", "--work", "0", cwd=tmp_path) as url:
+    with serving(tmp_path, "--work", "0") as url:
         (tmp_path / ".fastbg" / "log.txt").mkdir()
         with worker(tmp_path, "--work", "0"):
             assert ask("POST", f"{url}/send-notification/a@example.com").status_code == 200
@@ -77,26 +60,30 @@ def test_report_says_failed_where_a_task_was_given_up_after_its_tries(tmp_path: 
 
 
 def test_tasks_of_a_killed_worker_are_done_by_the_next_one(tmp_path: Path) -> None:
-    with served("--engine", "queue", "--work", "0.5", cwd=tmp_path) as url:
-        with worker(tmp_path, "--work", "0.5") as killed:
+    log = tmp_path / ".fastbg" / "log.txt"
+    with serving(tmp_path, "--work", "0", **IMPATIENT) as url:
+        with worker(tmp_path, "--work", "0", **IMPATIENT) as killed, appends_held(log):
             for number in range(5):
                 assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
-            wait_until(lambda: len(events(tmp_path, "task_started")) == 5)
+            wait_until(lambda: len(requests(tmp_path, "task_started")) == 5)
             os.killpg(killed.pid, signal.SIGKILL)
-        assert not (tmp_path / ".fastbg" / "log.txt").exists()
-        with worker(tmp_path, "--work", "0.5", log="next.log"):
-            wait_until(lambda: len(events(tmp_path, "task_finished")) == 5)
+            killed.wait(PATIENCE_S)
+        assert events(tmp_path, "task_finished") == []
+        assert not log.exists() or not log.read_bytes()
+        with worker(tmp_path, "--work", "0", log="next.log", **IMPATIENT):
+            wait_until(lambda: len(requests(tmp_path, "task_finished")) == 5)
             wait_until(lambda: asked(broker_of(tmp_path), messages) == 0)
-    lines = (tmp_path / ".fastbg" / "log.txt").read_text().splitlines()
+    lines = log.read_text().splitlines()
     assert sorted(lines) == [f"message to {number}@example.com" for number in range(5)]
 
 
 def test_tasks_survive_the_end_of_server_and_broker(tmp_path: Path) -> None:
-    with served("--engine", "queue", "--work", "0", cwd=tmp_path) as url:
+    keep_port(tmp_path / ".fastbg")
+    with serving(tmp_path, "--work", "0") as url:
         for number in range(5):
             assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
         first = broker_of(tmp_path)
-    with served("--engine", "queue", "--work", "0", cwd=tmp_path), worker(tmp_path, "--work", "0"):
+    with serving(tmp_path, "--work", "0"), worker(tmp_path, "--work", "0"):
         assert broker_of(tmp_path) == first
         wait_until(lambda: len(events(tmp_path, "task_finished")) == 5)
 

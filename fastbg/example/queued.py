@@ -14,7 +14,9 @@ The same parameters, answers and files; `app` beside it is the same in one proce
   first. Where the order matters, make one task of them.
 
 ``FASTBG_BROKER`` names the broker: ``nats://host:4222``, several in a row with commas between, ``tls://`` for TLS,
-``nats://user:password@host:4222``. ``FASTBG_BROKER_REPLICAS`` is how many servers of a cluster keep each task.
+``nats://user:password@host:4222``. ``FASTBG_BROKER_REPLICAS`` is how many servers of a cluster keep each task. For a
+slow network or machine, ``FASTBG_BROKER_CONFIRM`` sets ``CONFIRM_S``, and ``FASTBG_BROKER_ACK_WAIT`` sets
+``ACK_WAIT_S``, which has to be the same for the app and its workers.
 """
 
 import asyncio
@@ -43,9 +45,11 @@ logger = logging.getLogger("fastbg.example")
 TASKS, FAILED = "fastbg.tasks", "fastbg.failed"
 TRIES = 3  # of a task that raises
 DELIVERIES = 10  # of a task whose workers die; then it stays in the stream
-ACK_WAIT_S = 3 + 2 * WORK_SECONDS  # longer than a task takes: what is still running then is delivered again
-CONFIRM_S = 0.8  # how long the broker may take to say that it has a task
-CONNECT_S = 1.0  # how long the app waits for the broker at its start; without it, it answers 503
+# Longer than a task takes: what is still running then is delivered again.
+ACK_WAIT_S = float(os.environ.get("FASTBG_BROKER_ACK_WAIT", 3 + 2 * WORK_SECONDS))
+CONFIRM_S = float(os.environ.get("FASTBG_BROKER_CONFIRM", "0.8"))  # for the broker to say that it has a task
+CONNECT_S = max(1.0, CONFIRM_S)  # how long the app waits for the broker at its start; without it, it answers 503
+RETRY_S = 1.0  # between two attempts to connect
 
 broker = PullBasedJetStreamBroker(
     os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
@@ -88,7 +92,7 @@ async def connect_to_broker(app: FastAPI) -> AsyncIterator[None]:
     yield
     while not connecting.done():  # the client of NATS may swallow a cancellation while it closes a connection
         connecting.cancel()
-        await asyncio.wait({connecting}, timeout=CONNECT_S)
+        await asyncio.wait({connecting}, timeout=RETRY_S)
     await broker.shutdown()
 
 
@@ -99,7 +103,7 @@ async def connect() -> None:
         except (NatsError, OSError, TimeoutError) as error:
             logger.warning("the broker is not ready: %r", error)
             await broker.client.close()
-            await asyncio.sleep(CONNECT_S)
+            await asyncio.sleep(RETRY_S)
         else:
             broker.js = broker.client.jetstream(timeout=CONFIRM_S)
             return

@@ -15,7 +15,7 @@ import httpx
 from fastbg.events import Event, Verdict
 from fastbg.expectations import is_called
 from fastbg.tasks import Task
-from fastbg.testing.observation import DEATH_S, Observation, Story, last_part
+from fastbg.testing.observation import Observation, Story, last_part
 from fastbg.text import safe
 
 Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
@@ -247,7 +247,7 @@ class Client(httpx.Client):
         try:
             return cast(Reply, super().send(request, **options))
         except BROKEN:
-            if trouble := self.observation.server.trouble(patience_s=DEATH_S):
+            if trouble := self.observation.death():
                 raise NoResponse(trouble) from None
             raise
 
@@ -284,7 +284,7 @@ class AsyncClient(httpx.AsyncClient):
         try:
             return cast(AsyncReply, await super().send(request, **options))
         except BROKEN:
-            if trouble := self.observation.server.trouble(patience_s=DEATH_S):
+            if trouble := self.observation.death():
                 raise NoResponse(trouble) from None
             raise
 

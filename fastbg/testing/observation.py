@@ -1,11 +1,13 @@
 """What one test sees of its server: the requests that it sends, and all that the server tells meanwhile."""
 
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastbg.events import Event, read_journal_line
 from fastbg.expectations import is_called
@@ -17,7 +19,8 @@ from fastbg.text import safe
 from fastbg.timeline import Expected, Trace
 
 SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
-DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead
+DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead,
+LAST_MOMENT_S = 10.0  # and one that takes no more connections
 
 
 class Observation:
@@ -49,6 +52,21 @@ class Observation:
         with self._path.open("rb") as file:
             file.seek(self._begin)
             return [event for line in file if (event := read_journal_line(line))]
+
+    def death(self) -> str:
+        """Why the server has died, now that a connection to it broke; an empty text if it goes on."""
+        if trouble := self.server.trouble(DEATH_S):
+            return trouble
+        return "" if self._is_listening() else self.server.trouble(LAST_MOMENT_S)
+
+    def _is_listening(self) -> bool:
+        """Whether the server takes connections, as one does that hangs, and none that is about to end."""
+        url = urlsplit(self.server.url)
+        try:
+            socket.create_connection((url.hostname or "", url.port or 0), LAST_MOMENT_S).close()
+        except OSError:
+            return False
+        return True
 
     def told(self) -> str:
         """The time lines of all requests, and what else is to be known when the test has failed."""

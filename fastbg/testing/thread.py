@@ -24,7 +24,7 @@ from fastbg.testing.journal import JournalReader
 from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
 
 EARLIER_S = 0.5  # before uvicorn cancels the tasks that still run, we ask which do
-END_S = 1.0  # how long the event loop may take to end after that
+END_S = 10.0  # how long the event loop may take to end after that
 
 
 class ThreadServer:
@@ -35,6 +35,7 @@ class ThreadServer:
         self.journal_path = directory / "journal.jsonl"
         self._ready = threading.Event()
         self._patience_s: float = STOP_S
+        self._end_s = END_S
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
@@ -73,7 +74,7 @@ class ThreadServer:
         if drain:
             self._stack.close()
             return
-        self._patience_s = HURRY_S
+        self._patience_s = self._end_s = HURRY_S
         with suppress(ServerError):  # of tasks that run on: they end with this process
             self._stack.close()
 
@@ -90,7 +91,7 @@ class ThreadServer:
         self._server.handle_exit(signal.SIGINT, None)
         self._thread.join(self._patience_s - EARLIER_S)
         running = self._recorder.unfinished
-        self._thread.join(EARLIER_S + END_S)
+        self._thread.join(EARLIER_S + self._end_s)
         if running or self._thread.is_alive():
             tasks = "a background task" if running == 1 else f"{running} background tasks"
             raise ServerError(

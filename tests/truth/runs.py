@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,7 @@ class Bench:
         begin = log.stat().st_size
         with _watching(log) as watcher, Capture(self.port) as capture:
             complete = asyncio.run(_ask(self.url, asked, count, concurrency, work_s))
-            traced = self.tracing.read()
+            traced = self._read_when_written(complete)
             left = last_bytes(capture.packets(), self.port)
             told, _ = watcher.communicate(b"\n")
         sightings = [(int(t_ns), int(size)) for t_ns, size in (line.split() for line in told.splitlines())]
@@ -116,6 +116,16 @@ class Bench:
             [t_ns - left[request_id] for request_id, t_ns in complete.items()],
             [seen[request_id] - traced.writes[request_id].end_ns for request_id in complete],
         )
+
+    def _read_when_written(self, request_ids: Iterable[str]) -> Traced:
+        """The trace, as soon as it has the writes of all these requests."""
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            traced = self.tracing.read()
+            if traced.writes.keys() >= set(request_ids):
+                return traced
+            time.sleep(0.1)
+        raise RuntimeError(f"the tasks did not write within {LIMIT_S:g} s")
 
 
 @contextmanager
@@ -166,11 +176,12 @@ async def _ask(url: str, asked: Asked, count: int, concurrency: int, work_s: flo
                 await asyncio.sleep(work_s)
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False, timeout=LIMIT_S) as client:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
-        await asyncio.sleep(work_s + 1)  # the last tasks are done by then
+    async with (
+        httpx.AsyncClient(base_url=url, limits=limits, trust_env=False, timeout=LIMIT_S) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(concurrency):
+            group.create_task(work())
     return complete
 
 

@@ -1,6 +1,7 @@
 """``python -m tests.truth.watcher FILE``: does nothing but wait for the kernel to say that the file has changed.
 
-It prints the time of each such moment and the file's size, when something comes to its standard input.
+It prints the time of each such moment and the file's size, when something comes to its standard input and every change
+before that was heard of.
 """
 
 import os
@@ -18,10 +19,9 @@ def watch(path: str) -> list[tuple[int, int]]:
         inotify.add_watch(path, inotify_simple.flags.MODIFY)
         print("watching", flush=True)
         descriptor = inotify.fileno()
-        while sys.stdin not in (ready := select.select([descriptor, sys.stdin], [], [])[0]):
+        while descriptor in select.select([descriptor, sys.stdin], [], [])[0]:
             t_ns = time.monotonic_ns()
-            if descriptor in ready:
-                os.read(descriptor, 65536)
+            os.read(descriptor, 65536)
             seen.append((t_ns, os.stat(path).st_size))  # noqa: PTH116
     return seen
 
