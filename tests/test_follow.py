@@ -8,20 +8,25 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Coroutine
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
 from fastbg.follow import Follower, open_file
+from fastbg.follow import follower as follower_module
 from fastbg.follow import watch as watch_module
 from fastbg.follow.files import FollowedFile
 from fastbg.follow.lines import BLOCK
 from fastbg.follow.watch import steps
+from tests.processes import PATIENCE_S
 
 
 @pytest.fixture(params=[False, True], ids=["kernel", "poll"])
@@ -36,7 +41,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def run(scenario: Coroutine[object, object, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 20))
+    asyncio.run(asyncio.wait_for(scenario, PATIENCE_S))
 
 
 def append(path: Path, data: bytes) -> None:
@@ -330,10 +335,17 @@ def test_busy_file_does_not_hold_up_another(tmp_path: Path, log: Path, poll: boo
     run(scenario())
 
 
-def test_busy_file_does_not_hold_up_the_event_loop(log: Path, poll: bool) -> None:
+@pytest.mark.parametrize(("step_ns", "least"), [(follower_module.TURN_NS + 1, 100), (0, 0)], ids=["slow", "fast"])
+def test_busy_file_does_not_hold_up_the_event_loop(
+    log: Path, poll: bool, monkeypatch: pytest.MonkeyPatch, step_ns: int, least: int
+) -> None:
+    """By a clock that goes on by ``step_ns`` at each look: the rest of the loop has its turn when it is time for it."""
+    clock = count(follower_module.TURN_NS, step_ns)
+    monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic_ns=lambda: next(clock)))
+
     async def scenario() -> None:
         log.touch()
-        os.truncate(log, 64 * 2**20)
+        os.truncate(log, 100 * BLOCK)
         async with Follower([log], start="begin", poll=poll) as follower:
             turns = 0
 
@@ -344,9 +356,9 @@ def test_busy_file_does_not_hold_up_the_event_loop(log: Path, poll: bool) -> Non
                     await asyncio.sleep(0)
 
             task = asyncio.create_task(neighbour())
-            await read(follower, bytes(64 * 2**20))
+            await read(follower, bytes(100 * BLOCK))
             task.cancel()
-            assert turns > 5
+            assert turns == least
 
     run(scenario())
 
@@ -483,7 +495,7 @@ def test_unreadable_file_is_refused(log: Path) -> None:
         folder.chmod(0o755)
         folder = folder.parent
     result = subprocess.run(
-        [sys.executable, "-c", UNREADABLE, log], capture_output=True, text=True, timeout=20, check=True
+        [sys.executable, "-c", UNREADABLE, log], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert result.stdout == "no permission to read this file\n"
 
@@ -518,41 +530,66 @@ def test_100000_appends_are_each_seen_once_and_in_order(log: Path, poll: bool) -
     run(scenario())
 
 
-def test_cancelled_wait_loses_nothing(log: Path, poll: bool) -> None:
+@pytest.mark.parametrize("state", ["ready", "waiting", "woken"])
+@pytest.mark.parametrize("turns", range(4))
+def test_cancelled_wait_loses_nothing(log: Path, poll: bool, turns: int, state: str) -> None:
+    """Whether there was something to read before it began, nothing when it is cancelled, or something just then."""
+
     async def scenario() -> None:
         log.touch()
         async with Follower([log], poll=poll) as follower:
-            found = b""
-            for n in range(50):
-                append(log, b"%02d" % n)
-                try:
-                    item = await asyncio.wait_for(anext(follower), 0.0005)
-                except TimeoutError:
-                    continue
-                assert isinstance(item, Appended)
-                found += item.data
-            wanted = b"".join(b"%02d" % n for n in range(50))
-            if wanted != found:
-                await read(follower, wanted[len(found) :])
+            for n in range(10):
+                data = b"%02d" % n
+                if state == "ready":
+                    append(log, data)
+                    assert not follower.all_given()
+                waiting = asyncio.ensure_future(anext(follower))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if state != "ready":
+                    append(log, data)
+                if state == "woken":
+                    assert not follower.all_given()
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                assert waiting.cancelled() or state == "ready"
+                if waiting.cancelled():
+                    assert await read(follower, data) == ["+"]
+                else:
+                    item = waiting.result()
+                    assert isinstance(item, Appended)
+                    assert item.data == data
 
     run(scenario())
 
 
-def open_descriptors() -> set[str]:
-    return {descriptor.name for descriptor in Path("/proc/self/fd").iterdir()}
+def held(folder: Path) -> list[str]:
+    """What this process has open of ``folder`` and what is in it, and what the kernel watches for it."""
+    for thread in threading.enumerate():
+        if thread.name == "fastbg-inotify-close":  # of a follower that was left, perhaps in an earlier test
+            thread.join()
+    kept = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            leads_to = str(descriptor.readlink())
+            about = (Path("/proc/self/fdinfo") / descriptor.name).read_text()
+        except FileNotFoundError:  # of this very listing
+            continue
+        kept += ["file"] * leads_to.startswith(str(folder)) + re.findall("^inotify wd", about, re.M)
+    return sorted(kept)
 
 
 def test_leaving_ends_the_iteration_and_releases_everything(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
-        before = open_descriptors()
+        before = held(log.parent)
         async with Follower([log, log.with_name("none")], poll=poll) as follower:
+            assert held(log.parent) != before
             await notice(follower, "missing")
             waiting = asyncio.ensure_future(anext(follower, None))
             await asyncio.sleep(0)
         assert await waiting is None
-        while open_descriptors() != before:  # the last one is closed by a thread; `run` has a time limit
-            await asyncio.sleep(0.001)
+        assert held(log.parent) == before
         assert [item async for item in follower] == []
 
     run(scenario())

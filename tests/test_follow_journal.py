@@ -17,7 +17,7 @@ from fastbg.follow import Follower
 from fastbg.follow import watch as watch_module
 from fastbg.journal import Journal
 from fastbg.rotation import KEPT, numbers, part
-from tests.test_follow import run
+from tests.test_follow import held, run
 
 SIZE = 1000  # bytes, some 7 lines
 
@@ -220,18 +220,6 @@ def test_part_without_a_line_is_passed_over(path: Path) -> None:
 
 
 def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
-    def held() -> list[str]:
-        """What is open, and what the kernel watches."""
-        kept = []
-        for descriptor in Path("/proc/self/fd").iterdir():
-            try:
-                leads_to = str(descriptor.readlink())
-                about = (Path("/proc/self/fdinfo") / descriptor.name).read_text()
-            except FileNotFoundError:  # of this very listing
-                continue
-            kept += ["journal"] * ("journal.jsonl" in leads_to) + re.findall("^inotify wd", about, re.M)
-        return sorted(kept)
-
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
         write(journal, 0)
@@ -240,7 +228,7 @@ def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
             reader = Reader(follower)
             write(journal, 1)
             await reader.until(1)
-            before = held()
+            before = held(path.parent)
             for number in range(2, 40):
                 write(journal, number)
                 await reader.until(number)
@@ -248,7 +236,7 @@ def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
             await reader.until(40)
             for _ in range(3):  # what is let go is watched until the next look
                 assert follower.all_given()
-            assert held() == before
+            assert held(path.parent) == before
 
     run(scenario())
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from fastbg import observer as module
 from fastbg.events import Appended, Event, boot_id
+from fastbg.follow import Follower
 from fastbg.judge import judge
 from fastbg.observer import Observer
 from fastbg.timeline import Expected, ExpectedWrite, Trace
+from tests.processes import PATIENCE_S
 
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
 TEXT = "same\n"
@@ -112,3 +114,26 @@ def test_parts_of_a_journal_have_lines_of_their_own() -> None:
 
     asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # all that it needs of a follower
     assert [event.name for event in trace.events] == ["task_queued", "response_sent"]
+
+
+def test_what_stands_in_the_journal_counts_although_the_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.touch()
+    observer = Observer([], path, "r[0-9]+", lambda _: None, tells_all=True)
+    trace = Trace("", "", "GET", "", "r1", Expected(), [], True)
+    observer.watch(trace)
+
+    async def told(name: str, seconds: float) -> bool:
+        with path.open("ab") as file:  # nobody reads meanwhile
+            file.write(journal(1, name, "r1"))
+        return await observer.until(lambda: trace.find(name) is not None, seconds)
+
+    async def scenario() -> None:
+        async with Follower([path], journals=[path]) as follower:
+            following = asyncio.create_task(observer.follow(follower))
+            assert await told("request_received", PATIENCE_S)
+            assert await told("request_finished", 0)
+            assert not await observer.until(lambda: False, 0)
+            following.cancel()
+
+    asyncio.run(scenario())

@@ -1,11 +1,15 @@
 """The soak, a short one, bounded by what has happened; ``python -m tests.soak`` is the long one."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 from tests.soak.growth import ENOUGH, Growth, Sample, sample
 from tests.soak.ledger import Ledger, requests
 from tests.soak.run import Soak, soak
+
+# `fastbg` that deletes no part of its journal: on a busy machine it would be deleted before everybody has read it.
+KEEPING = "from fastbg import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
 
 
 def test_short_soak_accounts_for_every_write_and_event_across_rotations(tmp_path: Path) -> None:
@@ -16,7 +20,8 @@ def test_short_soak_accounts_for_every_write_and_event_across_rotations(tmp_path
         return told.ledger.answered >= 40 and told.rotations >= 2 and len(told.demos) >= 1
 
     async def run() -> None:
-        await soak(told, rate=40, workers=1, journal_mib=0.01, enough=enough, stop=asyncio.Event())
+        serving = (sys.executable, "-c", KEEPING)
+        await soak(told, rate=40, workers=1, journal_mib=0.01, enough=enough, stop=asyncio.Event(), serving=serving)
 
     asyncio.run(run())
     assert told.faults == []

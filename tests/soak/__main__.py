@@ -28,6 +28,7 @@ def main() -> int:
         told = Soak(Path(folder) / "data")
         told.folder.mkdir()
         asyncio.run(_run(told, wish))
+        told.faults += [f"{row.process}: {row.what} grew" for row in told.growth.rows() if not row.ok]
         _show(told)
     return 1 if told.faults else 0
 

@@ -56,7 +56,8 @@ def children(pid: int) -> list[int]:
     """The processes that this one has started, in that order."""
     found: list[int] = []
     for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names are all that is wanted
-        found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split())
     return sorted(found)
 
 

@@ -47,10 +47,14 @@ def requests() -> Iterator[Sent]:
 
 @dataclass(slots=True)
 class Ledger:
-    """``answered``: requests that were. ``complete``: of these, those whose events have all come once."""
+    """``answered``: requests that were. ``complete``: of these, those whose events have all come once.
+
+    ``lines``: all that tail has shown.
+    """
 
     sent: int = 0
     answered: int = 0
+    lines: int = 0
     events: int = 0
     expected: dict[str, list[str]] = field(default_factory=lambda: {file: [] for file in FILES})
     followed: dict[str, list[str]] = field(default_factory=lambda: {file: [] for file in FILES})
@@ -71,6 +75,7 @@ class Ledger:
 
     def tell(self, line: dict[str, Any]) -> None:
         """A line of ``fastbg tail --journal --json``."""
+        self.lines += 1
         if line["source"] == "notice":
             if line["kind"] in ("skipped", "truncated", "replaced", "refused"):
                 self.faults.append(f"tail says of {line['file']}: {line['message']}")
@@ -106,6 +111,8 @@ class Ledger:
             found, expected = Counter(content.split("\n")), Counter("".join(self.expected[file]).split("\n"))
             faults += [f"{file}: {count} x {line!r} too few" for line, count in (expected - found).items()]
             faults += [f"{file}: {count} x {line!r} too many" for line, count in (found - expected).items()]
-            if "".join(self.followed[file]) != content:
-                faults.append(f"{file}: tail has shown something else than there is")
-        return faults
+        return faults + [f"{file}: tail has shown something else than there is" for file in self.unlike(folder)]
+
+    def unlike(self, folder: Path) -> list[str]:
+        """The files that are not what was followed of them."""
+        return [file for file in FILES if "".join(self.followed[file]) != (folder / file).read_text(encoding="utf-8")]

@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from fastbg.rotation import numbers
 from tests.processes import FASTBG, PATIENCE_S, environment
 from tests.servers import NO_TLS, URL
 from tests.soak.growth import Growth, children
-from tests.soak.ledger import Ledger, requests
+from tests.soak.ledger import FILES, Ledger, requests
 
 SAMPLE_S = 1.0
 WORK = "0.01"
@@ -45,20 +45,29 @@ class Soak:
 
 
 async def soak(
-    told: Soak, *, rate: float, workers: int, journal_mib: float, enough: Callable[[], bool], stop: asyncio.Event
+    told: Soak,
+    *,
+    rate: float,
+    workers: int,
+    journal_mib: float,
+    enough: Callable[[], bool],
+    stop: asyncio.Event,
+    serving: Sequence[str] = FASTBG,
 ) -> None:
     """Run until ``enough`` says so or ``stop`` is set, then account for everything in ``told``.
 
-    ``rate``: requests a second. ``journal_mib``: size of the journal at which it is rotated.
+    ``rate``: requests a second. ``journal_mib``: size of the journal at which it is rotated. ``serving``: the fastbg
+    that serves.
     """
     begin = time.monotonic()
     options = ("--dir", str(told.folder))
     async with _running("tail", "--journal", "--json", "-n", "0", *options, stdout=PIPE) as tail:
+        await _following(tail)
         reading = asyncio.create_task(_read(tail, told.ledger))
         log = told.folder.with_suffix(".server")
         serve = ("--port", "0", "--work", WORK, "--workers", str(workers), "--journal-size", str(journal_mib))
         with log.open("wb") as output:
-            async with _running("serve", *serve, *options, stdout=output.fileno()) as server:
+            async with _running("serve", *serve, *options, stdout=output.fileno(), fastbg=serving) as server:
                 url = await _url(log)
                 parts = [
                     asyncio.create_task(_load(url, rate, told.ledger, stop)),
@@ -70,25 +79,25 @@ async def soak(
                 finally:
                     stop.set()
                     await asyncio.gather(*parts)
-                await _settled(told.ledger)
+                await _settled(told.ledger, told.ledger.missing)
                 server.send_signal(signal.SIGINT)
                 if code := await server.wait():
                     told.faults.append(f"the server ended with {code}")
+        await _settled(told.ledger, lambda: told.ledger.unlike(told.folder))
         tail.send_signal(signal.SIGINT)
         if (code := await tail.wait()) != 128 + signal.SIGINT:
             told.faults.append(f"tail ended with {code}")
         await reading
     told.seconds = time.monotonic() - begin
     told.faults += told.ledger.faults + told.ledger.missing() + told.ledger.compare(told.folder)
-    told.faults += [f"{row.process}: {row.what} grew" for row in told.growth.rows() if not row.ok]
     await _report(told)
 
 
 @asynccontextmanager
-async def _running(*arguments: str, stdout: int) -> AsyncIterator[Process]:
+async def _running(*arguments: str, stdout: int, fastbg: Sequence[str] = FASTBG) -> AsyncIterator[Process]:
     """fastbg with these arguments; it is gone at the end."""
     process = await asyncio.create_subprocess_exec(
-        *FASTBG,
+        *fastbg,
         *arguments,
         stdin=DEVNULL,
         stdout=stdout,
@@ -103,6 +112,15 @@ async def _running(*arguments: str, stdout: int) -> AsyncIterator[Process]:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+async def _following(tail: Process) -> None:
+    """Wait until ``tail`` has said of each file that it is not there yet: from then on it misses nothing."""
+    assert tail.stdout is not None
+    missing: set[str] = set()
+    while len(missing) < len(FILES) + 1:  # and the journal
+        line = json.loads(await tail.stdout.readline())
+        missing |= {line["file"]} if line.get("kind") == "missing" else set()
 
 
 async def _read(tail: Process, ledger: Ledger) -> None:
@@ -162,7 +180,8 @@ async def _demos(url: str, told: Soak, over: Callable[[], bool]) -> None:
     while not over():
         target = () if len(told.demos) % 2 else ("--url", url)
         async with _running(
-            "demo", "--json", "--dir", str(told.folder), "--work", "0.05", *target, stdout=PIPE
+            *("demo", "--json", "--dir", str(told.folder), "--work", "0.05", "--timeout", str(PATIENCE_S), *target),
+            stdout=PIPE,
         ) as demo:
             written, _ = await demo.communicate()
         told.demos.append(demo.returncode or 0)
@@ -193,13 +212,13 @@ async def _until(happened: Callable[[], bool], stop: asyncio.Event, seconds: flo
     return stop.is_set()
 
 
-async def _settled(ledger: Ledger) -> None:
-    """Wait until all events of all requests have come, as long as any come."""
-    told, heard = ledger.events, time.monotonic()
-    while ledger.missing() and time.monotonic() < heard + PATIENCE_S:
+async def _settled(ledger: Ledger, lacks: Callable[[], Sequence[str]]) -> None:
+    """Wait until nothing lacks any more, as long as tail shows anything."""
+    told, heard = ledger.lines, time.monotonic()
+    while lacks() and time.monotonic() < heard + PATIENCE_S:
         await asyncio.sleep(0.05)
-        if ledger.events != told:
-            told, heard = ledger.events, time.monotonic()
+        if ledger.lines != told:
+            told, heard = ledger.lines, time.monotonic()
 
 
 async def _report(told: Soak) -> None:
