@@ -25,6 +25,7 @@ READY_S = 30.0  # how long the server may take to answer for the first time
 STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
 LAST_WORDS_S = 1.0  # how long what a dead server wrote may take to be read
 JOURNAL_S = 1.0  # how long after an answer to a probe the journal may take to show it
+PROBE_S = 10.0  # how long a server that was not heard of may take to answer a probe
 
 
 class Backend:
@@ -158,7 +159,7 @@ class Backend:
             await observer.until(observer.all_read, LAST_WORDS_S)  # we may have been stopped meanwhile
             if not self.journal or observer.gap or client is None or self.gone:
                 return
-            failure, recorded = await self._probe(client, JOURNAL_S, journal=True)
+            failure, recorded = await self._probe(client, PROBE_S, journal=True)
             if not failure and not recorded and not self.gone:
                 observer.gap = "the server writes its journal no more: is there room for it?"
                 observer.lacks_events(observer.gap)

@@ -286,8 +286,10 @@ class Runner:
         if len(self._kept) < MOST_SHOWN or (result.unmet and len(self._kept) < MOST_SHOWN + MOST_UNMET):
             self._kept[trace.request_id] = result
         if self._backend.client is not None:
-            clean = result.judgement.verdict in ("response-first", "work-first", "no-work")
-            self._backend.client.give_back(trace.request_id, clean=clean and trace.journal)
+            finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
+            clean = finished is not None and "error" not in finished.detail
+            clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
+            self._backend.client.give_back(trace.request_id, clean=clean)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -15,7 +15,7 @@ from fastbg.launch import READY, Child
 
 LINES = 200  # of the server's output are kept,
 LINE_BYTES = 2000  # each up to this long
-LAST_MOMENT_S = 2.0  # how long a server that answers no more may take to end
+LAST_MOMENT_S = 10.0  # how long a server that answers no more may take to end
 
 
 class Server:

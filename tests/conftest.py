@@ -10,9 +10,7 @@ EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `p
 MOST_WORKERS = 12
 
 # Machines are noisy: no test fails for its time.
-settings.register_profile(
-    "fastbg", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("fastbg", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fastbg")
 
 

@@ -59,8 +59,10 @@ def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = No
                 else:
                     await until_client_leaves(reader, told(writer))
         finally:
-            open_connections.discard(task)
             writer.close()
+            with suppress(OSError, ssl.SSLError):
+                await writer.wait_closed()
+            open_connections.discard(task)
 
     async def serve() -> None:
         nonlocal url

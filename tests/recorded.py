@@ -5,6 +5,7 @@ import functools
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -39,6 +40,11 @@ def sleep(seconds: float) -> None:
 
 async def block(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251  # the mistake that is to be seen
+
+
+async def block_until(path: str) -> None:
+    while not Path(path).exists():  # noqa: ASYNC240
+        time.sleep(0.002)  # noqa: ASYNC251
 
 
 async def block_twice(seconds: float) -> None:
@@ -208,8 +214,8 @@ async def big(size: int) -> Response:
 
 
 @app.get("/blocking")
-async def blocking(seconds: float) -> Response:
-    return PlainTextResponse("blocking", background=BackgroundTask(block, seconds))
+async def blocking(until: str) -> Response:
+    return PlainTextResponse("blocking", background=BackgroundTask(block_until, until))
 
 
 @app.get("/long")

@@ -84,3 +84,14 @@ async def until_left(text: str, tasks: BackgroundTasks, request: Request) -> Non
     tasks.add_task(write, text)
     while not await request.is_disconnected():
         await asyncio.sleep(0.01)
+
+
+@app.get("/port")
+async def port(request: Request) -> int | None:
+    """The client's port: of its connection."""
+    return request.client and request.client.port
+
+
+@app.get("/raise")
+async def fail() -> None:
+    raise RuntimeError("a bug")

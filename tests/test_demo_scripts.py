@@ -172,6 +172,14 @@ def test_time_limit_of_a_request_is_its_own_and_the_start_of_the_server_has_anot
     assert only(demo(tmp_path, head, request("slow", lines), arguments=("--timeout", "0.5")))["status"] == 200
 
 
+def test_request_after_an_exception_in_the_app_has_another_connection(tmp_path: Path) -> None:
+    lines = 'after = "tasks"', 'expect.verdict = "no-work"'
+    raising = request("raises", 'path = "/raise"', "expect.status = 500", *lines)
+    asking = [request(f"port {number}", 'path = "/port"', *lines) for number in range(2)]
+    before, _, after = demo(tmp_path, HEAD, asking[0], raising, asking[1])["requests"]
+    assert before["body"] != after["body"]
+
+
 # what is expected
 
 

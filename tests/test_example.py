@@ -2,19 +2,19 @@
 
 import http.client
 import re
-import time
+import select
+import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from fastbg.events import read_journal_line
-from tests.journals import read
-from tests.processes import PATIENCE_S, wait_for
+from tests.processes import PATIENCE_S, until, wait_for
 from tests.servers import ask, served, uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
@@ -37,6 +37,40 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The example app without any slow work; its folder is ``data`` beside it."""
     with uvicorn("fastbg.example:app", cwd=tmp_path_factory.mktemp("example"), FASTBG_WORK="0") as url:
         yield url
+
+
+GATED = """
+import importlib, itertools, os, time, types
+
+example = importlib.import_module("fastbg.example.app")
+calls = itertools.count(1)
+
+def sleep(seconds):
+    number = next(calls)
+    with open(f"begun-{number}", "w") as begun:
+        begun.write("begun")
+    while not os.path.exists(f"done-{number}"):
+        time.sleep(0.005)
+
+example.time = types.SimpleNamespace(sleep=sleep)
+app = example.app
+"""
+
+
+@contextmanager
+def gated(folder: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """The URL of the example app in ``folder``, and a function that ends the slow work of one write, from 1 on."""
+    (folder / "gated.py").write_text(GATED)
+
+    def end_work(number: int) -> None:
+        (folder / f"done-{number}").touch()
+
+    with uvicorn("gated:app", cwd=folder, FASTBG_WORK="1") as url:
+        try:
+            yield url, end_work
+        finally:
+            for number in range(1, 10):  # or the server does not end
+                end_work(number)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -66,25 +100,34 @@ def test_answers_and_files_are_the_seeds_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_three_levels_run_in_the_order_in_which_they_were_queued(tmp_path: Path) -> None:
-    with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0.1") as url:
+    with gated(tmp_path) as (url, end_work):
         response = ask("POST", f"{url}/sub-dependency/background_tasks", params={"framework": "F", "q": "Q"})
         log, readme = tmp_path / ".fastbg" / "log.txt", tmp_path / ".fastbg" / "README.md"
         assert (response.json(), log.exists()) == ({"message": "任务已在后台运行"}, False)
+        end_work(1)
         assert wait_for(log, b"query.*\n") == b"found query: Q\n"
+        end_work(2)
         assert wait_for(log, b"framework.*\n") == b"found query: Q\nframework: F\n"
         assert not readme.exists()
+        end_work(3)
         assert wait_for(readme, "框架精讲".encode()) == "\n## F 框架精讲".encode()
 
 
 def test_control_has_written_before_it_answers_and_the_others_have_not(tmp_path: Path) -> None:
     readme = tmp_path / ".fastbg" / "README.md"
-    with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0.2") as url:
+    with gated(tmp_path) as (url, end_work):
         assert ask("POST", f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
         assert not readme.exists()
+        end_work(1)
         wait_for(readme, b"## B")
-        response = ask("POST", f"{url}/foreground_tasks", params={"framework": "C"})
+        with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), PATIENCE_S) as connection:
+            connection.sendall(b"POST /foreground_tasks?framework=C HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            wait_for(tmp_path / "begun-2", b"begun")
+            assert not select.select([connection], [], [], 0)[0]  # no response has come
+            end_work(2)
+            response = until(connection.fileno(), b"}$")
         assert readme.read_bytes().endswith("\n## C 框架精讲".encode())
-    assert response.json() == {"message": "任务已完成"}
+    assert response.endswith('\r\n\r\n{"message":"任务已完成"}'.encode())
 
 
 BAD_TEXTS = [
@@ -172,6 +215,20 @@ def test_documentation_has_summaries_and_examples(url: str) -> None:
     assert ask("GET", f"{url}/docs").status_code == 200
 
 
+HOLDING = """
+import os, time
+from fastbg.example import app
+
+@app.get("/hold/{number}")
+async def hold(number: int):  # this process takes no other request meanwhile
+    with open(f"holding-{number}", "w") as holding:
+        holding.write("holding")
+    while not os.path.exists("released"):
+        time.sleep(0.005)
+    return os.getpid()
+"""
+
+
 def send_all(url: str, numbers: Iterable[int]) -> None:
     """Send the requests of these numbers one after the other, on one connection: httpx would take longer than they."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
@@ -185,13 +242,18 @@ def send_all(url: str, numbers: Iterable[int]) -> None:
 
 def test_four_workers_lose_and_tear_nothing(tmp_path: Path) -> None:
     journal = tmp_path / ".fastbg" / "journal.jsonl"
-    with served("--workers", "4", "--work", "0", cwd=tmp_path) as url:
-        end = time.monotonic() + PATIENCE_S
-        while len({event["pid"] for event in read(journal)}) < 4:  # each new connection may meet another
-            assert time.monotonic() < end
-            ask("GET", f"{url}/docs", headers={"X-Request-ID": "before"})
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda first: send_all(url, range(first, 2000, 16)), range(16)))
+    (tmp_path / "own.py").write_text(HOLDING)
+    with served("own:app", "--workers", "4", "--work", "0", cwd=tmp_path) as url, ThreadPoolExecutor(16) as pool:
+        before = {"X-Request-ID": "before"}
+        held = []
+        try:
+            for number in range(4):  # each is taken by a worker that none of the others holds
+                held.append(pool.submit(ask, "GET", f"{url}/hold/{number}", headers=before))
+                wait_for(tmp_path / f"holding-{number}", b"holding")
+        finally:
+            (tmp_path / "released").touch()
+        assert len({future.result().json() for future in held}) == 4
+        list(pool.map(lambda first: send_all(url, range(first, 2000, 16)), range(16)))
     files = written(tmp_path / ".fastbg")
     lines = files["log.txt"].decode().splitlines()
     assert sorted(lines) == sorted(

@@ -11,15 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import fastbg
+from fastbg.backend import Backend
+from fastbg.client import Client
 from fastbg.errors import ServerDied
 from fastbg.replay import read_history
-from fastbg.results import RunResult
+from fastbg.results import RequestResult, RunResult
 from fastbg.runner import Options, Runner
 from fastbg.script import read_script
 from fastbg.serving import Settings
@@ -34,7 +36,7 @@ folder = "${dir}/.."
 follow = ["log.txt"]
 env = { FAULT = "${env.FAULT}", WHEN = "${env.WHEN}" }
 """
-LIMIT_S = 2  # for a response, and then for news: what is to come comes at once
+SHORT_S = 0.5  # for a response that does not come
 REQUEST = """
 [[request]]
 name = "%s"
@@ -69,19 +71,34 @@ def nothing_left() -> Iterator[None]:
 
 
 def run(
-    folder: Path, fault: str, when: str, *, limit_s: float = PATIENCE_S, beside: Awaitable[None] | None = None
+    folder: Path,
+    fault: str,
+    when: str,
+    *,
+    of_second: str = "",
+    silent: Callable[[RequestResult], bool] = lambda _: False,
+    beside: Awaitable[None] | None = None,
 ) -> RunResult:
-    """A run of two requests, one after the other, against `tests.faulty` with that fault at that moment."""
+    """A run of two requests, one after the other, against `tests.faulty` with that fault at that moment.
+
+    ``of_second``: more keys of the second request. ``silent``: whether all that will ever be heard of a request was
+    heard; then its time limit passes at once.
+    """
     data, variables = folder / "data", {"FAULT": fault, "WHEN": when}
-    source = read_script(SCRIPT + REQUEST % "first" + REQUEST % "second", "faulty.toml", ROOT, variables)
+    text = SCRIPT + REQUEST % "first" + REQUEST % "second" + of_second
+    source = read_script(text, "faulty.toml", ROOT, variables)
     base = Settings("tests.faulty:app", directory=data, app_dir=ROOT, run_in=folder)
-    runner = Runner(source, Options(data, limit_s, base, variables), None)
+    runner = Runner(source, Options(data, PATIENCE_S, base, variables), None)
 
     async def tell() -> None:
         while True:
-            for request in runner.result().requests:
+            requests = runner.result().requests
+            for request in requests:
                 if request.response_ms is not None:
                     (folder / f"answered-{request.trace.request_id}").touch()
+            if requests and silent(requests[-1]):
+                runner._observer.heard_ns = -(10**18)
+                runner._observer.wake()
             await asyncio.sleep(0.005)
 
     async def both() -> RunResult:
@@ -93,7 +110,9 @@ def run(
                 task.cancel()
 
     try:
-        with nothing_left():
+        with nothing_left(), pytest.MonkeyPatch.context() as patch:
+            for module in ("backend", "runner"):
+                patch.setattr(f"fastbg.{module}.LAST_WORDS_S", PATIENCE_S)
             return asyncio.run(asyncio.wait_for(both(), 4 * PATIENCE_S))
     finally:
         gc.unfreeze()  # what a runner freezes
@@ -146,18 +165,19 @@ def test_server_that_is_killed_when_all_is_done_takes_nothing_back(tmp_path: Pat
 # the server is stopped
 
 
-async def stopped(folder: Path) -> int:
-    """The server's process, as soon as the kernel has stopped it."""
-    while True:
-        pid = (folder / "stopped").read_text() if (folder / "stopped").exists() else ""
-        if pid and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":  # noqa: ASYNC240
-            return int(pid)
-        await asyncio.sleep(0.01)
+def stopped(folder: Path) -> int | None:
+    """The server's process, if the kernel has stopped it."""
+    pid = (folder / "stopped").read_text() if (folder / "stopped").exists() else ""
+    if pid and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+        return int(pid)
+    return None
 
 
 def test_server_that_is_stopped_and_goes_on_changes_no_verdict(tmp_path: Path) -> None:
     async def go_on() -> None:
-        os.kill(await stopped(tmp_path), signal.SIGCONT)
+        while (pid := stopped(tmp_path)) is None:
+            await asyncio.sleep(0.01)
+        os.kill(pid, signal.SIGCONT)
 
     result = run(tmp_path, "stop", "response", beside=go_on())
     assert verdicts(result) == ["response-first"] * 2
@@ -165,10 +185,14 @@ def test_server_that_is_stopped_and_goes_on_changes_no_verdict(tmp_path: Path) -
 
 
 def test_server_that_stays_stopped_ends_with_the_time_limit(tmp_path: Path) -> None:
-    result = run(tmp_path, "stop", "response", limit_s=LIMIT_S)
+    def silent(request: RequestResult) -> bool:
+        started = request.trace.find("task_started") is not None
+        return stopped(tmp_path) is not None and started and request.response_ms is not None
+
+    result = run(tmp_path, "stop", "response", silent=silent, of_second=f"timeout = {SHORT_S}\n")
     assert verdicts(result) == ["lost", "lost"]
-    assert reasons(result)[0].endswith(f"(not within {LIMIT_S} s)")
-    assert reasons(result)[1].endswith(f"(no whole response within {LIMIT_S} s)")
+    assert reasons(result)[0].endswith(f"(not within {PATIENCE_S:g} s)")
+    assert reasons(result)[1].endswith(f"(no whole response within {SHORT_S} s)")
 
 
 # the journal, and the data folder
@@ -189,8 +213,19 @@ def test_journal_that_was_truncated_proves_nothing_by_its_silence(tmp_path: Path
     assert result.remarks == ("the server's journal was truncated or rewritten meanwhile",)
 
 
-def test_journal_that_is_not_written_any_more_makes_no_task_lost(tmp_path: Path) -> None:
-    result = run(tmp_path, "fill the disk", "response", limit_s=LIMIT_S)
+def test_journal_that_is_not_written_any_more_makes_no_task_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Backend._probe
+
+    async def patient(backend: Backend, client: Client, seconds: float, *, journal: bool) -> tuple[str, bool]:
+        return await probe(backend, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
+
+    def silent(request: RequestResult) -> bool:
+        return bool(request.writes_ms) and request.response_ms is not None
+
+    monkeypatch.setattr(Backend, "_probe", patient)
+    result = run(tmp_path, "fill the disk", "response", silent=silent)
     assert verdicts(result) == ["response-first"] * 2  # by the client and the file
     assert {request.judgement.evidence for request in result.requests} == {("client+file",)}
     assert result.remarks == ("the server writes its journal no more: is there room for it?",)
@@ -299,9 +334,12 @@ def test_disk_that_is_full_for_a_while_hurts_no_request_and_leaves_a_sign_in_the
         with (inside / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(1024))
+        statuses = [notify("full")]
         while (inside / "journal.jsonl").stat().st_size % 4096:  # the last page of the journal has room yet
-            assert notify("full") == 200
-        assert notify("full") == 200
+            statuses.append(notify("full"))
+        statuses.append(notify("full"))
+        assert set(statuses) == {200}
+        wait_for(inside / "log.txt", b"(message to full@example.com\n){%d}" % len(statuses))  # no task starts any more
         (inside / "filler").unlink()
         assert notify("after") == 200
         wait_for(inside / "journal.jsonl", b'"request_finished","request":"after"')
@@ -311,7 +349,8 @@ def test_disk_that_is_full_for_a_while_hurts_no_request_and_leaves_a_sign_in_the
     assert server.returncode == 0
     assert history.lost > 0
     assert history.counts["lost"] == 0
-    assert history.last[0].judgement.verdict == history.last[-1].judgement.verdict == "response-first"
+    judged = {request.request_id: request.judgement.verdict for request in history.last}
+    assert judged["before"] == judged["after"] == "response-first"
     assert log.count(b"fastbg cannot write its journal") == log.count(b"again; events lost") == 1
 
 
@@ -335,14 +374,16 @@ def test_too_few_descriptors_for_a_run_are_told(tmp_path: Path) -> None:
 
 
 def test_run_may_open_more_files_than_the_shell_allows_at_first(tmp_path: Path) -> None:
-    result = limited("-S -n 16", "demo", "--quiet", "--work", "0", "--dir", tmp_path / "data")
+    result = limited(
+        "-S -n 16", "demo", "--quiet", "--work", "0", "--timeout", str(PATIENCE_S), "--dir", tmp_path / "data"
+    )
     assert (result.returncode, result.stderr) == (0, b""), result
 
 
 def test_run_without_notifications_of_the_kernel_says_so_and_tells_the_same(tmp_path: Path) -> None:
     none_left = 'echo 0 > /proc/sys/user/max_inotify_instances && echo limited && exec "$@"'
     own = ("unshare", "--map-root-user", "sh", "-c", none_left, "sh")
-    demo = (*FASTBG, "demo", "--json", "--work", "0.1", "--dir", str(tmp_path / "data"))
+    demo = (*FASTBG, "demo", "--json", "--work", "0.1", "--timeout", str(PATIENCE_S), "--dir", str(tmp_path / "data"))
     result = subprocess.run([*own, *demo], capture_output=True, env=environment(), timeout=4 * PATIENCE_S, check=False)
     if not result.stdout.startswith(b"limited"):
         pytest.skip(f"the limit cannot be set here: {result.stderr!r}")

@@ -404,7 +404,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -> None:
-    reports = ("--save", "x.svg", "--junit", "x.xml")
+    reports = ("--save", "x.svg", "--junit", "x.xml", "--timeout", str(PATIENCE_S))
     demo = terminal(
         "demo", script, *reports, cwd=tmp_path, columns=200, PYTHONPATH=str(ROOT), GITHUB_STEP_SUMMARY="x.md"
     )
@@ -421,7 +421,8 @@ def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -
 
 
 def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None:
-    result = fastbg("demo", script, "--json", "--save", "x.html", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    more = ("--json", "--save", "x.html", "--timeout", str(PATIENCE_S))
+    result = fastbg("demo", script, *more, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stderr) == (1, b"")
     assert raw_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())

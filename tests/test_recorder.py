@@ -1,7 +1,9 @@
 """The recorder in a real server: what an app does with its tasks, and what the journal says."""
 
 import asyncio
+import itertools
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -90,8 +92,8 @@ def test_every_event_tells_time_boot_and_process(server: Recorded) -> None:
     before, before_ns = time.monotonic_ns(), time.time_ns()
     _, found = server.get("/two")
     for event in found:
-        assert before < event["t_ns"] < time.monotonic_ns()
-        assert before_ns < event["wall_ns"] < time.time_ns()
+        assert before <= event["t_ns"] <= time.monotonic_ns()
+        assert before_ns <= event["wall_ns"] <= time.time_ns()
         assert (event["boot"], event["pid"]) == (boot_id(), server.pid)
     assert (found[0]["method"], found[0]["path"]) == ("GET", "/two")
     sent = next(event for event in found if event["event"] == "response_sent")
@@ -112,7 +114,12 @@ def test_a_task_from_a_thread_and_one_given_to_a_response_are_seen(
 
 
 def test_a_middleware_in_between_changes_nothing(server: Recorded) -> None:
-    assert told(server.get("/middleware/two")[1])[:4] == told(server.get("/two")[1])[:4]
+    """Apart from the time of the response: older versions of Starlette send it while the first task runs."""
+    found, other = (told(server.get(path)[1]) for path in ("/middleware/two", "/two"))
+    assert sorted(found) == sorted(other)
+    found.remove("response_sent")
+    other.remove("response_sent")
+    assert found == other
 
 
 @pytest.mark.parametrize(
@@ -215,17 +222,28 @@ def test_a_stream_is_sent_with_its_last_chunk(server: Recorded) -> None:
     assert found[2]["bytes"] == 3 * len("chunk")
 
 
-def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) -> None:
+@contextmanager
+def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
+    """The task of that request has the only thread, until ``/release`` is asked or the block ends."""
     server.client.get("/one-thread")
     try:
-        server.client.get("/long", headers={"X-Request-ID": "first"})
-        events(server.journal, "first", until="task_started")
-        server.client.get("/two", headers={"X-Request-ID": "second"})
-        waiting = events(server.journal, "second", until="response_sent")
-        assert "task_started" not in [event["event"] for event in waiting]
+        server.client.get("/long", headers={"X-Request-ID": request_id})
+        events(server.journal, request_id, until="task_started")
+        yield
     finally:
         server.client.get("/release")
+        events(server.journal, request_id)  # its thread is free again
         server.client.get("/all-threads")
+
+
+def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) -> None:
+    with only_thread_taken(server, "first"):
+        server.client.get("/two", headers={"X-Request-ID": "second"})
+        events(server.journal, "second", until="response_sent")
+        # The server takes no other request in the step of its event loop in which the task began to wait.
+        server.client.get("/one-thread", headers={"X-Request-ID": "third"})
+        waiting_ns = events(server.journal, "third", until="request_received")[0]["t_ns"]
+        assert "task_started" not in [event["event"] for event in events(server.journal, "second", until="task_queued")]
     first, second = (
         {event["event"]: event["t_ns"] for event in events(server.journal, name)[::-1]} for name in ("first", "second")
     )
@@ -234,8 +252,11 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
         next(event for event in events(server.journal, "second") if event["event"] == name)
         for name in ("task_started", "response_sent")
     )
-    assert 0 < started["waited_ms"] <= (started["t_ns"] - sent["t_ns"]) / 1e6
-    assert started["waited_ms"] >= (first["task_finished"] - sent["t_ns"]) / 1e6 - 50
+    at_least_ms, at_most_ms = (
+        round((end_ns - begin_ns) / 1e6, 3)  # as it is written
+        for begin_ns, end_ns in ((waiting_ns, first["task_finished"]), (sent["t_ns"], started["t_ns"]))
+    )
+    assert 0 < at_least_ms <= started["waited_ms"] <= at_most_ms
 
 
 @pytest.mark.parametrize(
@@ -244,34 +265,36 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
 def test_a_task_that_waits_for_its_thread_when_the_request_is_over_is_not_dropped_yet(
     server: Recorded, then: str, end: str
 ) -> None:
-    server.client.get("/one-thread")
-    try:
-        server.client.get("/long", headers={"X-Request-ID": f"before {then}"})
-        events(server.journal, f"before {then}", until="task_started")
+    with only_thread_taken(server, f"before {then}"):
         _, found = server.get("/not-awaited")
         assert told(found)[1:] == ["task_queued tests.recorded.work 0", "response_sent", "request_finished"]
         server.client.get(then)
         assert end in told(events(server.journal, found[0]["request"], until=end.split()[0]))[-1]
-    finally:
-        server.client.get("/release")
-        server.client.get("/all-threads")
 
 
 def test_a_step_that_blocks_the_event_loop_is_told_with_its_task(server: Recorded) -> None:
+    """On a busy machine other steps may take as long; `tests.test_recorder_steps` sets the clock."""
     _, found = server.get("/blocks-twice?seconds=0.1")
     blocked = [event for event in found if event["event"] == "loop_blocked"]
-    assert [(event["task"], event["n"]) for event in blocked] == [("tests.recorded.block_twice", 0)] * 2
-    assert all(100 <= event["ms"] < 1000 for event in blocked)
-    between = [event["event"] for event in found if event.get("n") == 0]
-    assert between == ["task_queued", "task_started", "loop_blocked", "loop_blocked", "task_finished"]
-    _, found = server.get("/two")
-    assert "loop_blocked" not in [event["event"] for event in found]
+    assert {(event["task"], event["n"]) for event in blocked} <= {
+        ("tests.recorded.block_twice", 0),
+        ("asyncio.tasks.sleep", 3),
+    }
+    own = [event["event"] for event in found if event.get("n") == 0 and event.get("ms", 100) >= 100]
+    assert own.count("loop_blocked") >= 2
+    assert [name for name, _ in itertools.groupby(own)] == [
+        "task_queued",
+        "task_started",
+        "loop_blocked",
+        "task_finished",
+    ]
 
 
 def test_what_is_unfinished_when_the_server_shuts_down_is_told(tmp_path: Path) -> None:
     with served_with_options(tmp_path, timeout_graceful_shutdown=0) as (client, child):
         client.get("/one-thread", headers={"X-Request-ID": "nothing to lose"})
         client.get("/long", headers={"X-Request-ID": "first"})
+        events(tmp_path / "journal.jsonl", "first", until="task_started")
         client.get("/two", headers={"X-Request-ID": "second"})
         child.send_signal(signal.SIGTERM)
         wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
@@ -326,15 +349,17 @@ def test_a_long_path_is_cut(server: Recorded) -> None:
 
 def test_the_sizes_of_the_followed_files_tell_what_was_written_before_the_response(server: Recorded) -> None:
     readme = str(server.folder / "README.md")
-    assert "files" not in [*events_without_id(server)[-1]]
+    assert not any("files" in event for event in events_without_id(server))
     _, found = server.get(f"/writes/{readme}")
     sizes = {event["event"]: event["files"] for event in found if "files" in event}
     assert sizes == {"response_sent": {readme: 4}, "request_finished": {readme: 8}}
 
 
-def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path) -> None:
+def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, journal = tmp_path / "log.txt", Journal(tmp_path / "journal.jsonl")
     log.touch()
+    moments, sending = itertools.count(1), []
+    monkeypatch.setattr("fastbg.recorder.monotonic_ns", lambda: next(moments))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200})
@@ -342,23 +367,24 @@ def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path) -
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.body":
+            sending.append(next(moments))
             log.write_bytes(b"text")
 
     async def receive() -> Message:
         raise NotImplementedError
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"r1")]}
-    before_ns = time.monotonic_ns()
     asyncio.run(Recorder(app, journal, [log])(scope, receive, send))
     _, sent, finished = read(journal.path)
     assert (sent["files"], sent["files_after"], finished["files"]) == ({str(log): 0}, {str(log): 4}, {str(log): 4})
-    assert before_ns < sent["sending_ns"] < sent["t_ns"]
+    assert [sent["sending_ns"] + 1, sent["t_ns"] - 1] == sending * 2
 
 
 def events_without_id(server: Recorded) -> list[Fields]:
-    known = len(read(server.journal))
+    known = {event["request"] for event in read(server.journal)}
     server.client.get("/all-threads")
-    return read(server.journal)[known:]
+    (new,) = {event["request"] for event in read(server.journal)} - known
+    return events(server.journal, new)
 
 
 def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> None:
@@ -370,15 +396,34 @@ def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> No
     events(server.journal, "big")
 
 
-def test_buffered_tells_whether_a_task_that_blocks_holds_up_its_own_response(server: Recorded) -> None:
+def test_buffered_tells_whether_a_task_that_blocks_holds_up_its_own_response(server: Recorded, tmp_path: Path) -> None:
     """It depends on the loop: see `fastbg.recorder`."""
-    seconds = 0.3
-    begin = time.monotonic()
-    response, found = server.get(f"/blocking?seconds={seconds}")
-    assert response.text == "blocking"
-    held_up = response.elapsed.total_seconds() >= seconds
-    assert held_up == (found[1]["buffered"] > 0)
-    assert time.monotonic() - begin >= seconds
+    released = tmp_path / "released"
+    with _connection(server) as connection:
+        connection.sendall(
+            f"GET /blocking?until={released} HTTP/1.1\r\nHost: x\r\nX-Request-ID: blocking\r\n\r\n".encode()
+        )
+        try:
+            found = events(server.journal, "blocking", until="task_started")
+            if found[1]["buffered"] == 0:
+                _receive(connection, b"\r\n\r\nblocking")  # while the task blocks the loop
+            else:
+                assert found[1]["buffered"] > 0
+                assert not select.select([connection], [], [], 0)[0]  # nothing has come
+        finally:
+            released.touch()
+        if found[1]["buffered"]:
+            _receive(connection, b"\r\n\r\nblocking")
+    events(server.journal, "blocking")
+
+
+def _receive(connection: socket.socket, wanted: bytes) -> None:
+    """Read until ``wanted`` came."""
+    found = b""
+    while wanted not in found:
+        more = connection.recv(65536)
+        assert more, f"{wanted!r} did not come, only {found!r}"
+        found += more
 
 
 def test_a_client_that_leaves_ends_a_stream_and_nothing_else(server: Recorded) -> None:

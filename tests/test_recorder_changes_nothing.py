@@ -182,13 +182,12 @@ def test_the_request_of_one_call_is_not_that_of_the_next(tmp_path: Path) -> None
 @pytest.mark.usefixtures("installed")
 def test_a_cancelled_task_fails_with_that(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        started.set()
-        await BackgroundTask(asyncio.sleep, 60)()
+        started.set()  # whoever waits for it goes on when this waits
+        await BackgroundTask(asyncio.sleep, 3600)()
 
     async def cancel() -> None:
         task = asyncio.create_task(call(Recorder(app, Journal(tmp_path / "journal.jsonl"))))
         await started.wait()
-        await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -220,6 +219,7 @@ def test_installing_twice_and_taking_it_away_leaves_starlette_as_it_was() -> Non
     def methods() -> list[object]:
         return [BackgroundTask.__call__, BackgroundTasks.add_task, HTTPException.__init__]
 
+    hooks.uninstall()  # what another test may have left
     before = methods()
     hooks.install()
     wrapped = methods()

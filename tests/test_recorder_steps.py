@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
@@ -10,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.background import BackgroundTask
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.types import Message, Receive, Scope, Send
 
+from fastbg import hooks
 from fastbg.journal import Journal
-from fastbg.recorder import Recorder, Request, Task
-from tests.journals import read
+from fastbg.recorder import BLOCKED_NS, Recorder, Request, Task
+from tests.journals import read, told
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -28,10 +29,11 @@ def task(tmp_path: Path) -> Task:
 
 
 Make = Callable[[], Coroutine[Any, Any, Any]]
+TURNS = 8  # of the event loop, in which each of the coroutines below is done, or waits for long
 
 
-async def seen_of(awaitable: Awaitable[Any], cancel: int) -> list[object]:
-    """What a task that awaits ``awaitable`` is seen to do while it is cancelled ``cancel`` times."""
+async def seen_of(awaitable: Awaitable[Any], turns: int | None) -> list[object]:
+    """What a task that awaits ``awaitable`` is seen to do; it is cancelled after so many turns of the event loop."""
 
     async def outer() -> object:
         variable.set("outer")
@@ -41,8 +43,9 @@ async def seen_of(awaitable: Awaitable[Any], cancel: int) -> list[object]:
             return type(error), error.args, type(error.__cause__), type(error.__context__), variable.get()
 
     running = asyncio.create_task(outer())
-    for _ in range(cancel):
-        await asyncio.sleep(0.01)
+    if turns is not None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
         running.cancel("a word")
     return [await running, running.cancelled(), running.cancelling()]
 
@@ -88,7 +91,7 @@ async def swallows() -> str:
 
 async def has_a_time_limit() -> str:
     try:
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(0):
             await asyncio.sleep(60)
     except TimeoutError:
         return "timed out"
@@ -101,15 +104,16 @@ async def groups() -> list[int]:
     return [task.result() for task in tasks]
 
 
-@pytest.mark.parametrize("cancel", [0, 1])
+@pytest.mark.parametrize("turns", [None, *range(1, TURNS + 1)])
 @pytest.mark.parametrize(
     "make", [returns, raises, raises_at_once, stops, cleans_up, swallows, has_a_time_limit, groups, waits]
 )
-def test_results_errors_cancellation_and_variables_are_the_same(task: Task, make: Make, cancel: int) -> None:
+def test_results_errors_cancellation_and_variables_are_the_same(task: Task, make: Make, turns: int | None) -> None:
+    """Whenever it is cancelled: timed, a coroutine takes as many turns of the event loop."""
     if make in (waits, cleans_up, swallows):
-        cancel = 1
-    without = asyncio.run(seen_of(make(), cancel))
-    assert asyncio.run(seen_of(task.in_steps(make()), cancel)) == without
+        turns = turns or TURNS
+    without = asyncio.run(seen_of(make(), turns))
+    assert asyncio.run(seen_of(task.in_steps(make()), turns)) == without
 
 
 def test_a_coroutine_that_is_closed_cleans_up_at_once(task: Task) -> None:
@@ -163,12 +167,35 @@ def test_the_error_of_a_cancelled_task_is_not_left_to_the_garbage_collector(task
         gc.enable()
 
 
-def test_only_a_step_that_takes_long_is_told(task: Task, tmp_path: Path) -> None:
+class Clock:
+    """The recorder's clock, which goes on only when a test says so."""
+
+    def __init__(self) -> None:
+        self.ns = 10**9
+
+    def __call__(self) -> int:
+        return self.ns
+
+    def go_on(self, ns: int) -> None:
+        self.ns += ns
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("fastbg.recorder.monotonic_ns", clock)
+    return clock
+
+
+def test_only_a_step_that_takes_long_is_told(task: Task, tmp_path: Path, clock: Clock) -> None:
     async def work() -> None:
-        for _ in range(4):
-            time.sleep(0.02)  # noqa: ASYNC251
-            await asyncio.sleep(0.06)
-        time.sleep(0.06)  # noqa: ASYNC251
+        clock.go_on(BLOCKED_NS)  # as long as a step may take
+        for _ in range(2):
+            asyncio.get_running_loop().call_soon(clock.go_on, 2 * BLOCKED_NS)  # another's step
+            await asyncio.sleep(0)
+        clock.go_on(BLOCKED_NS + 1_000_000)
+        await asyncio.sleep(0)
+        clock.go_on(BLOCKED_NS + 2_500_000)
         raise LookupError
 
     async def outer() -> None:
@@ -176,5 +203,39 @@ def test_only_a_step_that_takes_long_is_told(task: Task, tmp_path: Path) -> None
             await task.in_steps(work())
 
     asyncio.run(outer())
-    blocked = [event["ms"] for event in read(tmp_path / "journal.jsonl") if event["event"] == "loop_blocked"]
-    assert blocked[-1] >= 60
+    blocked = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "loop_blocked"]
+    assert [(event["task"], event["n"]) for event in blocked] == [("builtins.print", 0)] * 2
+    assert [event["ms"] for event in blocked] == [BLOCKED_NS / 1e6 + 1, BLOCKED_NS / 1e6 + 2.5]
+
+
+def test_a_step_is_told_of_its_own_task_and_of_none_around_it(tmp_path: Path, clock: Clock) -> None:
+    async def block() -> None:
+        clock.go_on(2 * BLOCKED_NS)
+        await asyncio.sleep(0)
+        clock.go_on(2 * BLOCKED_NS)
+
+    async def no_block() -> None:
+        await asyncio.sleep(0)
+
+    def in_thread() -> None:
+        clock.go_on(2 * BLOCKED_NS)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        inner = BackgroundTasks([BackgroundTask(block)])
+        await BackgroundTasks([BackgroundTask(inner), BackgroundTask(in_thread), BackgroundTask(no_block)])()
+
+    async def nothing(message: Message | None = None) -> Message:
+        return {}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    hooks.install()
+    try:
+        asyncio.run(Recorder(app, Journal(tmp_path / "journal.jsonl"))(scope, nothing, nothing))  # type: ignore[arg-type]  # it sends nothing
+    finally:
+        hooks.uninstall()
+    found = [
+        line.rpartition(".")[2]
+        for line in told(read(tmp_path / "journal.jsonl"))
+        if "started" in line or "blocked" in line
+    ]
+    assert found == ["BackgroundTasks 0", "block 1", "block 1", "block 1", "in_thread 2", "no_block 3"]

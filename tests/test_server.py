@@ -23,7 +23,7 @@ from tests.processes import PATIENCE_S, is_alive, until
 from tests.servers import NO_TLS, ask
 
 APP = """
-import sys, time
+import os, sys, time
 from contextlib import asynccontextmanager
 from fastapi import BackgroundTasks, FastAPI
 
@@ -34,13 +34,14 @@ async def lifespan(app):
 
 app = FastAPI(lifespan=lifespan)
 
-def work(file: str, seconds: float):
-    time.sleep(seconds)
+def work(file: str):
+    while not os.path.exists(file + ".now"):
+        time.sleep(0.005)
     open(file, "a").write("done")
 
 @app.get("/work")
-async def start(tasks: BackgroundTasks, file: str, seconds: float):
-    tasks.add_task(work, file, seconds)
+async def start(tasks: BackgroundTasks, file: str):
+    tasks.add_task(work, file)
 
 @app.get("/print")
 async def say(lines: int, length: int):
@@ -55,7 +56,7 @@ def settings(folder: Path, startup: str = "pass") -> Settings:
 
 
 @asynccontextmanager
-async def serving(folder: Path, startup: str = "pass", stop_s: float = 10.0) -> AsyncIterator[Server]:
+async def serving(folder: Path, startup: str = "pass", stop_s: float = PATIENCE_S) -> AsyncIterator[Server]:
     with Child(settings(folder, startup)) as child:
         async with Server(child, stop_s=stop_s) as server:
             yield server
@@ -66,9 +67,21 @@ async def get(server: Server, path: str, **query: str | float) -> httpx.Response
         return await client.get(path, params=query, headers={"X-Request-ID": path})
 
 
+async def start_work(server: Server, folder: Path) -> None:
+    """Start a task in a thread that writes ``written`` as soon as there is a ``written.now``."""
+    await get(server, "/work", file=str(folder / "written"))
+    await asyncio.to_thread(events, folder / "journal.jsonl", "/work", until="task_started")
+
+
+async def until_told(server: Server, text: str) -> None:
+    """Wait until the server has written a line with ``text``."""
+    while not any(text in line for line in server.stderr_tail()):
+        await asyncio.sleep(0.01)
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(2 * PATIENCE_S):
             await test()
 
     asyncio.run(bounded())
@@ -76,8 +89,16 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
     async def test() -> None:
-        async with serving(tmp_path, startup="time.sleep(0.3)") as server:
-            assert (await get(server, "/print", lines=0, length=0)).status_code == 200
+        startup = f"while not os.path.exists({str(tmp_path / 'asked')!r}): time.sleep(0.005)"
+        async with serving(tmp_path, startup=startup) as server:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /print?lines=0&length=0 HTTP/1.1\r\nHost: x\r\nX-Request-ID: /print\r\n")
+            writer.write(b"Connection: close\r\n\r\n")
+            await writer.drain()
+            (tmp_path / "asked").touch()
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
             await server.ready()
 
     run(test)
@@ -85,9 +106,15 @@ def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
+    async def let_it_finish(server: Server) -> None:
+        await until_told(server, "Waiting for background tasks to complete")
+        (tmp_path / "written.now").touch()
+
     async def test() -> None:
         async with serving(tmp_path) as server:
-            await get(server, "/work", file=str(tmp_path / "written"), seconds=0.5)
+            await start_work(server, tmp_path)
+            finishing = asyncio.create_task(let_it_finish(server))
+        await finishing
 
     run(test)
     assert (tmp_path / "written").read_text() == "done"
@@ -96,7 +123,7 @@ def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
 def test_a_task_that_takes_too_long_is_killed_with_the_server(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path, stop_s=0.3) as server:
-            await get(server, "/work", file=str(tmp_path / "written"), seconds=60)
+            await start_work(server, tmp_path)
         assert server.returncode == -signal.SIGKILL
 
     run(test)
@@ -161,7 +188,7 @@ def test_a_startup_that_fails_is_told_with_what_the_server_wrote_last(tmp_path: 
 
 def test_a_startup_that_hangs_is_told(tmp_path: Path) -> None:
     async def test() -> None:
-        async with serving(tmp_path, startup="time.sleep(60)", stop_s=0) as server:
+        async with serving(tmp_path, startup="time.sleep(3600)", stop_s=0) as server:
             with pytest.raises(ServerError, match="did not start up within"):
                 await server.ready(0.5)
 
@@ -176,8 +203,11 @@ def test_sigterm_takes_a_thread_with_it_that_was_given_up_as_under_plain_uvicorn
         prepared = replace(settings(tmp_path), options=(("timeout_graceful_shutdown", 0),))
         with Child(prepared) as child:
             async with Server(child) as server:
-                await get(server, "/work", file=str(tmp_path / "written"), seconds=1)
+                await start_work(server, tmp_path)
                 server.send(number)
+                if written:
+                    await until_told(server, "Finished server process")
+                    (tmp_path / "written.now").touch()
                 died = await server.died()
         assert died.what == f"the server {'ended with exit code 0' if written else 'was killed by SIGTERM'}"
         assert any("Finished server process" in line for line in died.stderr)
@@ -205,8 +235,7 @@ def test_only_the_last_lines_of_the_output_are_kept(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as server:
             await get(server, "/print", lines=500, length=5000)
-            while not any(line.startswith("499") for line in server.stderr_tail()):
-                await asyncio.sleep(0.01)
+            await until_told(server, "499499")
             tail = server.stderr_tail()
             assert len(tail) <= LINES + 1
             assert max(map(len, tail)) <= LINE_BYTES
@@ -224,7 +253,7 @@ from fastbg.serving import Settings
 folder = Path(sys.argv[1])
 with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
     print(child.process.pid, child.url, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         try:
