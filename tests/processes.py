@@ -161,9 +161,13 @@ def _take_terminal() -> None:
 
 def rest_of(descriptor: int) -> bytes:
     """What a terminal still shows, up to the end of its last process."""
-    found = b""
+    found, end = b"", time.monotonic() + PATIENCE_S
     try:
-        while data := os.read(descriptor, 65536):
+        while True:
+            ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
+            assert ready, f"the last process on the terminal does not end, it showed {found!r}"
+            if not (data := os.read(descriptor, 65536)):
+                break
             found += data
     except OSError as error:
         if error.errno != errno.EIO:  # how a terminal says that the other side has gone
