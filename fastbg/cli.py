@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastbg.errors import NO_ROOM, FastbgError, MachineError
+from fastbg.interrupts import defer, raise_deferred
 
 app = typer.Typer(
     name="fastbg",
@@ -113,6 +114,7 @@ def serve(
     """Serve the example app, or your own, with the recorder around it."""
     from fastbg.serving import EXAMPLE, QUEUED_EXAMPLE, Settings, serve
 
+    raise_deferred()
     queued = engine is Engine.queue
     application = application or (QUEUED_EXAMPLE if queued else EXAMPLE)
     settings = Settings(
@@ -147,6 +149,7 @@ def worker(
     from fastbg.serving import Settings
     from fastbg.worker import work as run
 
+    raise_deferred()
     settings = Settings(
         tasks, directory=directory.absolute(), work=work, record=record, journal_size=ceil(journal_size * 2**20)
     )
@@ -259,6 +262,7 @@ def tail(
     """Follow what the background tasks write."""
     from fastbg.tail import tail
 
+    raise_deferred()
     paths = files or [directory / "README.md", directory / "log.txt"]
     journals = [directory / "journal.jsonl"] if journal else []
     data_folder = None if files else directory
@@ -277,6 +281,7 @@ def report(
     from fastbg.output import outlast_readers
     from fastbg.replay import report
 
+    raise_deferred()
     outlast_readers()
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
@@ -297,6 +302,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets escapes, not a crash
+    defer()
     try:
         _run()
     except FastbgError as error:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from fastbg.cli import report_error
 from fastbg.errors import FastbgError
+from fastbg.interrupts import raise_deferred
 from fastbg.launch import Child
 from fastbg.report.files import check_place
 from fastbg.serving import EXAMPLE, Settings
@@ -251,6 +252,7 @@ def _run(runner: "Runner") -> "RunResult":
                 asyncio.get_running_loop().add_signal_handler(number, end, number)
         return await runner.run()
 
+    raise_deferred()
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
