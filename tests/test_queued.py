@@ -348,3 +348,26 @@ def test_task_that_a_broker_was_too_slow_to_confirm_is_done_once_if_it_is_asked_
         with taskiq_worker(tmp_path, FASTBG_BROKER=broker.address, **settings):
             log = Stage(url, data, broker).log()
     assert log.count(b"to slow@") == 1
+
+
+@pytest.mark.anyio
+async def test_app_ends_although_a_connection_is_never_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As that of nats-py may be which the broker has refused."""
+    cancelled = asyncio.Event()
+
+    async def without_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def at_once() -> None:
+        pass
+
+    monkeypatch.setattr(example, "FOLDER", tmp_path)
+    monkeypatch.setattr(example, "CLOSE_S", 0.01)
+    monkeypatch.setattr(example, "connect", at_once)
+    monkeypatch.setattr(example.broker, "shutdown", without_end)
+    async with example.connect_to_broker(example.app):
+        pass
+    assert cancelled.is_set()

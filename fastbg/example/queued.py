@@ -26,7 +26,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -50,6 +50,7 @@ ACK_WAIT_S = float(os.environ.get("FASTBG_BROKER_ACK_WAIT", 3 + 2 * WORK_SECONDS
 CONFIRM_S = float(os.environ.get("FASTBG_BROKER_CONFIRM", "0.8"))  # for the broker to say that it has a task
 CONNECT_S = max(1.0, CONFIRM_S)  # how long the app waits for the broker at its start; without it, it answers 503
 RETRY_S = 1.0  # between two attempts to connect
+CLOSE_S = 5.0  # how long the app waits at its end for the connections to be closed
 
 broker = PullBasedJetStreamBroker(
     os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
@@ -93,7 +94,8 @@ async def connect_to_broker(app: FastAPI) -> AsyncIterator[None]:
     while not connecting.done():  # the client of NATS may swallow a cancellation while it closes a connection
         connecting.cancel()
         await asyncio.wait({connecting}, timeout=RETRY_S)
-    await broker.shutdown()
+    with suppress(TimeoutError):  # it may also wait without end for a connection that the broker has refused
+        await asyncio.wait_for(broker.shutdown(), CLOSE_S)
 
 
 async def connect() -> None:
