@@ -14,6 +14,7 @@ Where things are:
 `timeline`, `tasks`, `judge`,               what was seen of a request, the verdict, and what was expected otherwise:
 `expectations`                              pure, no file, no socket, no clock
 `results`, `report`                         the result of a run, and all ways to show it
+`uvicorn_versions`                          what differs between versions of uvicorn
 `recorder`, `hooks`, `journal`, `rotation`  inside of the server: what it sees of requests and tasks, and where it
                                             writes that down; `queue_recorder`: the same in a worker
 `events`                                    what the witnesses say, and a line of the journal

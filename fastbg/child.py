@@ -21,13 +21,14 @@ import uvicorn
 from fastbg.errors import ServerError
 from fastbg.launch import READY
 from fastbg.serving import Settings, application, run
+from fastbg.uvicorn_versions import Server
 
 ORPHAN_S = 10.0  # how long tasks may go on when the parent has died
 TICK_S = 0.1  # as uvicorn's
 LAST_CONNECTIONS_S = 0.05  # how long connections that were closed on the other side may take to be noticed
 
 
-class PromptServer(uvicorn.Server):
+class PromptServer(Server):
     """Ends as soon as it is told to and has nothing left to do, where uvicorn takes up to 0.2 s to notice.
 
     After a SIGTERM it ends as a server does that uvicorn's own command started: the signal is raised again and kills

@@ -192,7 +192,7 @@ def _resolved(places: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) ->
     for place in places:
         if "$ref" in place:
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]
-        inner = place.get("anyOf")
+        inner = place.get("anyOf") or place.get("allOf")  # older pydantic puts a reference alone in an allOf
         found += _resolved(inner, schema) if inner else [place]
     return found
 

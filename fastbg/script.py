@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,12 +89,19 @@ def _statuses(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _before(change: Callable[[object], object], accepted: Any) -> BeforeValidator:
+    """A validator that sees the raw value. ``accepted``: what the schema says of it, where pydantic is not too old."""
+    if "json_schema_input_type" in BeforeValidator.__dataclass_fields__:
+        return BeforeValidator(change, json_schema_input_type=accepted)
+    return BeforeValidator(change)
+
+
 class Expect(_Model):
     """What a request is expected to bring."""
 
     status: Annotated[
         list[Status],
-        BeforeValidator(_statuses, json_schema_input_type=Status | list[Status]),
+        _before(_statuses, Status | list[Status]),
         Field(min_length=1, description="The status, or several that will do; 200 without it."),
     ] = [200]
     body: Annotated[
@@ -106,7 +113,7 @@ class Expect(_Model):
     )
     tasks: Annotated[
         list[TaskExpect] | None,
-        BeforeValidator(_tasks, json_schema_input_type=list[Text | TaskExpect] | None),
+        _before(_tasks, list[Text | TaskExpect] | None),
         Field(description="All background tasks of the request, in the order in which they have to start."),
     ] = None
     writes: Annotated[list[Write], Field(description="What has to arrive in the followed files.")] = []

@@ -282,7 +282,7 @@ def serve(
     elif workers > 1:
         codes = _run_workers(config, listener)
     else:
-        from uvicorn import Server
+        from fastbg.uvicorn_versions import Server
 
         codes = [run(Server(config), listener)]
     if STARTUP_FAILURE in codes:
@@ -305,19 +305,18 @@ def run(server: "Server", listener: socket.socket) -> int:
 
 
 def _run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
-    from uvicorn.supervisors import Multiprocess
+    from fastbg.uvicorn_versions import Workers
 
-    hanging_up = signal.getsignal(signal.SIGHUP)
-    supervisor = Multiprocess(config, sockets=[listener])
-    signal.signal(signal.SIGHUP, hanging_up)  # uvicorn would start new workers, for nobody
-    on_second_interrupt(lambda: _interrupt([worker.pid for worker in supervisor.processes]))
+    supervisor = Workers(config, listener)
+    on_second_interrupt(lambda: _interrupt(supervisor.pids))
     supervisor.run()
-    return [worker.exitcode for worker in supervisor.processes]
+    return supervisor.exit_codes
 
 
 def _run_reloader(config: "Config", listener: socket.socket) -> list[int | None]:
-    from uvicorn import Server
     from uvicorn.supervisors import ChangeReload
+
+    from fastbg.uvicorn_versions import Server
 
     class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # which class it is depends on what is installed
         def startup(self) -> None:

@@ -10,27 +10,33 @@ from tests.matrix.pythons import Python
 from tests.servers import ROOT
 
 LOWEST = ROOT / "tests" / "lowest.txt"
-# Around each version that DIFFERENCES names, and some between.
+# Around each version that DIFFERENCES or the README names, and some between.
 FASTAPI = (
-    *("0.116.0", "0.117.1", "0.118.0", "0.120.4", "0.121.0", "0.128.0"),
+    *("0.110.3", "0.112.2", "0.115.0", "0.117.1", "0.118.0", "0.120.4", "0.121.0", "0.128.0"),
     *("0.135.0", "0.140.0", "0.150.0", "0.160.0", "0.165.0"),
 )
 STARLETTE = ("1.6.0", "1.7.0")
+# Each by itself, everything else as new as can be; with the core, since no catalogue shows what these are for.
+OTHERS = (
+    *("uvicorn==0.30.0", "uvicorn==0.32.1", "uvicorn==0.35.0", "uvicorn==0.40.0", "uvicorn==0.50.2", "uvicorn==0.51.0"),
+    *("rich==13.0.0", "rich==13.5.2", "rich==13.9.4", "rich==14.0.0"),
+    *("typer==0.16.0", "typer==0.20.0", "typer==0.28.0"),
+    *("httpx==0.24.0", "httpx==0.27.2"),
+    *("pydantic==2.5.3", "pydantic==2.8.2", "pydantic==2.9.0"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """``name``: of the cell without its Python. ``packages``: what pip is to install together with the project.
 
-    ``constraints``: a file for pip. ``over``: what is installed afterwards, beyond the project's own limits.
-    ``core``: whether the core of the suite is run, or the catalogue only.
+    ``constraints``: a file for pip. ``core``: whether the core of the suite is run, or the catalogue only.
     """
 
     python: Python
     name: str
     packages: tuple[str, ...] = ()
     constraints: Path | None = None
-    over: tuple[str, ...] = ()
     core: bool = True
 
     def __str__(self) -> str:
@@ -44,7 +50,8 @@ def cells(pythons: Sequence[Python]) -> Iterator[Cell]:
         yield Cell(python, "uvloop", packages=("uvicorn[standard]",))
         yield Cell(python, "lowest", constraints=LOWEST)
     for python in pythons[:1]:
-        yield Cell(python, "typer", over=("typer",))
+        for pin in OTHERS:
+            yield Cell(python, pin.replace("==", "-"), packages=(pin,))
         for version in FASTAPI:
             yield Cell(python, f"fastapi-{version}", packages=(f"fastapi=={version}",), core=False)
         for version in STARLETTE:

@@ -33,7 +33,7 @@ DIFFERENCES = (
     Difference(
         "yield-dependency",
         "FastAPI",
-        "0.115",
+        "0.108",
         "0.118",
         "a dependency with `yield` is closed before the response: a task finds the session of its request closed",
     ),
@@ -48,7 +48,7 @@ DIFFERENCES = (
     Difference(
         "middleware",
         "Starlette",
-        "0.38",
+        "0.29",
         "1.7",
         "behind a `BaseHTTPMiddleware` the task starts before a slow client has the whole answer",
     ),

@@ -19,7 +19,7 @@ from tests.servers import ROOT
 
 PATIENCE_S = 1800.0
 GRACE_S = 30.0
-SHOWN = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "typer", "rich", "httpx")
+SHOWN = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "typer", "rich", "httpx", "pydantic")
 ASK = f"""
 import json
 from importlib.metadata import distributions
@@ -100,8 +100,6 @@ def _install(cell: Cell, wheel: Path, folder: Path) -> None:
         return
     _run([cell.python.path, "-m", "venv", "--clear", folder], folder.parent)
     _pip(folder, f"{wheel}[dev]", *cell.packages, *(("-c", cell.constraints) if cell.constraints else ()))
-    if cell.over:
-        _pip(folder, "--upgrade", "--no-deps", *cell.over)
     complete.touch()
 
 
