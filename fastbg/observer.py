@@ -128,10 +128,9 @@ class Observer:
             left_s = seconds - (now_ns - (self.heard_ns if quiet else begin_ns)) / 1e9
             if last_ns is not None:
                 left_s = min(left_s, (last_ns - now_ns) / 1e9)
-            if left_s <= 0:
-                over_ns = over_ns or now_ns
-                if self._follower is None or self.all_read() or now_ns - over_ns > LATE_NS:
-                    return False
+            over_ns = (over_ns or now_ns) if left_s <= 0 else 0
+            if over_ns and (self._follower is None or self.all_read() or now_ns - over_ns > LATE_NS):
+                return False
             self._changed.clear()
             try:
                 async with asyncio.timeout(left_s if left_s > 0 else LOOK_S):
