@@ -15,8 +15,5 @@ def is_delay(unmet: str) -> bool:
 def unmet_by_no_delay(run: dict[str, Any]) -> list[str]:
     """What ``run``, a document of `fastbg demo --json`, does not meet, limits of time apart."""
     return [
-        f"{found['part']}: {found['name']}: {unmet}"
-        for found in run["requests"]
-        for unmet in found["unmet"]
-        if not is_delay(unmet)
+        f"{found['name']}: {unmet}" for found in run["requests"] for unmet in found["unmet"] if not is_delay(unmet)
     ] + [run["stopped"]] * bool(run["stopped"])

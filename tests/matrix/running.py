@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.delays import unmet_by_no_delay
 from tests.matrix.cells import Cell
 from tests.matrix.differences import known
 from tests.processes import environment
@@ -132,12 +133,7 @@ def _catalogue(folder: Path, outcome: Outcome) -> None:
         outcome.errors.append(f"fastbg demo all: {failed}")
         return
     runs = json.loads(said)["runs"]
-    outcome.differ = {
-        run["script"]: [f"{each['name']}: {unmet}" for each in run["requests"] for unmet in each["unmet"]]
-        + [run["stopped"]] * bool(run["stopped"])
-        for run in runs
-        if not run["ok"]
-    }
+    outcome.differ = {run["script"]: unmet for run in runs if (unmet := unmet_by_no_delay(run))}
     outcome.scenarios = len(runs) - len(outcome.differ)
 
 
