@@ -223,6 +223,7 @@ def demo(
     if show_list or schema or init is not None:
         from fastbg import authoring
 
+        raise_deferred()  # the user's app is imported next, which may take for ever
         if init is not None:
             raise typer.Exit(authoring.init(init, application))
         raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())

@@ -375,12 +375,13 @@ def test_ctrl_c_on_a_terminal_leaves_it_in_order(tmp_path: Path) -> None:
     assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0
 
 
-def test_ctrl_c_before_the_server_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--init", "draft.toml")], ids=["server", "draft"])
+def test_ctrl_c_while_the_app_is_imported(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "slow.py").write_text(
         "import pathlib, os, time\npathlib.Path('pid').write_text(f'{os.getpid()}.')\ntime.sleep(3600)\n"
     )
     run = subprocess.Popen(
-        [*FASTBG, "demo", "--app", "slow:app"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+        [*FASTBG, "demo", *arguments, "--app", "slow:app"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
     )
     pid = int(wait_for(tmp_path / "pid", rb"\.")[:-1])
     run.send_signal(signal.SIGINT)
