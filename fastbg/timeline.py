@@ -178,11 +178,11 @@ class Trace:
     @property
     def within_ms(self) -> float | None:
         """How long after the request the last missing write is due; None without a limit, or while a task may write."""
-        if not self.find("request_finished") or self._unended:
-            return None
         limits = [write.within_ms for write in self.missing]
         known = [limit for limit in limits if limit is not None]
-        return max(known) if known and len(known) == len(limits) else None
+        if not known or len(known) < len(limits):  # mostly; it is asked whenever a witness says something
+            return None
+        return max(known) if self.find("request_finished") and not self._unended else None
 
     @property
     def due_ns(self) -> int | None:

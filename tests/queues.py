@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,19 +24,6 @@ QUEUED = "fastbg.example.queued"
 
 # No broker and no worker is too slow for this: an answer is 503, or a task delivered again, only where a test wants it.
 PATIENT = {"FASTBG_BROKER_CONFIRM": f"{PATIENCE_S / 2:g}", "FASTBG_BROKER_ACK_WAIT": f"{PATIENCE_S / 2:g}"}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP has come to every thread of the process."""
-    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from tests.matrix.cells import LOWEST, Cell, cells, chosen
 from tests.matrix.differences import DIFFERENCES, known
 from tests.matrix.pythons import Python, find
 from tests.matrix.running import Outcome, core, run
-from tests.processes import is_alive
-from tests.queues import wait_until
+from tests.processes import is_alive, wait_until
 from tests.servers import ROOT
 from tests.test_readme import section
 

@@ -4,12 +4,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, environment, is_alive, until
+from tests.processes import PATIENCE_S, environment, is_alive, until, wait_until
 from tests.servers import ROOT
 
 pytest_plugins = ["pytester"]
@@ -321,10 +320,7 @@ def stopped(pytester: pytest.Pytester, number: signal.Signals, app: str, path: s
 
 def test_server_does_not_outlive_a_session_that_is_killed(shop: pytest.Pytester) -> None:
     _, _, server = stopped(shop, signal.SIGKILL, "'shop:app'", "/pid")
-    end = time.monotonic() + PATIENCE_S
-    while is_alive(server) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not is_alive(server)
+    wait_until(lambda: not is_alive(server))
 
 
 @pytest.mark.parametrize("app", ["'shop:app'", "shop.app"], ids=["process", "thread"])

@@ -5,10 +5,9 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from fastbg.testing import Client
 from fastbg.testing.observation import Observation
 from fastbg.testing.servers import Server, Servers
 from tests import recorded
-from tests.processes import PATIENCE_S, is_alive
+from tests.processes import PATIENCE_S, is_alive, wait_until
 from tests.servers import ROOT
 
 
@@ -52,14 +51,6 @@ def held() -> Counter[str]:
         with suppress(FileNotFoundError):  # it was closed by now
             found[str(path.readlink())] += 1
     return found
-
-
-def comes_true(holds: Callable[[], bool]) -> bool:
-    """Whether it does in time: anyio tells its worker threads to end, and waits for none."""
-    end = time.monotonic() + PATIENCE_S
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.005)
-    return holds()
 
 
 # named apps: child processes
@@ -115,7 +106,7 @@ def test_nothing_of_a_child_is_left(servers: Servers) -> None:
     pid = pid_of(server)
     assert held() - before
     servers.stop()
-    assert comes_true(lambda: not held() - before)
+    wait_until(lambda: not held() - before)  # anyio tells its worker threads to end, and waits for none
     assert not is_alive(pid)
 
 
@@ -147,7 +138,7 @@ def test_nothing_of_a_thread_is_left(servers: Servers) -> None:
     pid_of(server)
     assert held() - before
     servers.give_back(server)
-    assert comes_true(lambda: not held() - before)
+    wait_until(lambda: not held() - before)
     after = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers, signal.getsignal(signal.SIGTERM)
     assert after == originals
 
@@ -184,7 +175,7 @@ def test_app_object_that_does_not_start_up(servers: Servers, caplog: pytest.LogC
     with pytest.raises(ServerError, match="did not start up"):
         servers.take(FastAPI(lifespan=lifespan), None)
     assert "LookupError: no database" in caplog.text
-    assert comes_true(lambda: not held() - before)
+    wait_until(lambda: not held() - before)
 
 
 def test_thread_that_a_task_holds_up_is_told(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import trustme
 from nats.js import JetStreamContext
 
 from fastbg.broker import find_program
-from tests.processes import wait_for
-from tests.queues import asked, free_ports, wait_until
+from tests.processes import wait_for, wait_until
+from tests.queues import asked, free_ports
 from tests.servers import ROOT, ask, served
 from tests.test_worker import IMPATIENT, events, serving, worker
 

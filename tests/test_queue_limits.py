@@ -14,8 +14,8 @@ from fastbg.judge import judge
 from fastbg.tasks import tasks_of
 from tests import traces
 from tests.journals import read
-from tests.processes import PATIENCE_S, fastbg
-from tests.queues import appends_held, asked, keep_port, messages, wait_until
+from tests.processes import PATIENCE_S, fastbg, wait_until
+from tests.queues import appends_held, asked, keep_port, messages
 from tests.servers import ask
 from tests.test_worker import IMPATIENT, events, serving, worker
 

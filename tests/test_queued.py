@@ -20,8 +20,8 @@ from fastbg.broker import Broker
 from fastbg.example import queued as example
 from fastbg.example.once import NOTE_BYTES, append_once
 from fastbg.example.queued import CONFIRM_S
-from tests.processes import PATIENCE_S, wait_for
-from tests.queues import PATIENT, QUEUED, asked, is_stopped, keep_port, messages, queued, taskiq_worker, wait_until
+from tests.processes import PATIENCE_S, is_stopped, wait_for, wait_until
+from tests.queues import PATIENT, QUEUED, asked, keep_port, messages, queued, taskiq_worker
 from tests.servers import ask, uvicorn
 from tests.test_example import BAD_TEXTS, REQUESTS, written
 

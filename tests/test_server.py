@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from fastbg.launch import Child
 from fastbg.server import LINE_BYTES, LINES, Server
 from fastbg.serving import Settings
 from tests.journals import events
-from tests.processes import PATIENCE_S, is_alive, until
+from tests.processes import PATIENCE_S, is_alive, until, wait_until
 from tests.servers import NO_TLS, ask
 
 APP = """
@@ -262,10 +261,7 @@ with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
             assert is_alive(int(pid))
         finally:
             parent.kill()
-    end = time.monotonic() + PATIENCE_S
-    while is_alive(int(pid)) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not is_alive(int(pid))
+    wait_until(lambda: not is_alive(int(pid)))
 
 
 def test_a_server_needs_neither_typer_nor_rich(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import pytest
 from fastbg.broker import known_address
 from fastbg.worker import prompt
 from tests.journals import read
-from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, wait_for
-from tests.queues import PATIENT, appends_held, is_stopped, kill_group, wait_until
+from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, is_stopped, wait_for, wait_until
+from tests.queues import PATIENT, appends_held, kill_group
 from tests.servers import ask, served
 
 IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # a task of a worker that is silent for so long is delivered again
