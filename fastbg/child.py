@@ -18,9 +18,12 @@ from contextlib import suppress
 
 import uvicorn
 
+from fastbg.app import application
 from fastbg.errors import ServerError
 from fastbg.launch import READY
-from fastbg.serving import Settings, application, run
+from fastbg.loading import load
+from fastbg.settings import Settings
+from fastbg.supervisors import run
 from fastbg.uvicorn_versions import Server
 
 ORPHAN_S = 10.0  # how long tasks may go on when the parent has died
@@ -86,7 +89,8 @@ def main() -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     settings = Settings.from_environment()
     try:
-        settings.check()
+        settings.make_folder()
+        load(settings.app, settings.app_dir)
     except ServerError as error:
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
         os.write(status, json.dumps(parts).encode() + b"\n")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from math import ceil, isfinite
@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fastbg.errors import NO_ROOM, FastbgError, MachineError
+from fastbg.data_folder import DEFAULT, journal_of, written_files
+from fastbg.errors import INTERRUPTED, NO_ROOM, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
 
 app = typer.Typer(
@@ -21,9 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Shows, proves and tests when FastAPI background tasks really run.",
 )
-
-DATA_FOLDER = Path(".fastbg")
-INTERRUPTED = 130
 
 
 def finite(value: float | None) -> float | None:
@@ -100,7 +98,7 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    directory: Folder = DATA_FOLDER,
+    directory: Folder = DEFAULT,
     work: Work = 0.5,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
@@ -112,21 +110,20 @@ def serve(
     broker: Broker = None,
 ) -> None:
     """Serve the example app, or your own, with the recorder around it."""
-    from fastbg.serving import EXAMPLE, QUEUED_EXAMPLE, Settings, serve
+    from fastbg.serve import serve
+    from fastbg.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
 
     raise_deferred()
     queued = engine is Engine.queue
-    application = application or (QUEUED_EXAMPLE if queued else EXAMPLE)
     settings = Settings(
-        application, directory=directory.absolute(), work=work, record=record, journal_size=ceil(journal_size * 2**20)
+        application or (QUEUED_EXAMPLE if queued else EXAMPLE),
+        directory=directory.absolute(),
+        work=work,
+        record=record,
+        journal_size=ceil(journal_size * 2**20),
     )
-    with ExitStack() as stack:
-        serving = None
-        if queued:
-            from fastbg.broker import broker_of
-
-            serving = stack.enter_context(broker_of(settings.directory, broker))
-        raise typer.Exit(serve(settings, host=host, port=port, reload=reload, workers=workers, broker=serving))
+    code = serve(settings, host=host, port=port, reload=reload, workers=workers, queued=queued, broker=broker)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -137,7 +134,7 @@ def worker(
     modules: Annotated[
         list[str] | None, typer.Argument(metavar="MODULE", help="Modules with more tasks of that broker.")
     ] = None,
-    directory: Folder = DATA_FOLDER,
+    directory: Folder = DEFAULT,
     work: Work = 0.5,
     broker: Broker = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
@@ -146,7 +143,7 @@ def worker(
     journal_size: JournalSize = 64,
 ) -> None:
     """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
-    from fastbg.serving import Settings
+    from fastbg.settings import Settings
     from fastbg.worker import work as run
 
     raise_deferred()
@@ -165,7 +162,7 @@ def demo(
         list[str] | None,
         typer.Argument(metavar="SCRIPT", help="A .toml file or the name of a built-in script; all for all of these."),
     ] = None,
-    directory: Folder = DATA_FOLDER,
+    directory: Folder = DEFAULT,
     work: Work = 0.5,
     timeout: Annotated[
         float | None,
@@ -258,14 +255,14 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
     journal: Annotated[bool, typer.Option("--journal", help="Add the server's events.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    directory: Folder = DATA_FOLDER,
+    directory: Folder = DEFAULT,
 ) -> None:
     """Follow what the background tasks write."""
     from fastbg.tail import tail
 
     raise_deferred()
-    paths = files or [directory / "README.md", directory / "log.txt"]
-    journals = [directory / "journal.jsonl"] if journal else []
+    paths = files or written_files(directory)
+    journals = [journal_of(directory)] if journal else []
     data_folder = None if files else directory
     raise typer.Exit(
         tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json, data_folder=data_folder)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fastbg.cli import report_error
+from fastbg.data_folder import written_files
 from fastbg.errors import FastbgError
 from fastbg.interrupts import raise_deferred
 from fastbg.launch import Child
 from fastbg.report.files import check_place
-from fastbg.serving import EXAMPLE, Settings
+from fastbg.settings import EXAMPLE, Settings
 from fastbg.text import safe
 
 if TYPE_CHECKING:
@@ -196,11 +197,8 @@ def _conclude(results: "list[RunResult]", wish: Wish) -> None:
 
 
 def _default_settings(wish: Wish) -> Settings:
-    files = (wish.directory / "README.md", wish.directory / "log.txt")
-    base = wish.base
-    if base.app:
-        return replace(base, files=files)
-    return replace(base, app=EXAMPLE, files=files, app_dir=wish.directory, run_in=wish.directory)
+    base = replace(wish.base, files=written_files(wish.directory))
+    return base if base.app else replace(base, app=EXAMPLE, app_dir=wish.directory, run_in=wish.directory)
 
 
 def _save(results: "list[RunResult]", wish: Wish) -> None:

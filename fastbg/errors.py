@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 NO_FILES = (errno.EMFILE, errno.ENFILE)
+STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not start
+INTERRUPTED = 130  # exit code after Ctrl-C
 LAST_LINES = 20  # of what a server wrote before it ended
 
 

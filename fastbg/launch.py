@@ -7,7 +7,8 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from fastbg.serving import Settings, bind, url_of
+from fastbg.listener import bind, url_of
+from fastbg.settings import Settings
 
 # Nothing that is imported is garbage: to look for some takes a twentieth of the time until the server answers.
 PROGRAM = "import gc; gc.disable(); from fastbg.child import main; main()"

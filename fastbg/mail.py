@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fastbg.errors import FastbgError
-from fastbg.serving import bind
+from fastbg.listener import bind
 from fastbg.text import safe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 from fastbg import values
 from fastbg.client import Outgoing
 from fastbg.script import Part, Request, Script, Source, Write
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace
 
 Values = Mapping[str, Any]

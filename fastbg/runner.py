@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastbg import strict_json
 from fastbg.backend import LAST_WORDS_S, Backend
+from fastbg.data_folder import journal_of
 from fastbg.events import Event
 from fastbg.follow import Follower
 from fastbg.launch import Child
 from fastbg.observer import Observer
 from fastbg.results import Group, RequestResult, RunResult, add_to_groups
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from fastbg.timeline import Trace
 from fastbg.values import names, texts
 from fastbg.versions import versions
@@ -74,7 +75,7 @@ class Runner:
         places = Places.of(source, options.directory, known)
         self._observer = Observer(
             places.files.values(),
-            options.directory / "journal.jsonl",
+            journal_of(options.directory),
             rf"{self._run_id}-[0-9]+",
             self._on_over,
             tells_all=(options.url or source.script.url) is None,

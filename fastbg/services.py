@@ -14,7 +14,7 @@ from typing import Self
 
 from fastbg.broker import Broker, die_with_parent, needs_queue
 from fastbg.errors import ServerError
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 
 READY_S = 30.0
 LISTENS = b"Listening started"  # Taskiq's word for it

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from fastbg.serving import STARTUP_FAILURE
+from fastbg.errors import STARTUP_FAILURE
 
 HEALTHCHECK_S = 30  # how long a worker may take to answer, or it is killed: it may be starting on a busy machine
 

@@ -19,10 +19,10 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from fastbg.broker import address_file, known_address, needs_queue
+from fastbg.broker import address_file, known_address, needs_queue, without_password
 from fastbg.errors import FastbgError
 from fastbg.logs import SafeFormatter
-from fastbg.serving import Settings, without_password
+from fastbg.settings import Settings
 from fastbg.text import safe
 
 if TYPE_CHECKING:

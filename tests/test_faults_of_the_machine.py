@@ -24,7 +24,7 @@ from fastbg.replay import read_history
 from fastbg.results import RequestResult, RunResult
 from fastbg.runner import Options, Runner
 from fastbg.script import read_script
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from tests.processes import FASTBG, PATIENCE_S, environment, until, wait_for
 from tests.servers import ROOT, URL, ask
 

@@ -18,6 +18,8 @@ from fastbg.cli import report_error
 from fastbg.demo import Wish, _conclude
 from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
+from fastbg.greeting import Broker
+from fastbg.listener import bind
 from fastbg.replay import report
 from fastbg.report.console import final, live, overview, scripts
 from fastbg.report.junit import junit
@@ -26,7 +28,8 @@ from fastbg.report.picture import save_picture
 from fastbg.report.summary import markdown, one_line
 from fastbg.results import RunResult
 from fastbg.script import read_script
-from fastbg.serving import Settings, _tell, bind
+from fastbg.serve import greet
+from fastbg.settings import Settings
 from fastbg.tail import tail
 from fastbg.testing.servers import Server
 from fastbg.testing.told import explained, told
@@ -302,7 +305,7 @@ def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pyt
 def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as listener:
         for text in HOSTILE.values():
-            _tell(Settings(text, tmp_path / text), listener, broker=text)
+            greet(Settings(text, tmp_path / text), listener, Broker(text))
     written = capsys.readouterr()
     assert raw_in(written.out.encode(), "lines") == set()
     assert r"\x1b[2J" in written.out

@@ -25,7 +25,7 @@ from fastbg.events import boot_id
 from fastbg.journal import Journal
 from fastbg.launch import Child
 from fastbg.recorder import Recorder
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from tests.journals import Fields, events, read, told
 from tests.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.servers import ROOT, URL

@@ -16,7 +16,7 @@ import pytest
 from fastbg.errors import ServerDied, ServerError
 from fastbg.launch import Child
 from fastbg.server import LINE_BYTES, LINES, Server
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from tests.journals import events
 from tests.processes import PATIENCE_S, is_alive, until, wait_until
 from tests.servers import NO_TLS, ask
@@ -248,7 +248,7 @@ def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path
 from fastbg.launch import Child
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 folder = Path(sys.argv[1])
 with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
     print(child.process.pid, child.url, flush=True)

@@ -18,7 +18,7 @@ from rich.console import Console
 from fastbg.output import outlast_readers
 from fastbg.report.console import final, live
 from fastbg.report.screen import Screen
-from fastbg.serving import on_second_interrupt
+from fastbg.signals import on_second_interrupt
 from tests.journals import events
 from tests.processes import FASTBG, PATIENCE_S, environment, hang_up, resize, rest_of, terminal, until, wait_for
 from tests.results import run

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from fastbg.launch import Child
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
 

@@ -16,10 +16,11 @@ from starlette.types import ASGIApp
 
 from fastbg import hooks
 from fastbg.child import PromptServer
+from fastbg.data_folder import journal_of
 from fastbg.errors import ServerError
 from fastbg.journal import Journal
+from fastbg.listener import bind, url_of
 from fastbg.recorder import Recorder
-from fastbg.serving import bind, url_of
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.servers import HURRY_S, READY_S, STOP_S
 
@@ -32,7 +33,7 @@ class ThreadServer:
 
     def __init__(self, app: ASGIApp, directory: Path) -> None:
         self.name = _name_of(app)
-        self.journal_path = directory / "journal.jsonl"
+        self.journal_path = journal_of(directory)
         self._ready = threading.Event()
         self._patience_s: float = STOP_S
         self._end_s = END_S

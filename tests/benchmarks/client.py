@@ -12,7 +12,7 @@ import httpx
 
 from fastbg.runner import Options, Runner
 from fastbg.script import read_script
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from tests.benchmarks.rows import Row
 from tests.processes import peak_mib
 from tests.servers import served

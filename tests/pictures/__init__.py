@@ -16,7 +16,7 @@ from fastbg.events import Event
 from fastbg.plan import Places, Template
 from fastbg.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.runner import Options, Runner
-from fastbg.serving import EXAMPLE
+from fastbg.settings import EXAMPLE
 from fastbg.timeline import Trace, Write
 
 FOLDER = Path(__file__).parent

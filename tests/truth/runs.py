@@ -17,7 +17,7 @@ import httpx
 from fastbg.results import RequestResult
 from fastbg.runner import MOST_SHOWN, Options, Runner
 from fastbg.script import read_script
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 from tests.servers import ROOT, served
 from tests.truth.compare import MARGIN_NS, Pair, Truth
 from tests.truth.kernel import Call, Traced, Tracing

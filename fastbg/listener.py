@@ -1,0 +1,55 @@
+"""A listening socket, which a server inherits: a request may be sent to it before the app has started."""
+
+import errno
+import socket
+
+from fastbg.errors import ServerError
+
+BACKLOG = 2048  # as uvicorn's
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on ``host`` and ``port``; 0 takes a free port. Raises `ServerError`."""
+    where = f"{host}:{port}"
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ServerError(
+            "there is no such host", where=where, remedy="name an address of this machine with --host"
+        ) from None
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            failure = failure or error
+        else:
+            return listener
+    assert failure is not None  # noqa: S101  # getaddrinfo returns at least one address
+    raise _cannot_bind(failure, where) from None
+
+
+def _cannot_bind(error: OSError, where: str) -> ServerError:
+    remedies = {
+        errno.EADDRINUSE: (
+            "the port is in use",
+            "stop what listens there, or take another --port (0 takes a free one)",
+        ),
+        errno.EACCES: ("the port may not be used", "take a --port of 1024 or above"),
+        errno.EADDRNOTAVAIL: ("this machine has no such address", "name an address of this machine with --host"),
+    }
+    what, remedy = remedies.get(
+        error.errno or 0, (f"cannot listen: {error.strerror}", "take another --host and --port")
+    )
+    return ServerError(what, where=where, remedy=remedy)
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL that reaches ``listener``, without a slash at its end."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it listens on all addresses
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
