@@ -161,14 +161,14 @@ class Client:
         """The server is done with that request; ``clean``: its connection may serve another one."""
         self._connections.give_back(request_id, clean=clean)
 
-    async def reach(self, request_id: str) -> str:
-        """Ask what changes nothing in any app, and wait without end: why no answer begins to come, or an empty text."""
+    async def reach(self, request_id: str) -> str | None:
+        """Ask what changes nothing in any app, and wait without end; why no answer begins to come, None if it does."""
         headers = {"X-Request-ID": request_id}
         request = self._http.build_request("OPTIONS", "/", headers=headers, timeout=None)
         transport = self._connections.take(request_id, None)
         try:
             async with _answer(transport, request):
-                return ""
+                return None
         except httpx.HTTPError as failure:
             return _told(failure)
         finally:

@@ -158,10 +158,11 @@ def _run_script(source: "Source | None", wish: Wish, *, several: bool = False) -
         if source is None and wish.url is None:  # the default script's server, which can start before that is read
             child = stack.enter_context(Child(_default_settings(wish)))
         from fastbg.catalogue import DEFAULT, script
-        from fastbg.runner import Options, Runner
+        from fastbg.options import RunOptions
+        from fastbg.runner import Runner
 
         source = source or script(DEFAULT, os.environ)
-        options = Options(
+        options = RunOptions(
             wish.directory,
             wish.timeout or source.script.timeout or wish.limit_s,
             base=wish.base,

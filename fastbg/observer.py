@@ -11,6 +11,7 @@ from fastbg.follow import Follower
 from fastbg.timeline import Trace
 
 LATE_NS = 10_000_000_000  # how long what stands in the files at the end of a limit may take to be read
+UNREAD_S = 1.0  # how long what stands in the files may take to be read where nothing else is waited for
 LOOK_S = 0.05  # between two looks at whether all was read
 MOST_HELD = 32  # requests that wait for others because of texts without a mark
 
@@ -107,6 +108,10 @@ class Observer:
     def all_read(self) -> bool:
         """Whether the follower has told everything that stands in the files."""
         return self._follower is not None and self._follower.all_given()
+
+    async def read_all(self) -> None:
+        """Wait until everything that stands in the files is known, for a second at most."""
+        await self.until(self.all_read, UNREAD_S)
 
     async def until(
         self,

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fastbg import values
-from fastbg.client import Outgoing
+from fastbg.client import Outgoing, Response
 from fastbg.script import Part, Request, Script, Source, Write
 from fastbg.settings import Settings
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace
@@ -131,6 +131,24 @@ class Template:
             answered=False,
         )
 
+    def saved(self, response: Response, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values of a response that later requests use, and those that are missing; ``body``: as a JSON value."""
+        read: dict[str, Callable[[str], Any]] = {
+            "status": lambda path: response.status,
+            "body": lambda path: values.at(body, path),
+            "headers": lambda path: response.headers[path],
+            "cookies": lambda path: response.cookies[path],
+        }
+        found: dict[str, Any] = {}
+        missing: dict[str, str] = {}
+        for name, place in self.request.save.items():
+            kind, _, path = place.partition(".")
+            try:
+                found[name] = read[kind](path)
+            except LookupError:
+                missing[name] = place
+        return found, missing
+
     def _write(self, write: Write, known: Values, mark: str) -> ExpectedWrite:
         quote = None if write.pattern is None else re.escape
         text = values.fill_text(write.text or write.pattern or "", known, quote=quote)
@@ -147,24 +165,6 @@ class Template:
         if name not in self._uploads:
             self._uploads[name] = (self._places.folder / name).read_bytes()
         return self._uploads[name]
-
-
-def saved(wanted: Mapping[str, str], response: Any, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of a response that later requests want, and what of it is not there."""
-    found: dict[str, Any] = {}
-    missing: dict[str, str] = {}
-    for name, place in wanted.items():
-        kind, _, path = place.partition(".")
-        try:
-            found[name] = {
-                "status": lambda path: response.status,
-                "body": lambda path: values.at(body, path),
-                "headers": lambda path: response.headers[path],
-                "cookies": lambda path: response.cookies[path],
-            }[kind](path)
-        except LookupError:
-            missing[name] = place
-    return found, missing
 
 
 def _texts(table: Mapping[str, str], known: Values) -> dict[str, str]:

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 import fastbg
-from fastbg.backend import Backend
 from fastbg.client import Client
 from fastbg.errors import ServerDied
+from fastbg.options import RunOptions
+from fastbg.probe import Prober
 from fastbg.replay import read_history
 from fastbg.results import RequestResult, RunResult
-from fastbg.runner import Options, Runner
+from fastbg.runner import Runner
 from fastbg.script import read_script
 from fastbg.settings import Settings
 from tests.processes import FASTBG, PATIENCE_S, environment, until, wait_for
@@ -88,7 +89,7 @@ def run(
     text = SCRIPT + REQUEST % "first" + REQUEST % "second" + of_second
     source = read_script(text, "faulty.toml", ROOT, variables)
     base = Settings("tests.faulty:app", directory=data, app_dir=ROOT, run_in=folder)
-    runner = Runner(source, Options(data, PATIENCE_S, base, variables), None)
+    runner = Runner(source, RunOptions(data, PATIENCE_S, base, variables), None)
 
     async def tell() -> None:
         while True:
@@ -111,8 +112,7 @@ def run(
 
     try:
         with nothing_left(), pytest.MonkeyPatch.context() as patch:
-            for module in ("backend", "runner"):
-                patch.setattr(f"fastbg.{module}.LAST_WORDS_S", PATIENCE_S)
+            patch.setattr("fastbg.observer.UNREAD_S", PATIENCE_S)
             return asyncio.run(asyncio.wait_for(both(), 4 * PATIENCE_S))
     finally:
         gc.unfreeze()  # what a runner freezes
@@ -216,15 +216,15 @@ def test_journal_that_was_truncated_proves_nothing_by_its_silence(tmp_path: Path
 def test_journal_that_is_not_written_any_more_makes_no_task_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = Backend._probe
+    ask = Prober._ask
 
-    async def patient(backend: Backend, client: Client, seconds: float, *, journal: bool) -> tuple[str, bool]:
-        return await probe(backend, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
+    async def patient(prober: Prober, client: Client, seconds: float, *, journal: bool) -> tuple[str | None, bool]:
+        return await ask(prober, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
 
     def silent(request: RequestResult) -> bool:
         return bool(request.writes_ms) and request.response_ms is not None
 
-    monkeypatch.setattr(Backend, "_probe", patient)
+    monkeypatch.setattr(Prober, "_ask", patient)
     result = run(tmp_path, "fill the disk", "response", silent=silent)
     assert verdicts(result) == ["response-first"] * 2  # by the client and the file
     assert {request.judgement.evidence for request in result.requests} == {("client+file",)}

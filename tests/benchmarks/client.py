@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.runner import Options, Runner
+from fastbg.options import RunOptions
+from fastbg.runner import Runner
 from fastbg.script import read_script
 from fastbg.settings import Settings
 from tests.benchmarks.rows import Row
@@ -74,7 +75,7 @@ def _peak(times: int) -> float:
 def _ours(url: str, folder: Path) -> float:
     source = read_script(SCRIPT.replace("URL", url), "load.toml", folder, {})
     base = Settings("", directory=folder)
-    options = Options(folder, 30, base=base, environment=os.environ, repeat=REQUESTS, concurrency=CONCURRENCY)
+    options = RunOptions(folder, 30, base=base, environment=os.environ, repeat=REQUESTS, concurrency=CONCURRENCY)
     result = asyncio.run(Runner(source, options, None).run())
     if not result.ok or result.count("response-first") != REQUESTS:
         raise RuntimeError(f"{result.counts}, {result.remarks}")

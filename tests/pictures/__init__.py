@@ -13,9 +13,10 @@ from typing import Any
 from fastbg.catalogue import DEFAULT, script
 from fastbg.demo import Wish
 from fastbg.events import Event
+from fastbg.options import RunOptions
 from fastbg.plan import Places, Template
 from fastbg.results import Group, RequestResult, RunResult, add_to_groups
-from fastbg.runner import Options, Runner
+from fastbg.runner import Runner
 from fastbg.settings import EXAMPLE
 from fastbg.timeline import Trace, Write
 
@@ -30,7 +31,7 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     """What was seen in a run of the script of that picture, as plain values; ``folder`` is empty."""
     source = script(NAMES[name], os.environ)
     wish = Wish(folder / DATA, WORK_S)
-    options = Options(wish.directory, wish.limit_s, base=wish.base, environment=os.environ)
+    options = RunOptions(wish.directory, wish.limit_s, base=wish.base, environment=os.environ)
     result = asyncio.run(Runner(source, options, None).run())
     first_ns = min(request.trace.events[0].t_ns for request in result.requests)
     seen = {

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 
+from fastbg.kept import MAX_SHOWN
+from fastbg.options import RunOptions
 from fastbg.results import RequestResult
-from fastbg.runner import MOST_SHOWN, Options, Runner
+from fastbg.runner import Runner
 from fastbg.script import read_script
 from fastbg.settings import Settings
 from tests.servers import ROOT, served
@@ -78,7 +80,7 @@ class Bench:
 
     def fire(self, asked: Sequence[Asked], repeat: int, concurrency: int = 1) -> list[Pair]:
         """Let fastbg send them so often; what it said of each, beside what was so."""
-        most = MOST_SHOWN // len(asked)  # in one run: so many traces are kept
+        most = MAX_SHOWN // len(asked)  # in one run: so many traces are kept
         parts = [most] * (repeat // most) + [repeat % most] * (repeat % most > 0)
         return [pair for part in parts for pair in self._fire(asked, part, min(concurrency, part))]
 
@@ -86,7 +88,7 @@ class Bench:
         text = HEAD % self.url + "".join(map(str, asked))
         source = read_script(text, "truth.toml", self.folder, {})
         base = Settings("", directory=self.folder)
-        options = Options(self.folder, LIMIT_S, base, os.environ, repeat=repeat, concurrency=concurrency)
+        options = RunOptions(self.folder, LIMIT_S, base, os.environ, repeat=repeat, concurrency=concurrency)
         self.tracing.clear()
         with Capture(self.port) as capture:
             results = asyncio.run(Runner(source, options, None).run()).requests
