@@ -224,10 +224,11 @@ def demo(
         if init is not None:
             raise typer.Exit(authoring.init(init, application))
         raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
-    from fastbg.demo import Wish, demo
+    from fastbg.demo import demo
+    from fastbg.demo_options import DemoOptions
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    wish = Wish(
+    options = DemoOptions(
         directory.absolute(),
         work,
         tuple(scripts or ()),
@@ -243,7 +244,7 @@ def demo(
         junit=junit,
         summary=Path(summary) if summary else None,
     )
-    raise typer.Exit(demo(wish))
+    raise typer.Exit(demo(options))
 
 
 @app.command()

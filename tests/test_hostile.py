@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 
 from fastbg import logs
 from fastbg.cli import report_error
-from fastbg.demo import Wish, _conclude
+from fastbg.demo import _conclude
+from fastbg.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
 from fastbg.greeting import Broker
@@ -177,7 +178,7 @@ def strict(document: str) -> Any:
 def test_json_of_demo_is_ascii_and_gives_every_text_back(
     hostile: RunResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _conclude([hostile], Wish(Path(), 0, as_json=True))
+    _conclude([hostile], DemoOptions(Path(), 0, as_json=True))
     written = capsys.readouterr().out
     assert raw_in(written.encode(), "ascii") == set()
     document = strict(written)

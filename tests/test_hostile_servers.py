@@ -16,7 +16,8 @@ import pytest
 import trustme
 
 from fastbg.body import LIMIT
-from fastbg.demo import Wish, demo
+from fastbg.demo import demo
+from fastbg.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ServerError
 from tests.hostile_server import CHUNKED, OK, Answer, answering, peak_of_body, redirect
 from tests.processes import PATIENCE_S
@@ -124,7 +125,7 @@ def script(folder: Path, *requests: str, url: str = "http://127.0.0.1:1") -> Pat
 
 def told(folder: Path, url: str, *requests: str, timeout: float = PATIENCE_S) -> dict[str, dict[str, Any]]:
     """What a demo of that script has in its document of each request, by its name."""
-    wish = Wish(folder / "data", 0, (str(script(folder, *requests)),), url=url, timeout=timeout, as_json=True)
+    wish = DemoOptions(folder / "data", 0, (str(script(folder, *requests)),), url=url, timeout=timeout, as_json=True)
     with contextlib.redirect_stdout(io.StringIO()) as output:
         code = demo(wish)
     document = json.loads(output.getvalue(), parse_constant=pytest.fail)
@@ -198,7 +199,7 @@ app = Starlette(routes=[Route("/{path:path}", endless, methods=["GET", "OPTIONS"
     )
     file = script(tmp_path, "/endless")
     file.write_text(file.read_text().replace('url = "http://127.0.0.1:1"', 'app = "endless:app"'))
-    wish = Wish(tmp_path / "data", 0, (str(file),), timeout=SHORT_S, as_json=True)
+    wish = DemoOptions(tmp_path / "data", 0, (str(file),), timeout=SHORT_S, as_json=True)
     with contextlib.redirect_stdout(io.StringIO()) as output:
         assert demo(wish) == 1
     (request,) = json.loads(output.getvalue())["requests"]
@@ -238,7 +239,7 @@ def test_saved_value_may_be_anything(tmp_path: Path) -> None:
                 filled = part % f"${{{name}}}"
                 more.write(f"[[request]]\nname = {json.dumps(filled)}\nmethod = 'POST'\n{filled}\n")
     with answering(answers) as url:
-        wish = Wish(tmp_path / "data", 0, (str(file),), url=url, timeout=PATIENCE_S, as_json=True)
+        wish = DemoOptions(tmp_path / "data", 0, (str(file),), url=url, timeout=PATIENCE_S, as_json=True)
         with contextlib.redirect_stdout(io.StringIO()) as output:
             assert demo(wish) == 1
     for request in json.loads(output.getvalue())["requests"][len(VALUES) :]:

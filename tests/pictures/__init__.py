@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.catalogue import DEFAULT, script
-from fastbg.demo import Wish
+from fastbg.demo_options import DemoOptions
 from fastbg.events import Event
 from fastbg.options import RunOptions
 from fastbg.plan import Places, Template
@@ -30,7 +30,7 @@ OF_MACHINE = ("boot", "pid", "wall_ns")
 def run(name: str, folder: Path) -> dict[str, Any]:
     """What was seen in a run of the script of that picture, as plain values; ``folder`` is empty."""
     source = script(NAMES[name], os.environ)
-    wish = Wish(folder / DATA, WORK_S)
+    wish = DemoOptions(folder / DATA, WORK_S)
     options = RunOptions(wish.directory, wish.limit_s, base=wish.base, environment=os.environ)
     result = asyncio.run(Runner(source, options, None).run())
     first_ns = min(request.trace.events[0].t_ns for request in result.requests)
