@@ -7,13 +7,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fastbg.asked import AskedServer
 from fastbg.errors import ServerError
 from fastbg.launch import Child
 from fastbg.observer import Observer
 from fastbg.options import RunOptions
 from fastbg.probe import Prober
 from fastbg.settings import EXAMPLE, Settings
+from fastbg.target import TargetServer
 
 if TYPE_CHECKING:
     from fastbg.plan import Places
@@ -39,7 +39,7 @@ class Backend:
         self.places = places
         self.known = known
         self.journal = self.url is None
-        self.server = AskedServer(observer, child)
+        self.server = TargetServer(observer, child)
         self._script = script
         self._options = options
         self._observer = observer

@@ -7,8 +7,8 @@ from fastbg.observer import Observer
 from fastbg.timeline import Expected, Trace
 
 if TYPE_CHECKING:
-    from fastbg.asked import AskedServer
     from fastbg.client import Client
+    from fastbg.target import TargetServer
 
 JOURNAL_S = 1.0  # how long after an answer the journal may take to show the question
 ANSWER_S = 10.0  # how long a server that was not heard of may take to answer
@@ -32,7 +32,7 @@ class Prober:
         """As `reach`, and whether the journal that is followed is this server's."""
         return await self._ask(client, seconds, journal=True)
 
-    async def check_journal(self, server: "AskedServer") -> None:
+    async def check_journal(self, server: "TargetServer") -> None:
         """Nothing was heard for long: find out whether the journal is still written, and tell the observer if not."""
         observer = self._observer
         async with self._checking:

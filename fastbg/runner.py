@@ -14,10 +14,10 @@ from fastbg.backend import Backend
 from fastbg.data_folder import journal_of
 from fastbg.events import Event
 from fastbg.follow import Follower
-from fastbg.kept import KeptResults
 from fastbg.launch import Child
 from fastbg.observer import Observer
 from fastbg.options import RunOptions
+from fastbg.result_store import ResultStore
 from fastbg.results import RequestResult, RunResult
 from fastbg.timeline import Trace
 from fastbg.values import names, texts
@@ -64,14 +64,14 @@ class Runner:
         parts = source.script.all_parts
         self.total = options.repeat * sum(request.repeat for part in parts for request in part.requests)
         self._sent = self._answered = 0
-        self._kept = KeptResults((part.name, request.name) for part in parts for request in part.requests)
+        self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
         self._limits: dict[str, float] = {}
         self._begin_ns = self._end_ns = time.monotonic_ns()
         versions()  # read now, while the server starts, and kept
 
     def progress(self) -> tuple[int, int, int]:
         """How many requests there are in all, how many are answered, and how many are over."""
-        return self.total, self._answered, self._kept.over
+        return self.total, self._answered, self._results.over
 
     def result(self) -> RunResult:
         """What is known so far; the groups have the requests that are over."""
@@ -85,8 +85,8 @@ class Runner:
             journal=self._observer.journal if self._backend.journal else None,
             files=self._observer.files,
             work=self._backend.work,
-            requests=self._kept.with_live(map(RequestResult.of, tuple(self._observer.live.values()))),
-            groups=self._kept.groups,
+            requests=self._results.with_live(map(RequestResult.of, tuple(self._observer.live.values()))),
+            groups=self._results.groups,
             title=script.title,
             about=script.about,
             links=tuple(script.links),
@@ -105,7 +105,7 @@ class Runner:
                 await self._run_parts(follower)
             except ExceptionGroup as errors:  # the error of the first task cancels the others
                 raise _first(errors) from None
-        if backend.url and not any(group.writes_ms for group in self._kept.groups):
+        if backend.url and not any(group.writes_ms for group in self._results.groups):
             self._observer.remarks["no write was seen: is --dir the data folder of that server?"] = None
         return self.result()
 
@@ -117,7 +117,7 @@ class Runner:
             following = group.create_task(self._observer.follow(follower))
             for part in self.source.script.all_parts:
                 await backend.serve(part, group)
-                self._begin_ns = self._begin_ns if self._kept.over else time.monotonic_ns()
+                self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
                 count = len(part.requests)
                 await self._run_part([Template(self.source, part, n, backend.places) for n in range(count)])
             self._end_ns = time.monotonic_ns()
@@ -257,7 +257,7 @@ class Runner:
 
     def _on_over(self, trace: Trace) -> None:
         result = RequestResult.of(trace)
-        self._kept.add(result)
+        self._results.add(result)
         self._limits.pop(trace.request_id, None)
         client = self._backend.server.client
         if client is not None:

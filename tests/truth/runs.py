@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.kept import MAX_SHOWN
 from fastbg.options import RunOptions
+from fastbg.result_store import MAX_SHOWN
 from fastbg.results import RequestResult
 from fastbg.runner import Runner
 from fastbg.script import read_script

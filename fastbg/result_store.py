@@ -8,7 +8,7 @@ MAX_SHOWN = 1000  # requests that are kept one by one; of the others only those 
 MAX_UNMET = 100  # up to this many
 
 
-class KeptResults:
+class ResultStore:
     """``groups``: sums by part and name. ``over``: number of requests that are over."""
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
 
 
-class AskedServer:
-    """``async with AskedServer(observer, child) as server``: nothing of it is left at the end.
+class TargetServer:
+    """``async with TargetServer(observer, child) as server``: nothing of it is left at the end.
 
     ``child``: a process that was started already. ``client``: None while there is no server. ``stopped``: why our
     server ended by itself, ``stderr``: what it wrote last.
