@@ -12,7 +12,8 @@ from fastbg.text import safe
 def show_list() -> int:
     """Show what the built-in scripts are; 0."""
     from fastbg.catalogue import listed
-    from fastbg.report.console import plain_console, scripts
+    from fastbg.report.console import scripts
+    from fastbg.report.style import plain_console
 
     titles = {
         group: [(source.name.removesuffix(".toml"), source.script.title) for source in sources]

@@ -109,7 +109,8 @@ def _conclude(results: "list[RunResult]", options: DemoOptions) -> None:
 
         sys.stdout.write(one_line(results) + "\n")
     elif len(results) > 1:
-        from fastbg.report.console import overview, plain_console
+        from fastbg.report.console import overview
+        from fastbg.report.style import plain_console
 
         console = plain_console()
         console.print(overview(results, encoding=console.encoding))
@@ -177,8 +178,9 @@ def _run(runner: "Runner") -> "RunResult":
 
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
-    from fastbg.report.console import final, plain_console
+    from fastbg.report.console import final
     from fastbg.report.screen import Screen
+    from fastbg.report.style import plain_console
 
     console = plain_console()
     progress = runner.progress if runner.total > MOST_BARS else None

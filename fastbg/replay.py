@@ -36,8 +36,8 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
         json.dump(history_document(history, name, versions()), sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     else:
-        from fastbg.report.console import plain_console
         from fastbg.report.history import journal_report
+        from fastbg.report.style import plain_console
 
         console = plain_console()
         console.print(journal_report(history, name, encoding=console.encoding))

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbg.history import Distribution, History, RecordedRequest
-from fastbg.report.console import STYLES, milliseconds
+from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import RECORDED, timelines
 from fastbg.text import safe
 

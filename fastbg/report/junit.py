@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fastbg.report.console import SHARES, milliseconds
 from fastbg.report.files import write
+from fastbg.report.style import SHARES, milliseconds
 from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from fastbg.events import Verdict
-from fastbg.report.console import DEFAULT, conclusion, milliseconds
+from fastbg.report.console import DEFAULT
 from fastbg.report.files import write
+from fastbg.report.sentences import conclusion
+from fastbg.report.style import milliseconds
 from fastbg.report.timelines import plain_timelines
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe

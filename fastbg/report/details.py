@@ -1,0 +1,74 @@
+"""What a run did not do as expected, and why a verdict is what it is."""
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from fastbg.errors import LAST_LINES
+from fastbg.events import Verdict
+from fastbg.report.style import milliseconds
+from fastbg.report.timelines import timelines
+from fastbg.results import RequestResult, RunResult
+from fastbg.text import safe
+
+MAX_UNMET = 10  # requests that were not as expected are shown one by one
+MAX_REASONS = 20
+LONG_WAIT_MS = 200.0
+
+
+def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
+    """Each expectation that was not met, and why a verdict is what it is, where that is not plain."""
+    reasons: dict[str, list[str]] = {}
+    explained: set[tuple[str, str, Verdict]] = set()  # of many requests alike, one is enough
+    shown = 0
+    for result in run.requests:
+        reason = result.judgement.reason
+        if result.unmet:
+            shown += 1
+            if shown <= MAX_UNMET:
+                yield from _unmet(result, encoding=encoding)
+        elif reason and result.judgement.verdict != "no-work":
+            kind = result.part, result.trace.name, result.judgement.verdict
+            if kind in explained:
+                continue
+            explained.add(kind)
+            reasons.setdefault(reason, []).append(result.trace.name)
+    more = [f"{run.unmet - MAX_UNMET} more were not as expected"] if run.unmet > MAX_UNMET else []
+    lines = [(line, "red") for line in more]
+    lines += [(f"{', '.join(dict.fromkeys(names))}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
+    lines += [(line, "yellow") for line in _hold_ups(run)]
+    lines += [(remark, "yellow") for remark in run.remarks]
+    if run.stopped:
+        lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
+    if lines:
+        yield Text()
+    yield from (Text(safe(line), style=style) for line, style in lines)
+
+
+def _hold_ups(run: RunResult) -> Iterable[str]:
+    """What the server told of a blocked event loop, and of tasks that had to wait for a thread."""
+    blocked: dict[str, float] = {}
+    waited: dict[str, float] = {}
+    for result in run.requests:
+        for task in result.trace.tasks:
+            name = f"{result.trace.name}: {task.name}"
+            blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
+            waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
+    yield from (f"{name} held up the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
+    yield from (
+        f"{name} waited up to {milliseconds(ms)} ms for a thread" for name, ms in waited.items() if ms >= LONG_WAIT_MS
+    )
+
+
+def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
+    """One request that was not as expected: key by key both values and the witness, and its time line."""
+    trace = result.trace
+    yield Text()
+    yield Text(safe(f"{trace.name}: not as expected"), style="bold red")
+    for unmet in result.unmet:
+        place = unmet.place(trace)
+        yield Text(safe(f"  {place}{': ' if place else ''}{unmet} ({unmet.witness})"), style="red")
+    if result.judgement.reason:
+        yield Text(safe(f"  {result.judgement.reason}"))
+    yield timelines([result], encoding=encoding, explain=False)
