@@ -32,7 +32,7 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
     ]
 
 
-Table = tuple[values.Path, Mapping[str, Any]]
+Table = tuple[values.KeyPath, Mapping[str, Any]]
 
 
 def parts(data: Mapping[str, Any]) -> list[Table]:
@@ -105,7 +105,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
                 yield Fault((*path, "signal"), "url names a server that is not ours to signal: leave signal out")
 
 
-def _request(path: values.Path, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
+def _request(path: values.KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
     yield from _json((*path, "json"), request.get("json"))
     for table in ("headers", "cookies"):
         yield from _printable((*path, table), request.get(table))
@@ -132,7 +132,7 @@ def _request(path: values.Path, request: Mapping[str, Any], files: Sequence[str]
         yield from _expect((*path, "expect"), expect, files)
 
 
-def _json(path: values.Path, value: object) -> Iterator[Fault]:
+def _json(path: values.KeyPath, value: object) -> Iterator[Fault]:
     for place, leaf in values.leaves(value, path):
         if isinstance(leaf, date | time):
             yield Fault(place, f"found {leaf}, but JSON has no dates: put it in quotes")
@@ -140,7 +140,7 @@ def _json(path: values.Path, value: object) -> Iterator[Fault]:
             yield Fault(place, f"found {leaf}, but JSON has no such number")
 
 
-def _printable(path: values.Path, table: object) -> Iterator[Fault]:
+def _printable(path: values.KeyPath, table: object) -> Iterator[Fault]:
     for name, value in table.items() if isinstance(table, Mapping) else ():
         if not _TOKEN.fullmatch(name):
             yield Fault((*path, name), "is no name that HTTP allows: letters, digits and !#$%&'*+-.^_`|~")
@@ -150,7 +150,7 @@ def _printable(path: values.Path, table: object) -> Iterator[Fault]:
             yield Fault((*path, name), f"found {shown(value)}, but a ; ends a cookie")
 
 
-def _expect(path: values.Path, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:
+def _expect(path: values.KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:
     writes = _tables(expect.get("writes"), *path, "writes")
     if expect.get("verdict") == "no-work" and any(write.get("count", 1) != 0 for _, write in writes):
         yield Fault((*path, "writes"), "where there is no work there is no write: leave writes or the verdict out")
@@ -164,7 +164,7 @@ def _expect(path: values.Path, expect: Mapping[str, Any], files: Sequence[str]) 
             yield Fault((*place, "within"), "what must not arrive needs no time: leave within out")
 
 
-def _one_of(path: values.Path, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
+def _one_of(path: values.KeyPath, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
     if first in table and second in table:
         yield Fault(path, f"has both {first} and {second}: leave one of them out")
     elif first not in table and second not in table:
@@ -189,7 +189,7 @@ def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> It
                 saved.append(name)
 
 
-def _unknown(path: values.Path, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:
+def _unknown(path: values.KeyPath, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:
     if values.is_torn(text):
         yield Fault(path, "has a ${ that no } ends: write $${ where it is meant as it is")
     for name in values.names(text):

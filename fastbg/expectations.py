@@ -9,6 +9,7 @@ from fastbg.faults import key, line_of, shown
 from fastbg.judge import Judgement
 from fastbg.tasks import Task
 from fastbg.timeline import Trace
+from fastbg.values import KeyPath
 
 MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 
@@ -17,7 +18,7 @@ MOST_TOLD = 1000  # characters of a body that is not as expected; the document h
 class Unmet:
     """An expectation that was not met: the key of the script, both values, and who saw the actual one."""
 
-    key: tuple[str | int, ...]
+    key: KeyPath
     expected: str
     actual: str
     witness: str

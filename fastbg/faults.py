@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastbg.values import Path
+from fastbg.values import KeyPath
 
 _QUOTED = re.compile(r"'([^']*)'")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -19,11 +19,11 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 class Fault:
     """Something wrong at the key ``path`` (names, and numbers from 0 in arrays): one sentence without a full stop."""
 
-    path: Path
+    path: KeyPath
     what: str
 
 
-def key(path: Path) -> str:
+def key(path: KeyPath) -> str:
     """A key path as people write it: ``request[2].expect.verdict``, numbers from 1."""
     text = ""
     for part in path:
@@ -41,13 +41,13 @@ def near(wrong: str, right: Iterable[str]) -> str:
     return f"; did you mean {plain[close[0]]}?" if close else ""
 
 
-def told(faults: Iterable[Fault], lines: Mapping[Path, int], where: str) -> list[str]:
+def told(faults: Iterable[Fault], lines: Mapping[KeyPath, int], where: str) -> list[str]:
     """The faults as ``FILE:LINE: KEY: what``, in the order of their lines."""
     placed = sorted({(line_of(fault.path, lines), key(fault.path), fault.what) for fault in faults})
     return [f"{where}:{line}: {name}: {what}" for line, name, what in placed]
 
 
-def line_of(path: Path, lines: Mapping[Path, int]) -> int:
+def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
     """The line, from 1, of the key at ``path``, or of the closest one around it."""
     for end in range(len(path), 0, -1):
         if path[:end] in lines:
@@ -90,7 +90,7 @@ def in_other_words(errors: Sequence[Mapping[str, Any]], data: Any, schema: Mappi
 
     ``schema``: the JSON Schema of the model, which knows the keys that are allowed beside a wrong one.
     """
-    at: dict[Path, list[Mapping[str, Any]]] = {}
+    at: dict[KeyPath, list[Mapping[str, Any]]] = {}
     for error in errors:
         at.setdefault(_within(error["loc"], data, missing=error["type"] == "missing"), []).append(error)
     around = {path[:end] for path in at for end in range(len(path))}
@@ -102,7 +102,7 @@ def in_other_words(errors: Sequence[Mapping[str, Any]], data: Any, schema: Mappi
     ]
 
 
-def _within(loc: Sequence[str | int], data: Any, *, missing: bool) -> Path:
+def _within(loc: Sequence[str | int], data: Any, *, missing: bool) -> KeyPath:
     """``loc`` without the names of union branches that pydantic adds: only what leads on in ``data``."""
     path: list[str | int] = []
     for number, part in enumerate(loc):
@@ -115,7 +115,7 @@ def _within(loc: Sequence[str | int], data: Any, *, missing: bool) -> Path:
     return tuple(path)
 
 
-def _words(errors: Sequence[Mapping[str, Any]], path: Path, schema: Mapping[str, Any]) -> str:
+def _words(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mapping[str, Any]) -> str:
     """What is wrong at ``path``; there are several ``errors`` where the branches of a union fail one by one."""
     kind, found, context = errors[0]["type"], errors[0]["input"], errors[0].get("ctx", {})
     if kind == "extra_forbidden":
@@ -133,7 +133,7 @@ def _words(errors: Sequence[Mapping[str, Any]], path: Path, schema: Mapping[str,
     return f"found {shown(found)}, expected {before}{last}"
 
 
-def _expected(error: Mapping[str, Any], path: Path) -> str:
+def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind in _KINDS and path[-1:] == ("status",):
         return "a number such as 200, or an array of them"
@@ -171,7 +171,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _keys_at(path: Path, schema: Mapping[str, Any]) -> list[str]:
+def _keys_at(path: KeyPath, schema: Mapping[str, Any]) -> list[str]:
     """The keys that the schema allows in the table at ``path``."""
     places = [schema]
     for part in path:
@@ -211,13 +211,13 @@ _SCALAR = re.compile(
 )
 
 
-def lines_of(text: str) -> dict[Path, int]:
+def lines_of(text: str) -> dict[KeyPath, int]:
     """For each key path of a valid TOML document, the line, from 1, in which it is set first."""
-    lines: dict[Path, int] = {}
+    lines: dict[KeyPath, int] = {}
     breaks = [found.start() for found in re.finditer("\n", text)]
-    counts: dict[Path, int] = {}  # how many tables each [[array]] has so far
-    table: Path = ()
-    around: list[tuple[Path, int | None]] = []  # the arrays (with the number of the next item) and tables we are in
+    counts: dict[KeyPath, int] = {}  # how many tables each [[array]] has so far
+    table: KeyPath = ()
+    around: list[tuple[KeyPath, int | None]] = []  # the arrays (with the number of the next item) and tables we are in
     at = 0
     while (at := _end(_BETWEEN, text, at)) < len(text):
         line = bisect(breaks, at) + 1
@@ -267,9 +267,9 @@ def _names(text: str, at: int) -> tuple[list[str], int]:
     return names, len(text)
 
 
-def _table(names: Sequence[str], counts: dict[Path, int], *, is_item: bool) -> Path:
+def _table(names: Sequence[str], counts: dict[KeyPath, int], *, is_item: bool) -> KeyPath:
     """The path of the table that a header opens."""
-    path: Path = ()
+    path: KeyPath = ()
     for number, name in enumerate(names):
         path = (*path, name)
         if is_item and number == len(names) - 1:
@@ -279,7 +279,7 @@ def _table(names: Sequence[str], counts: dict[Path, int], *, is_item: bool) -> P
     return path
 
 
-def _note(lines: dict[Path, int], path: Path, start: int, line: int) -> None:
+def _note(lines: dict[KeyPath, int], path: KeyPath, start: int, line: int) -> None:
     """That ``path``, and what leads to it from ``start`` on, is set in ``line`` if not before."""
     for end in range(start + 1, len(path) + 1):
         lines.setdefault(path[:end], line)

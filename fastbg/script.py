@@ -281,7 +281,7 @@ class Source:
     script: Script
     name: str
     folder: Path
-    lines: Mapping[values.Path, int]
+    lines: Mapping[values.KeyPath, int]
     remark: str = ""
 
     def place(self, *path: str | int) -> str:

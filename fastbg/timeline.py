@@ -9,7 +9,7 @@ from typing import Any
 
 from fastbg.events import Event, Verdict
 from fastbg.tasks import Task, TaskState, tasks_of
-from fastbg.values import Path
+from fastbg.values import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Trace:
     journal: bool
     part: str = ""
     script: str = ""
-    lines: Mapping[Path, int] = field(default_factory=dict)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
     hangs_up: bool = False
     answered: bool = True
     unsaved: dict[str, str] = field(default_factory=dict)

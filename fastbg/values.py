@@ -18,10 +18,10 @@ _PLACEHOLDER = re.compile(r"\$(\$\{|\{([^{}]*)\})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _WHOLE = re.compile(r"\$\{([^{}]*)\}")
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
-def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Every text in a value read from TOML, with the keys that lead to it. A key counts as a text too."""
     if isinstance(value, str):
         yield path, value
@@ -34,7 +34,7 @@ def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
             yield from texts(item, (*path, number))
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Everything in a value read from TOML that holds no other values, with the keys that lead to it."""
     items: Iterable[tuple[str | int, Any]]
     if isinstance(value, Mapping):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbg.faults import key, line_of, lines_of, near, shown
-from fastbg.values import Path
+from fastbg.values import KeyPath
 
 EXAMPLE = """\
 # a comment with [brackets] and key = 1
@@ -75,7 +75,7 @@ loop = "auto"
         (("server", "loop"), 32),
     ],
 )
-def test_line_of_every_kind_of_key(path: Path, line: int) -> None:
+def test_line_of_every_kind_of_key(path: KeyPath, line: int) -> None:
     assert tomllib.loads(EXAMPLE)
     assert lines_of(EXAMPLE)[path] == line
 
@@ -132,13 +132,13 @@ class Document:
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
         self.text = ""
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
 
-    def mark(self, path: Path, shortest: int) -> None:
+    def mark(self, path: KeyPath, shortest: int) -> None:
         for end in range(shortest, len(path) + 1):
             self.lines.setdefault(path[:end], self.text.count("\n") + 1)
 
-    def value(self, path: Path, depth: int) -> Any:
+    def value(self, path: KeyPath, depth: int) -> Any:
         kind = self.draw(st.sampled_from(["scalar", "scalar", "array", "table"])) if depth else "scalar"
         if kind == "scalar":
             written, value = self.draw(st.sampled_from(SCALARS))
@@ -165,7 +165,7 @@ class Document:
     def keys(self) -> list[str]:
         return self.draw(st.lists(st.sampled_from(sorted(KEYS)), unique=True, max_size=3))
 
-    def pair(self, table: dict[str, Any], path: Path, name: str, depth: int) -> None:
+    def pair(self, table: dict[str, Any], path: KeyPath, name: str, depth: int) -> None:
         names = [name, *self.draw(st.lists(st.sampled_from(sorted(KEYS)), max_size=2))]
         *tables, last = (KEYS[name] for name in names)
         whole = (*path, *tables, last)
@@ -175,7 +175,7 @@ class Document:
             table = table.setdefault(inner, {})
         table[last] = self.value(whole, depth)
 
-    def body(self, path: Path) -> dict[str, Any]:
+    def body(self, path: KeyPath) -> dict[str, Any]:
         table: dict[str, Any] = {}
         for name in self.keys():
             self.text += self.draw(st.sampled_from(["", "# [c]\n", "\n", "  "]))
@@ -185,7 +185,7 @@ class Document:
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[Path, int]]:
+def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[KeyPath, int]]:
     document = Document(draw)
     data = document.body(())
     for number in range(draw(st.integers(0, 2))):
@@ -206,7 +206,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[Path, int]]:
 
 @given(documents())
 @settings(deadline=None)
-def test_lines_agree_with_any_document(document: tuple[str, dict[str, Any], dict[Path, int]]) -> None:
+def test_lines_agree_with_any_document(document: tuple[str, dict[str, Any], dict[KeyPath, int]]) -> None:
     text, data, lines = document
     assert tomllib.loads(text) == data
     found = lines_of(text)
@@ -226,7 +226,7 @@ def test_lines_agree_with_any_document(document: tuple[str, dict[str, Any], dict
         (('a "b"\n',), '"a \\"b\\"\\n"'),
     ],
 )
-def test_key_is_written_as_in_toml_with_numbers_from_1(path: Path, text: str) -> None:
+def test_key_is_written_as_in_toml_with_numbers_from_1(path: KeyPath, text: str) -> None:
     assert key(path) == text
 
 
