@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fastbg.errors import ScriptError
-from fastbg.faults import near
 from fastbg.script import Source, read_script, read_script_file
+from fastbg.text import did_you_mean
 
 DEFAULT = "default"
 ALL = "all"
@@ -54,7 +54,7 @@ def script(name: str, environment: Mapping[str, str]) -> Source:
     if not name.endswith(".toml") and not Path(name).is_file():
         known = built_in()
         raise ScriptError(
-            f"there is no script {name!r}{near(name, known)}",
+            f"there is no script {name!r}{did_you_mean(name, known)}",
             where="the argument SCRIPT",
             remedy=f"name a .toml file, or one of {', '.join(known)}",
         )

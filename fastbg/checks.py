@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fastbg import values
-from fastbg.faults import Fault, near, shown
+from fastbg.faults import Fault, shown
+from fastbg.text import did_you_mean
 
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
@@ -159,7 +160,7 @@ def _expect(path: values.KeyPath, expect: Mapping[str, Any], files: Sequence[str
         file = write.get("file")
         if isinstance(file, str) and file not in files:
             followed = f"followed are {', '.join(files)}" if files else "none is followed"
-            yield Fault((*place, "file"), f"{shown(file)} is not followed{near(file, files)} ({followed})")
+            yield Fault((*place, "file"), f"{shown(file)} is not followed{did_you_mean(file, files)} ({followed})")
         if "within" in write and write.get("count", 1) == 0:
             yield Fault((*place, "within"), "what must not arrive needs no time: leave within out")
 
@@ -200,5 +201,5 @@ def _unknown(path: values.KeyPath, text: str, known: Sequence[str], environment:
             if variable not in environment:
                 yield Fault(path, f"the environment variable {variable} is not set")
         else:
-            meant = near(name, known)
+            meant = did_you_mean(name, known)
             yield Fault(path, f"${{{name}}} is not known here{meant} (known: {', '.join([*known, 'env.NAME'])})")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from fastbg.faults import key, line_of, shown
+from fastbg.faults import key, shown
 from fastbg.judge import Judgement
 from fastbg.tasks import Task
 from fastbg.timeline import Trace
+from fastbg.toml_lines import line_of
 from fastbg.values import KeyPath
 
 MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept

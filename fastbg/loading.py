@@ -1,6 +1,5 @@
 """Finds the user's app by ``module:attribute``; whatever is wrong with it comes out as a `ServerError`."""
 
-import difflib
 import importlib
 import inspect
 import sys
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from fastbg.errors import ServerError
+from fastbg.text import did_you_mean
 
 NOT_THE_USERS = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")  # and what is installed
 
@@ -62,7 +62,7 @@ def _import(name: str, folder: Path) -> ModuleType:
             f"there is no module {error.name}",
             where=str(folder),
             remedy="run fastbg in the folder that holds it, or correct the name"
-            + _near(error.name, [path.stem for path in folder.glob("*.py")]),
+            + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
         ) from None
     except (Exception, SystemExit) as error:
         raise _failed(error, name) from error
@@ -90,16 +90,12 @@ def _failed(error: BaseException, what: str) -> ServerError:
 
 
 def _no_attribute(module: ModuleType, target: str, owner: Any, part: str) -> ServerError:
+    public = [name for name in vars(owner) if not name.startswith("_") and callable(getattr(owner, name, None))]
     return ServerError(
         f"{target} names no app: there is no {part!r}",
         where=_file(module),
-        remedy="correct the name" + _near(part, [name for name in vars(owner) if callable(getattr(owner, name, None))]),
+        remedy="correct the name" + did_you_mean(part, public),
     )
-
-
-def _near(wrong: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(wrong, [name for name in names if not name.startswith("_")], n=1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else ""
 
 
 def _file(module: ModuleType) -> str:

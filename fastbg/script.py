@@ -19,8 +19,10 @@ from fastbg import values
 from fastbg.checks import check
 from fastbg.errors import ScriptError
 from fastbg.events import Verdict
-from fastbg.faults import Fault, in_other_words, line_of, lines_of, told
+from fastbg.faults import Fault, told
 from fastbg.strict_json import is_deeper
+from fastbg.toml_lines import line_of, lines_of
+from fastbg.validation import in_other_words
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]

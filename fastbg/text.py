@@ -1,10 +1,11 @@
-"""Text from outside, made safe to show.
+"""Text in messages: text from outside made safe to show, and the name that may have been meant.
 
 Files, responses, scripts and exceptions may hold anything. Whatever reaches a terminal, a pipe
 or a picture passes `safe` first; Rich gets it as `rich.text.Text`, never as markup.
 """
 
 import re
+from collections.abc import Iterable
 
 # Unicode categories Cc, Cf, Cs, Zl and Zp, without the two joiners that emoji and several scripts need (U+200C,
 # U+200D), and the noncharacters, which XML and HTML cannot hold. `tests/test_text.py` checks it against `unicodedata`.
@@ -34,3 +35,12 @@ def safe(text: str) -> str:
     ``"a\x1b[31m\n"`` becomes ``r"a\x1b[31m\n"``; an ordinary text is returned as it is.
     """
     return _UNSAFE.sub(_escape, text)
+
+
+def did_you_mean(wrong: str, candidates: Iterable[str]) -> str:
+    """Return ``"; did you mean verdict?"`` if one of ``candidates`` is similar to ``wrong``, else an empty text."""
+    import difflib  # only needed for error messages
+
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[close[0]]}?" if close else ""

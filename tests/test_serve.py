@@ -318,9 +318,9 @@ def test_an_app_that_does_not_start_up_is_no_success(folder: Path) -> None:
     [
         ("own", "", ["'own' names no app", "the name of the app", "module:attribute"]),
         ("own:", "", ["names no app", "module:attribute"]),
-        ("own.py:app", "", ["there is no module own.py", "did you mean own?"]),
-        ("owm:app", "", ["there is no module owm", "did you mean own?"]),
-        ("own:aap", "app = print", ["there is no 'aap'", "own.py", "did you mean app?"]),
+        ("own.py:app", "", ["there is no module own.py", "; did you mean own?"]),
+        ("owm:app", "", ["there is no module owm", "; did you mean own?"]),
+        ("own:aap", "app = print", ["there is no 'aap'", "own.py", "; did you mean app?"]),
         ("own:app", "app = 3", ["app is no app but an int", "own.py"]),
         ("own:app", "import nothing_of_that_name", ["No module named 'nothing_of_that_name'", "own.py:1", "install"]),
         ("own:app", "\n1 / 0", ["ZeroDivisionError: division by zero", "own.py:2"]),

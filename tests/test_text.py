@@ -1,4 +1,4 @@
-"""Text from outside cannot act on a terminal."""
+"""Text from outside cannot act on a terminal, and a similar name is suggested."""
 
 import sys
 import unicodedata
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.text import safe
+from fastbg.text import did_you_mean, safe
 
 JOINERS = "\u200c\u200d"
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -48,3 +48,9 @@ def test_every_character_of_the_unsafe_categories_is_escaped() -> None:
 @given(st.text())
 def test_result_is_one_printable_line(text: str) -> None:
     assert not any(unicodedata.category(character) in UNSAFE for character in safe(text) if character not in JOINERS)
+
+
+def test_near_miss_is_named_and_nothing_else() -> None:
+    assert did_you_mean("timout", ["title", "timeout"]) == "; did you mean timeout?"
+    assert did_you_mean("GET ", ["get"]) == "; did you mean get?"
+    assert did_you_mean("zzz", ["title", "timeout"]) == ""
