@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fastbg.errors import ScriptError
-from fastbg.script import Source, read_script, read_script_file
+from fastbg.reader import Source, read_script, read_script_file
 from fastbg.text import did_you_mean
 
 DEFAULT = "default"

@@ -23,9 +23,9 @@ from fastbg.settings import EXAMPLE, Settings
 from fastbg.text import safe
 
 if TYPE_CHECKING:
+    from fastbg.reader import Source
     from fastbg.results import RunResult
     from fastbg.runner import Runner
-    from fastbg.script import Source
 
 MOST_FILES = 65536
 MOST_BARS = 100  # requests; a longer run shows how far it is

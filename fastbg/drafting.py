@@ -16,8 +16,8 @@ from urllib.parse import quote
 from fastbg.errors import FastbgError
 from fastbg.loading import load
 from fastbg.operations import Operation, operations
+from fastbg.reader import read_script
 from fastbg.samples import MARK, Samples, cleaned, example, is_upload
-from fastbg.script import read_script
 from fastbg.text import safe
 
 Scalar = str | int | float

@@ -26,7 +26,7 @@ from fastbg.versions import versions
 if TYPE_CHECKING:
     from fastbg.client import Client, Outgoing, Response
     from fastbg.plan import Template
-    from fastbg.script import Source
+    from fastbg.reader import Source
 
 Values = dict[str, Any]
 

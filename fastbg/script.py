@@ -1,41 +1,41 @@
-"""A script: the app, the requests, the files to follow, and what is expected. TOML in, a `Script` out.
+"""The model of a script: the app, the requests, the files to follow, and what is expected.
 
-`read_script` refuses what is wrong before anything starts, with all faults at once (`fastbg.faults` finds their
-lines). `fastbg.values` says which placeholders may stand in its texts.
+`fastbg.reader` makes it of a TOML document. `fastbg.values` says which placeholders may stand in its texts.
 """
 
 import json
 import re
-import tomllib
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from fastbg import values
-from fastbg.checks import check
-from fastbg.errors import ScriptError
 from fastbg.events import Verdict
-from fastbg.faults import Fault, told
-from fastbg.strict_json import is_deeper
-from fastbg.toml_lines import line_of, lines_of
-from fastbg.validation import in_other_words
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]
 Signal = Literal["SIGTERM", "SIGINT", "SIGKILL"]
 
 MOST_REPEATS = 1_000_000
-LARGEST = 1_000_000  # bytes of a script
-DEEPEST = 50  # levels of tables and arrays
 
-_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_PATH = "^/([^/]|$)"
+_APP = r"^[\w.]+:[\w.]+$"
+_LINK = "^https?://"
+_URL = "^https?://."
+_SAVED = r"^(status|(body|headers|cookies)(\..+)?)$"
+PATTERNS = {  # what a text has to match, and the words for it
+    _PATH: "a path that begins with one /",
+    _APP: "module:attribute, `main:app` for the `app` in main.py",
+    _LINK: "an address that begins with http:// or https://",
+    _URL: "an address that begins with http:// or https://",
+    _SAVED: "status, body.KEY, headers.NAME or cookies.NAME",
+}
 
 Status = Annotated[int, Field(ge=100, le=599)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+App = Annotated[Text, StringConstraints(pattern=_APP)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Parameter = str | int | float | bool | list[str | int | float | bool]
 
@@ -158,7 +158,7 @@ class Request(_Model):
     method: Annotated[Method, Field(description="The HTTP method; GET without it.")] = "GET"
     path: Annotated[
         str,
-        StringConstraints(pattern="^/([^/]|$)"),
+        StringConstraints(pattern=_PATH),
         Field(description="The path, `/orders/${mark}`. ${mark} is a text that no other request has."),
     ]
     query: Annotated[dict[str, Parameter], Field(description="Query parameters; an array for several of a name.")] = {}
@@ -188,7 +188,7 @@ class Request(_Model):
     ] = None
     signal: Annotated[SignalAfter | None, Field(description="Then send the server, say, a signal.")] = None
     save: Annotated[
-        dict[str, Annotated[str, StringConstraints(pattern=r"^(status|(body|headers|cookies)(\..+)?)$")]],
+        dict[str, Annotated[str, StringConstraints(pattern=_SAVED)]],
         Field(description="Values for later requests, by name: body.id, headers.location, cookies.session, status."),
     ] = {}
     expect: Annotated[Expect, Field(description="What it is expected to bring.")] = Expect()
@@ -203,9 +203,6 @@ class Server(_Model):
     timeout_keep_alive: Annotated[int, Field(ge=0, description="Seconds that an idle connection stays open.")] = 5
     loop: Annotated[Literal["auto", "asyncio", "uvloop"], Field(description="The event loop.")] = "auto"
     http: Annotated[Literal["auto", "h11", "httptools"], Field(description="The HTTP implementation.")] = "auto"
-
-
-App = Annotated[Text, StringConstraints(pattern=r"^[\w.]+:[\w.]+$")]
 
 
 class Part(_Model):
@@ -233,13 +230,13 @@ class Script(_Model):
     about: Annotated[str, Field(description="Why the outcome is what it is.")] = ""
     group: Annotated[str, Field(description="Where `fastbg demo --list` shows a built-in script.")] = ""
     links: Annotated[
-        list[Annotated[str, StringConstraints(pattern="^https?://")]], Field(description="Where to read more.")
+        list[Annotated[str, StringConstraints(pattern=_LINK)]], Field(description="Where to read more.")
     ] = []
     app: Annotated[
         App | None, Field(description="The app as module:attribute, `main:app` for the `app` in main.py.")
     ] = None
     url: Annotated[
-        Annotated[str, StringConstraints(pattern="^https?://.")] | None,
+        Annotated[str, StringConstraints(pattern=_URL)] | None,
         Field(description="A server that runs already, instead of an app."),
     ] = None
     folder: Annotated[
@@ -271,94 +268,3 @@ class Script(_Model):
         from fastbg.schema import schema_of
 
         return json.dumps(schema_of(cls), ensure_ascii=False, indent=2) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys.
-
-    ``remark``: what a reader of its result has to know, or empty.
-    """
-
-    script: Script
-    name: str
-    folder: Path
-    lines: Mapping[values.KeyPath, int]
-    remark: str = ""
-
-    def place(self, *path: str | int) -> str:
-        """``FILE:LINE`` of a key."""
-        return f"{self.name}:{line_of(path, self.lines)}"
-
-
-def read_script(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> Source:
-    """The script in ``text``. Raises `ScriptError` with the line, the key, what was found and what is allowed.
-
-    ``name``: of the file, for people. ``folder``: that it lies in. ``environment``: what ``${env.NAME}`` may name.
-    """
-    data = _toml(text, name)
-    lines = lines_of(text)
-    faults: list[Fault] = []
-    script: Script | None = None
-    try:
-        script = Script.model_validate(data)
-    except ValidationError as error:
-        from fastbg.schema import schema_of  # a script without a fault needs none of it
-
-        faults = in_other_words(error.errors(include_url=False), data, schema_of(Script))
-    known = {fault.path for fault in faults}
-    faults += [fault for fault in check(data, folder, environment) if fault.path not in known]
-    if faults or script is None:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ScriptError(
-            f"the script has {count}", where=name, remedy="mend what is named", details=told(faults, lines, name)
-        )
-    return Source(script, name, folder, lines)
-
-
-def _toml(text: str, name: str) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        line = place[1] if place and place[1] else text.count("\n") + 1
-        what = _PLACE.sub("", str(error))
-        raise ScriptError(f"the script is no TOML: {what}", where=f"{name}:{line}", remedy="mend the line") from None
-    except ValueError:  # Python reads no endless decimal numbers
-        raise ScriptError(
-            "the script is no TOML: a number has too many digits", where=name, remedy="put it in quotes"
-        ) from None
-    except RecursionError:
-        raise _too_deep(name) from None
-    if is_deeper(data, DEEPEST):
-        raise _too_deep(name)
-    return data
-
-
-def _too_deep(name: str) -> ScriptError:
-    return ScriptError(
-        "the script is too deeply nested",
-        where=name,
-        remedy=f"keep tables and arrays to {DEEPEST} levels; a larger JSON body can be a text, in `body`",
-    )
-
-
-def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
-    """The script in the file ``path``. Raises `ScriptError`."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise _unreadable(error.strerror or str(error), str(path)) from None
-    if len(data) > LARGEST:
-        raise _unreadable(f"it is larger than {LARGEST:,} bytes", str(path))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _unreadable("it is not UTF-8", f"{path}:{line}") from None
-    return read_script(text, str(path), path.absolute().parent, environment)
-
-
-def _unreadable(why: str, where: str) -> ScriptError:
-    return ScriptError(f"the script cannot be read: {why}", where=where, remedy="name a .toml file, in UTF-8")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastbg.faults import Fault, shown
+from fastbg.script import PATTERNS
 from fastbg.text import did_you_mean
 from fastbg.values import KeyPath
 
@@ -18,13 +19,6 @@ _KINDS = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "list_type": "an array",
-}
-_PATTERNS = {
-    "^/([^/]|$)": "a path that begins with one /",
-    r"^[\w.]+:[\w.]+$": "module:attribute, `main:app` for the `app` in main.py",
-    "^https?://": "an address that begins with http:// or https://",
-    "^https?://.": "an address that begins with http:// or https://",
-    r"^(status|(body|headers|cookies)(\..+)?)$": "status, body.KEY, headers.NAME or cookies.NAME",
 }
 _LIMITS = {
     "greater_than": ("more than {}", "gt"),
@@ -97,7 +91,7 @@ def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
         told = f"one of {', '.join(allowed)}" if len(allowed) > 1 else shown(allowed[0])
         return told + (did_you_mean(found, allowed) if isinstance(found, str) else "")
     if kind == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
+        return PATTERNS[context["pattern"]]
     if kind in _LIMITS:
         word, limit = _LIMITS[kind]
         return word.format(f"{context[limit]:.0f}") if limit else word

@@ -20,7 +20,8 @@ from starlette.routing import Mount, Route
 from fastbg import values
 from fastbg.drafting import draft, write_draft
 from fastbg.errors import FastbgError
-from fastbg.script import Request, Script, read_script, read_script_file
+from fastbg.reader import read_script, read_script_file
+from fastbg.script import Request, Script
 from tests.drafted import shapes
 from tests.foreign import mail, mounted, signup, tutorial
 

@@ -21,10 +21,10 @@ from fastbg.client import Client
 from fastbg.errors import ServerDied
 from fastbg.options import RunOptions
 from fastbg.probe import Prober
+from fastbg.reader import read_script
 from fastbg.replay import read_history
 from fastbg.results import RequestResult, RunResult
 from fastbg.runner import Runner
-from fastbg.script import read_script
 from fastbg.settings import Settings
 from tests.processes import FASTBG, PATIENCE_S, environment, until, wait_for
 from tests.servers import ROOT, URL, ask

@@ -21,6 +21,7 @@ from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
 from fastbg.greeting import Broker
 from fastbg.listener import bind
+from fastbg.reader import read_script
 from fastbg.replay import report
 from fastbg.report.console import final, live, overview, scripts
 from fastbg.report.junit import junit
@@ -28,7 +29,6 @@ from fastbg.report.lines import TextPrinter
 from fastbg.report.picture import save_picture
 from fastbg.report.summary import markdown, one_line
 from fastbg.results import RunResult
-from fastbg.script import read_script
 from fastbg.serve import greet
 from fastbg.settings import Settings
 from fastbg.tail import tail

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fastbg
 from fastbg.errors import ScriptError
-from fastbg.script import LARGEST, Source, read_script, read_script_file
+from fastbg.reader import LARGEST, Source, read_script, read_script_file
 
 BUILT_IN = Path(fastbg.__file__).parent / "scripts"
 HEAD = 'app = "shop:app"\nfollow = ["log.txt"]\nmail = "mail.txt"\n[[request]]\nname = "order"\npath = "/orders"\n'

@@ -12,8 +12,8 @@ import httpx
 
 from fastbg.options import RunOptions
 from fastbg.runner import Runner
-from fastbg.script import read_script
 from fastbg.settings import Settings
+from fastbg.reader import read_script
 from tests.benchmarks.rows import Row
 from tests.processes import peak_mib
 from tests.servers import served

@@ -16,9 +16,9 @@ import httpx
 
 from fastbg.options import RunOptions
 from fastbg.result_store import MAX_SHOWN
+from fastbg.reader import read_script
 from fastbg.results import RequestResult
 from fastbg.runner import Runner
-from fastbg.script import read_script
 from fastbg.settings import Settings
 from tests.servers import ROOT, served
 from tests.truth.compare import MARGIN_NS, Pair, Truth
