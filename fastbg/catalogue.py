@@ -6,7 +6,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastbg.errors import ScriptError
+from fastbg.errors import ScriptError, install_command
 from fastbg.reader import Source, read_script, read_script_file
 from fastbg.text import did_you_mean
 
@@ -29,10 +29,10 @@ def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
     return dict(sorted(groups.items()))
 
 
-def lacks(source: Source, environment: Mapping[str, str]) -> str:
-    """What has to be installed before ``source`` can run, as the line to paste; empty where it can."""
+def missing_extra(source: Source, environment: Mapping[str, str]) -> str | None:
+    """Return the extra of fastbg that has to be installed before ``source`` can run, or None if it can."""
     needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
-    return "pip install 'fastbg[mail]'" if needs_mail and find_spec("aiosmtpd") is None else ""
+    return "mail" if needs_mail and find_spec("aiosmtpd") is None else None
 
 
 def _without_queue(source: Source) -> Source:
@@ -41,7 +41,7 @@ def _without_queue(source: Source) -> Source:
     if len(parts) == len(source.script.parts):
         return source
     left_out = ", ".join(part.name for part in source.script.parts if part.worker is not None)
-    remark = f"left out are the parts that need more, pip install 'fastbg[queue]': {left_out}"
+    remark = f"left out are the parts that need more, {install_command('queue')}: {left_out}"
     return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fastbg.cli import report_error
 from fastbg.data_folder import written_files
 from fastbg.demo_options import DemoOptions
-from fastbg.errors import FastbgError
+from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
 from fastbg.launch import Child
 from fastbg.settings import EXAMPLE, Settings
@@ -59,13 +59,15 @@ def _sources(names: Sequence[str]) -> "list[Source]":
     """The scripts of these names; all of them are read before anything starts."""
     if not names:
         return []
-    from fastbg.catalogue import ALL, built_in, lacks, script
+    from fastbg.catalogue import ALL, built_in, missing_extra, script
 
     wanted = [each for name in names for each in (built_in() if name == ALL else [name])]
     sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
-    for source in [source for source in sources if ALL in names and lacks(source, os.environ)]:
-        sources.remove(source)
-        sys.stderr.write(safe(f"fastbg: {source.name} is left out, it needs more: {lacks(source, os.environ)}") + "\n")
+    for source in list(sources) if ALL in names else ():
+        if extra := missing_extra(source, os.environ):
+            sources.remove(source)
+            why = f"it needs more: {install_command(extra)}"
+            sys.stderr.write(safe(f"fastbg: {source.name} is left out, {why}") + "\n")
     return sources
 
 

@@ -21,6 +21,11 @@ INTERRUPTED = 130  # exit code after Ctrl-C
 LAST_LINES = 20  # of what a server wrote before it ended
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of fastbg, and where to run it: no package index has fastbg."""
+    return f"pip install '.[{extra}]' (in the clone of fastbg)"
+
+
 class FastbgError(Exception):
     """``what`` happened, ``where`` (a path, an address, a key), and what to do about it (``remedy``).
 

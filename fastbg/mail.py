@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from fastbg.errors import FastbgError
 from fastbg.listener import bind
+from fastbg.errors import FastbgError, install_command
 from fastbg.text import safe
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class MailServer:
             raise FastbgError(
                 "the script needs a mail server, which needs aiosmtpd",
                 where=f'mail = "{self.path.name}"',
-                remedy="pip install 'fastbg[mail]', or name a mail server that runs: FASTBG_SMTP=host:port",
+                remedy=f"{install_command('mail')}, or name a mail server that runs: FASTBG_SMTP=host:port",
             ) from None
         connections, all_gone = self._connections, self._all_gone
 

@@ -31,14 +31,14 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 class Source:
     """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys.
 
-    ``remark``: what a reader of its result has to know, or empty.
+    ``remark``: what a reader of its result has to know, or None.
     """
 
     script: Script
     name: str
     folder: Path
     lines: Mapping[KeyPath, int]
-    remark: str = ""
+    remark: str | None = None
 
     def place(self, *path: str | int) -> str:
         """``FILE:LINE`` of a key."""

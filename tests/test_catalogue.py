@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastbg import catalogue
-from fastbg.catalogue import DEFAULT, built_in, lacks, listed, script
+from fastbg.catalogue import DEFAULT, built_in, listed, missing_extra, script
 from tests.delays import unmet_by_no_delay
 from tests.processes import fastbg
 from tests.servers import ROOT
@@ -72,6 +72,7 @@ def test_parts_that_need_what_is_not_installed_are_left_out_and_named(monkeypatc
     monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
     source = script("sigkill", {})
     assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
-    assert "pip install 'fastbg[queue]': queue, server killed" in source.remark
-    assert lacks(script("register-email", {}), {}) == "pip install 'fastbg[mail]'"
-    assert lacks(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) == ""
+    assert source.remark is not None
+    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in source.remark
+    assert missing_extra(script("register-email", {}), {}) == "mail"
+    assert missing_extra(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) is None

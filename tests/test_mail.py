@@ -144,7 +144,7 @@ def test_without_the_extra_the_line_to_paste_is_told(tmp_path: Path, monkeypatch
         with pytest.raises(FastbgError) as refused:
             async with MailServer(tmp_path / "mail.txt"):
                 pass
-        assert "pip install 'fastbg[mail]'" in refused.value.remedy
+        assert "pip install '.[mail]'" in refused.value.remedy
 
     monkeypatch.setattr(builtins, "__import__", without)
     run(test)
