@@ -18,8 +18,9 @@ from fastbg.text import did_you_mean
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
 RESERVED = ("mark", "dir")
+NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of headers and cookies, of ASCII: RFC 9110, 5.6.2
 
-_TOKEN = re.compile(r"(?:[\w!#$%&'*+.^`|~-]|\$\{[^{}]*\})+", re.ASCII)  # RFC 9110, 5.6.2, and placeholders
+_TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
 
 
 def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> list[Fault]:

@@ -1,14 +1,12 @@
 """The faults of a script, and how a message names keys and shows values. Pure."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fastbg.toml_lines import line_of
+from fastbg.toml_writer import BARE_KEY
 from fastbg.values import KeyPath
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ def key(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part + 1}]"
         else:
-            text += ("." if text else "") + (part if _BARE.fullmatch(part) else shown(part))
+            text += ("." if text else "") + (part if BARE_KEY.fullmatch(part) else shown(part))
     return text or "the script"
 
 

@@ -58,6 +58,11 @@ def is_torn(text: str) -> bool:
     return "${" in _PLACEHOLDER.sub("", text)
 
 
+def escape(text: str) -> str:
+    """Return ``text`` with each ``${`` in it meant as it is."""
+    return text.replace("${", "$${")
+
+
 def fill(value: Any, values: Mapping[str, Any], *, quote: Callable[[str], str] | None = None) -> Any:
     """``value`` with its placeholders filled in; those that ``values`` does not have stay as they are.
 

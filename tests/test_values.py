@@ -81,3 +81,9 @@ def test_value_at_a_path_of_keys_and_numbers(path: str, found: object) -> None:
 def test_path_that_leads_nowhere_is_a_lookup_error(path: str) -> None:
     with pytest.raises(LookupError):
         values.at({"items": [{"id": 5}]}, path)
+
+
+@given(st.text(alphabet="${}mark. ", max_size=40))
+def test_escaped_text_has_no_placeholder_and_is_filled_in_as_it_was(text: str) -> None:
+    assert values.names(values.escape(text)) == []
+    assert values.fill(values.escape(text), {"mark": "m-1", "": 1}) == text
