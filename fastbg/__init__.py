@@ -5,8 +5,10 @@ Where things are:
 =========================================== ============================================================================
 `cli`                                       the command line; a module for each command: `demo`, `tail`, `serving`,
                                             `worker`, `replay` (``fastbg report``)
-`script`, `checks`, `faults`, `values`      a script: TOML in, its faults in words out; `catalogue`: the built-in ones;
-                                            `authoring`, `drafting`, `operations`, `samples`: a first one for an app
+`script`, `reader`, `checks`, `values`      a script: TOML in, its `faults` in words out (`validation`, `toml_lines`,
+                                            `schema`); `catalogue`: the built-in ones
+`authoring`, `drafting`, `sample_request`   a first script for an app, of its `operations` and of `samples` for the
+                                            schemas of its `openapi` document (`toml_writer`)
 `runner`                                    sends what a script says (`plan`, `client`, `body`) to a `backend`: a
                                             `server` (`launch`, `child`), `mail`, a queue (`services`, `broker`)
 `observer`                                  brings together what client, files and journal say of each request:

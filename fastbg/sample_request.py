@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from fastbg.checks import NAME_CHARACTER
+from fastbg.openapi import Schemas, example, is_upload
 from fastbg.operations import Operation
-from fastbg.samples import MARK, Samples, cleaned, example, is_upload
+from fastbg.samples import MARK, Samples, cleaned
 from fastbg.text import safe
 
 Scalar = str | int | float
@@ -46,12 +47,13 @@ class SampleRequest:
 
 def sample_request(operation: Operation) -> SampleRequest:
     """Make a request of samples for ``operation``."""
-    samples = Samples(operation.document)
+    schemas = Schemas(operation.document)
+    samples = Samples(schemas)
     request = SampleRequest(operation.method, cleaned(operation.path), status=operation.status or 200)
     if "responses" not in operation.told:
         request.remarks.append("No OpenAPI document tells what this one takes: add its query, json or form.")
     in_path: dict[str, str] = {}
-    for parameter in map(samples.resolved, operation.told.get("parameters", [])):
+    for parameter in map(schemas.resolved, operation.told.get("parameters", [])):
         name, place = cleaned(str(parameter.get("name"))), parameter.get("in")
         value = _parameter(samples, parameter, name)
         if place == "path" and isinstance(value, Scalar):
@@ -63,7 +65,7 @@ def sample_request(operation: Operation) -> SampleRequest:
         elif place == "cookie":
             _carry(request.cookies, name, value)
     _secure(request, operation)
-    _fill(request, samples, samples.resolved(operation.told.get("requestBody")).get("content", {}))
+    _fill(request, samples, schemas.resolved(operation.told.get("requestBody")).get("content", {}))
     if samples.unmet:
         names = ", ".join(map(safe, samples.unmet))
         request.remarks.append(f"No sample was found for the pattern of {names}: put in one of yours.")
@@ -119,18 +121,10 @@ def _fill(request: SampleRequest, samples: Samples, content: Mapping[str, Any]) 
     media = next((media for kind in kinds for media in content if re.fullmatch(kind, media)), None)
     if media is None:
         return
-    holder = content[media]
-    plain = samples.resolved(holder.get("schema"))
-    value = samples.of(holder.get("schema"), "", given=cleaned(example(holder)))
+    schema = content[media].get("schema")
+    value = samples.of(schema, "", given=cleaned(example(content[media])))
     if "form" in media and isinstance(value, dict):
-        properties = plain.get("properties", {})
-        for name, item in value.items():
-            schema = samples.resolved(properties.get(name))
-            if name and (is_upload(schema) or is_upload(samples.resolved(schema.get("items")))):
-                request.files.append({"field": name, "name": "sample.txt", "text": f"{MARK}\n"})
-            elif name and item != []:
-                items = _scalars(item)
-                request.form[name] = items if items is not None else json.dumps(item, ensure_ascii=False)
+        _fill_form(request, samples.schemas, schema, value)
         return
     if "json" in media:
         request.json = value
@@ -138,6 +132,18 @@ def _fill(request: SampleRequest, samples: Samples, content: Mapping[str, Any]) 
         request.body = MARK if value is None else value if isinstance(value, str) else json.dumps(value)
     if media != "application/json":
         _carry(request.headers, "Content-Type", media)
+
+
+def _fill_form(request: SampleRequest, schemas: Schemas, schema: object, sample: Mapping[str, Any]) -> None:
+    """Give the request a form, with a file for each of its fields that is one, or several."""
+    properties = schemas.resolved(schema).get("properties", {})
+    for name, item in sample.items():
+        field_schema = schemas.resolved(properties.get(name))
+        if name and (is_upload(field_schema) or is_upload(schemas.resolved(field_schema.get("items")))):
+            request.files.append({"field": name, "name": "sample.txt", "text": f"{MARK}\n"})
+        elif name and item != []:
+            items = _scalars(item)
+            request.form[name] = items if items is not None else json.dumps(item, ensure_ascii=False)
 
 
 def _carry(table: dict[str, Any], name: str, value: Any) -> None:

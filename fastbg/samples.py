@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import ceil, isfinite
 from typing import Any
 
-MARK = "\ue000"  # stands for ${mark} in a sample; of the private use area, so no text of an app means anything by it
+from fastbg.openapi import Schema, Schemas, as_list, as_mapping, example, type_of
 
-Schema = Mapping[str, Any]
+MARK = "\ue000"  # stands for ${mark} in a sample; of the private use area, so no text of an app means anything by it
 
 _MARKS = ("0a1b2c-1", "0a1b2c-0000001")  # what ${mark} may become, for a look at limits and patterns
 _NAMES_SOMETHING = re.compile(r"(?:^|[_.-])(?:ids?|uuid|key|token|code|slug|secret|password)$|[a-z](?:Id|Key|Token)$")
@@ -48,18 +48,16 @@ _FORMATS = {
 }
 _MOST_VALUES = 200  # in one request: beyond, optional ones are left out
 _DEEPEST = 20
-_MOST_PARTS = 5  # allOf inside allOf
-_UPLOAD = "application/octet-stream"
 
 
 class Samples:
-    """Samples for the schemas of one operation in ``document``, which its references lead into.
+    """Samples for the schemas of one operation. ``schemas``: of its document.
 
-    ``unmet``: the names of those texts for which nothing was found that their pattern allows.
+    ``unmet: the names of those texts for which nothing was found that their pattern allows.
     """
 
-    def __init__(self, document: Schema) -> None:
-        self._document = document
+    def __init__(self, schemas: Schemas) -> None:
+        self.schemas = schemas
         self._count = 0
         self.unmet: list[str] = []
 
@@ -71,38 +69,8 @@ class Samples:
         """
         return self._sample(schema, name, given, known, ())
 
-    def resolved(self, schema: object) -> Schema:
-        """``schema`` with its references followed, its parts put together, and one branch of its unions taken."""
-        return self._resolved(schema)[0]
-
-    def _resolved(self, schema: object, depth: int = 0) -> tuple[Schema, tuple[str, ...]]:
-        """The plain schema, and the references that led to it."""
-        references: tuple[str, ...] = ()
-        plain = _mapping(schema)
-        for _ in range(_DEEPEST):
-            rest = dict(plain)
-            if isinstance(reference := rest.pop("$ref", None), str):
-                references += (reference,)
-                plain = {**self._at(reference), **rest}
-            elif parts := _list(rest.pop("allOf", None)):
-                inner = [self._resolved(part, depth + 1) for part in parts] if depth < _MOST_PARTS else []
-                references += tuple(name for _, names in inner for name in names)
-                plain = _together([*(part for part, _ in inner), rest])
-            elif branches := _list(rest.pop("anyOf", None)) or _list(rest.pop("oneOf", None)):
-                first = next((branch for branch in map(_mapping, branches) if branch.get("type") != "null"), {})
-                plain = {**first, **rest}
-            else:
-                break
-        return plain, references
-
-    def _at(self, reference: str) -> Schema:
-        place: Any = self._document
-        for part in reference.removeprefix("#/").split("/"):
-            place = _mapping(place).get(part.replace("~1", "/").replace("~0", "~"))
-        return _mapping(place)
-
     def _sample(self, schema: object, name: str, given: Any, known: bool, around: tuple[str, ...]) -> Any:
-        plain, references = self._resolved(schema)
+        plain, references = self.schemas.with_references(schema)
         if len(around) > _DEEPEST or set(references) & set(around) or self._count > 5 * _MOST_VALUES:
             return None  # a schema inside itself
         around += references or ("",)
@@ -111,10 +79,10 @@ class Samples:
             given = cleaned(example(plain))
         if given is not None:
             return self._marked(given, plain, name, known)
-        for value in (plain.get("default"), plain.get("const"), *_list(plain.get("enum"))):
+        for value in (plain.get("default"), plain.get("const"), *as_list(plain.get("enum"))):
             if value not in (None, "", [], {}):
                 return cleaned(value)
-        match _type(plain):
+        match type_of(plain):
             case "boolean":
                 return True
             case "integer":
@@ -141,7 +109,7 @@ class Samples:
         return MARK if text is None else text
 
     def _array(self, plain: Schema, name: str, around: tuple[str, ...]) -> list[Any]:
-        first = [self._sample(item, name, None, False, around) for item in _list(plain.get("prefixItems"))]
+        first = [self._sample(item, name, None, False, around) for item in as_list(plain.get("prefixItems"))]
         least = plain.get("minItems", 0)
         if first or plain.get("maxItems") == 0:
             return first
@@ -152,10 +120,10 @@ class Samples:
         return items
 
     def _object(self, plain: Schema, around: tuple[str, ...]) -> dict[str, Any]:
-        required = _list(plain.get("required"))
+        required = as_list(plain.get("required"))
         found: dict[str, Any] = {}
-        for name, schema in _mapping(plain.get("properties")).items():
-            if (name in required or self._count < _MOST_VALUES) and not _mapping(schema).get("readOnly"):
+        for name, schema in as_mapping(plain.get("properties")).items():
+            if (name in required or self._count < _MOST_VALUES) and not as_mapping(schema).get("readOnly"):
                 value = self._sample(schema, name, None, False, around)
                 if value is not None:
                     found[cleaned(name)] = value
@@ -168,17 +136,18 @@ class Samples:
     def _marked(self, value: Any, plain: Schema, name: str, known: bool) -> Any:
         """The example ``value``, with the mark in its texts where they are free to hold it."""
         if isinstance(value, dict):
-            properties = _mapping(plain.get("properties"))
+            properties = as_mapping(plain.get("properties"))
             return {
-                key: self._marked(item, self.resolved(properties.get(key)), key, False) for key, item in value.items()
+                key: self._marked(item, self.schemas.resolved(properties.get(key)), key, False)
+                for key, item in value.items()
             }
         if isinstance(value, list):
-            items = self.resolved(plain.get("items"))
+            items = self.schemas.resolved(plain.get("items"))
             return [self._marked(item, items, name, known) for item in value]
         if (
             not isinstance(value, str)
             or "type" not in plain
-            or _type(plain) != "string"
+            or type_of(plain) != "string"
             or "enum" in plain
             or "const" in plain
         ):
@@ -188,21 +157,6 @@ class Samples:
         if known or "format" in plain or _NAMES_SOMETHING.search(name):
             return value
         return _first_that_fits([f"{value} {MARK}"], plain) or value
-
-
-def example(holder: Schema) -> Any:
-    """The example that a schema, a parameter or a media type gives, or None."""
-    if holder.get("example") is not None:
-        return holder["example"]
-    examples = holder.get("examples")
-    if isinstance(examples, Mapping):  # by name, beside a schema
-        return next((item["value"] for item in map(_mapping, examples.values()) if item.get("value") is not None), None)
-    return next((item for item in _list(examples) if item is not None), None)
-
-
-def is_upload(plain: Schema) -> bool:
-    """Whether a property of a multipart form is a file."""
-    return plain.get("format") == "binary" or plain.get("contentMediaType") == _UPLOAD
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
@@ -270,28 +224,3 @@ def _another(item: Any, number: int) -> Any:
     if isinstance(item, int | float):
         return item + number
     return f"{item}-{number}" if isinstance(item, str) else item
-
-
-def _type(plain: Schema) -> str:
-    kinds = plain.get("type")
-    if isinstance(kinds, list):
-        kinds = next((kind for kind in kinds if kind != "null"), "null")
-    return str(kinds or ("object" if "properties" in plain else "array" if "items" in plain else "string"))
-
-
-def _together(schemas: list[Schema]) -> Schema:
-    """What has to hold all at once, as one schema."""
-    whole: dict[str, Any] = {}
-    for schema in schemas:
-        properties = {**_mapping(whole.get("properties")), **_mapping(schema.get("properties"))}
-        required = [*_list(whole.get("required")), *_list(schema.get("required"))]
-        whole = {**whole, **schema, "properties": properties, "required": required}
-    return {key: value for key, value in whole.items() if value or key not in ("properties", "required")}
-
-
-def _mapping(value: object) -> Schema:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

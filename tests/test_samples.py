@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from fastbg.samples import MARK, Samples, cleaned, example
+from fastbg.openapi import Schemas, example
+from fastbg.samples import MARK, Samples, cleaned
 
 DOCUMENT = {
     "components": {
@@ -36,7 +37,7 @@ DOCUMENT = {
 
 
 def sample(schema: object, name: str = "x", **given: Any) -> Any:
-    return Samples(DOCUMENT).of(schema, name, **given)
+    return Samples(Schemas(DOCUMENT)).of(schema, name, **given)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_schema_inside_itself_has_an_end(name: str) -> None:
 
 
 def test_pattern_that_no_sample_meets_is_told() -> None:
-    samples = Samples({})
+    samples = Samples(Schemas({}))
     schema = {"type": "object", "properties": {"vat": {"type": "string", "pattern": "^DE[0-9]{9}$"}}}
     assert samples.of(schema, "") == {"vat": MARK}
     assert samples.unmet == ["vat"]
