@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fastbg.listener import bind
 from fastbg.errors import FastbgError, ServerError, install_command
+from fastbg.listener import bind
 
 READY_S = 30.0
 STOP_S = 5.0

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from fastbg.listener import bind
 from fastbg.errors import FastbgError, install_command
+from fastbg.listener import bind
 from fastbg.text import safe
 
 if TYPE_CHECKING:

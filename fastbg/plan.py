@@ -9,9 +9,9 @@ from typing import Any
 
 from fastbg import values
 from fastbg.client import Outgoing, Response
-from fastbg.settings import Settings
 from fastbg.reader import Source
 from fastbg.script import Part, Request, Script, Write
+from fastbg.settings import Settings
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace
 
 Values = Mapping[str, Any]

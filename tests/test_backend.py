@@ -13,7 +13,7 @@ from fastbg.follow.follower import Follower
 from fastbg.observer import Observer
 from fastbg.options import RunOptions
 from fastbg.plan import Places
-from fastbg.script import read_script
+from fastbg.reader import read_script
 from fastbg.settings import Settings
 from tests.processes import PATIENCE_S, is_alive
 from tests.servers import ROOT, served

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from fastbg.plan import Places, Template, settings_of
-from fastbg.script import Source, read_script
+from fastbg.reader import Source, read_script
 from fastbg.settings import Settings
 
 SCRIPT = """

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 
 from fastbg.options import RunOptions
+from fastbg.reader import read_script
 from fastbg.runner import Runner
 from fastbg.settings import Settings
-from fastbg.reader import read_script
 from tests.benchmarks.rows import Row
 from tests.processes import peak_mib
 from tests.servers import served

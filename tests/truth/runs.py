@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 
 from fastbg.options import RunOptions
-from fastbg.result_store import MAX_SHOWN
 from fastbg.reader import read_script
+from fastbg.result_store import MAX_SHOWN
 from fastbg.results import RequestResult
 from fastbg.runner import Runner
 from fastbg.settings import Settings
