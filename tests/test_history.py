@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fastbg import history as module
 from fastbg import replay
-from fastbg.events import LONGEST_LINE
 from fastbg.history import Distribution, Historian, History, RecordedRequest
+from fastbg.journal_lines import LONGEST_LINE
 from fastbg.replay import BAR_FROM, read, read_history
 from fastbg.results import percentile
 from fastbg.rotation import numbers, part
@@ -165,6 +165,16 @@ def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
     )
     assert (history.foreign, history.requests) == (4, 2)
     assert history.counts["response-first"] == 2
+
+
+def test_line_that_lies_across_the_size_is_read_to_its_end() -> None:
+    lines = mail().splitlines(keepends=True)
+    data = b"".join(lines)
+    for size in range(len(data) + 1):
+        historian = Historian(20)
+        read(io.BytesIO(data), size, historian)
+        begun = sum(len(b"".join(lines[:number])) < size for number in range(len(lines)))
+        assert (historian.history().events, historian.foreign) == (begun, 0)
 
 
 def test_time_that_no_clock_shows_is_no_event() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbg import journal as module
-from fastbg.events import read_journal_line
 from fastbg.journal import Journal, encode
+from fastbg.journal_lines import read_journal_line
 
 LINES = 500
 

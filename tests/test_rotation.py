@@ -14,8 +14,8 @@ import pytest
 
 from fastbg import journal as module
 from fastbg import rotation
-from fastbg.events import read_journal_line
 from fastbg.journal import Journal
+from fastbg.journal_lines import read_journal_line
 from fastbg.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
 from tests.test_follow import held
 

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fastbg.events import Event, Lines
+from fastbg.events import Event
+from fastbg.journal_lines import JournalLines, read_journal_line
 
 Take = Callable[[Event], None]
 
@@ -15,7 +16,7 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         path.touch()
         self._file = path.open("rb", buffering=0)
-        self._lines = Lines()
+        self._lines = JournalLines()
         self._listeners: dict[str | None, Take] = {}
         self._reading = threading.Lock()
 
@@ -33,8 +34,9 @@ class JournalReader:
         with self._reading:
             if self._file.closed:
                 return
-            for event in self._lines.feed(self._file.read()):
-                if take := self._listeners.get(event.request_id):
+            for line in self._lines.feed(self._file.read()):
+                event = read_journal_line(line)
+                if event is not None and (take := self._listeners.get(event.request_id)):
                     take(event)
 
     def close(self) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastbg.events import Event, read_journal_line
+from fastbg.events import Event
 from fastbg.expectations import is_called
 from fastbg.history import REUSED
+from fastbg.journal_lines import read_journal_line
 from fastbg.judge import Judgement, judge
 from fastbg.tasks import Task
 from fastbg.testing.servers import Server

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fastbg.events import Lines
 from fastbg.history import Historian
+from fastbg.journal_lines import JournalLines, read_journal_line
 from fastbg.replay import read
 from fastbg.report.document import history_document
 from fastbg.report.history import journal_report
@@ -92,7 +92,8 @@ def check(data: bytes) -> None:
                 _is_json(shown)
 
     trace = Trace("name", "", "GET", "/", "r1", Expected(), [], journal=True)
-    trace.events = [event for event in Lines().feed(data) if event.request_id == "r1"]
+    events = map(read_journal_line, JournalLines().feed(data))
+    trace.events = [event for event in events if event is not None and event.request_id == "r1"]
     assert RequestResult.of(trace).judgement.verdict
     assert trace.settled in (True, False)
 
