@@ -1,6 +1,6 @@
 """``fastbg tail``: the last lines of files and then what comes, with the time each was observed.
 
-How a line looks is described in `fastbg.report.lines`. What is special to the stream:
+How a line looks is described in `fastbg.report.text_lines` and `json_lines`. What is special to the stream:
 
 * With a journal the stream is in the order of time: of the server's events by the time that the server gives,
   of a file's bytes by the time that we saw them. To sort them each is held back until it is `HOLD_NS` old.
@@ -32,7 +32,10 @@ from fastbg.follow.files import open_file
 from fastbg.follow.journal import last_lines_of_journal
 from fastbg.follow.lines import LineDecoder, last_lines
 from fastbg.journal_lines import JournalLines, read_journal_line
-from fastbg.report.lines import JsonPrinter, Printer, TextPrinter, labels, of_this_boot
+from fastbg.report.json_lines import JsonPrinter
+from fastbg.report.lines import Printer
+from fastbg.report.moments import of_this_boot
+from fastbg.report.text_lines import TextPrinter, labels
 
 HOLD_NS = 30_000_000
 MOST_HELD = 256  # pieces of at most 64 KiB; beyond that the oldest is shown without waiting

@@ -25,9 +25,9 @@ from fastbg.reader import read_script
 from fastbg.replay import report
 from fastbg.report.console import final, live, overview, scripts
 from fastbg.report.junit import junit
-from fastbg.report.lines import TextPrinter
 from fastbg.report.picture import save_picture
 from fastbg.report.summary import markdown, one_line
+from fastbg.report.text_lines import TextPrinter
 from fastbg.results import RunResult
 from fastbg.serve import greet
 from fastbg.settings import Settings

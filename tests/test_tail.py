@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from fastbg.events import Appended, Event, boot_id
-from fastbg.report.lines import JsonPrinter, TextPrinter
+from fastbg.report.json_lines import JsonPrinter
+from fastbg.report.text_lines import TextPrinter
 from fastbg.rotation import part
 from fastbg.tail import Stream
 from tests.processes import PATIENCE_S

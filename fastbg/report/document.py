@@ -1,10 +1,10 @@
 """The result as one JSON document: the stable form that other programs rely on."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from fastbg.history import Distribution, History, RecordedRequest
+from fastbg.report.moments import utc
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.tasks import Task
 from fastbg.timeline import Write
@@ -130,13 +130,14 @@ def history_document(history: History, journal: str, versions: dict[str, str]) -
 
 
 def _recorded(request: RecordedRequest) -> dict[str, Any]:
+    received = utc(request.wall_ns)
     return {
         "method": request.method,
         "path": request.path,
         "request_id": request.request_id,
         "boot": request.boot,
         "pid": request.pid,
-        "received": moment(request.wall_ns),
+        "received": None if received is None else received.isoformat(),
         "status": request.status,
         "verdict": request.judgement.verdict,
         "evidence": list(request.judgement.evidence),
@@ -151,15 +152,6 @@ def _recorded(request: RecordedRequest) -> dict[str, Any]:
 def _spread(times: Distribution) -> dict[str, float | None]:
     shares = {"min": 0.0, "p50": 0.5, "p95": 0.95, "max": 1.0}
     return {name: _rounded(times.percentile_ms(share)) for name, share in shares.items()}
-
-
-def moment(wall_ns: int) -> str | None:
-    """UTC in ISO 8601 to the microsecond; None for a number that is no time (journals come from outside)."""
-    try:
-        seconds = datetime.fromtimestamp(wall_ns // 10**9, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return seconds.replace(microsecond=wall_ns // 1000 % 10**6).isoformat()
 
 
 def _rounded(value: float | None) -> float | None:

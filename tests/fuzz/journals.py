@@ -14,7 +14,8 @@ from fastbg.journal_lines import JournalLines, read_journal_line
 from fastbg.replay import read
 from fastbg.report.document import history_document
 from fastbg.report.history import journal_report
-from fastbg.report.lines import JsonPrinter, TextPrinter
+from fastbg.report.json_lines import JsonPrinter
+from fastbg.report.text_lines import TextPrinter
 from fastbg.results import RequestResult
 from fastbg.tail import Stream
 from fastbg.timeline import Expected, Trace

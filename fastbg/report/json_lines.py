@@ -1,0 +1,66 @@
+"""Followed lines as JSON, one object per line."""
+
+import json
+from pathlib import Path
+from typing import TextIO
+
+from fastbg.events import Event, Notice
+from fastbg.follow.lines import Piece
+from fastbg.report.moments import of_this_boot, utc, wall_ns_of, wall_ns_of_event
+
+
+class JsonPrinter:
+    """One JSON object a line, all ASCII. Each has a ``source``: ``file``, ``server`` or ``notice``.
+
+    ``file``: ``file``, ``text``, ``offset`` (of the first byte), ``continued``, ``complete``, ``cut`` (bytes not
+    shown). ``server``: ``event``, ``request``, ``detail``, ``this_boot``; or ``event`` null and ``text``.
+    ``notice``: ``file``, ``kind``, ``message``. All have ``t_ns`` (monotonic) and ``time`` (UTC, ISO 8601),
+    null where nobody saw the line come.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
+        self._write(
+            "file",
+            seen_ns,
+            file=str(path),
+            text=piece.text,
+            offset=piece.offset,
+            continued=piece.continued,
+            complete=piece.complete,
+            cut=piece.cut,
+        )
+
+    def event(self, path: Path, event: Event) -> None:
+        wall_ns = wall_ns_of_event(event)
+        self._write(
+            "server",
+            event.t_ns,
+            wall_ns,
+            event=event.name,
+            request=event.request_id,
+            detail=dict(event.detail),
+            this_boot=of_this_boot(event),
+        )
+
+    def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
+        self._write("server", seen_ns, event=None, file=str(path), text=text)
+
+    def notice(self, notice: Notice) -> None:
+        self._write("notice", notice.t_ns, file=str(notice.path), kind=notice.kind, message=notice.message)
+
+    def flush(self) -> None:
+        self._output.flush()
+
+    def close(self) -> None:
+        self.flush()
+
+    def _write(self, source: str, t_ns: int | None, wall_ns: int | None = None, **fields: object) -> None:
+        if wall_ns is None and t_ns is not None:
+            wall_ns = wall_ns_of(t_ns)
+        moment = None if wall_ns is None else utc(wall_ns)
+        shown = None if moment is None else moment.isoformat(timespec="microseconds")
+        entry = {"source": source, "t_ns": t_ns, "time": shown, **fields}
+        self._output.write(json.dumps(entry, allow_nan=False) + "\n")

@@ -1,0 +1,40 @@
+"""The times of what is shown: from the nanoseconds of a clock to UTC and to the time of day."""
+
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from fastbg.events import Event, boot_id
+
+
+def utc(wall_ns: int) -> datetime | None:
+    """Return ``wall_ns`` (since 1970) in UTC; None for a number that is no time (journals come from outside)."""
+    try:
+        return datetime.fromtimestamp(wall_ns // 10**9, UTC).replace(microsecond=wall_ns // 1000 % 10**6)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+@lru_cache(maxsize=16)
+def time_of_day(wall_s: int) -> str:
+    """Return ``wall_s`` (seconds since 1970) as HH:MM:SS in local time; empty for a number that is no time."""
+    moment = utc(wall_s * 10**9)
+    return "" if moment is None else moment.astimezone().strftime("%H:%M:%S")
+
+
+def wall_ns_of(t_ns: int) -> int:
+    """Return the wall clock's time at the monotonic time ``t_ns`` of this boot, in nanoseconds."""
+    return t_ns + time.time_ns() - time.monotonic_ns()
+
+
+def of_this_boot(event: Event) -> bool:
+    """Whether the time of ``event`` can be compared with ours."""
+    return bool(event.detail.get("boot", boot_id()) == boot_id())
+
+
+def wall_ns_of_event(event: Event) -> int | None:
+    """Return the wall clock's time of ``event``: of another boot, as the server gives it."""
+    if of_this_boot(event):
+        return wall_ns_of(event.t_ns)
+    wall_ns = event.detail.get("wall_ns")
+    return wall_ns if isinstance(wall_ns, int) else None

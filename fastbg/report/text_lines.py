@@ -1,0 +1,168 @@
+"""Followed lines as text for people. One line is ``TIME NAME LINE``:
+
+* ``TIME`` is the local time at which the line's first byte was observed, or for the server's events the time
+  that the server gives. ``-`` where nobody saw it: the line was there already.
+* ``NAME`` is there only with several sources, each in its own colour.
+* A line whose end is not written yet is shown at once and goes on in place when nothing came between. Otherwise
+  the rest begins an output line of its own with the mark ``↪``. A rest that is only the line's end is not shown.
+* ``… N bytes more`` ends a line that is too long to be shown.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import COLOR_SYSTEMS, Console
+from rich.style import Style
+
+from fastbg.events import Event, Notice
+from fastbg.follow.lines import Piece
+from fastbg.report.moments import of_this_boot, time_of_day, wall_ns_of, wall_ns_of_event
+from fastbg.text import safe
+
+CONTINUED = "↪ "
+NAME_STYLES = ("cyan", "yellow", "green", "magenta", "blue")
+MARKDOWN_STYLES = (
+    (re.compile(r"#{1,6}(\s|$)"), "bold magenta"),
+    (re.compile(r">"), "green"),
+    (re.compile(r"```|~~~"), "dim"),
+)
+LOG_WORDS = re.compile(
+    r"\b(?:(?P<error>CRITICAL|FATAL|ERROR)|(?P<warning>WARN(?:ING)?)|(?P<info>INFO)|(?P<debug>DEBUG|TRACE))\b"
+    r"|^(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S*)"
+)
+LOG_STYLES = {"error": "bold red", "warning": "yellow", "info": "green", "debug": "dim", "time": "dim"}
+NOTICES: Mapping[str, str] = {"missing": "waiting for {path}", "polling": "{message}"}
+
+EVENT_FIELDS = (("status",), ("method", "path"), ("task", "n", "where", "worker"), ("error",), ("reason",), ("detail",))
+"""The fields of an event that are shown, in this order; those of one group stand close together."""
+
+Part = tuple[str, str]
+"""A text, and its style or an empty one."""
+
+
+def labels(paths: Sequence[Path]) -> dict[Path, str]:
+    """A short name for each path: its last part, or all of it where two would be called the same."""
+    names = [path.name for path in paths]
+    return {path: path.name if names.count(path.name) == 1 else str(path) for path in paths}
+
+
+class _Paint:
+    """Brings styled text to a terminal, as far as Rich finds that it shows styles. Its `Console` would take ten times
+    as long for a line that needs no layout. ``plain``: it shows none.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        console = Console(file=output)
+        self._colors = COLOR_SYSTEMS.get(console.color_system or "")
+        self._no_color = console.no_color
+        self._styles: dict[str, Style] = {}
+        self.plain = self._colors is None
+
+    def __call__(self, text: str, style: str) -> str:
+        if self.plain or not style:
+            return text
+        if style not in self._styles:
+            parsed = Style.parse(style)
+            self._styles[style] = parsed.without_color if self._no_color else parsed
+        return self._styles[style].render(text, color_system=self._colors)
+
+
+class TextPrinter:
+    """Lines for people, coloured on a terminal. Notices go to standard error."""
+
+    def __init__(self, names: Mapping[Path, str], output: TextIO) -> None:
+        self._names = {path: safe(name) for path, name in names.items()}
+        self._width = max(map(len, self._names.values())) if len(names) > 1 else 0
+        self._styles = {path: NAME_STYLES[n % len(NAME_STYLES)] for n, path in enumerate(names)}
+        self._output = output
+        self._paint = _Paint(output)
+        self._open: Path | None = None  # whose unfinished line is the last thing in the output
+        self._line_styles: dict[Path, str] = {}
+
+    def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
+        more = f" … {piece.cut:,} bytes more" if piece.cut else ""
+        line: list[Part] = []
+        if not (piece.continued and self._open == path):
+            if piece.continued and not piece.text and not more:
+                return
+            line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
+            if piece.continued:
+                line.append((CONTINUED, "dim"))
+        line += self._styled(path, piece)
+        line.append((more, "dim italic"))
+        self._open = None if piece.complete else path
+        self._write(line, end="\n" if piece.complete else "")
+
+    def event(self, path: Path, event: Event) -> None:
+        self._write([*self._begin(path, wall_ns_of_event(event)), *_event_parts(event)], end="\n")
+
+    def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
+        line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
+        self._write([*line, ("no event: ", "yellow"), (safe(text), "dim")], end="\n")
+
+    def notice(self, notice: Notice) -> None:
+        self.close()  # on a terminal both streams are one
+        words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
+        sys.stderr.write(f"fastbg: {safe(words)}\n")
+        sys.stderr.flush()
+
+    def flush(self) -> None:
+        self._output.flush()
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open = None
+            self._write([], end="\n")
+        self.flush()
+
+    def _begin(self, path: Path, wall_ns: int | None) -> list[Part]:
+        """The time and the name, on an output line of their own."""
+        line = [("\n", "")] if self._open is not None else []
+        self._open = None
+        line.append((f"{_time(wall_ns):<12} ", "dim"))
+        if self._width:
+            line.append((f"{self._names[path]:<{self._width}} ", self._styles[path]))
+        return line
+
+    def _styled(self, path: Path, piece: Piece) -> list[Part]:
+        text = safe(piece.text)
+        if self._paint.plain:
+            return [(text, "")]
+        if path.suffix.lower() in (".md", ".markdown"):
+            if not piece.continued:
+                matching = (style for start, style in MARKDOWN_STYLES if start.match(piece.text))
+                self._line_styles[path] = next(matching, "")
+            return [(text, self._line_styles.get(path, ""))]
+        parts: list[Part] = []
+        end = 0
+        for match in LOG_WORDS.finditer(text):
+            parts += [(text[end : match.start()], ""), (match[0], LOG_STYLES[match.lastgroup or ""])]
+            end = match.end()
+        return [*parts, (text[end:], "")]
+
+    def _write(self, line: list[Part], end: str) -> None:
+        self._output.write("".join(self._paint(text, style) for text, style in line) + end)
+
+
+def _time(wall_ns: int | None) -> str:
+    seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
+    return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else "-"
+
+
+def _event_parts(event: Event) -> list[Part]:
+    parts = [(safe(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold")]
+    groups = (_fields_text(event, keys) for keys in EVENT_FIELDS)
+    parts += [(f"  {safe(text)}", "") for text in groups if text]
+    if event.request_id:
+        parts.append((f"  [{safe(event.request_id)}]", "dim"))
+    if not of_this_boot(event):
+        parts.append(("  (another boot: its place in this order means nothing)", "yellow"))
+    return parts
+
+
+def _fields_text(event: Event, keys: Iterable[str]) -> str:
+    values = {key: value for key in keys if (value := event.detail.get(key)) is not None}
+    return " ".join(f"#{value}" if key == "n" else str(value) for key, value in values.items())
