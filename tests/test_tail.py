@@ -22,10 +22,12 @@ from typing import Any
 import pytest
 
 from fastbg.events import Appended, Event, boot_id
+from fastbg.follow.lines import LINE_LIMIT
+from fastbg.journal_lines import LONGEST_LINE
 from fastbg.report.json_lines import JsonPrinter
+from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
 from fastbg.rotation import part
-from fastbg.tail import Stream
 from tests.processes import PATIENCE_S
 
 TAIL = (sys.executable, "-m", "fastbg", "tail")
@@ -499,6 +501,17 @@ def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureF
         "no event: �\\x1b[31m",
     ]
     assert [json.loads(line)["event"] for line in shown[4:]] == [None] * 4
+
+
+def test_event_is_shown_however_long_its_line_may_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = folder / "journal.jsonl"
+    stream = Stream(JsonPrinter(sys.stdout), [journal])
+    for length in (LINE_LIMIT, LONGEST_LINE):
+        stream.old(journal, 0, entry("response_sent", 1, error="x" * length))
+    stream.close()
+    event, foreign = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["event"], len(event["detail"]["error"])) == ("response_sent", LINE_LIMIT)
+    assert (foreign["event"], len(foreign["text"])) == (None, LINE_LIMIT)
 
 
 def test_events_of_another_boot_are_marked_and_not_sorted_by_their_time(

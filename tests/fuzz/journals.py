@@ -15,9 +15,9 @@ from fastbg.replay import read
 from fastbg.report.document import history_document
 from fastbg.report.history import journal_report
 from fastbg.report.json_lines import JsonPrinter
+from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
 from fastbg.results import RequestResult
-from fastbg.tail import Stream
 from fastbg.timeline import Expected, Trace
 from tests.hostile import HOSTILE, raw_in
 from tests.recordings import line

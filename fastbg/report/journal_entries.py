@@ -1,0 +1,60 @@
+"""What the lines of a followed journal say, for the stream that shows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastbg.events import Appended, Event
+from fastbg.follow.lines import LineDecoder
+from fastbg.journal_lines import JournalLines, read_journal_line
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A line of the journal that is no event."""
+
+    path: Path
+    text: str
+    seen_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event, and the journal that it stands in."""
+
+    path: Path
+    event: Event
+
+
+class JournalEntries:
+    """Reads the lines of the journal at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = JournalLines()
+        self._old_end = 0
+
+    def old(self, offset: int, data: bytes) -> list[Entry | Foreign]:
+        """Return what the lines say that ``data`` completes, which was there before following began."""
+        self._old_end = offset + len(data)
+        return self._read(self._lines.feed(data), None)
+
+    def new(self, item: Appended) -> list[Entry | Foreign]:
+        """Return what the lines say that ``item`` completes."""
+        if item.offset == self._old_end:
+            self._lines.resume(item.file)
+        return self._read(self._lines.feed(item.data, item.file), item.t_ns)
+
+    def finish(self, seen_ns: int | None) -> list[Entry | Foreign]:
+        """Return what the lines say that have no end, since nothing more will come to them."""
+        return self._read(self._lines.finish(), seen_ns)
+
+    def _read(self, lines: Sequence[bytes], seen_ns: int | None) -> list[Entry | Foreign]:
+        return [self._entry(line, seen_ns) for line in lines]
+
+    def _entry(self, line: bytes, seen_ns: int | None) -> Entry | Foreign:
+        event = read_journal_line(line)
+        if event is not None:
+            return Entry(self._path, event)
+        text = LineDecoder().feed(line + b"\n")[0].text  # cut where a line of any other file is
+        return Foreign(self._path, text, seen_ns)
