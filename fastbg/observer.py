@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastbg.attribution import Attribution
 from fastbg.events import LOST, Appended, Event, Notice, boot_id
-from fastbg.follow import Follower
+from fastbg.follow.follower import Follower
 from fastbg.journal_lines import JournalLines, read_journal_line
 from fastbg.timeline import Trace
 

@@ -13,7 +13,7 @@ from fastbg import strict_json
 from fastbg.backend import Backend
 from fastbg.data_folder import journal_of
 from fastbg.events import Event
-from fastbg.follow import Follower
+from fastbg.follow.follower import Follower
 from fastbg.launch import Child
 from fastbg.observer import Observer
 from fastbg.options import RunOptions

@@ -20,10 +20,10 @@ import pytest
 
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
-from fastbg.follow import Follower, open_file
 from fastbg.follow import follower as follower_module
 from fastbg.follow import watch as watch_module
-from fastbg.follow.files import FollowedFile
+from fastbg.follow.files import FollowedFile, open_file
+from fastbg.follow.follower import Follower
 from fastbg.follow.lines import BLOCK
 from fastbg.follow.watch import steps
 from tests.processes import PATIENCE_S

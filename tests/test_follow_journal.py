@@ -13,8 +13,8 @@ import pytest
 from fastbg import journal as module
 from fastbg import rotation
 from fastbg.events import Appended, Notice
-from fastbg.follow import Follower
 from fastbg.follow import watch as watch_module
+from fastbg.follow.follower import Follower
 from fastbg.journal import Journal
 from fastbg.journal_lines import read_journal_line
 from fastbg.rotation import KEPT, numbers, part

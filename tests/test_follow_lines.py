@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.follow import LineDecoder, Piece, last_lines
 from fastbg.follow import lines as lines_module
-from fastbg.follow.lines import BLOCK, LINE_LIMIT
+from fastbg.follow.lines import BLOCK, LINE_LIMIT, LineDecoder, Piece, last_lines
 
 Reads = list[int]
 

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from fastbg.follow import Follower
 from fastbg.follow.files import FollowedFile
+from fastbg.follow.follower import Follower
 from tests.conftest import EXAMPLES
 from tests.fuzz import journals
 from tests.fuzz.example import writes_of

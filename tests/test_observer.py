@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastbg import observer as module
 from fastbg.events import Appended, Event, boot_id
-from fastbg.follow import Follower
+from fastbg.follow.follower import Follower
 from fastbg.judge import judge
 from fastbg.observer import Observer
 from fastbg.timeline import Expected, ExpectedWrite, Trace

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastbg.events import Appended
-from fastbg.follow import Follower
+from fastbg.follow.follower import Follower
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately, run_of
 
