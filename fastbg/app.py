@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fastbg.draining import Draining
 from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
 from fastbg.loading import load
-from fastbg.output import outlast_readers
+from fastbg.output import outlast_readers, report_error
 from fastbg.settings import Settings
 from fastbg.signals import on_second_interrupt
 
@@ -35,8 +35,6 @@ def _load(settings: Settings) -> Any:
     try:
         return load(settings.app, settings.app_dir)
     except ServerError as error:  # only after a change: the parent loaded it before
-        from fastbg.cli import report_error
-
         report_error(error)
         sys.exit(STARTUP_FAILURE)
 

@@ -14,6 +14,7 @@ import typer
 from fastbg.data_folder import DEFAULT, journal_of, written_files
 from fastbg.errors import INTERRUPTED, NO_ROOM, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
+from fastbg.output import drop_output, outlast_readers, report_error
 
 app = typer.Typer(
     name="fastbg",
@@ -214,8 +215,6 @@ def demo(
     ] = False,
 ) -> None:
     """Fire a script at an app and show what came first, the response or the write."""
-    from fastbg.output import outlast_readers
-
     outlast_readers()
     if show_list or schema or init is not None:
         from fastbg import authoring
@@ -277,23 +276,11 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
 ) -> None:
     """Show again what a server recorded earlier, without firing anything."""
-    from fastbg.output import outlast_readers
     from fastbg.replay import report
 
     raise_deferred()
     outlast_readers()
     raise typer.Exit(report(journal, last=last, as_json=as_json))
-
-
-def report_error(error: FastbgError) -> None:
-    """The three parts of ``error`` on standard error, with nothing in them that a terminal would obey."""
-    from fastbg.text import safe
-
-    typer.echo(f"fastbg: {safe(error.what)}", err=True)
-    typer.echo(f"  where: {safe(error.where)}", err=True)
-    for detail in error.details:
-        typer.echo(f"    {safe(detail)}", err=True)
-    typer.echo(f"  to do: {safe(error.remedy)}", err=True)
 
 
 def main() -> None:
@@ -332,13 +319,6 @@ def _run() -> None:
         except BrokenPipeError:
             drop_output()
         raise
-
-
-def drop_output() -> None:
-    """What is still buffered goes nowhere, so that nothing waits or complains at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def _leave_interrupted() -> NoReturn:

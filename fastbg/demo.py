@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastbg.cli import report_error
 from fastbg.data_folder import written_files
 from fastbg.demo_options import DemoOptions
 from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
 from fastbg.launch import Child
+from fastbg.output import report_error
 from fastbg.settings import EXAMPLE, Settings
 from fastbg.text import safe
 

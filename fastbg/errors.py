@@ -14,6 +14,8 @@ parts and exits with 2; a traceback is for fastbg's own mistakes only.
 import errno
 from collections.abc import Sequence
 
+from fastbg.text import safe
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 NO_FILES = (errno.EMFILE, errno.ENFILE)
 STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not start
@@ -38,6 +40,15 @@ class FastbgError(Exception):
         self.where = where
         self.remedy = remedy
         self.details = tuple(details)
+
+    def lines(self) -> list[str]:
+        """The three parts and the details as lines of text, with control characters escaped."""
+        return [
+            f"fastbg: {safe(self.what)}",
+            f"  where: {safe(self.where)}",
+            *(f"    {safe(detail)}" for detail in self.details),
+            f"  to do: {safe(self.remedy)}",
+        ]
 
 
 class MachineError(FastbgError):

@@ -1,9 +1,12 @@
-"""Standard output that may lose its reader: what is written then goes nowhere, and the work goes on."""
+"""Standard output that may lose its reader, and errors on standard error."""
 
 import errno
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
+
+from fastbg.errors import FastbgError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -48,3 +51,16 @@ def outlast_readers(*loggers: str) -> None:
     for handler in (handler for name in loggers for handler in logging.getLogger(name).handlers):
         if isinstance(handler, logging.StreamHandler) and handler.stream is output:
             handler.setStream(sys.stdout)
+
+
+def drop_output() -> None:
+    """Discard what is still buffered for standard output, so that nothing waits or fails at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def report_error(error: FastbgError) -> None:
+    """Write ``error`` to standard error."""
+    sys.stderr.write("".join(line + "\n" for line in error.lines()))
+    sys.stderr.flush()

@@ -123,7 +123,5 @@ def _without_traceback(act: Callable[[], T]) -> T:
     try:
         return act()
     except FastbgError as error:
-        from fastbg.testing.told import explained
-
-        told = explained(error)
-    pytest.fail(told, pytrace=False)
+        lines = error.lines()
+    pytest.fail("\n".join(lines), pytrace=False)

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastbg.cli import drop_output, report_error
 from fastbg.errors import FollowError
 from fastbg.follow.files import file_at
+from fastbg.output import drop_output, report_error
 from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.lines import Printer
 from fastbg.report.stream import Stream

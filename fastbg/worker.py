@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fastbg.broker import address_file, known_address, needs_queue, without_password
 from fastbg.errors import FastbgError
 from fastbg.logs import SafeFormatter
+from fastbg.output import report_error
 from fastbg.settings import Settings
 from fastbg.text import safe
 
@@ -175,8 +176,6 @@ def main() -> None:
     try:
         sys.exit(work(Settings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
     except FastbgError as error:
-        from fastbg.cli import report_error
-
         report_error(error)
         sys.exit(2)
 

@@ -14,13 +14,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from fastbg import logs
-from fastbg.cli import report_error
 from fastbg.demo import _conclude
 from fastbg.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
 from fastbg.greeting import Broker
 from fastbg.listener import bind
+from fastbg.output import report_error
 from fastbg.reader import read_script
 from fastbg.replay import report
 from fastbg.report.console import final, live, overview, scripts
@@ -33,7 +33,7 @@ from fastbg.serve import greet
 from fastbg.settings import Settings
 from fastbg.tail import tail
 from fastbg.testing.servers import Server
-from fastbg.testing.told import explained, told
+from fastbg.testing.told import told
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
 from tests.hostile import ALL, HOSTILE, raw_in, read_html
 from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
@@ -353,7 +353,7 @@ def test_nothing_gets_through_the_section_of_the_pytest_plugin() -> None:
         traces = [made for text in texts for made in (answer(text), failure(text))]
         assert raw_in(told(traces, cast(Server, _Stub())).encode(), "lines") == set()
     error = ServerDied(ALL, where=ALL, remedy=ALL, stderr=list(HOSTILE.values()))
-    assert raw_in(explained(error).encode(), "lines") == set()
+    assert raw_in("\n".join(error.lines()).encode(), "lines") == set()
 
 
 def batches(items: list[str], size: int) -> Iterator[list[str]]:

@@ -9,7 +9,6 @@ from time import monotonic_ns
 
 from rich.console import Console
 
-from fastbg.errors import FastbgError, ServerDied
 from fastbg.report.timelines import SEEN, timelines
 from fastbg.results import RequestResult
 from fastbg.tasks import Task
@@ -31,12 +30,6 @@ class _Shown(RequestResult):
     @property
     def is_over(self) -> bool:
         return self.response_ms is not None and None not in [ended for _, ended in self.spans_ms]
-
-
-def explained(error: FastbgError) -> str:
-    """The three parts of ``error``, and what the server wrote last."""
-    parts = [f"fastbg: {safe(error.what)}", f"  where: {safe(error.where)}", f"  to do: {safe(error.remedy)}"]
-    return "\n".join([*parts, *_last_lines(error.stderr if isinstance(error, ServerDied) else [])])
 
 
 def told(traces: Sequence[Trace], server: Server) -> str:

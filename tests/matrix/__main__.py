@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.cli import report_error
 from fastbg.errors import FastbgError
+from fastbg.output import report_error
 from fastbg.text import safe
 from tests.matrix.cells import chosen
 from tests.matrix.pythons import find
