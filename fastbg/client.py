@@ -1,8 +1,4 @@
-"""Fires requests with httpx and stamps their phases.
-
-The stamps come from httpcore's ``trace`` extension (https://www.encode.io/httpcore/extensions/#trace), which calls
-back inside the read and write of the connection: nothing of httpx's own work stands between.
-"""
+"""Fires requests with httpx."""
 
 import asyncio
 import os
@@ -20,10 +16,10 @@ import httpx
 from fastbg.body import CODINGS, Body, BodyError
 from fastbg.errors import ServerError
 from fastbg.events import Event
+from fastbg.phases import Look, event_of
 
 IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
 
-Look = Callable[[], Mapping[str, int]]
 Parameters = Mapping[str, Any]  # texts, numbers, or lists of them
 
 
@@ -188,19 +184,12 @@ class Client:
         hanging_up = self._under_way[request_id] = asyncio.timeout(None)
 
         async def trace(phase: str, info: Mapping[str, Any]) -> None:
-            t_ns = time.monotonic_ns()
-            match phase.partition(".")[2]:
-                case "send_request_headers.started":
-                    sizes = self._look()
-                    emit(Event(time.monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes}))
-                    if outgoing.hang_up_after is not None:
-                        hanging_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
-                case "receive_response_headers.complete":
-                    _, status, _, headers = info["return_value"]
-                    detail = {"status": status, "location": httpx.Headers(headers).get("location", "")}
-                    emit(Event(t_ns, "client", "response_headers", request_id, detail))
-                case "receive_response_body.complete":
-                    emit(Event(t_ns, "client", "response_complete", request_id, {"sizes": self._look()}))
+            event = event_of(phase, info, request_id, self._look)
+            if event is None:
+                return
+            emit(event)
+            if event.name == "request_sent" and outgoing.hang_up_after is not None:
+                hanging_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
 
         await self._connections.close_spoilt()
         transport = self._connections.take(request_id, outgoing.connection)

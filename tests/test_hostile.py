@@ -32,7 +32,7 @@ from fastbg.results import RunResult
 from fastbg.serve import greet
 from fastbg.settings import Settings
 from fastbg.tail import tail
-from fastbg.testing.servers import Server
+from fastbg.testing.protocol import Server
 from fastbg.testing.told import told
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
 from tests.hostile import ALL, HOSTILE, raw_in, read_html

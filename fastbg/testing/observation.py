@@ -14,8 +14,9 @@ from fastbg.expectations import is_called
 from fastbg.history import REUSED
 from fastbg.journal_lines import read_journal_line
 from fastbg.judge import Judgement, judge
+from fastbg.phases import event_of
 from fastbg.tasks import Task
-from fastbg.testing.servers import Server
+from fastbg.testing.protocol import Server
 from fastbg.text import safe
 from fastbg.timeline import Expected, Trace
 
@@ -71,7 +72,7 @@ class Observation:
 
     def told(self) -> str:
         """The time lines of all requests, and what else is to be known when the test has failed."""
-        from fastbg.testing.told import told
+        from fastbg.testing.told import told  # Rich takes its time to import
 
         self.server.journal.read()
         return told([story.trace for story in self.stories], self.server)
@@ -93,19 +94,13 @@ class Story:
 
     def note(self, phase: str, info: Mapping[str, Any]) -> None:
         """Take a phase that httpcore's ``trace`` extension tells of."""
-        t_ns, name = time.monotonic_ns(), ""
-        detail: dict[str, Any] = {}
-        match phase.partition(".")[2]:
-            case "send_request_headers.started":
-                name, detail = "request_sent", {"sizes": {}}
-            case "receive_response_headers.complete":
-                name, detail = "response_headers", {"status": info["return_value"][1]}
-            case "receive_response_body.complete":
-                name, detail = "response_complete", {"sizes": {}}
-            case step if step.endswith(".failed") and isinstance(error := info["exception"], Exception):
-                name, detail = "request_failed", {"error": f"{type(error).__name__}: {error}"}
-        if name:
-            self.trace.events.append(Event(t_ns, "client", name, self.trace.request_id, detail))
+        request_id = self.trace.request_id
+        event = event_of(phase, info, request_id, dict)  # no file is followed
+        if phase.endswith(".failed") and isinstance(error := info["exception"], Exception):
+            detail = {"error": f"{type(error).__name__}: {error}"}
+            event = Event(time.monotonic_ns(), "client", "request_failed", request_id, detail)
+        if event is not None:
+            self.trace.events.append(event)
 
     @property
     def over(self) -> bool:

@@ -12,7 +12,7 @@ from rich.console import Console
 from fastbg.report.timelines import SEEN, timelines
 from fastbg.results import RequestResult
 from fastbg.tasks import Task
-from fastbg.testing.servers import Server
+from fastbg.testing.protocol import Server
 from fastbg.text import safe
 from fastbg.timeline import Trace
 
