@@ -1,5 +1,8 @@
 """From what the witnesses saw to a verdict. Pure: no files, no sockets, no clock.
 
+`judge` weighs all witnesses of a request that fastbg sent, `judge_recorded` the server alone. The rules on what the
+server says of tasks and of their order are the same for both.
+
 These proofs tell what came first:
 
 ``client+file``
@@ -22,10 +25,13 @@ Where no proof holds, the verdict is ``unproven``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Self
 
 from fastbg.events import Event, Verdict
 from fastbg.tasks import Task
 from fastbg.timeline import ExpectedWrite, Trace, Write
+
+UNFINISHED = "the journal ends before that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +43,119 @@ class Judgement:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SentResponse:
+    """The server handed the last byte of a response to the kernel between two monotonic times of its own.
+
+    ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if it could not tell.
+    """
+
+    sending_ns: int
+    sent_ns: int
+    buffered: int | None
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Read it from the journal's event ``response_sent``."""
+        return cls(event.detail.get("sending_ns", 0), event.t_ns, event.detail.get("buffered"))
+
+
+@dataclass(slots=True)
+class ServerRecord:
+    """What a server recorded about one request, apart from its tasks.
+
+    ``status``: of a response that was sent, or that the client did not wait for (``client_gone``). ``finished``: the
+    app's call ended; ``error``: what it raised. ``flaw``: why the events prove nothing.
+    """
+
+    status: int | None = None
+    sent: SentResponse | None = None
+    client_gone: bool = False
+    finished: bool = False
+    error: str | None = None
+    flaw: str | None = None
+
+
 def judge(trace: Trace) -> Judgement:
-    """The verdict of one request from what was seen of it so far."""
+    """Decide the verdict of one request from what was seen of it so far."""
     failed = trace.find("request_failed")
     if not trace.find("request_sent"):
-        return Judgement("unproven", (), f"not sent: {failed.detail['error']}" if failed else trace.ended)
+        return _unproven(f"not sent: {failed.detail['error']}" if failed else trace.ended)
     tasks, writes = trace.tasks, trace.writes
-    for state in ("failed", "dropped"):
-        hit = [task for task in tasks if task.state == state]
-        if hit:
-            return Judgement(state, ("server",), "; ".join(_told(task) for task in hit))
+    if broken := _failed_or_dropped(tasks):
+        return broken
     lost = _lost(trace, tasks)
     if lost:
         return Judgement("lost", _witnesses(trace), lost)
     if failed:
-        return Judgement("unproven", (), f"no response: {failed.detail['error']}")
+        return _unproven(f"no response: {failed.detail['error']}")
     if trace.unknowable:
-        return Judgement("unproven", (), _why_unknowable(trace))
+        return _unproven(_why_unknowable(trace))
     if not tasks and not writes:
         return _without_work(trace)
     return _order(trace, tasks, writes)
 
 
-def _told(task: Task) -> str:
-    return f"{task.name} {task.state}: {task.error or task.reason or 'no reason given'}"
+def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
+    """Decide the verdict of a request from what its server recorded."""
+    if record.flaw:
+        return _unproven(record.flaw)
+    if broken := _failed_or_dropped(tasks):
+        return broken
+    if unfinished := _unfinished(tasks):
+        return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({record.error or UNFINISHED})")
+    if tasks:
+        return _server_order(record.sent, tasks, client_gone=record.client_gone)
+    if record.finished:
+        return _nothing_queued(record.error)
+    return _unproven(f"was not done: {UNFINISHED}")
+
+
+def _unproven(reason: str) -> Judgement:
+    return Judgement("unproven", (), reason)
+
+
+def _failed_or_dropped(tasks: Sequence[Task]) -> Judgement | None:
+    for state in ("failed", "dropped"):
+        hit = [f"{task.name} {state}: {_why(task)}" for task in tasks if task.state == state]
+        if hit:
+            return Judgement(state, ("server",), "; ".join(hit))
+    return None
+
+
+def _why(task: Task) -> str:
+    return task.error or task.reason or "no reason given"
+
+
+def _unfinished(tasks: Sequence[Task]) -> list[str]:
+    return [f"{task.name} {task.state}, never finished" for task in tasks if task.state in ("queued", "started")]
+
+
+def _nothing_queued(error: str | None) -> Judgement:
+    raised = f"; the app raised {error}" if error else ""
+    return Judgement("no-work", ("server",), f"nothing was queued{raised}")
+
+
+def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_gone: bool) -> Judgement:
+    """What came first in the server, all of whose ``tasks`` have finished."""
+    if sent is None:
+        gone = "the client had gone before the response was sent"
+        return _unproven(gone if client_gone else "the journal tells of no response")
+    witness = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
+    early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent.sending_ns]
+    if early:
+        return Judgement("work-first", (witness,), f"{', '.join(early)} finished before the response was sent")
+    if not tasks:
+        return _unproven("what wrote was no background task that the server knows of")
+    if any(task.elsewhere for task in tasks):
+        return _unproven("a worker under another boot ran it, whose clock is not compared with the server's")
+    if not all(task.started_ns is not None and task.started_ns > sent.sent_ns for task in tasks):
+        return _unproven("a task started before the response was sent, and ended after it")
+    if sent.buffered is None:
+        return _unproven("the server could not tell whether all of the response had left")
+    if sent.buffered:
+        return _unproven("the server still held a part of the response when the task started")
+    return Judgement("response-first", (witness,))
 
 
 def _witnesses(trace: Trace) -> tuple[str, ...]:
@@ -71,8 +166,7 @@ def _lost(trace: Trace, tasks: Sequence[Task]) -> str:
     """What was due and did not come, or an empty text."""
     ends = (trace.find("request_finished"), trace.find("request_failed"))
     because = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), "")
-    left = [task for task in tasks if task.state in ("queued", "started") and not trace.gap]
-    parts = [f"{task.name} {task.state}, never finished" for task in left]
+    parts = [] if trace.gap else _unfinished(tasks)
     parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]
     return "; ".join(parts) + (f" ({because})" if because else "") if parts else ""
 
@@ -92,33 +186,35 @@ def _why_unknowable(trace: Trace) -> str:
 
 def _without_work(trace: Trace) -> Judgement:
     if trace.unseen:
-        return Judgement("unproven", (), trace.unseen)
+        return _unproven(trace.unseen)
     if trace.gap:
-        return Judgement("unproven", (), trace.gap)
-    if trace.journal and trace.find("request_finished"):
-        return Judgement("no-work", ("server",), "nothing was queued")
-    return Judgement("unproven", (), "no server's journal tells whether a task was queued")
+        return _unproven(trace.gap)
+    finished = trace.find("request_finished")
+    if trace.journal and finished:
+        return _nothing_queued(finished.detail.get("error"))
+    return _unproven("no server's journal tells whether a task was queued")
+
+
+_ORDERS = {"server": "server's order", "server+worker": "clock that server and worker share"}
 
 
 def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judgement:
     """What came first, where both the response and all of the work were seen."""
-    outside = _after_in_clients_eyes(trace, writes)
     sent = trace.find("response_sent")
-    server = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
-    for witness, early in (("file+server", _written_before(trace, sent)), (server, _done_before(sent, tasks))):
-        if early and outside:
-            return Judgement("unproven", (), f"the witnesses disagree: {early}, yet the client had the response before")
-        if early:
-            return Judgement("work-first", (witness,), early)
-    inside = not trace.gap and _after_in_servers_order(sent, tasks) and not _written_by_then(trace, sent)
-    evidence = (("client+file",) if outside else ()) + ((server,) if inside else ())
+    gone = trace.find("response_lost") is not None
+    server = _server_order(SentResponse.of(sent) if sent else None, tasks, client_gone=gone)
+    outside = _after_in_clients_eyes(trace, writes)
+    early = _written_before(trace, sent) or (server if server.verdict == "work-first" else None)
+    if early and outside:
+        return _unproven(f"the witnesses disagree: {early.reason}, yet the client had the response before")
+    if early:
+        return early
+    inside = server.verdict == "response-first" and not trace.gap and not _written_by_then(trace, sent)
+    evidence = (("client+file",) if outside else ()) + (server.evidence if inside else ())
     if not evidence:
-        return Judgement("unproven", (), _why_unproven(trace, sent, tasks, _why_not_outside(writes)))
-    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the {_ORDERS[server]}"
+        return _unproven(f"{_why_not_outside(writes)}, and {_why_not_inside(trace, server)}")
+    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the {_ORDERS[evidence[0]]}"
     return Judgement("response-first", evidence, reason)
-
-
-_ORDERS = {"server": "server's order", "server+worker": "clock that server and worker share"}
 
 
 def _why_not_outside(writes: Sequence[Write]) -> str:
@@ -135,16 +231,13 @@ def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
     return all(write.file not in trace.disturbed and write.earliest >= sizes[write.file] for write in writes)
 
 
-def _after_in_servers_order(sent: Event | None, tasks: Sequence[Task]) -> bool:
-    if sent is None or not tasks or sent.detail.get("buffered") != 0:
-        return False
-    return all(task.started_ns is not None and task.started_ns > sent.t_ns for task in tasks)
-
-
-def _written_before(trace: Trace, sent: Event | None) -> str:
-    """How much stood in the files before the response was sent, or an empty text."""
+def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
+    """Whether some of the writes stood in the files before the response was sent."""
     early = _below(trace, sent.detail.get("files") if sent else None)
-    return f"{early} of {len(trace.writes)} writes stood in the file when the response was sent" if early else ""
+    if not early:
+        return None
+    reason = f"{early} of {len(trace.writes)} writes stood in the file when the response was sent"
+    return Judgement("work-first", ("file+server",), reason)
 
 
 def _written_by_then(trace: Trace, sent: Event | None) -> int:
@@ -158,26 +251,10 @@ def _below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
     return sum(write.latest <= known.get(write.file, 0) for write in trace.writes)
 
 
-def _done_before(sent: Event | None, tasks: Sequence[Task]) -> str:
-    """Which tasks had ended before the last byte of the response was handed over, or an empty text."""
-    sending_ns = sent.detail.get("sending_ns", 0) if sent else 0
-    done = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sending_ns]
-    return f"{', '.join(done)} finished before the response was sent" if done else ""
-
-
-def _why_unproven(trace: Trace, sent: Event | None, tasks: Sequence[Task], outside: str) -> str:
+def _why_not_inside(trace: Trace, server: Judgement) -> str:
+    """Why the server proves no order; ``server``: what it says alone."""
     if not trace.journal:
-        return f"{outside}, and no server's journal to tell the order"
+        return "no server's journal to tell the order"
     if trace.gap:
-        return f"{outside}, and {trace.gap}"
-    if sent is None:
-        return "the server's journal does not tell when the response was sent"
-    if not tasks:
-        return f"{outside}, and what wrote was no background task that the server knows of"
-    if any(task.elsewhere for task in tasks):
-        return f"{outside}, and a worker under another boot has a clock of its own"
-    if sent.detail.get("buffered") != 0:
-        return f"{outside}, and the server still held a part of the response when the task started"
-    if _written_by_then(trace, sent):
-        return f"{outside}, and something was written while the server sent the response"
-    return "the witnesses cannot tell the order"
+        return trace.gap
+    return server.reason or "something was written while the server sent the response"

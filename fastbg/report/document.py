@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastbg.history import Distribution, History, RecordedRequest
 from fastbg.report.moments import utc
+from fastbg.distribution import Distribution
+from fastbg.history import History
+from fastbg.recorded_request import RecordedRequest
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.tasks import Task
 from fastbg.timeline import Write
@@ -138,7 +140,7 @@ def _recorded(request: RecordedRequest) -> dict[str, Any]:
         "boot": request.boot,
         "pid": request.pid,
         "received": None if received is None else received.isoformat(),
-        "status": request.status,
+        "status": request.server.status,
         "verdict": request.judgement.verdict,
         "evidence": list(request.judgement.evidence),
         "reason": request.judgement.reason or None,

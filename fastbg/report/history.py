@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.history import Distribution, History, RecordedRequest
 from fastbg.report.style import STYLES, milliseconds
+from fastbg.distribution import Distribution
+from fastbg.history import History
+from fastbg.recorded_request import RecordedRequest
 from fastbg.report.timelines import RECORDED, timelines
 from fastbg.text import safe
 
@@ -48,7 +50,7 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
         verdict = request.judgement.verdict
         table.add_row(
             Text(safe(request.name)),
-            "-" if request.status is None else str(request.status),
+            "-" if request.server.status is None else str(request.server.status),
             milliseconds(request.response_ms),
             "",
             Text(verdict, style=STYLES[verdict]),
