@@ -128,7 +128,7 @@ def _why(task: Task) -> str:
 
 
 def _unfinished(tasks: Sequence[Task]) -> list[str]:
-    return [f"{task.name} {task.state}, never finished" for task in tasks if task.state in ("queued", "started")]
+    return [f"{task.name} {task.state}, never finished" for task in tasks if task.is_open]
 
 
 def _nothing_queued(error: str | None) -> Judgement:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastbg.judge import UNFINISHED, Judgement, ServerRecord
-from fastbg.tasks import Task
+from fastbg.tasks import Task, ms_between, spans_ms
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +41,7 @@ class RecordedRequest:
 
     def ms(self, t_ns: int | None) -> float | None:
         """A monotonic time of the same boot, in milliseconds from the moment the server received the request."""
-        return None if t_ns is None else (t_ns - self.received_ns) / 1e6
+        return ms_between(self.received_ns, t_ns)
 
     @property
     def response_ms(self) -> float | None:
@@ -56,11 +56,7 @@ class RecordedRequest:
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
         """From when to when each task ran."""
-        return [
-            (started, self.ms(task.ended_ns))
-            for task in self.tasks
-            if (started := self.ms(task.started_ns)) is not None
-        ]
+        return spans_ms(self.tasks, self.ms)
 
     @property
     def writes_ms(self) -> Sequence[float]:

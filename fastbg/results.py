@@ -10,6 +10,7 @@ from typing import get_args
 from fastbg.events import Verdict
 from fastbg.expectations import Unmet, unmet
 from fastbg.judge import Judgement, judge
+from fastbg.tasks import spans_ms
 from fastbg.timeline import Trace
 
 
@@ -55,11 +56,7 @@ class RequestResult:
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
         """From when to when each task ran."""
-        return [
-            (started, self.ms(task.ended_ns))
-            for task in self.trace.tasks
-            if (started := self.ms(task.started_ns)) is not None
-        ]
+        return spans_ms(self.trace.tasks, self.ms)
 
     @property
     def writes_ms(self) -> list[float]:

@@ -1,7 +1,7 @@
 """What the server's events say of the background tasks of one request. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +33,11 @@ class Task:
     blocked_ms: float = 0.0
     tries: int = 1
     elsewhere: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state not in _ENDS
 
 
 _TASK_STATES: Mapping[str, TaskState] = {
@@ -79,6 +84,16 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         if state in ("finished", "failed") and timed:
             task["ended_ns"] = event.t_ns
     return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]
+
+
+def ms_between(begin_ns: int | None, t_ns: int | None) -> float | None:
+    """Milliseconds from one monotonic time to another, None where one of them is not known."""
+    return None if begin_ns is None or t_ns is None else (t_ns - begin_ns) / 1e6
+
+
+def spans_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float, float | None]]:
+    """From when to when each task ran that has started; ``ms`` makes milliseconds of a monotonic time."""
+    return [(started, ms(task.ended_ns)) for task in tasks if (started := ms(task.started_ns)) is not None]
 
 
 def _in_order(events: Iterable[Event]) -> list[Event]:

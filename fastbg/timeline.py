@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastbg.events import Event, Verdict
-from fastbg.tasks import Task, TaskState, tasks_of
 from fastbg.values import KeyPath
+from fastbg.tasks import Task, TaskState, ms_between, tasks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,7 @@ class Trace:
 
     def ms(self, t_ns: int | None) -> float | None:
         """A monotonic time, in milliseconds from the moment the request was sent."""
-        sent = self.time("request_sent")
-        return None if t_ns is None or sent is None else (t_ns - sent) / 1e6
+        return ms_between(self.time("request_sent"), t_ns)
 
     @property
     def status(self) -> int | None:
@@ -203,7 +202,7 @@ class Trace:
 
     @property
     def _unended(self) -> list[Task]:
-        return [task for task in self.tasks if task.state in ("queued", "started")]
+        return [task for task in self.tasks if task.is_open]
 
     @property
     def settled(self) -> bool:
@@ -222,7 +221,7 @@ class Trace:
             return False
         tasks = self.tasks
         # In a thread, which outlives a call that is cancelled, or queued for a worker: a server drops its own.
-        if any(task.state in ("queued", "started") for task in tasks):
+        if any(task.is_open for task in tasks):
             return False
         hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
         unread = (not write.complete and write.size is not None for write in self.expected_writes)

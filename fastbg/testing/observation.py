@@ -109,7 +109,7 @@ class Story:
 
     @property
     def _open_tasks(self) -> list[Task]:
-        return [task for task in self.trace.tasks if task.state in ("queued", "started")]
+        return [task for task in self.trace.tasks if task.is_open]
 
     def pauses(self, timeout: float | None) -> Iterator[float]:
         """Seconds to wait before the next look, until the request is over. Raises `AssertionError` if it cannot be."""
