@@ -109,7 +109,7 @@ class Attribution:
 
     def sent(self, trace: Trace, sizes: dict[str, int]) -> None:
         """``trace`` is being sent; its writes can only lie behind these ``sizes`` (path to bytes)."""
-        claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in trace.expected_writes]
+        claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in trace.expected.writes]
         self._claims[trace.request_id] = claims
         self._reach = max([self._reach, *(claim.reach for claim in claims)])
 

@@ -8,9 +8,9 @@ from typing import Any
 from fastbg.faults import key, shown
 from fastbg.judge import Judgement
 from fastbg.tasks import Task
-from fastbg.timeline import Trace
 from fastbg.toml_lines import line_of
 from fastbg.values import KeyPath
+from fastbg.timeline import SentRequest, Trace
 
 MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 
@@ -28,9 +28,9 @@ class Unmet:
         name = key(self.key[1:] if self.key[0] == "expect" else self.key)
         return f"{name}: expected {self.expected}, {self.actual}"
 
-    def place(self, trace: Trace) -> str:
-        """``FILE:LINE`` where ``trace`` is expected to be so, or an empty text without a script."""
-        return f"{trace.script}:{line_of(self.key, trace.lines)}" if trace.script else ""
+    def place(self, request: SentRequest) -> str | None:
+        """``FILE:LINE`` where ``request`` is expected to be so, None without a script."""
+        return f"{request.script}:{line_of(self.key, request.lines)}" if request.script else None
 
 
 def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:
@@ -45,11 +45,11 @@ def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:
 
 def _response_unmet(trace: Trace) -> Iterator[Unmet]:
     expected, status = trace.expected, trace.status
-    if status not in expected.statuses and not (trace.hangs_up and status is None):
+    if status not in expected.statuses and not (trace.request.hangs_up and status is None):
         wanted = " or ".join(map(str, expected.statuses))
         yield Unmet(("expect", "status"), wanted, _told_status(trace), "client")
     elif expected.body is not None and not contains(
-        trace.text if isinstance(expected.body, str) else trace.body, expected.body
+        trace.body.text if isinstance(expected.body, str) else trace.body.json, expected.body
     ):
         yield Unmet(("expect", "body"), repr(expected.body), _told_body(trace), "client")
     for name, what in trace.unsaved.items():
@@ -72,8 +72,9 @@ def _told_status(trace: Trace) -> str:
 def _told_body(trace: Trace) -> str:
     if trace.find("response_complete") is None:
         return "did not come as a whole"
-    text = repr(trace.text[:MOST_TOLD]) + ("…" if len(trace.text) > MOST_TOLD else "")
-    return f"was {text}" + (f" ({trace.length} bytes came, too many to be kept)" if trace.cut else "")
+    body = trace.body
+    text = repr(body.text[:MOST_TOLD]) + ("…" if len(body.text) > MOST_TOLD else "")
+    return f"was {text}" + (f" ({body.length} bytes came, too many to be kept)" if body.cut else "")
 
 
 def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
@@ -93,11 +94,11 @@ def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
 
 def _tasks_unmet(trace: Trace) -> Iterator[Unmet]:
     expected = trace.expected.tasks
-    if expected is None or not trace.journal:
+    if expected is None or not trace.witnesses.journal:
         return
-    if trace.gap:
+    if trace.witnesses.gap:
         names = ", ".join(task.name for task in expected) or "none"
-        yield Unmet(("expect", "tasks"), names, f"nobody can tell: {trace.gap}", "no witness")
+        yield Unmet(("expect", "tasks"), names, f"nobody can tell: {trace.witnesses.gap}", "no witness")
         return
     tasks = sorted(trace.tasks, key=lambda task: (task.started_ns is None, task.started_ns or 0))
     if len(tasks) != len(expected) or not all(is_called(t.name, e.name) for t, e in zip(tasks, expected, strict=True)):
@@ -124,7 +125,7 @@ def _told_state(task: Task) -> str:
 def _writes_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
     verdict = judgement.verdict
     explained = verdict == "lost" or (verdict in ("failed", "dropped") and verdict != trace.expected.verdict)
-    for number, expected in enumerate(trace.expected_writes):
+    for number, expected in enumerate(trace.expected.writes):
         path = ("expect", "writes", number)
         found, file = len(expected.writes), PurePath(expected.file).name
         if found > expected.count or (found < expected.count and not explained):

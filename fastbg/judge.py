@@ -40,7 +40,7 @@ class Judgement:
 
     verdict: Verdict
     evidence: tuple[str, ...] = ()
-    reason: str = ""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,8 @@ def judge(trace: Trace) -> Judgement:
     tasks, writes = trace.tasks, trace.writes
     if broken := _failed_or_dropped(tasks):
         return broken
-    lost = _lost(trace, tasks)
-    if lost:
-        return Judgement("lost", _witnesses(trace), lost)
+    if lost := _lost(trace, tasks):
+        return lost
     if failed:
         return _unproven(f"no response: {failed.detail['error']}")
     if trace.unknowable:
@@ -111,7 +110,7 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     return _unproven(f"was not done: {UNFINISHED}")
 
 
-def _unproven(reason: str) -> Judgement:
+def _unproven(reason: str | None) -> Judgement:
     return Judgement("unproven", (), reason)
 
 
@@ -158,17 +157,16 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_go
     return Judgement("response-first", (witness,))
 
 
-def _witnesses(trace: Trace) -> tuple[str, ...]:
-    return ("file", "server") if trace.journal and not trace.gap else ("file",)
-
-
-def _lost(trace: Trace, tasks: Sequence[Task]) -> str:
-    """What was due and did not come, or an empty text."""
-    ends = (trace.find("request_finished"), trace.find("request_failed"))
-    because = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), "")
-    parts = [] if trace.gap else _unfinished(tasks)
+def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
+    """What was due and did not come."""
+    parts = [] if trace.witnesses.gap else _unfinished(tasks)
     parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]
-    return "; ".join(parts) + (f" ({because})" if because else "") if parts else ""
+    if not parts:
+        return None
+    ends = (trace.find("request_finished"), trace.find("request_failed"))
+    because = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), None)
+    evidence = ("file", "server") if trace.witnesses.whole_journal else ("file",)
+    return Judgement("lost", evidence, "; ".join(parts) + (f" ({because})" if because else ""))
 
 
 def _lacking(write: ExpectedWrite) -> str:
@@ -176,21 +174,20 @@ def _lacking(write: ExpectedWrite) -> str:
 
 
 def _why_unknowable(trace: Trace) -> str:
-    disturbed = sorted({PurePath(write.file).name for write in trace.unknowable if write.file in trace.disturbed})
+    disturbed = {write.file for write in trace.unknowable} & trace.witnesses.disturbed
     if disturbed:
-        return f"{', '.join(disturbed)} was truncated or replaced meanwhile"
-    if trace.gap:
-        return f"the text carries no mark, and {trace.gap}"
+        names = sorted({PurePath(file).name for file in disturbed})
+        return f"{', '.join(names)} was truncated or replaced meanwhile"
+    if trace.witnesses.gap:
+        return f"the text carries no mark, and {trace.witnesses.gap}"
     return "the text carries no mark, and no server's journal tells whose write it is"
 
 
 def _without_work(trace: Trace) -> Judgement:
-    if trace.unseen:
-        return _unproven(trace.unseen)
-    if trace.gap:
-        return _unproven(trace.gap)
+    if why := trace.expected.unseen or trace.witnesses.gap:
+        return _unproven(why)
     finished = trace.find("request_finished")
-    if trace.journal and finished:
+    if trace.witnesses.journal and finished:
         return _nothing_queued(finished.detail.get("error"))
     return _unproven("no server's journal tells whether a task was queued")
 
@@ -209,11 +206,13 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
         return _unproven(f"the witnesses disagree: {early.reason}, yet the client had the response before")
     if early:
         return early
-    inside = server.verdict == "response-first" and not trace.gap and not _written_by_then(trace, sent)
+    inside = server.verdict == "response-first" and not trace.witnesses.gap and not _written_by_then(trace, sent)
     evidence = (("client+file",) if outside else ()) + (server.evidence if inside else ())
     if not evidence:
         return _unproven(f"{_why_not_outside(writes)}, and {_why_not_inside(trace, server)}")
-    reason = "" if outside or not writes else f"{_why_not_outside(writes)}: proved from the {_ORDERS[evidence[0]]}"
+    if outside or not writes:
+        return Judgement("response-first", evidence)
+    reason = f"{_why_not_outside(writes)}: proved from the {_ORDERS[evidence[0]]}"
     return Judgement("response-first", evidence, reason)
 
 
@@ -228,7 +227,7 @@ def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
     if complete is None or not writes:
         return False
     sizes: Mapping[str, int] = complete.detail["sizes"]
-    return all(write.file not in trace.disturbed and write.earliest >= sizes[write.file] for write in writes)
+    return all(write.file not in trace.witnesses.disturbed and write.earliest >= sizes[write.file] for write in writes)
 
 
 def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
@@ -247,14 +246,14 @@ def _written_by_then(trace: Trace, sent: Event | None) -> int:
 
 def _below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
     """How many writes certainly lie within these sizes."""
-    known = {file: size for file, size in (sizes or {}).items() if file not in trace.disturbed}
+    known = {file: size for file, size in (sizes or {}).items() if file not in trace.witnesses.disturbed}
     return sum(write.latest <= known.get(write.file, 0) for write in trace.writes)
 
 
 def _why_not_inside(trace: Trace, server: Judgement) -> str:
     """Why the server proves no order; ``server``: what it says alone."""
-    if not trace.journal:
+    if not trace.witnesses.journal:
         return "no server's journal to tell the order"
-    if trace.gap:
-        return trace.gap
+    if trace.witnesses.gap:
+        return trace.witnesses.gap
     return server.reason or "something was written while the server sent the response"

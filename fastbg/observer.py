@@ -35,7 +35,7 @@ class Observer:
     nothing more is to come of it; then it is forgotten. ``tells_all``: the journal tells the sizes of all files.
 
     ``live``: the traces that are not over, by request id. ``remarks``: what else a reader of the result has to know.
-    ``gap``: why the journal tells nothing any more, or empty.
+    ``gap``: why the journal tells nothing any more, or None.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Observer:
         self.live: dict[str, Trace] = {}
         self.remarks: dict[str, None] = {}
         self.heard_ns = time.monotonic_ns()
-        self.gap = ""
+        self.gap: str | None = None
         self._over = over
         self._tells_all = tells_all
         self._attribution = Attribution(marks)
@@ -63,7 +63,7 @@ class Observer:
 
     def watch(self, trace: Trace) -> None:
         """``trace`` is about to be sent."""
-        trace.gap = self.gap
+        trace.witnesses.gap = self.gap
         self.live[trace.request_id] = self._open[trace.request_id] = trace
 
     def tell(self, trace: Trace, event: Event) -> None:
@@ -77,7 +77,7 @@ class Observer:
         """Something is known of ``trace`` that was not before."""
         if trace.request_id in self._open and trace.settled:
             del self._open[trace.request_id]
-            if any(not expected.marked for expected in trace.expected_writes):
+            if any(not expected.marked for expected in trace.expected.writes):
                 self._held.append((trace.time("request_finished") or 0, trace))
             else:
                 self._finish(trace)
@@ -152,8 +152,8 @@ class Observer:
     def lacks_events(self, why: str) -> None:
         """The journal may lack events of each request that is under way."""
         self.remarks[why] = None
-        for trace in [trace for trace in self.live.values() if trace.journal and not trace.settled]:
-            trace.gap = why
+        for trace in [trace for trace in self.live.values() if trace.witnesses.journal and not trace.settled]:
+            trace.witnesses.gap = why
             self.consider(trace)
 
     def _release(self) -> None:
@@ -201,7 +201,7 @@ class Observer:
             self._attribution.restarted(path)
             for trace in list(self.live.values()):
                 if not trace.settled:
-                    trace.disturbed.add(path)
+                    trace.witnesses.disturbed.add(path)
                     self.consider(trace)
 
     def _read_journal(self, item: Appended) -> None:

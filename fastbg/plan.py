@@ -12,7 +12,7 @@ from fastbg.client import Outgoing, Response
 from fastbg.reader import Source
 from fastbg.script import Part, Request, Script, Write
 from fastbg.settings import Settings
-from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace
+from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, SentRequest, Trace, Witnesses
 
 Values = Mapping[str, Any]
 
@@ -102,34 +102,33 @@ class Template:
 
     def trace(self, known: Values, *, url: str, journal: bool, name: str) -> Trace:
         """What is known of the request before it is sent."""
-        expect, mark = self.request.expect, known["mark"]
-        return Trace(
-            name=name,
-            about=self.request.about,
+        request = SentRequest(
+            request_id=known["mark"],
             method=self.request.method,
             url=url,
-            request_id=mark,
-            expected=Expected(
-                verdict=expect.verdict,
-                statuses=tuple(expect.status),
-                body=values.fill(expect.body, known),
-                tasks=None
-                if expect.tasks is None
-                else tuple(ExpectedTask(task.task, task.state, task.where, _ms(task.within)) for task in expect.tasks),
-                response_within_ms=_ms(expect.response_within),
-                response_at_least_ms=_ms(expect.response_at_least),
-                lead_at_least_ms=_ms(expect.lead_at_least),
-            ),
-            expected_writes=[
-                self._write(write, known, mark) for write in expect.writes if write.file not in self._places.unseen
-            ],
-            unseen=next((self._places.unseen[w.file] for w in expect.writes if w.file in self._places.unseen), ""),
-            journal=journal,
+            name=name,
             part=self.part,
             script=self._script,
             lines=self._lines,
             hangs_up=self.request.hang_up_after is not None,
-            answered=False,
+        )
+        return Trace(request, self._expected(known), Witnesses(journal), answered=False)
+
+    def _expected(self, known: Values) -> Expected:
+        expect, unseen = self.request.expect, self._places.unseen
+        tasks = expect.tasks
+        return Expected(
+            verdict=expect.verdict,
+            statuses=tuple(expect.status),
+            body=values.fill(expect.body, known),
+            tasks=None
+            if tasks is None
+            else tuple(ExpectedTask(task.task, task.state, task.where, _ms(task.within)) for task in tasks),
+            writes=tuple(self._write(write, known) for write in expect.writes if write.file not in unseen),
+            unseen=next((unseen[write.file] for write in expect.writes if write.file in unseen), None),
+            response_within_ms=_ms(expect.response_within),
+            response_at_least_ms=_ms(expect.response_at_least),
+            lead_at_least_ms=_ms(expect.lead_at_least),
         )
 
     def saved(self, response: Response, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -150,13 +149,13 @@ class Template:
                 missing[name] = place
         return found, missing
 
-    def _write(self, write: Write, known: Values, mark: str) -> ExpectedWrite:
+    def _write(self, write: Write, known: Values) -> ExpectedWrite:
         quote = None if write.pattern is None else re.escape
         text = values.fill_text(write.text or write.pattern or "", known, quote=quote)
         return ExpectedWrite(
             file=str(self._places.files[write.file]),
             text=text,
-            marked=mark in text.replace("\\-", "-"),
+            marked=known["mark"] in text.replace("\\-", "-"),
             count=write.count,
             pattern=write.pattern is not None,
             within_ms=_ms(write.within),

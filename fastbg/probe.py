@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fastbg.observer import Observer
-from fastbg.timeline import Expected, Trace
+from fastbg.timeline import SentRequest, Trace
 
 if TYPE_CHECKING:
     from fastbg.client import Client
@@ -50,7 +50,7 @@ class Prober:
     async def _ask(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
         self._count += 1
         request_id = f"{self._run_id}-probe{self._count}"
-        probe = Trace("", "", "OPTIONS", "", request_id, Expected(), [], True, answered=False)
+        probe = Trace(SentRequest(request_id, "OPTIONS", url="", name=""), answered=False)
         self._observer.live[request_id] = probe
         failure: str | None
         try:

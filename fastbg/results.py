@@ -42,12 +42,12 @@ class RequestResult:
 
     @property
     def part(self) -> str:
-        return self.trace.part
+        return self.trace.request.part
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more is waited for."""
-        return self.trace.settled or bool(self.trace.ended)
+        return self.trace.settled or self.trace.ended is not None
 
     @property
     def response_ms(self) -> float | None:
@@ -121,7 +121,7 @@ class Group:
 
 def add_to_groups(groups: dict[tuple[str, str], Group], result: RequestResult) -> None:
     """Count ``result`` in the group of its part and name."""
-    key = result.trace.part, result.trace.name
+    key = result.part, result.trace.name
     groups.setdefault(key, Group(*key, result)).add(result)
 
 
@@ -187,7 +187,7 @@ class RunResult:
         first: dict[tuple[str, str], RequestResult] = {}
         counts: dict[tuple[str, str], int] = {}
         for request in self.requests:
-            key = request.trace.part, request.trace.name
+            key = request.part, request.trace.name
             known = first.setdefault(key, request)
             if request.unmet and not known.unmet:
                 first[key] = request

@@ -19,7 +19,7 @@ from fastbg.observer import Observer
 from fastbg.options import RunOptions
 from fastbg.result_store import ResultStore
 from fastbg.results import RequestResult, RunResult
-from fastbg.timeline import Trace
+from fastbg.timeline import ReceivedBody, Trace
 from fastbg.values import names, texts
 from fastbg.versions import versions
 
@@ -181,8 +181,8 @@ class Runner:
             return trace
         response = await self._response(client, template, outgoing, trace)
         if response is not None:
-            _take_body(trace, response)
-            found, trace.unsaved = template.saved(response, trace.body)
+            trace.body = _received(response)
+            found, trace.unsaved = template.saved(response, trace.body.json)
             saved |= found
         trace.answered = True
         self._answered += 1
@@ -253,7 +253,7 @@ class Runner:
             observer.give_up(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
-            observer.give_up(trace, server.gone or "")
+            observer.give_up(trace, server.gone)
 
     def _on_over(self, trace: Trace) -> None:
         result = RequestResult.of(trace)
@@ -274,13 +274,13 @@ def _known_values(source: "Source", options: RunOptions) -> dict[str, str]:
     return {"dir": str(options.directory), **variables}
 
 
-def _take_body(trace: Trace, response: "Response") -> None:
+def _received(response: "Response") -> ReceivedBody:
     body = response.body
-    trace.text, trace.length, trace.cut = body.kept.decode("utf-8", "replace"), body.length, body.cut
     try:
-        trace.body = strict_json.loads(body.kept)
+        value = strict_json.loads(body.kept)
     except ValueError:
-        trace.body = None
+        value = None
+    return ReceivedBody(body.kept.decode("utf-8", "replace"), value, body.length, body.cut)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

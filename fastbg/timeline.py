@@ -75,58 +75,99 @@ class ExpectedTask:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What else is expected of a request. Times in milliseconds, None for any.
+    """What is expected of a request. Times in milliseconds, None for any.
 
     ``statuses``: each of them will do. ``body``: the whole text, a part of the JSON value, or None for any. ``tasks``:
-    all tasks in the order in which they start.
+    all tasks in the order in which they start. ``unseen``: why some of the writes that the script expects cannot be
+    seen and are not among ``writes``.
     """
 
     verdict: Verdict = "response-first"
     statuses: tuple[int, ...] = (200,)
     body: Any = None
     tasks: tuple[ExpectedTask, ...] | None = None
+    writes: tuple[ExpectedWrite, ...] = ()
+    unseen: str | None = None
     response_within_ms: float | None = None
     response_at_least_ms: float | None = None
     lead_at_least_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request as it is sent, and where a script says so.
+
+    ``part``: of the script. ``script`` and ``lines``: the file in which the request is written, and the lines of its
+    keys. ``hangs_up``: the client closes the connection before the response.
+    """
+
+    request_id: str
+    method: str
+    url: str
+    name: str
+    part: str = ""
+    script: str | None = None
+    lines: Mapping[Path, int] = field(default_factory=dict)
+    hangs_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """What is kept of the body of a response: as text, and as a JSON value where it is one.
+
+    ``length``: bytes that came; ``cut``: not all of them are kept.
+    """
+
+    text: str = ""
+    json: Any = None
+    length: int = 0
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Witnesses:
+    """Which evidence there is of a request beside its client's.
+
+    ``journal``: whether the server's journal is at hand. ``gap``: why it may lack events of this request, where its
+    silence proves nothing. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove nothing.
+    """
+
+    journal: bool = True
+    gap: str | None = None
+    disturbed: set[str] = field(default_factory=set)
+
+    @property
+    def whole_journal(self) -> bool:
+        """Whether what the journal does not tell did not happen."""
+        return self.journal and not self.gap
 
 
 @dataclass(slots=True)
 class Trace:
     """Everything that was seen of one request.
 
-    ``answered``: the client has done its part. ``text`` and ``body``: what is kept of the response's body as text, and
-    as a JSON value where it is one; ``length``: bytes of it that came; ``cut``: not all of it is kept. ``journal``:
-    whether the server's journal is at hand. ``gap``: why it may lack events of this request, where its silence proves
-    nothing, or empty. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove nothing.
-    ``hangs_up``: the client leaves before the response. ``unsaved``: what was to be saved and was not there, by the
-    key. ``ended``: why the wait for more was given up, or empty. ``unseen``: why some of the writes that the script
-    expects cannot be seen and were left out, or empty. ``part``: of the script. ``script`` and ``lines``: where the
-    request is written, and the lines of its keys.
+    ``unsaved``: what was to be saved of the response and was not there, by the key. ``answered``: the client has done
+    its part. ``ended``: why the wait for more was given up.
     """
 
-    name: str
-    about: str
-    method: str
-    url: str
-    request_id: str
-    expected: Expected
-    expected_writes: list[ExpectedWrite]
-    journal: bool
-    part: str = ""
-    script: str = ""
-    lines: Mapping[KeyPath, int] = field(default_factory=dict)
-    hangs_up: bool = False
-    answered: bool = True
-    unsaved: dict[str, str] = field(default_factory=dict)
+    request: SentRequest
+    expected: Expected = field(default_factory=Expected)
+    witnesses: Witnesses = field(default_factory=Witnesses)
     events: list[Event] = field(default_factory=list)
-    text: str = ""
-    body: Any = None
-    length: int = 0
-    cut: bool = False
-    disturbed: set[str] = field(default_factory=set)
-    gap: str = ""
-    ended: str = ""
-    unseen: str = ""
+    body: ReceivedBody = field(default_factory=ReceivedBody)
+    unsaved: dict[str, str] = field(default_factory=dict)
+    answered: bool = True
+    ended: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call the request."""
+        return self.request.name
+
+    @property
+    def request_id(self) -> str:
+        """What every witness calls it."""
+        return self.request.request_id
 
     def find(self, name: str) -> Event | None:
         """The first event of that name, or None."""
@@ -156,23 +197,23 @@ class Trace:
     @property
     def writes(self) -> list[Write]:
         """The expected writes that were seen, in the order in which they were."""
-        found = [write for expected in self.expected_writes for write in expected.writes]
+        found = [write for expected in self.expected.writes for write in expected.writes]
         return sorted(found, key=lambda write: write.t_ns)
 
     @property
     def missing(self) -> list[ExpectedWrite]:
         """The expected writes that did not come, or not often enough."""
-        return [write for write in self.expected_writes if len(write.writes) < write.count and self._knowable(write)]
+        return [write for write in self.expected.writes if len(write.writes) < write.count and self._knowable(write)]
 
     @property
     def unknowable(self) -> list[ExpectedWrite]:
         """The expected writes of which nobody can tell whether they came."""
         return [
-            write for write in self.expected_writes if len(write.writes) < write.count and not self._knowable(write)
+            write for write in self.expected.writes if len(write.writes) < write.count and not self._knowable(write)
         ]
 
     def _knowable(self, write: ExpectedWrite) -> bool:
-        return write.file not in self.disturbed and (write.marked or (self.journal and not self.gap))
+        return write.file not in self.witnesses.disturbed and (write.marked or self.witnesses.whole_journal)
 
     @property
     def within_ms(self) -> float | None:
@@ -211,11 +252,11 @@ class Trace:
         if not self.answered:
             return False
         if self.find("request_failed"):
-            if not (self.hangs_up and self.journal):
+            if not (self.request.hangs_up and self.witnesses.journal):
                 return True
         elif not self.find("response_complete"):
             return False
-        if not self.journal:
+        if not self.witnesses.journal:
             return not self.missing
         if not finished:
             return False
@@ -224,5 +265,5 @@ class Trace:
         if any(task.is_open for task in tasks):
             return False
         hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
-        unread = (not write.complete and write.size is not None for write in self.expected_writes)
+        unread = (not write.complete and write.size is not None for write in self.expected.writes)
         return not any(unread) and (hopeless or not self.missing)

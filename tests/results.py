@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fastbg.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.timeline import Trace, Write
-from tests.traces import answered, event, finished, sent, task, trace, wrote
+from tests.traces import answered, event, finished, requested, sent, task, trace, wrote
 
 VERSIONS = {"fastbg": "0", "python": "3", "fastapi": "1", "starlette": "2", "uvicorn": "3", "httpx": "4"}
 
@@ -12,7 +12,7 @@ VERSIONS = {"fastbg": "0", "python": "3", "fastapi": "1", "starlette": "2", "uvi
 def in_milliseconds(made: Trace) -> Trace:
     """The same trace with every nanosecond stretched to a millisecond."""
     made.events = [event(e.t_ns * 10**6, e.source, e.name, **e.detail) for e in made.events]
-    for expected in made.expected_writes:
+    for expected in made.expected.writes:
         expected.writes = [
             Write(write.file, write.text, write.t_ns * 10**6, write.offset, write.length) for write in expected.writes
         ]
@@ -28,8 +28,7 @@ def background() -> Trace:
 def foreground() -> Trace:
     """Written after 499 ms, answered after 501 ms."""
     made = wrote(sent(answered(trace(verdict="work-first"), 1501, size=208), 1500, size=208), 1499, offset=200)
-    made.name, made.request_id = "control", "r2"
-    return in_milliseconds(finished(made))
+    return in_milliseconds(finished(requested(made, name="control", request_id="r2")))
 
 
 def run(*traces: Trace, **changes: object) -> RunResult:

@@ -5,16 +5,13 @@ from pathlib import Path
 from fastbg.attribution import KEPT, Attribution
 from fastbg.events import Appended
 from fastbg.timeline import ExpectedWrite, Trace
-from tests.traces import LOG, trace
+from tests.traces import LOG, expecting, requested, trace
 
 MARKS = "r[0-9]+"
 
 
 def request(request_id: str, *writes: ExpectedWrite) -> Trace:
-    made = trace(writes=0)
-    made.request_id = request_id
-    made.expected_writes = list(writes)
-    return made
+    return expecting(requested(trace(), request_id=request_id), writes=writes)
 
 
 def appended(t_ns: int, offset: int, data: bytes) -> Appended:

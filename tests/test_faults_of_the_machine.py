@@ -123,7 +123,7 @@ def verdicts(result: RunResult) -> list[str]:
 
 
 def reasons(result: RunResult) -> list[str]:
-    return [request.judgement.reason for request in result.requests]
+    return [request.judgement.reason or "" for request in result.requests]
 
 
 # the server is killed

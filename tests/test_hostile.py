@@ -34,14 +34,14 @@ from fastbg.settings import Settings
 from fastbg.tail import tail
 from fastbg.testing.protocol import Server
 from fastbg.testing.told import told
-from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, Trace, Write
+from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, ReceivedBody, SentRequest, Trace, Write
 from tests.hostile import ALL, HOSTILE, raw_in, read_html
 from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
 from tests.recordings import line
 from tests.results import in_milliseconds, run
 from tests.servers import ROOT, URL, ask
 from tests.test_report import shown
-from tests.traces import answered, event, finished, sent, task, trace
+from tests.traces import answered, event, finished, requested, sent, task, trace
 
 NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
 
@@ -49,14 +49,14 @@ NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes
 def answer(text: str) -> Trace:
     """A request that is made of ``text``, was answered with it, and whose task wrote it."""
     made = in_milliseconds(finished(task(sent(answered(trace(writes=0), 1002, size=9), 1001, size=9), 1100)))
-    made.name = made.method = made.url = made.request_id = made.text = made.part = made.script = text
-    made.body = {text: [text]}
-    made.expected = Expected("work-first", (201,), text, (ExpectedTask(text),))
+    made.request = SentRequest(text, text, text, text, part=text, script=text)
+    made.body = ReceivedBody(text, {text: [text]})
     made.unsaved = {text: text}
-    made.expected_writes = [
+    writes = (
         ExpectedWrite(f"/data/{text}", text, True, writes=[Write(f"/data/{text}", text, 1_200_000_000, 9, 9)]),
         ExpectedWrite(f"/data/{text}", text, True, pattern=True),
-    ]
+    )
+    made.expected = Expected("work-first", (201,), text, (ExpectedTask(text),), writes)
     return made
 
 
@@ -64,7 +64,7 @@ def failure(text: str, end: str = "task_failed") -> Trace:
     """A request of which ``text`` tells why it failed: an exception, say."""
     detail = {"task": text, "n": 1, "where": text}
     made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text))
-    made.name = made.ended = text
+    requested(made, name=text).ended = text
     made.events.append(event(1_300_000_000, "server", "task_started", **detail))
     made.events.append(event(1_400_000_000, "client", "request_failed", error=text))
     return made

@@ -5,7 +5,7 @@ import pytest
 from fastbg.judge import judge
 from fastbg.tasks import tasks_of
 from fastbg.timeline import Write
-from tests.traces import LOG, TEXT, answered, event, finished, sent, task, trace, wrote
+from tests.traces import LOG, TEXT, answered, event, finished, sent, task, trace, why, wrote
 
 
 def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_from_inside() -> None:
@@ -14,7 +14,7 @@ def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_fr
     assert (judgement.verdict, judgement.evidence, judgement.reason) == (
         "response-first",
         ("client+file", "server"),
-        "",
+        None,
     )
 
 
@@ -22,13 +22,13 @@ def test_instant_write_is_proved_from_the_servers_order_alone_and_the_report_say
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1905), 1990, offset=100)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
-    assert "too close to call from outside" in judgement.reason
+    assert "too close to call from outside" in why(judgement)
 
 
 def test_instant_write_without_a_journal_is_unproven() -> None:
     judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 1990, offset=100))
     assert (judgement.verdict, judgement.evidence) == ("unproven", ())
-    assert "no server's journal" in judgement.reason
+    assert "no server's journal" in why(judgement)
 
 
 def test_late_write_without_a_journal_is_proved_from_outside() -> None:
@@ -66,7 +66,7 @@ def test_task_that_ended_while_the_response_was_sent_proves_no_order() -> None:
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
     judgement = judge(finished(seen))
     assert judgement.verdict == "unproven"
-    assert judgement.reason.endswith("a task started before the response was sent, and ended after it")
+    assert why(judgement).endswith("a task started before the response was sent, and ended after it")
 
 
 def test_task_that_ended_before_the_response_is_told_by_the_server_where_its_write_is_not_by_the_file() -> None:
@@ -80,7 +80,7 @@ def test_write_that_came_while_the_response_was_sent_proves_no_order_though_the_
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "something was written while the server sent the response" in judgement.reason
+    assert "something was written while the server sent the response" in why(judgement)
 
 
 def test_what_others_wrote_while_the_response_was_sent_changes_no_verdict() -> None:
@@ -92,18 +92,18 @@ def test_witnesses_that_disagree_prove_nothing() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=108), 1950), 3000, offset=100)
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "disagree" in judgement.reason
+    assert "disagree" in why(judgement)
 
 
 @pytest.mark.parametrize(
-    ("buffered", "why"),
+    ("buffered", "told"),
     [(1, "still held a part of the response"), (None, "could not tell whether all of the response had left")],
 )
-def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: int | None, why: str) -> None:
+def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: int | None, told: str) -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=buffered)
     judgement = judge(wrote(task(seen, 1905), 1990, offset=100))
     assert judgement.verdict == "unproven"
-    assert why in judgement.reason
+    assert told in why(judgement)
 
 
 def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_servers_order() -> None:
@@ -114,11 +114,11 @@ def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_serve
 def test_text_that_may_be_another_requests_proves_no_order() -> None:
     seen = sent(answered(trace(marked=False), 2000, size=108), 1900, size=108)
     seen = task(seen, 1950)
-    seen.expected_writes[0].writes.append(Write(LOG, TEXT, 1800, 100, len(TEXT), others=((108, 116),)))
+    seen.expected.writes[0].writes.append(Write(LOG, TEXT, 1800, 100, len(TEXT), others=((108, 116),)))
     judgement = judge(finished(seen))
     assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
-    assert judgement.reason.startswith("another request may have written the same text meanwhile")
-    seen.expected_writes[0].writes = [Write(LOG, TEXT, 1800, 100, len(TEXT))]
+    assert why(judgement).startswith("another request may have written the same text meanwhile")
+    seen.expected.writes[0].writes = [Write(LOG, TEXT, 1800, 100, len(TEXT))]
     assert judge(seen).verdict == "work-first"
 
 
@@ -131,7 +131,7 @@ def test_only_what_is_left_with_a_broker_needs_no_server() -> None:
 
 def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
     seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
-    seen.disturbed.add(LOG)
+    seen.witnesses.disturbed.add(LOG)
     assert judge(seen).verdict == "unproven"
 
 
@@ -175,7 +175,7 @@ def test_unmarked_text_without_a_journal_is_nobodys() -> None:
     assert seen.settled
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "no mark" in judgement.reason
+    assert "no mark" in why(judgement)
 
 
 def test_request_without_an_answer_is_no_success() -> None:

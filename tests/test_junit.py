@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from fastbg.errors import FastbgError
 from fastbg.report.junit import junit, save_junit
 from fastbg.results import RunResult
-from fastbg.timeline import ExpectedWrite
+from fastbg.timeline import ExpectedWrite, ReceivedBody
 from tests.processes import fastbg
 from tests.results import background, foreground, in_milliseconds, run, runs
 from tests.servers import ROOT
-from tests.traces import LOG, finished, sent, task, trace, wrote
+from tests.traces import LOG, expecting, finished, requested, sent, task, trace, wrote
 
 WORK = ("--work", "0")
 
@@ -65,7 +65,7 @@ def test_request_is_a_test_case_with_its_seconds_and_the_evidence() -> None:
 
 def test_unmet_expectation_is_a_failure_with_both_values_and_the_time_line() -> None:
     made = background()
-    made.expected = foreground().expected
+    expecting(made, verdict="work-first")
     result = run(made, foreground())
     assert sums(parsed(junit([result])))[:3] == ("2", "1", "0")
     failure = cases(result)["notification"].find("failure")
@@ -86,7 +86,7 @@ def test_what_went_wrong_is_there_to_be_read() -> None:
     lost = in_milliseconds(task(sent(trace(), 1500, size=100), 1600, None))
     failed = in_milliseconds(finished(task(trace(), 1010, "task_failed", error="ValueError: no")))
     for number, made in enumerate((unproven, lost, failed)):
-        made.name = str(number)
+        requested(made, name=str(number))
     found = cases(run(unproven, lost, failed))
     kinds = {name: case.find("failure") for name, case in found.items()}
     assert [kind is not None and kind.attrib["type"] for kind in kinds.values()] == ["unproven", "lost", "failed"]
@@ -106,22 +106,21 @@ def test_server_that_died_is_an_error_of_its_own() -> None:
 
 
 def test_cases_of_one_name_are_told_apart() -> None:
-    first, second = background(), background()
-    first.name, second.name, second.part = "trap: mail", "mail", "trap"
+    first = requested(background(), name="trap: mail")
+    second = requested(background(), name="mail", part="trap")
     assert list(cases(run(first, second))) == ["trap: mail", "trap: mail (2)"]
 
 
 def test_several_runs_are_a_suite_each_in_one_valid_report() -> None:
     made = background()
-    made.expected = foreground().expected
+    expecting(made, verdict="work-first")
     root = parsed(junit([run(name="one"), run(made, name="two")]))
     assert [suite.attrib["name"] for suite in root] == ["fastbg demo one", "fastbg demo two"]
     assert sums(root)[:3] == ("3", "1", "0")
 
 
 def test_request_that_was_sent_often_is_one_case_with_its_times_and_one_of_the_failures() -> None:
-    failing = background()
-    failing.expected = foreground().expected
+    failing = expecting(background(), verdict="work-first")
     result = run(background(), failing, background())
     assert sums(parsed(junit([result])))[:3] == ("1", "1", "0")
     case = cases(result)["notification x3"]
@@ -134,16 +133,15 @@ def test_request_that_was_sent_often_is_one_case_with_its_times_and_one_of_the_f
 @given(text=st.text(st.characters(codec=None), max_size=40))
 def test_report_is_valid_whatever_it_is_made_of(text: str) -> None:
     made = in_milliseconds(finished(task(trace(), 1010, "task_failed", error=text, reason=text)))
-    made.name = made.text = made.url = text
-    made.expected_writes.append(ExpectedWrite(LOG, text, True))
+    made.body = ReceivedBody(text)
+    expecting(requested(made, name=text, url=text), writes=(*made.expected.writes, ExpectedWrite(LOG, text, True)))
     wrote(made, 1_100_000_000, offset=100, n=0)
     parsed(junit(runs(made, server=text, stopped=text, stderr=(text, text))))
 
 
 @pytest.mark.parametrize("text", ["\x00", "\x1b[2J", "\ufffe", "\uffff", "\ud800", "]]>", "<&\"'", "\u202e"])
 def test_text_that_xml_cannot_hold_is_shown_as_an_escape(text: str) -> None:
-    made = background()
-    made.name = f"a{text}b"
+    made = requested(background(), name=f"a{text}b")
     (name,) = cases(run(made))
     assert name == f"a{text}b" or (name.startswith("a\\") and name.endswith("b"))
     assert name.isprintable()

@@ -14,7 +14,7 @@ from fastbg.events import Appended, Event, boot_id
 from fastbg.follow.follower import Follower
 from fastbg.judge import judge
 from fastbg.observer import Observer
-from fastbg.timeline import Expected, ExpectedWrite, Trace
+from fastbg.timeline import Expected, ExpectedWrite, SentRequest, Trace
 from tests.processes import PATIENCE_S
 
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
@@ -40,7 +40,7 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
         names = ("sent", "answered", "written", "finished")
         happens += [(t, number, order, name) for order, (t, name) in enumerate(zip(times, names, strict=True))]
     traces = [
-        Trace("", "", "GET", "", f"r{number}", Expected(), [ExpectedWrite(str(LOG), TEXT, False)], True)
+        Trace(SentRequest(f"r{number}", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), TEXT, False),)))
         for number in range(len(made))
     ]
     size = told = 0
@@ -103,7 +103,7 @@ def test_each_of_many_equal_texts_is_given_to_one_request_and_proves_nothing_fal
 def test_parts_of_a_journal_have_lines_of_their_own() -> None:
     line, late = journal(5, "response_sent", "r1"), journal(4, "task_queued", "r1", task="app.write", n=0)
     observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, tells_all=True)
-    trace = Trace("", "", "GET", "", "r1", Expected(), [], True)
+    trace = Trace(SentRequest("r1", "GET", "", ""))
     observer.watch(trace)
 
     async def stream() -> AsyncIterator[Appended]:
@@ -120,7 +120,7 @@ def test_what_stands_in_the_journal_counts_although_the_time_is_over(tmp_path: P
     path = tmp_path / "journal.jsonl"
     path.touch()
     observer = Observer([], path, "r[0-9]+", lambda _: None, tells_all=True)
-    trace = Trace("", "", "GET", "", "r1", Expected(), [], True)
+    trace = Trace(SentRequest("r1", "GET", "", ""))
     observer.watch(trace)
 
     async def told(name: str, seconds: float) -> bool:

@@ -165,7 +165,7 @@ def test_demo_waits_for_a_worker_under_another_boot_and_compares_no_times() -> N
     trace.events.append(Event(2, "server", "task_finished", "r1", {**about, "boot": THERE}))
     assert trace.settled
     assert judge(trace).verdict == "unproven"
-    assert "another boot" in judge(trace).reason
+    assert "another boot" in traces.why(judge(trace))
 
 
 # delivered more than once

@@ -15,9 +15,9 @@ from fastbg.report.document import document
 from fastbg.report.picture import save_picture
 from fastbg.report.timelines import Bar
 from fastbg.results import RequestResult, percentile
-from fastbg.timeline import ExpectedWrite, Trace
+from fastbg.timeline import ExpectedWrite, ReceivedBody, Trace
 from tests.results import background, foreground, in_milliseconds, run, runs
-from tests.traces import LOG, answered, finished, sent, task, trace, wrote
+from tests.traces import LOG, answered, expecting, finished, requested, sent, task, trace, wrote
 
 NASTY = "\x1b[31m[red]x[/red]:smile:\u202e\x9b2J\n"
 
@@ -84,7 +84,7 @@ def test_report_names_verdicts_witnesses_and_where_the_evidence_lies() -> None:
 
 def test_unmet_expectation_is_marked_and_told() -> None:
     made = background()
-    made.expected = foreground().expected
+    expecting(made, verdict="work-first")
     text = shown(final(run(made), encoding="utf-8"), width=120)
     assert "✗ response-first" in text
     assert "notification: not as expected" in text
@@ -109,10 +109,10 @@ def test_server_that_died_is_told_with_its_last_lines() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_nothing_from_outside_acts_on_the_terminal(terminal: bool) -> None:
     made = in_milliseconds(finished(task(trace(), 1010, "task_failed", error=NASTY, reason=NASTY)))
-    made.name = made.text = NASTY
-    made.expected_writes.append(ExpectedWrite(LOG, NASTY, True))
+    made.body = ReceivedBody(NASTY)
+    expecting(requested(made, name=NASTY), writes=(*made.expected.writes, ExpectedWrite(LOG, NASTY, True)))
     wrote(made, 1_100_000_000, offset=100, n=0)
-    made.expected_writes[0].text = NASTY
+    made.expected.writes[0].text = NASTY
     result = run(made, server=NASTY, remarks=(NASTY,), stopped=NASTY, stderr=(NASTY,))
     for renderable in (final(result, encoding="utf-8"), live(result, encoding="utf-8", now_ns=2 * 10**9)):
         text = shown(renderable, terminal=terminal, width=200)
@@ -160,9 +160,9 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
 def test_body_of_the_document_is_the_json_value_or_the_text() -> None:
     made = background()
     assert document(runs(made))["requests"][0]["body"] == ""
-    made.text, made.body = "null", None
+    made.body = ReceivedBody("null", None)
     assert document(runs(made))["requests"][0]["body"] is None
-    made.text, made.body = '{"a":1}', {"a": 1}
+    made.body = ReceivedBody('{"a":1}', {"a": 1})
     assert document(runs(made))["requests"][0]["body"] == {"a": 1}
 
 

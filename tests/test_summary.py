@@ -15,10 +15,10 @@ from markdown_it.token import Token
 
 from fastbg.report.summary import MOST_ROWS, append_summary, markdown, one_line
 from fastbg.text import safe
-from fastbg.timeline import Trace
+from fastbg.timeline import ReceivedBody, Trace
 from tests.processes import fastbg
 from tests.results import background, foreground, in_milliseconds, run, runs
-from tests.traces import finished, task, trace
+from tests.traces import expecting, finished, requested, task, trace
 
 WORK = ("--work", "0")
 
@@ -44,7 +44,7 @@ def rows(content: str) -> list[list[str]]:
 
 
 def unmet(made: Trace) -> Trace:
-    made.expected = foreground().expected
+    expecting(made, verdict="work-first")
     return made
 
 
@@ -88,7 +88,7 @@ def test_summary_has_the_time_lines_as_they_are() -> None:
 )  # fmt: skip
 def test_text_from_outside_is_no_markup(name: str) -> None:
     made = unmet(background())
-    made.name = name
+    requested(made, name=name)
     content = markdown(run(made))
     assert rows(content)[1][0] == safe(name)
     kinds = {token.type for token in tokens(content)} - {"inline"}
@@ -100,7 +100,7 @@ def test_text_from_outside_is_no_markup(name: str) -> None:
 @given(text=st.text(st.characters(codec=None), min_size=1, max_size=60))
 def test_table_keeps_its_shape_whatever_it_is_made_of(text: str) -> None:
     made = in_milliseconds(finished(task(trace(), 1010, "task_failed", error=text, reason=text)))
-    made.name = text
+    requested(made, name=text)
     content = markdown(run(made, foreground(), stopped=text, remarks=(text,)))
     content.encode()
     found = rows(content)
@@ -111,10 +111,10 @@ def test_table_keeps_its_shape_whatever_it_is_made_of(text: str) -> None:
 
 def test_summary_of_a_long_run_stays_below_what_github_takes() -> None:
     made = unmet(background())
-    made.name = made.text = "`" * 10_000
-    made.expected = type(made.expected)("work-first", (200,), "no")
-    requests = [replace(background(), name=f"n{n}") for n in range(MOST_ROWS)]
-    requests += [replace(made, name=f"{made.name}{n}") for n in range(MOST_ROWS)]
+    made.body = ReceivedBody("`" * 10_000)
+    expecting(made, verdict="work-first", body="no")
+    requests = [requested(background(), name=f"n{n}") for n in range(MOST_ROWS)]
+    requests += [requested(replace(made), name="`" * 10_000 + str(n)) for n in range(MOST_ROWS)]
     content = markdown(run(*requests, remarks=("`" * 10_000,), stopped="`" * 10_000))
     assert len(content.encode()) < 2**20
     shown = [line.split(" | ") for line in content.splitlines() if line.startswith("| &#96;")]

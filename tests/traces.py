@@ -1,7 +1,11 @@
 """Builds the trace of one request from a few times, for tests of what is made of it."""
 
+from dataclasses import replace
+from typing import Any
+
 from fastbg.events import Event, Verdict
-from fastbg.timeline import Expected, ExpectedWrite, Trace, Write
+from fastbg.judge import Judgement
+from fastbg.timeline import Expected, ExpectedWrite, SentRequest, Trace, Witnesses, Write
 
 LOG = "/data/log.txt"
 TEXT = "message\n"
@@ -14,16 +18,23 @@ def event(t_ns: int, source: str, name: str, **detail: object) -> Event:
 def trace(*, verdict: Verdict = "response-first", writes: int = 1, journal: bool = True, marked: bool = True) -> Trace:
     """A request that was sent at 1000 ns and expects ``writes`` times `TEXT` in `LOG`, which held 100 bytes."""
     made = Trace(
-        name="notification",
-        about="",
-        method="POST",
-        url="http://127.0.0.1/",
-        request_id="r1",
-        expected=Expected(verdict=verdict),
-        expected_writes=[ExpectedWrite(LOG, TEXT, marked) for _ in range(writes)],
-        journal=journal,
+        SentRequest("r1", "POST", "http://127.0.0.1/", "notification"),
+        Expected(verdict, writes=tuple(ExpectedWrite(LOG, TEXT, marked) for _ in range(writes))),
+        Witnesses(journal),
     )
     made.events.append(event(1000, "client", "request_sent", sizes={LOG: 100}))
+    return made
+
+
+def requested(made: Trace, **changes: Any) -> Trace:
+    """These fields of the request are other ones."""
+    made.request = replace(made.request, **changes)
+    return made
+
+
+def expecting(made: Trace, **changes: Any) -> Trace:
+    """These fields of what is expected are other ones."""
+    made.expected = replace(made.expected, **changes)
     return made
 
 
@@ -71,10 +82,16 @@ def task(
 
 def wrote(made: Trace, t_ns: int, *, offset: int, n: int = 0) -> Trace:
     """The follower saw expected write ``n`` at ``t_ns``."""
-    made.expected_writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT)))
+    made.expected.writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT)))
     return made
 
 
 def finished(made: Trace, t_ns: int = 9000) -> Trace:
     made.events.append(event(t_ns, "server", "request_finished", files={LOG: 200}))
     return made
+
+
+def why(judgement: Judgement) -> str:
+    """The reason of a verdict that has one."""
+    assert judgement.reason is not None
+    return judgement.reason

@@ -67,8 +67,8 @@ def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
     yield Text()
     yield Text(safe(f"{trace.name}: not as expected"), style="bold red")
     for unmet in result.unmet:
-        place = unmet.place(trace)
-        yield Text(safe(f"  {place}{': ' if place else ''}{unmet} ({unmet.witness})"), style="red")
+        place = unmet.place(trace.request)
+        yield Text(safe(f"  {f'{place}: ' if place else ''}{unmet} ({unmet.witness})"), style="red")
     if result.judgement.reason:
         yield Text(safe(f"  {result.judgement.reason}"))
     yield timelines([result], encoding=encoding, explain=False)

@@ -65,22 +65,22 @@ def _shares(ascending: Sequence[float]) -> dict[str, float | None]:
 
 
 def _request(run: RunResult, result: RequestResult) -> dict[str, Any]:
-    trace = result.trace
+    trace, request, body = result.trace, result.trace.request, result.trace.body
     return {
-        "part": trace.part or None,
-        "name": trace.name,
-        "method": trace.method,
-        "url": trace.url,
-        "request_id": trace.request_id,
+        "part": request.part or None,
+        "name": request.name,
+        "method": request.method,
+        "url": request.url,
+        "request_id": request.request_id,
         "status": trace.status,
-        "body": trace.body if trace.body is not None or trace.text == "null" else trace.text,
-        "body_bytes": trace.length,
-        "body_cut": trace.cut,
+        "body": body.json if body.json is not None or body.text == "null" else body.text,
+        "body_bytes": body.length,
+        "body_cut": body.cut,
         "location": trace.location or None,
         "verdict": result.judgement.verdict,
         "expected": trace.expected.verdict,
         "evidence": list(result.judgement.evidence),
-        "reason": result.judgement.reason or None,
+        "reason": result.judgement.reason,
         "unmet": [str(unmet) for unmet in result.unmet],
         "response_ms": _rounded(result.response_ms),
         "write_ms": _rounded(result.write_ms),
@@ -143,7 +143,7 @@ def _recorded(request: RecordedRequest) -> dict[str, Any]:
         "status": request.server.status,
         "verdict": request.judgement.verdict,
         "evidence": list(request.judgement.evidence),
-        "reason": request.judgement.reason or None,
+        "reason": request.judgement.reason,
         "response_ms": _rounded(request.response_ms),
         "done_ms": _rounded(request.done_ms),
         "tasks": [_task(request, task) for task in request.tasks],

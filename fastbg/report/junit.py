@@ -96,7 +96,7 @@ def _many(group: Group) -> Iterable[str]:
 def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
     """What was seen of a request, a line each; times from the moment it was sent."""
     trace, judgement = request.trace, request.judgement
-    yield f"{trace.method} {trace.url}"
+    yield f"{trace.request.method} {trace.request.url}"
     yield f"verdict: {judgement.verdict}, expected: {trace.expected.verdict}"
     yield f"evidence: {', '.join(judgement.evidence) or 'none'}"
     if judgement.reason:

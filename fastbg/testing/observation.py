@@ -18,7 +18,7 @@ from fastbg.phases import event_of
 from fastbg.tasks import Task
 from fastbg.testing.protocol import Server
 from fastbg.text import safe
-from fastbg.timeline import Expected, Trace
+from fastbg.timeline import SentRequest, Trace
 
 SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
 DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead,
@@ -39,7 +39,7 @@ class Observation:
     def story(self, method: str, url: str, path: str, request_id: str | None) -> "Story":
         """The story of a request that is about to be sent, under the id that the test gave it or a new one."""
         request_id = request_id or secrets.token_hex(8)
-        trace = Trace(f"{method} {path}", "", method, url, request_id, Expected(), [], journal=True)
+        trace = Trace(SentRequest(request_id, method, url, f"{method} {path}"))
         story = Story(self, trace)
         self.server.journal.listen(request_id, trace.events.append)
         for other in self.stories:
@@ -116,7 +116,7 @@ class Story:
         __tracebackhide__ = True
         limit_s = self._limit_s if timeout is None else timeout
         end = time.monotonic() + limit_s
-        pause_s, self.trace.ended = SHORTEST_S, ""
+        pause_s, self.trace.ended = SHORTEST_S, None
         while True:
             trouble = self._server.trouble()
             if self._look():  # only now: what it wrote before it died counts

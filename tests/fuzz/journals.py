@@ -18,7 +18,7 @@ from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
 from fastbg.results import RequestResult
-from fastbg.timeline import Expected, Trace
+from fastbg.timeline import SentRequest, Trace
 from tests.hostile import HOSTILE, raw_in
 from tests.recordings import line
 
@@ -92,7 +92,7 @@ def check(data: bytes) -> None:
             for shown in output.getvalue().splitlines():
                 _is_json(shown)
 
-    trace = Trace("name", "", "GET", "/", "r1", Expected(), [], journal=True)
+    trace = Trace(SentRequest("r1", "GET", "/", "name"))
     events = map(read_journal_line, JournalLines().feed(data))
     trace.events = [event for event in events if event is not None and event.request_id == "r1"]
     assert RequestResult.of(trace).judgement.verdict

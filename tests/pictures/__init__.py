@@ -18,7 +18,7 @@ from fastbg.plan import Places, Template
 from fastbg.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.runner import Runner
 from fastbg.settings import EXAMPLE
-from fastbg.timeline import Trace, Write
+from fastbg.timeline import ReceivedBody, Trace, Write
 
 FOLDER = Path(__file__).parent
 NAMES = {"demo": DEFAULT, "blocking-async": "blocking-async"}  # of each picture, and of its script
@@ -48,14 +48,20 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 def _plain(trace: Trace, first_ns: int) -> dict[str, Any]:
     """Times count from the first request of the run."""
     events = [asdict(event) for event in sorted(trace.events, key=lambda event: event.t_ns)]
-    writes = [[asdict(write) for write in expected.writes] for expected in trace.expected_writes]
+    writes = [[asdict(write) for write in expected.writes] for expected in trace.expected.writes]
     for seen in (*events, *(write for group in writes for write in group)):
         seen["t_ns"] -= first_ns
     for event in events:
         event["detail"] = {key: value for key, value in event["detail"].items() if key not in OF_MACHINE}
         if "sending_ns" in event["detail"]:
             event["detail"]["sending_ns"] -= first_ns
-    return {"request_id": trace.request_id, "text": trace.text, "body": trace.body, "events": events, "writes": writes}
+    return {
+        "request_id": trace.request_id,
+        "text": trace.body.text,
+        "body": trace.body.json,
+        "events": events,
+        "writes": writes,
+    }
 
 
 def result_of(name: str, seen: dict[str, Any]) -> RunResult:
@@ -90,9 +96,9 @@ def result_of(name: str, seen: dict[str, Any]) -> RunResult:
 def _trace(template: Template, seen: dict[str, Any]) -> Trace:
     known = {"mark": seen["request_id"], "dir": str(DATA)}
     trace = template.trace(known, url="", journal=True, name=template.request.name)
-    trace.answered, trace.text, trace.body = True, seen["text"], seen["body"]
+    trace.answered, trace.body = True, ReceivedBody(seen["text"], seen["body"])
     trace.events = [Event(**event) for event in seen["events"]]
-    for expected, writes in zip(trace.expected_writes, seen["writes"], strict=True):
+    for expected, writes in zip(trace.expected.writes, seen["writes"], strict=True):
         expected.complete = True
         expected.writes = [Write(**write | {"others": tuple(map(tuple, write["others"]))}) for write in writes]
     return trace
