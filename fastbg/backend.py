@@ -14,7 +14,6 @@ from fastbg.options import RunOptions
 from fastbg.probe import Prober
 from fastbg.settings import EXAMPLE, Settings
 from fastbg.target import TargetServer
-from fastbg.timeline import SentRequest, Trace
 
 if TYPE_CHECKING:
     from fastbg.plan import Places

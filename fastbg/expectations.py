@@ -8,9 +8,9 @@ from typing import Any
 from fastbg.faults import key, shown
 from fastbg.judge import Judgement
 from fastbg.tasks import Task
+from fastbg.timeline import SentRequest, Trace
 from fastbg.toml_lines import line_of
 from fastbg.values import KeyPath
-from fastbg.timeline import SentRequest, Trace
 
 MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 

@@ -84,7 +84,7 @@ class Observer:
             self._release()
         self._changed.set()
 
-    def give_up(self, trace: Trace, why: str) -> None:
+    def give_up(self, trace: Trace, why: str | None) -> None:
         """Nothing more is waited for; ``trace`` is over as it is."""
         trace.ended = trace.ended or why
         self._open.pop(trace.request_id, None)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastbg.events import Event, Verdict
-from fastbg.values import KeyPath
 from fastbg.tasks import Task, TaskState, ms_between, tasks_of
+from fastbg.values import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class SentRequest:
     name: str
     part: str = ""
     script: str | None = None
-    lines: Mapping[Path, int] = field(default_factory=dict)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
     hangs_up: bool = False
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fastbg import history as module
 from fastbg import replay
-from fastbg.journal_lines import LONGEST_LINE
 from fastbg.history import Historian, History
+from fastbg.journal_lines import LONGEST_LINE
 from fastbg.recorded_request import RecordedRequest
 from fastbg.replay import BAR_FROM, read, read_history
 from fastbg.rotation import numbers, part

@@ -1,5 +1,7 @@
 """Results that are kept: sums of all requests, and some of them one by one."""
 
+from dataclasses import replace
+
 from fastbg.result_store import MAX_SHOWN, MAX_UNMET, ResultStore
 from fastbg.results import RequestResult
 from tests.results import background, foreground
@@ -9,9 +11,9 @@ NAMES = [("", "notification"), ("", "control"), ("", "never sent")]
 
 def result(number: int, *, met: bool = True) -> RequestResult:
     trace = background()
-    trace.request_id = f"r{number:05}"
+    trace.request = replace(trace.request, request_id=f"r{number:05}")
     if not met:
-        trace.expected = foreground().expected
+        trace.expected = replace(trace.expected, verdict="lost")
     return RequestResult.of(trace)
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastbg.report.moments import utc
 from fastbg.distribution import Distribution
 from fastbg.history import History
 from fastbg.recorded_request import RecordedRequest
+from fastbg.report.moments import utc
 from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.tasks import Task
 from fastbg.timeline import Write
