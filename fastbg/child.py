@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import suppress
 
@@ -24,9 +23,9 @@ from fastbg.launch import READY
 from fastbg.loading import load
 from fastbg.settings import Settings
 from fastbg.supervisors import run
+from fastbg.parent import end_with
 from fastbg.uvicorn_versions import Server
 
-ORPHAN_S = 10.0  # how long tasks may go on when the parent has died
 TICK_S = 0.1  # as uvicorn's
 LAST_CONNECTIONS_S = 0.05  # how long connections that were closed on the other side may take to be noticed
 
@@ -86,7 +85,7 @@ def main() -> None:
     for descriptor in (listener.fileno(), status):
         os.set_inheritable(descriptor, False)
     atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    end_with(sys.stdin.fileno())
     settings = Settings.from_environment()
     try:
         settings.make_folder()
@@ -110,12 +109,3 @@ def _finish(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.close(status)  # what is left is taking down the interpreter, for which nobody has to wait
-
-
-def _follow_parent() -> None:
-    """End when the parent does: standard input is a pipe that it holds."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(ORPHAN_S)
-    os._exit(1)

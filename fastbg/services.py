@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from fastbg.broker import Broker, die_with_parent, needs_queue
+from fastbg.broker import Broker, needs_queue
 from fastbg.errors import ServerError
 from fastbg.settings import Settings
 
@@ -66,6 +66,7 @@ class Services:
         await self._start_worker()
 
     async def _start_worker(self) -> None:
+        self._end_worker()
         begin = self.log.stat().st_size if self.log.exists() else 0
         worker = self._worker = self._spawn_worker()
         end = time.monotonic() + READY_S
@@ -82,10 +83,9 @@ class Services:
                 [sys.executable, "-P", "-m", "fastbg.worker"],
                 cwd=self.settings.run_in,
                 env=os.environ | self.settings.environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # which closes with us: see `fastbg.parent`
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent,
                 start_new_session=True,
             )
 
@@ -97,8 +97,11 @@ class Services:
             await asyncio.sleep(0.02)
 
     def _end(self) -> None:
-        if self._worker is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._worker.pid, signal.SIGKILL)
-            self._worker.wait()
+        self._end_worker()
         self.broker.stop()
+
+    def _end_worker(self) -> None:
+        """Kill the manager and its worker processes."""
+        if self._worker is not None:
+            with self._worker, suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, signal.SIGKILL)

@@ -12,10 +12,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +21,7 @@ from fastbg.errors import FastbgError
 from fastbg.logs import SafeFormatter
 from fastbg.output import report_error
 from fastbg.settings import Settings
+from fastbg.parent import end_with
 from fastbg.text import safe
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 THREADS = 10  # tasks at once
-ORPHAN_S = 10.0  # how long tasks may go on when the manager has died
 
 
 def work(settings: Settings, modules: Sequence[str], broker: str | None, *, workers: int, threads: int) -> int:
@@ -114,6 +111,7 @@ def _check(settings: Settings) -> None:
 
 
 def _try(settings: Settings, told: "multiprocessing.connection.Connection") -> None:
+    _end_with_manager()
     try:
         _load(settings)
     except FastbgError as error:
@@ -124,12 +122,12 @@ def run_worker(args: "WorkerArgs") -> None:
     """What each worker process does: Taskiq's own function for that, with the recorder installed."""
     from taskiq.cli.worker.run import start_listen
 
+    _end_with_manager()
     _log()
     settings = Settings.from_environment()
     broker = _load(settings)
     broker.listen = functools.partial(prompt, broker.listen)  # type: ignore[method-assign]  # see there
     args = dataclasses.replace(args, broker=broker)  # type: ignore[arg-type]  # `start_listen` takes one, too
-    threading.Thread(target=_follow_parent, daemon=True).start()
     if settings.record:
         from fastbg import queue_recorder
         from fastbg.journal import Journal
@@ -160,19 +158,16 @@ async def prompt(listen: "Callable[[], AsyncGenerator[T, None]]") -> "AsyncGener
         yield message
 
 
-def _follow_parent() -> None:
-    """End when the manager does, even by SIGKILL."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    multiprocessing.connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(ORPHAN_S)
-    os._exit(1)
+def _end_with_manager() -> None:
+    """End this process, which multiprocessing has started, when the manager has died."""
+    manager = multiprocessing.parent_process()
+    if manager is not None:
+        end_with(manager.sentinel)  # the read end of a pipe, however the process was started
 
 
 def main() -> None:
-    """A worker that another part of fastbg starts: its settings come by the environment."""
+    """Run a worker that another part of fastbg starts: its settings come by the environment, its stdin is a pipe."""
+    end_with(sys.stdin.fileno())
     try:
         sys.exit(work(Settings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
     except FastbgError as error:

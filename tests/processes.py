@@ -195,6 +195,32 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process is there, and not only until somebody asks how it ended."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def descendants(pid: int) -> set[int]:
+    """The children of a process, their children, and so on."""
+    parents = {child: int(fields[1]) for child in _pids() if (fields := _stat(child))}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on, as in proc(5); empty if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def is_stopped(pid: int) -> bool:
     """Whether SIGSTOP has come to every thread of the process."""
     states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]

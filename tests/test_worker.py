@@ -18,7 +18,7 @@ import pytest
 from fastbg.broker import known_address
 from fastbg.worker import prompt
 from tests.journals import read
-from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, is_stopped, wait_for, wait_until
+from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, is_running, is_stopped, wait_for, wait_until
 from tests.queues import PATIENT, appends_held, kill_group
 from tests.servers import ask, served
 
@@ -167,14 +167,6 @@ def test_embedded_broker_ends_with_its_server_however_that_ends(tmp_path: Path) 
         process.send_signal(number)
         process.wait(PATIENCE_S)
         wait_until(lambda: not is_running(pid))  # noqa: B023  # asked at once
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process is there, and not only until somebody asks how it ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_two_servers_do_not_share_an_embedded_broker(tmp_path: Path) -> None:
