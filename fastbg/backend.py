@@ -14,13 +14,13 @@ from fastbg.options import RunOptions
 from fastbg.probe import Prober
 from fastbg.settings import EXAMPLE, Settings
 from fastbg.target import TargetServer
+from fastbg.starting import READY_S
 
 if TYPE_CHECKING:
     from fastbg.plan import Places
     from fastbg.script import Part, Script, SignalAfter
     from fastbg.services import Services
 
-READY_S = 30.0  # how long the server may take to answer for the first time
 
 
 class Backend:

@@ -21,8 +21,8 @@ from typing import Self
 from fastbg.errors import FastbgError, ServerError, install_command
 from fastbg.listener import bind
 from fastbg.parent import death_signal
+from fastbg.starting import pauses
 
-READY_S = 30.0
 STOP_S = 5.0
 HOST = "127.0.0.1"
 
@@ -135,13 +135,11 @@ class Broker:
                 pass_fds=(self._lock,),  # as long as it lives, whoever started it
                 start_new_session=True,  # a Ctrl-C in the terminal is for us
             )
-        end = time.monotonic() + READY_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise ServerError(
-                    "the broker did not start up", where=self.program, remedy=f"see what it wrote: {self.log}"
-                )
-            time.sleep(0.01)
+        failure = ServerError(
+            "the broker did not start up", where=self.program, remedy=f"see what it wrote: {self.log}"
+        )
+        for pause_s in pauses(self._answers, failure, self._process):
+            time.sleep(pause_s)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, and do not wait."""

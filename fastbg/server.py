@@ -12,6 +12,7 @@ from typing import Self
 
 from fastbg.errors import ServerDied, ServerError
 from fastbg.launch import READY, Child
+from fastbg.starting import READY_S
 
 LINES = 200  # of the server's output are kept,
 LINE_BYTES = 2000  # each up to this long
@@ -61,7 +62,7 @@ class Server:
             for descriptor in (self._child.output, self._child.status):
                 asyncio.get_running_loop().remove_reader(descriptor)
 
-    async def ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  # it is told in the error
+    async def ready(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # it is told in the error
         """Wait until the app has started up. Raises `ServerDied` if it ends instead, or `ServerError`."""
         try:
             async with asyncio.timeout(timeout):

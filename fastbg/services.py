@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,8 +14,8 @@ from typing import Self
 from fastbg.broker import Broker, needs_queue
 from fastbg.errors import ServerError
 from fastbg.settings import Settings
+from fastbg.starting import READY_S, pauses
 
-READY_S = 30.0
 LISTENS = b"Listening started"  # Taskiq's word for it
 
 
@@ -53,29 +52,26 @@ class Services:
         """Send the "broker" or the "worker" a signal, wait until it has ended, and start it again."""
         if to == "broker":
             self.broker.send(number)
-            await self._ended(lambda: self.broker.pid is None, "the broker")
+            await _until_ended("the broker", lambda: self.broker.pid is None)
             self.broker.start()
             return
-        worker = self._worker
-        if worker is not None:
+        if (worker := self._worker) is not None:
             if number == signal.SIGKILL:  # Taskiq's manager would start another process at once
                 os.killpg(worker.pid, number)
             else:
                 worker.send_signal(number)
-            await self._ended(lambda: worker.poll() is not None, "the worker")
+            await _until_ended("the worker", lambda: worker.poll() is not None)
         await self._start_worker()
 
     async def _start_worker(self) -> None:
         self._end_worker()
         begin = self.log.stat().st_size if self.log.exists() else 0
-        worker = self._worker = self._spawn_worker()
-        end = time.monotonic() + READY_S
-        while LISTENS not in self.log.read_bytes()[begin:]:
-            if worker.poll() is not None or time.monotonic() > end:
-                raise ServerError(
-                    "the worker did not start up", where=self.settings.app, remedy=f"see what it wrote: {self.log}"
-                )
-            await asyncio.sleep(0.02)
+        self._worker = self._spawn_worker()
+        failure = ServerError(
+            "the worker did not start up", where=self.settings.app, remedy=f"see what it wrote: {self.log}"
+        )
+        for pause_s in pauses(lambda: LISTENS in self.log.read_bytes()[begin:], failure, self._worker):
+            await asyncio.sleep(pause_s)
 
     def _spawn_worker(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as log:
@@ -89,13 +85,6 @@ class Services:
                 start_new_session=True,
             )
 
-    async def _ended(self, has: Callable[[], bool], who: str) -> None:
-        end = time.monotonic() + READY_S
-        while not has():
-            if time.monotonic() > end:
-                raise ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send it SIGKILL")
-            await asyncio.sleep(0.02)
-
     def _end(self) -> None:
         self._end_worker()
         self.broker.stop()
@@ -105,3 +94,9 @@ class Services:
         if self._worker is not None:
             with self._worker, suppress(ProcessLookupError):
                 os.killpg(self._worker.pid, signal.SIGKILL)
+
+
+async def _until_ended(who: str, has_ended: Callable[[], bool]) -> None:
+    failure = ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send it SIGKILL")
+    for pause_s in pauses(has_ended, failure):
+        await asyncio.sleep(pause_s)

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from fastbg.testing.journal import JournalReader
 
-READY_S = 30.0  # how long an app may take to start up
 STOP_S = 2  # how long tasks that nobody waited for may go on at the end,
 HURRY_S = 0.5  # and after a Ctrl-C
 

@@ -1,0 +1,24 @@
+"""Waits for a process to start or to end."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+from fastbg.errors import ServerError
+
+READY_S = 30.0  # how long a process may take to be ready, or to end after a signal
+PAUSE_S = 0.01
+
+
+def pauses(
+    is_reached: Callable[[], bool], failure: ServerError, process: "subprocess.Popen[bytes] | None" = None
+) -> Iterator[float]:
+    """Yield the seconds to wait before the next check, until ``is_reached``.
+
+    Raises ``failure`` after `READY_S`, or as soon as ``process`` has ended.
+    """
+    end = time.monotonic() + READY_S
+    while not is_reached():
+        if (process is not None and process.poll() is not None) or time.monotonic() > end:
+            raise failure
+        yield PAUSE_S
