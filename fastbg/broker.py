@@ -75,29 +75,12 @@ class Broker:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.folder = directory / "broker"
         self.program = find_program()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise ServerError(
-                f"the broker's folder cannot be written: {error.strerror}",
-                where=str(self.folder),
-                remedy="name another data folder with --dir",
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ServerError(
-                "another fastbg runs the broker of this data folder",
-                where=str(self.folder),
-                remedy=f"use that one: --broker {known_address(directory)}; or name another folder with --dir",
-            ) from None
+        self.folder = directory / "broker"
+        self.log = self.folder / "nats.log"
+        self._lock = _lock(directory, self.folder)
         self.port = _free_port(known_address(directory))
         self.address = f"nats://{HOST}:{self.port}"
-        self.log = self.folder / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -121,20 +104,7 @@ class Broker:
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections. Raises `ServerError`."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    self.program,
-                    *("--addr", HOST, "--port", str(self.port)),
-                    *("--jetstream", "--store_dir", str(self.folder / "store")),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=death_signal(),
-                pass_fds=(self._lock,),  # as long as it lives, whoever started it
-                start_new_session=True,  # a Ctrl-C in the terminal is for us
-            )
+        self._process = self._spawn()
         failure = ServerError(
             "the broker did not start up", where=self.program, remedy=f"see what it wrote: {self.log}"
         )
@@ -154,12 +124,28 @@ class Broker:
 
     def stop(self) -> None:
         """Let it close its files; give it up after `STOP_S`."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        if self._process is not None:
+            self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_S)
             self.kill()
         os.close(self._lock)
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [
+                    self.program,
+                    *("--addr", HOST, "--port", str(self.port)),
+                    *("--jetstream", "--store_dir", str(self.folder / "store")),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=death_signal(),
+                pass_fds=(self._lock,),  # as long as it lives, whoever started it
+                start_new_session=True,  # a Ctrl-C in the terminal is for us
+            )
 
     def _answers(self) -> bool:
         """Whether the server greets whoever connects."""
@@ -183,6 +169,29 @@ def find_program() -> str:
             remedy=f"{install_command('queue')}, or name a broker that runs: --broker nats://host:4222",
         )
     return found
+
+
+def _lock(directory: Path, folder: Path) -> int:
+    """Make the ``folder`` of the broker, and return a descriptor that locks it. Raises `ServerError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ServerError(
+            f"the broker's folder cannot be written: {error.strerror}",
+            where=str(folder),
+            remedy="name another data folder with --dir",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise ServerError(
+            "another fastbg runs the broker of this data folder",
+            where=str(folder),
+            remedy=f"use that one: --broker {known_address(directory)}; or name another folder with --dir",
+        ) from None
+    return lock
 
 
 def _free_port(last: str | None) -> int:

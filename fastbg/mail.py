@@ -40,7 +40,7 @@ class MailServer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.port = 0
-        self._connections: set[asyncio.BaseTransport] = set()
+        self._connections: set[SMTP] = set()
         self._all_gone = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -60,9 +60,9 @@ class MailServer:
     ) -> None:
         self._server.close()
         self._all_gone.clear()
-        for transport in list(self._connections):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+        for connection in list(self._connections):
+            if isinstance(connection.transport, asyncio.WriteTransport):
+                connection.transport.abort()
         if self._connections:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
@@ -109,13 +109,12 @@ class MailServer:
 
         class Protocol(SMTP):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                connections.add(transport)
-                self._ours = transport
+                connections.add(self)
                 super().connection_made(transport)
 
             def connection_lost(self, error: Exception | None) -> None:
                 super().connection_lost(error)
-                connections.discard(self._ours)
+                connections.discard(self)
                 if not connections:
                     all_gone.set()
 

@@ -123,7 +123,7 @@ class Server:
         self._lines.clear()
         self._rest = b""
 
-    async def last_words(self) -> list[str]:
+    def last_words(self) -> list[str]:
         """`stderr_tail`, with what the child has written and nobody has read yet."""
         self._read_output()
         return self.stderr_tail()
