@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
+from fastbg.child import PromptServer
 from fastbg.errors import ServerDied, ServerError
 from fastbg.launch import Child
 from fastbg.server import LINE_BYTES, LINES, Server
 from fastbg.settings import Settings
+from fastbg.serving import Settings, bind
 from tests.journals import events
 from tests.processes import PATIENCE_S, is_alive, until, wait_until
 from tests.servers import NO_TLS, ask
@@ -213,6 +218,18 @@ def test_sigterm_takes_a_thread_with_it_that_was_given_up_as_under_plain_uvicorn
 
     run(test)
     assert (tmp_path / "written").exists() == written
+
+
+def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
+    server = PromptServer(uvicorn.Config(FastAPI(), log_config=None))
+    with bind("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        wait_until(lambda: server.started)
+        for _ in range(2):
+            server.handle_exit(signal.SIGINT, None)
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
 
 
 def test_a_server_that_is_killed_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
