@@ -13,14 +13,13 @@ from fastbg.observer import Observer
 from fastbg.options import RunOptions
 from fastbg.probe import Prober
 from fastbg.settings import EXAMPLE, Settings
-from fastbg.target import TargetServer
 from fastbg.starting import READY_S
+from fastbg.target import TargetServer
 
 if TYPE_CHECKING:
     from fastbg.plan import Places
     from fastbg.script import Part, Script, SignalAfter
     from fastbg.services import Services
-
 
 
 class Backend:

@@ -20,9 +20,9 @@ from fastbg.app import application
 from fastbg.errors import ServerError
 from fastbg.launch import READY
 from fastbg.loading import load
+from fastbg.parent import end_with
 from fastbg.settings import Settings
 from fastbg.supervisors import run
-from fastbg.parent import end_with
 from fastbg.uvicorn_versions import Server
 
 

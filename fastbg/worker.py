@@ -20,8 +20,8 @@ from fastbg.broker import address_file, known_address, needs_queue, without_pass
 from fastbg.errors import FastbgError
 from fastbg.logs import SafeFormatter
 from fastbg.output import report_error
-from fastbg.settings import Settings
 from fastbg.parent import end_with
+from fastbg.settings import Settings
 from fastbg.text import safe
 
 if TYPE_CHECKING:

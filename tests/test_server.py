@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from fastbg.child import PromptServer
 from fastbg.errors import ServerDied, ServerError
 from fastbg.launch import Child
+from fastbg.listener import bind
 from fastbg.server import LINE_BYTES, LINES, Server
 from fastbg.settings import Settings
-from fastbg.serving import Settings, bind
 from tests.journals import events
 from tests.processes import PATIENCE_S, is_alive, until, wait_until
 from tests.servers import NO_TLS, ask

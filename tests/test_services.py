@@ -10,7 +10,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from fastbg.services import Services
-from fastbg.serving import Settings
+from fastbg.settings import Settings
 
 async def main():
     async with Services(Settings("fastbg.example.queued:broker", directory=Path(sys.argv[1]))):

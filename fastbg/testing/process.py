@@ -11,8 +11,7 @@ from fastbg.launch import Child
 from fastbg.settings import Settings
 from fastbg.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.protocol import HURRY_S, READY_S, STOP_S
-from fastbg.testing.servers import HURRY_S, STOP_S
+from fastbg.testing.protocol import HURRY_S, STOP_S
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 

@@ -23,8 +23,7 @@ from fastbg.listener import bind, url_of
 from fastbg.recorder import Recorder
 from fastbg.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.protocol import HURRY_S, READY_S, STOP_S
-from fastbg.testing.servers import HURRY_S, STOP_S
+from fastbg.testing.protocol import HURRY_S, STOP_S
 
 EARLIER_S = 0.5  # before uvicorn cancels the tasks that still run, we ask which do
 END_S = 10.0  # how long the event loop may take to end after that
