@@ -196,8 +196,8 @@ class Historian:
         request.judgement = judge_recorded(request.server, tasks)
         request.tasks, request.more_tasks = tasks[:MOST_TASKS], max(len(tasks) - MOST_TASKS, 0)
         self._counts[request.judgement.verdict] += 1
-        if request.sent_ns is not None:
-            self._responses.add(request.sent_ns - request.received_ns)
+        if (sent := request.server.sent) is not None:
+            self._responses.add(sent.sent_ns - request.received_ns)
         for task in tasks:
             if task.started_ns is not None and task.ended_ns is not None:
                 self._works.add(task.ended_ns - task.started_ns)

@@ -34,11 +34,6 @@ class RecordedRequest:
     def name(self) -> str:
         return f"{self.method} {self.path}"
 
-    @property
-    def sent_ns(self) -> int | None:
-        """When the last byte of the response had been handed over."""
-        return self.server.sent.sent_ns if self.server.sent else None
-
     def ms(self, t_ns: int | None) -> float | None:
         """A monotonic time of the same boot, in milliseconds from the moment the server received the request."""
         return ms_between(self.received_ns, t_ns)
@@ -46,7 +41,7 @@ class RecordedRequest:
     @property
     def response_ms(self) -> float | None:
         """When the server had sent the response."""
-        return self.ms(self.sent_ns)
+        return self.ms(self.server.sent.sent_ns) if self.server.sent else None
 
     @property
     def done_ms(self) -> float | None:

@@ -49,6 +49,7 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_dropped": "dropped",
 }
 _ENDS = ("finished", "failed", "dropped")
+_KNOWN = ("where", "error", "reason", "waited_ms")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:
@@ -60,14 +61,15 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
     fields: dict[int, dict[str, Any]] = {}
     starts: Counter[int] = Counter()
     for event in _in_order(events):
-        if event.name == "loop_blocked" and event.detail["n"] in fields:
-            task = fields[event.detail["n"]]
-            task["blocked_ms"] = task.get("blocked_ms", 0.0) + event.detail.get("ms", 0.0)
-        state = _TASK_STATES.get(event.name)
+        detail, state = event.detail, _TASK_STATES.get(event.name)
+        if event.name == "loop_blocked" and detail["n"] in fields:
+            task = fields[detail["n"]]
+            task["blocked_ms"] = task.get("blocked_ms", 0.0) + detail.get("ms", 0.0)
         if state is None:
             continue
-        task = fields.setdefault(event.detail["n"], {"name": event.detail["task"], "state": state})
-        starts[event.detail["n"]] += state == "started"
+        n = detail["n"]
+        task = fields.setdefault(n, {"name": detail["task"], "state": state})
+        starts[n] += state == "started"
         elsewhere = _is_elsewhere(event)
         if elsewhere and state != "queued":
             task |= {"elsewhere": True, "started_ns": None, "ended_ns": None}
@@ -77,8 +79,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         if task["state"] in _ENDS and not (state == "finished" and task["state"] != "finished"):
             continue
         task["state"] = state
-        known = ("where", "error", "reason", "waited_ms")
-        task |= {key: event.detail[key] for key in known if event.detail.get(key) not in (None, "")}
+        task |= {key: detail[key] for key in _KNOWN if detail.get(key) not in (None, "")}
         if state == "finished":
             task.pop("error", None)  # of an earlier try
         if state in ("finished", "failed") and timed:
@@ -103,5 +104,8 @@ def _in_order(events: Iterable[Event]) -> list[Event]:
 
 def _is_elsewhere(event: Event) -> bool:
     """Whether it is a worker's, under another boot than that of the server that queued the task."""
-    boot, slash, _ = event.detail.get("server", "").rpartition("/")
+    server = event.detail.get("server")  # which only a worker's events name
+    if server is None:
+        return False
+    boot, slash, _ = server.rpartition("/")
     return bool(slash) and boot != event.detail.get("boot")

@@ -170,6 +170,13 @@ def test_no_task_and_no_write_is_no_work_only_if_the_server_says_so() -> None:
     assert judge(answered(trace(writes=0, journal=False), 2000, size=100)).verdict == "unproven"
 
 
+def test_no_work_of_an_app_that_raised_says_so() -> None:
+    seen = answered(trace(writes=0), 2000, size=100)
+    seen.events.append(event(9000, "server", "request_finished", error="KeyError: x"))
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == ("no-work", "nothing was queued; the app raised KeyError: x")
+
+
 def test_unmarked_text_without_a_journal_is_nobodys() -> None:
     seen = answered(trace(marked=False, journal=False), 2000, size=100)
     assert seen.settled
