@@ -12,6 +12,7 @@ from fastbg.settings import Settings
 
 # Nothing that is imported is garbage: to look for some takes a twentieth of the time until the server answers.
 PROGRAM = "import gc; gc.disable(); from fastbg.child import main; main()"
+LAST_MOMENT_S = 10.0  # how long a server that answers no more may take to end
 READY = b'{"ready": true}\n'  # what the child tells when its app has started up
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 SCOPES = ("session", "function")
 
-_told = pytest.StashKey[Callable[[], str]]()
+_observed = pytest.StashKey["Observation"]()
 
 T = TypeVar("T")
 
@@ -43,9 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    told = item.stash.get(_told, None)
-    if told is not None and report.failed:
-        report.sections.append(("fastbg", told()))
+    observation = item.stash.get(_observed, None)
+    if observation is not None and report.failed:
+        from fastbg.testing.told import describe_failure
+
+        report.sections.append(("fastbg", describe_failure(observation.traces(), observation.server)))
     return report
 
 
@@ -69,14 +71,13 @@ def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 def _fastbg_observation(
     request: pytest.FixtureRequest, _fastbg_servers: "Servers", fastbg_app: object
 ) -> Iterator["Observation"]:
-    from fastbg.testing.observation import Observation
-
     timeout, scope = _wishes(request.node)
     server = _without_traceback(lambda: _fastbg_servers.take(fastbg_app, scope))
-    observation = Observation(server, timeout)
-    request.node.stash[_told] = observation.told
+    from fastbg.testing.observation import Observation  # not before the server starts
+
+    observation = request.node.stash[_observed] = Observation(server, timeout)
     yield observation
-    del request.node.stash[_told]
+    del request.node.stash[_observed]
     observation.end()
     drain = not _interrupted(request.session)
     _without_traceback(lambda: _fastbg_servers.give_back(server, drain=drain))

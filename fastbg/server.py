@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.errors import ServerDied, ServerError
-from fastbg.launch import READY, Child
+from fastbg.launch import LAST_MOMENT_S, READY, Child
 from fastbg.starting import READY_S
 
 LINES = 200  # of the server's output are kept,
 LINE_BYTES = 2000  # each up to this long
-LAST_MOMENT_S = 10.0  # how long a server that answers no more may take to end
 
 
 class Server:

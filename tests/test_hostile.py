@@ -32,8 +32,8 @@ from fastbg.results import RunResult
 from fastbg.serve import greet
 from fastbg.settings import Settings
 from fastbg.tail import tail
-from fastbg.testing.protocol import Server
-from fastbg.testing.told import told
+from fastbg.testing.server import Server
+from fastbg.testing.told import describe_failure
 from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, ReceivedBody, SentRequest, Trace, Write
 from tests.hostile import ALL, HOSTILE, raw_in, read_html
 from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
@@ -351,7 +351,7 @@ class _Stub:
 def test_nothing_gets_through_the_section_of_the_pytest_plugin() -> None:
     for texts in batches(list(HOSTILE.values()), 10):
         traces = [made for text in texts for made in (answer(text), failure(text))]
-        assert raw_in(told(traces, cast(Server, _Stub())).encode(), "lines") == set()
+        assert raw_in(describe_failure(traces, cast(Server, _Stub())).encode(), "lines") == set()
     error = ServerDied(ALL, where=ALL, remedy=ALL, stderr=list(HOSTILE.values()))
     assert raw_in("\n".join(error.lines()).encode(), "lines") == set()
 

@@ -255,6 +255,33 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
     assert "fastbg/testing" not in result.stdout.str()
 
 
+def test_what_a_server_wrote_before_it_failed_to_start_is_shown(shop: pytest.Pytester) -> None:
+    shop.makepyfile(
+        closed="""
+        from contextlib import asynccontextmanager
+        from fastapi import FastAPI
+
+        @asynccontextmanager
+        async def lifespan(app):
+            raise LookupError("no database")
+            yield
+
+        app = FastAPI(lifespan=lifespan)
+    """
+    )
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("fastbg_app", ["closed:app"])
+        def test_one(fastbg): pass
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["fastbg: the server *", "  where: closed:app", "    | *LookupError: no database", "  to do: *"]
+    )
+
+
 def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
     shop.makepyfile("""
         import pytest

@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 from fastbg.errors import ServerDied, ServerError
 from fastbg.testing import Client
 from fastbg.testing.observation import Observation
-from fastbg.testing.protocol import Server
+from fastbg.testing.server import Server
 from fastbg.testing.servers import Servers
 from tests import recorded
 from tests.processes import PATIENCE_S, is_alive, wait_until

@@ -5,7 +5,7 @@ it, whatever the background tasks still do, and can be asked about them afterwar
 
 * `observation`: what one test sees of its server; one request of it, and the wait for its end
 * `journal`: reads the server's journal as it grows
-* `protocol`: what is needed of a server
+* `server`: a server as a test sees it
 * `servers`: which servers there are, and how long each is kept
 * `process`, `thread`: the two ways to serve an app
 * `clients`: `Client`, `AsyncClient` and their replies

@@ -14,15 +14,15 @@ from fastbg.expectations import is_called
 from fastbg.history import REUSED
 from fastbg.journal_lines import read_journal_line
 from fastbg.judge import Judgement, judge
+from fastbg.launch import LAST_MOMENT_S
 from fastbg.phases import event_of
 from fastbg.tasks import Task
-from fastbg.testing.protocol import Server
+from fastbg.testing.server import Server
 from fastbg.text import safe
 from fastbg.timeline import SentRequest, Trace
 
 SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
-DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead,
-LAST_MOMENT_S = 10.0  # and one that takes no more connections
+DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead
 
 
 class Observation:
@@ -55,11 +55,11 @@ class Observation:
             file.seek(self._begin)
             return [event for line in file if (event := read_journal_line(line))]
 
-    def death(self) -> str:
-        """Why the server has died, now that a connection to it broke; an empty text if it goes on."""
+    def death(self) -> str | None:
+        """Return why the server has died, now that a connection to it broke, or None if it still runs."""
         if trouble := self.server.trouble(DEATH_S):
             return trouble
-        return "" if self._is_listening() else self.server.trouble(LAST_MOMENT_S)
+        return None if self._is_listening() else self.server.trouble(LAST_MOMENT_S)
 
     def _is_listening(self) -> bool:
         """Whether the server takes connections, as one does that hangs, and none that is about to end."""
@@ -70,12 +70,10 @@ class Observation:
             return False
         return True
 
-    def told(self) -> str:
-        """The time lines of all requests, and what else is to be known when the test has failed."""
-        from fastbg.testing.told import told  # Rich takes its time to import
-
+    def traces(self) -> list[Trace]:
+        """Return what has been seen of each request so far."""
         self.server.journal.read()
-        return told([story.trace for story in self.stories], self.server)
+        return [story.trace for story in self.stories]
 
     def end(self) -> None:
         """Listen no more."""
@@ -84,11 +82,11 @@ class Observation:
 
 
 class Story:
-    """One request: what was seen of it, and the wait for its end. ``flaw``: why nothing can be proved, or empty."""
+    """One request: what was seen of it, and the wait for its end. ``flaw``: why nothing can be proved, or None."""
 
     def __init__(self, observation: Observation, trace: Trace) -> None:
         self.trace = trace
-        self.flaw = ""
+        self.flaw: str | None = None
         self._limit_s = observation.limit_s
         self._server = observation.server
 

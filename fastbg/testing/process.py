@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fastbg.launch import Child
 from fastbg.settings import Settings
 from fastbg.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.protocol import HURRY_S, STOP_S
+from fastbg.testing.server import HURRY_S, STOP_S
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -25,9 +26,12 @@ class _ChildSettings(Settings):
 
 
 class ChildServer:
-    """Serves "module:attribute" in a process of its own, which ends with this one. Raises `ServerError`."""
+    """Serves "module:attribute" in a process of its own, which ends with this one. Raises `ServerError`.
 
-    def __init__(self, app: str, folder: Path, directory: Path) -> None:
+    ``meanwhile``: is called while the process starts.
+    """
+
+    def __init__(self, app: str, folder: Path, directory: Path, *, meanwhile: Callable[[], None]) -> None:
         settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder, journal_size=0)
         self.name = app
         self.journal_path = settings.journal
@@ -36,9 +40,9 @@ class ChildServer:
             stack.callback(self.journal.close)
             self._child = stack.enter_context(Child(settings))
             self.url = self._child.url
+            meanwhile()
             from anyio.from_thread import start_blocking_portal
 
-            import fastbg.testing.clients  # noqa: F401  # takes as long as the child takes to start: side by side
             from fastbg.server import Server
 
             self._portal = stack.enter_context(start_blocking_portal())
@@ -47,11 +51,11 @@ class ChildServer:
             self._portal.call(self._server.ready, READY_S)
             self._stack = stack.pop_all()
 
-    def trouble(self, patience_s: float = 0.0) -> str:
+    def trouble(self, patience_s: float = 0.0) -> str | None:
         with suppress(subprocess.TimeoutExpired):
             self._child.process.wait(patience_s)
             return self._portal.call(self._server.died).what
-        return ""
+        return None
 
     def begin(self) -> None:
         self._portal.call(self._server.forget_output)

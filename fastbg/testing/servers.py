@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fastbg.errors import ServerError
-from fastbg.testing.protocol import Server
+from fastbg.testing.server import Server
 
 
 class Servers:
@@ -64,7 +64,7 @@ class Servers:
         if isinstance(app, str):
             from fastbg.testing.process import ChildServer
 
-            return ChildServer(app, self._folder, self._new_folder())
+            return ChildServer(app, self._folder, self._new_folder(), meanwhile=_import_clients)
         if callable(app):
             from fastbg.testing.thread import ThreadServer
 
@@ -74,3 +74,8 @@ class Servers:
             where="the fixture fastbg_app",
             remedy='let it return "module:attribute", or the app object',
         )
+
+
+def _import_clients() -> None:
+    """Import what the test needs next: httpx and the like take as long as a child takes to start."""
+    import fastbg.testing.clients  # noqa: F401

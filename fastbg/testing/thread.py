@@ -23,7 +23,7 @@ from fastbg.listener import bind, url_of
 from fastbg.recorder import Recorder
 from fastbg.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.protocol import HURRY_S, STOP_S
+from fastbg.testing.server import HURRY_S, STOP_S
 
 EARLIER_S = 0.5  # before uvicorn cancels the tasks that still run, we ask which do
 END_S = 10.0  # how long the event loop may take to end after that
@@ -62,9 +62,9 @@ class ThreadServer:
                 )
             self._stack = stack.pop_all()
 
-    def trouble(self, patience_s: float = 0.0) -> str:
+    def trouble(self, patience_s: float = 0.0) -> str | None:
         self._thread.join(patience_s)
-        return "" if self._thread.is_alive() else "the thread of the server has ended"
+        return None if self._thread.is_alive() else "the thread of the server has ended"
 
     def begin(self) -> None:
         pass

@@ -12,7 +12,7 @@ from rich.console import Console
 from fastbg.report.timelines import SEEN, timelines
 from fastbg.results import RequestResult
 from fastbg.tasks import Task
-from fastbg.testing.protocol import Server
+from fastbg.testing.server import Server
 from fastbg.text import safe
 from fastbg.timeline import Trace
 
@@ -32,18 +32,20 @@ class _Shown(RequestResult):
         return self.response_ms is not None and None not in [ended for _, ended in self.spans_ms]
 
 
-def told(traces: Sequence[Trace], server: Server) -> str:
-    """The time lines of the last requests of a test, their tasks, and what the server wrote last."""
+def describe_failure(traces: Sequence[Trace], server: Server) -> str:
+    """Return the time lines of the last requests of a test, their tasks, and what the server wrote last."""
     sent = [_Shown.of(trace) for trace in traces if trace.find("request_sent")]
     results = sent[-MOST_REQUESTS:]
     lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
     if results:
         lines += [_time_lines(results), ""]
     for result in results:
-        lines += _request(result)
+        lines += _describe_request(result)
     if trouble := server.trouble():
         lines.append(f"{safe(server.name)}: {safe(trouble)}")
-    return "\n".join([*lines, *_last_lines(server.last_lines())])
+    if written := server.last_lines()[-MOST_LINES:]:
+        lines += ["the server wrote last", *(f"  {safe(line)}" for line in written)]
+    return "\n".join(lines)
 
 
 def _time_lines(results: Sequence[RequestResult]) -> str:
@@ -55,7 +57,7 @@ def _time_lines(results: Sequence[RequestResult]) -> str:
     return "\n".join(line.rstrip() for line in buffer.read().splitlines())
 
 
-def _request(result: RequestResult) -> list[str]:
+def _describe_request(result: RequestResult) -> list[str]:
     trace, judgement = result.trace, result.judgement
     status = "no response" if trace.status is None else str(trace.status)
     verdict = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else judgement.verdict
@@ -63,23 +65,18 @@ def _request(result: RequestResult) -> list[str]:
         verdict = "not done when the test failed"  # which did not wait
     lines = [f"{trace.name}  {status}  {verdict}"]
     details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
-    lines += [f"  {task.name}  {_task(task, result)}" for task in trace.tasks]
+    lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
     lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
     return [part for line in lines for part in textwrap.wrap(safe(line), COLUMNS, subsequent_indent="    ")]
 
 
-def _task(task: Task, result: RequestResult) -> str:
+def _describe_task(task: Task, result: RequestResult) -> str:
     started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
-    told: list[str] = [task.state]
+    parts: list[str] = [task.state]
     if task.where:
-        told.append(PLACES.get(task.where, task.where))
+        parts.append(PLACES.get(task.where, task.where))
     if started is not None:
-        told.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
+        parts.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
     if task.error or task.reason:
-        told.append(task.error or task.reason or "")
-    return "  ".join(told)
-
-
-def _last_lines(lines: Sequence[str]) -> list[str]:
-    shown = [f"  {safe(line)}" for line in lines[-MOST_LINES:]]
-    return ["the server wrote last", *shown] if shown else []
+        parts.append(task.error or task.reason or "")
+    return "  ".join(parts)

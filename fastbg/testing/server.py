@@ -1,4 +1,4 @@
-"""What the fixtures need of a server, whichever way it serves the app."""
+"""A server as a test sees it, and how long each step of its life may take."""
 
 from pathlib import Path
 from typing import Protocol
@@ -17,17 +17,17 @@ class Server(Protocol):
     journal_path: Path
     journal: JournalReader
 
-    def trouble(self, patience_s: float = 0.0) -> str:
-        """Why it serves no more, asked for as long as that; empty if it serves."""
+    def trouble(self, patience_s: float = 0.0) -> str | None:
+        """Return why it no longer serves, or None if it still does after ``patience_s`` seconds."""
 
     def begin(self) -> None:
-        """A test begins: what was written before is none of its business."""
+        """Begin a test: forget what the server wrote before."""
 
     def last_lines(self) -> list[str]:
-        """What it wrote last to standard error since then, where that is not this process's own."""
+        """Return what it wrote last to standard error since then, where that is not this process's own."""
 
     def stop(self, *, drain: bool = True) -> None:
-        """Let the running tasks finish for `STOP_S` seconds; nothing of it is left. Raises `ServerError`.
+        """Let the running tasks finish for `STOP_S` seconds, then leave nothing of it. Raises `ServerError`.
 
         Without ``drain`` it ends within `HURRY_S` and raises nothing: what still runs is killed, or ends with us.
         """
