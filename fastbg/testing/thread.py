@@ -44,7 +44,7 @@ class ThreadServer:
             self._written = _Journal(self.journal_path)
             stack.enter_context(_recording())
             self._recorder = Recorder(app, self._written)
-            self._server = _EmbeddedServer(_config(self._recorder), self._ready)
+            self._server = PromptServer(_config(self._recorder, self._ready))
             listener = bind("127.0.0.1", 0)
             self.url = url_of(listener)
             self._thread = threading.Thread(target=self._run, args=[listener], name="fastbg server", daemon=True)
@@ -113,21 +113,15 @@ class _Journal(Journal):
             self._fd = -1
 
 
-class _EmbeddedServer(PromptServer):
-    """Sets ``ready`` when it has started up."""
+def _config(app: ASGIApp, ready: threading.Event) -> uvicorn.Config:
+    """Return uvicorn's settings for a server that leaves this process's logging as it is. ``ready``: is set by it."""
 
-    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
-        super().__init__(config)
-        self._up = ready
+    async def tell() -> None:  # uvicorn calls it first when it has started up, and not again for years
+        ready.set()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._up.set()
-
-
-def _config(app: ASGIApp) -> uvicorn.Config:
-    """uvicorn's settings for a server that has to leave this process's logging as it is."""
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_S)
+    config = uvicorn.Config(
+        app, log_config=None, timeout_graceful_shutdown=STOP_S, callback_notify=tell, timeout_notify=10**9
+    )
     with warnings.catch_warnings():  # of what uvicorn looks for, which is not what is tested
         warnings.simplefilter("ignore")
         config.load()
