@@ -25,7 +25,7 @@ class Event:
     ``request_id``: the request it belongs to, or None. ``detail``: what else is known, by name.
 
     client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.client`)
-    server: see `fastbg.recorder`
+    server: see `fastbg.journal_events`
     What a follower sees comes as `Appended` and `Notice`.
     """
 

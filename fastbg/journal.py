@@ -1,16 +1,15 @@
 """The journal: what a server saw, one JSON object a line, appended by as many processes and threads as there are.
 
-`fastbg.journal_lines` reads what `Journal.write` wrote; `fastbg.recorder` says which events there are.
+`fastbg.journal_events` makes the lines; `fastbg.journal_lines` reads them.
 """
 
 import ctypes
 import logging
 import os
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from time import monotonic_ns, time_ns
+from time import monotonic_ns
 
-from fastbg.events import LOST, boot_id
+from fastbg.journal_events import Line, events_lost
 from fastbg.rotation import open_to_write, rotate
 from fastbg.text import safe
 
@@ -19,31 +18,11 @@ logger = logging.getLogger("fastbg")
 CHECK_NS = 1_000_000_000  # how often, at most, `check` looks at the file
 
 
-def encode(text: str, limit: int) -> str:
-    """``text`` as a JSON string in ASCII of at most ``limit`` bytes, quotes included; cut at its end if need be."""
-    encoded = encode_basestring_ascii(text[:limit])
-    if len(encoded) > limit:
-        # A character may take 12 bytes, the end takes 6 and the quotes 2.
-        encoded = encode_basestring_ascii(text[: (limit - 8) // 12] + "…")
-    return encoded
-
-
 # `os.write` gives up the interpreter lock, and the threads that run tasks step in each time; under load that costs a
 # server more than all the rest of the recorder. A line takes the kernel a microsecond: this keeps the lock.
 _write = ctypes.PyDLL(None, use_errno=True).write
 _write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
 _write.restype = ctypes.c_ssize_t
-
-_process = ""
-
-
-def _name_process() -> None:
-    global _process  # there is one process
-    _process = f'"boot":{encode(boot_id(), 80)},"pid":{os.getpid()}'
-
-
-_name_process()
-os.register_at_fork(after_in_child=_name_process)
 
 
 class Journal:
@@ -114,22 +93,18 @@ class Journal:
             self._size = 0
             logger.warning("fastbg cannot rotate its journal %s: %s; it grows on", self.path, error.strerror)
 
-    def write(self, request: str, event: str, fields: str = "", t_ns: int | None = None) -> None:
-        """Append one event, now or at ``t_ns`` (monotonic). Never raises.
-
-        ``request``: the request's id, encoded. ``fields``: further fields, encoded, each with a comma before it.
-        """
-        line = (
-            f'{{"t_ns":{t_ns or monotonic_ns()},"wall_ns":{time_ns()},{_process},'
-            f'"event":"{event}","request":{request}{fields}}}\n'
-        ).encode("ascii")
-        if self.lost and not self._away and event != LOST and not self._tell_lost():
+    def write(self, line: Line) -> None:
+        """Append one event. Never raises."""
+        if self.lost and not self._away and not self._tell_lost():
             self.lost += 1
-            return
+        else:
+            self._append(line)
+
+    def _append(self, data: bytes) -> None:
         if self._torn:
-            line = b"\n" + line
-        written = _write(self._fd, line, len(line))
-        if written != len(line):
+            data = b"\n" + data
+        written = _write(self._fd, data, len(data))
+        if written != len(data):
             self._torn = self._torn or written > 0
             self._lose("no space left" if written > 0 else os.strerror(ctypes.get_errno()))
             return
@@ -141,7 +116,7 @@ class Journal:
     def _tell_lost(self) -> bool:
         """Write how many events are not there; whether there was room for it."""
         lost, self.lost = self.lost, 0  # of several threads the first one tells it
-        self.write("null", LOST, f',"count":{lost}')
+        self._append(events_lost(count=lost))
         if self.lost:
             self.lost += lost - 1  # this one does not count
             return False

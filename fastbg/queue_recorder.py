@@ -2,18 +2,7 @@
 
 `install` wraps ``AsyncBroker.startup``, which every broker calls: it adds a middleware to the broker, and nothing of
 the user's code changes. In the server each message gets a label that says which request it is of; a worker hands the
-label back, so its events belong to that request, whichever process or machine it runs on. Events beside those of
-`fastbg.recorder`, and what is different:
-
-==================== ==================================================================================
-task_queued          before the message goes to the broker; ``where``: "worker"
-task_dropped         ``reason``: "broker": it did not say that it has the message
-task_started         ``where``: "worker"; ``worker``: its name and host; ``server``: boot and process id of the server
-                     that queued it. A second time where the message was delivered again
-task_retried         it raised ``error``, and was queued once more
-task_finished        before the broker is told that the task is done: ``files``: path to size in bytes at that moment
-task_failed          it raised ``error``, and nobody tries it again: ``files``
-==================== ==================================================================================
+label back, so its events belong to that request, whichever process or machine it runs on.
 
 A task is known by its request and its number ``n`` there. Tasks that no request queued are of no request.
 """
@@ -23,18 +12,46 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import NoResultError
 
 from fastbg.events import boot_id
-from fastbg.journal import Journal, encode
-from fastbg.recorder import current_request, describe, sizes_of
+from fastbg.file_sizes import sizes_of
+from fastbg.journal import Journal
+from fastbg.journal_events import WorkerEvent, task_in_worker
+from fastbg.naming import describe
+from fastbg.request_record import current_request
 
 LABEL = "fastbg"
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """The request that queued a task, the task's number there, and the server: its boot id and process id."""
+
+    request: str | None = None
+    n: int = 0
+    server: str = ""
+
+    @classmethod
+    def from_label(cls, label: Any) -> Self:  # any value, if it is not ours
+        """Read the label of a message; of a label that is not ours nothing is known."""
+        try:
+            fields = json.loads(label)
+            request = fields.get("request")
+            return cls(
+                None if request is None else str(request), int(fields.get("n", 0)), str(fields.get("server", ""))
+            )
+        except (AttributeError, TypeError, ValueError):
+            return cls()
+
+    def to_label(self) -> str:
+        return json.dumps(asdict(self))
 
 
 class QueueRecorder(TaskiqMiddleware):
@@ -43,26 +60,24 @@ class QueueRecorder(TaskiqMiddleware):
     def __init__(self, journal: Journal, files: Iterable[Path]) -> None:
         super().__init__()
         self._journal = journal
-        self._sizes = sizes_of(files)
+        self._files = [str(path) for path in files]
         self._errors: dict[str, str] = {}  # by the task's id, until it is known what becomes of it
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         error = self._errors.pop(message.task_id, None)
         if error is not None:
-            self._write(message, "task_retried", f',"error":{encode(error, 1000)}')
+            self._write(message, "task_retried", error=error)
             return message
-        request = current_request()
+        request = current_request.get()
         if request is not None:
-            n, fields = request.send(message.task_id, _name(message))
-            label = {"request": request.id, "n": n, "server": f"{boot_id()}/{os.getpid()}"}
-            message.labels[LABEL] = json.dumps(label)
-            request.write("task_queued", f'{fields},"where":"worker"')
+            n = request.send(message.task_id, _name(message))
+            message.labels[LABEL] = _Origin(request.id, n, f"{boot_id()}/{os.getpid()}").to_label()
         return message
 
     def post_send(self, message: TaskiqMessage) -> None:
-        request = current_request()
+        request = current_request.get()
         if request is not None:
-            request.sent_to_broker(message.task_id)
+            request.sent(message.task_id)
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         self._journal.look()
@@ -75,22 +90,29 @@ class QueueRecorder(TaskiqMiddleware):
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         error = self._errors.pop(message.task_id, None)
         if error is not None:
-            self._write(message, "task_failed", f',"error":{encode(error, 1000)}{self._sizes()}')
+            self._write(message, "task_failed", error=error, files=sizes_of(self._files))
         elif not isinstance(result.error, NoResultError):  # which stands for: queued once more
-            self._write(message, "task_finished", self._sizes())
+            self._write(message, "task_finished", files=sizes_of(self._files))
 
-    def _write(self, message: TaskiqMessage, event: str, more: str = "") -> None:
-        try:
-            label = json.loads(message.labels.get(LABEL, "{}"))
-            request, n, server = label.get("request"), int(label.get("n", 0)), str(label.get("server", ""))
-        except (AttributeError, TypeError, ValueError):  # somebody else's label
-            request, n, server = None, 0, ""
-        self._journal.write(
-            encode(str(request), 300) if request is not None else "null",
+    def _write(
+        self,
+        message: TaskiqMessage,
+        event: WorkerEvent,
+        error: str | None = None,
+        files: Mapping[str, int] | None = None,
+    ) -> None:
+        origin = _Origin.from_label(message.labels.get(LABEL))
+        line = task_in_worker(
             event,
-            f',"task":{encode(_name(message), 1000)},"n":{n},"where":"worker","worker":{encode(_worker(), 200)}'
-            f',"server":{encode(server, 200)}{more}',
+            origin.request,
+            _name(message),
+            origin.n,
+            worker=_worker(),
+            server=origin.server,
+            error=error,
+            files=files,
         )
+        self._journal.write(line)
 
 
 def _name(message: TaskiqMessage) -> str:

@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 import fastbg.journal
+import fastbg.journal_events
 
 fastbg.journal.CHECK_NS = 0  # look each time whether the journal is still there
 LOG = Path("log.txt")
@@ -38,7 +39,7 @@ def step_the_clock() -> None:
     real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + next(steps)
     time.time_ns = lambda: real_ns() + next(steps) * 10**9
-    vars(fastbg.journal)["time_ns"] = time.time_ns
+    vars(fastbg.journal_events)["time_ns"] = time.time_ns
 
 
 def fill_the_disk() -> None:

@@ -16,6 +16,7 @@ from fastbg.events import Appended, Notice
 from fastbg.follow import watch as watch_module
 from fastbg.follow.follower import Follower
 from fastbg.journal import Journal
+from fastbg.journal_events import request_received
 from fastbg.journal_lines import read_journal_line
 from fastbg.rotation import KEPT, numbers, part
 from tests.test_follow import held, run
@@ -46,7 +47,7 @@ def follow(path: Path, *, poll: bool = False) -> Follower:
 def write(journal: Journal, *events: int) -> None:
     for number in events:
         journal.check()
-        journal.write(f'"{number}"', "event")
+        journal.write(request_received(str(number), "GET", "/"))
 
 
 class Reader:
@@ -119,7 +120,7 @@ def test_late_line_in_a_part_is_given_as_long_as_its_writer_lives(path: Path, po
                 write(journal, number)
                 await reader.until(number)
             assert numbers(path)[0] > 1  # the part is deleted, too
-            idle.write('"50"', "event")
+            idle.write(request_received("50", "GET", "/"))
             assert (await reader.until(50))[-1] == 50
             write(idle, 51)
             assert (await reader.until(51))[-1] == 51
@@ -156,7 +157,7 @@ def test_journal_that_is_not_there_in_the_middle_of_a_rotation_is_waited_for(pat
         async with follow(path, poll=poll) as follower:
             reader = Reader(follower)
             path.rename(part(path, 1))
-            journal.write('"1"', "event")
+            journal.write(request_received("1", "GET", "/"))
             assert await reader.until(1) == [1]
             assert follower.all_given()
             write(journal, 2)
@@ -173,7 +174,7 @@ def test_journal_that_was_rotated_before_follows_from_its_end_on_late_lines_too(
         write(journal, *range(20))
         async with follow(path, poll=poll) as follower:
             reader = Reader(follower)
-            idle.write('"20"', "event")
+            idle.write(request_received("20", "GET", "/"))
             assert await reader.until(1) == [20]
             write(journal, 21)
             assert await reader.until(2) == [20, 21]
@@ -251,7 +252,7 @@ def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, mon
         write(journal, *range(20))
         async with follow(path) as follower:
             reader = Reader(follower)
-            idle.write('"20"', "event")
+            idle.write(request_received("20", "GET", "/"))
             write(journal, *range(21, 40))
             for count in range(25):
                 text = b"".join(data for _, data in follower.last_lines(path, count))
@@ -280,7 +281,7 @@ def test_whatever_writers_and_reader_do_every_event_is_given_once(
                 at = chance.randrange(len(writers))
                 act = chance.random()
                 if act < 0.6:
-                    writers[at].write(f'"{count}"', "event")
+                    writers[at].write(request_received(str(count), "GET", "/"))
                     count += 1
                 elif act < 0.8:
                     writers[at].check()

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fastbg import journal as module
-from fastbg.journal import Journal, encode
+from fastbg.journal import Journal
+from fastbg.journal_events import request_received, task_started
 from fastbg.journal_lines import read_journal_line
 
 LINES = 500
@@ -22,21 +21,13 @@ def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_NS", 0)
 
 
-@given(st.text(max_size=300), st.integers(min_value=20, max_value=400))
-def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
-    encoded = encode(text, limit)
-    assert len(encoded) <= limit
-    assert encoded.isascii()
-    assert text.startswith(json.loads(encoded).removesuffix("…"))
-
-
 def test_a_line_is_what_the_reader_reads(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
-    journal.write('"id"', "task_queued", ',"task":"work","n":0', t_ns=5)
+    journal.write(task_started("id", "work", 0, "loop", t_ns=5))
     event = read_journal_line(journal.path.read_bytes())
     assert event is not None
-    assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_queued", "id", 0)
+    assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_started", "id", 0)
     assert event.detail["pid"] == os.getpid()
 
 
@@ -44,7 +35,7 @@ def _write_many(path: Path) -> None:
     journal = Journal(path)
     journal.check()
     for _ in range(LINES):
-        journal.write('"id"', "event", f',"text":"{"x" * 500}"')
+        journal.write(request_received("id", "GET", "x" * 500))
 
 
 def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
@@ -65,10 +56,10 @@ def test_a_forked_child_writes_under_its_own_process_id(tmp_path: Path) -> None:
     journal.check()
     child = os.fork()
     if child == 0:
-        journal.write('"id"', "event")
+        journal.write(request_received("id", "GET", "/"))
         os._exit(0)
     os.waitpid(child, 0)
-    journal.write('"id"', "event")
+    journal.write(request_received("id", "GET", "/"))
     assert [json.loads(line)["pid"] for line in journal.path.read_bytes().splitlines()] == [child, os.getpid()]
 
 
@@ -77,7 +68,7 @@ def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
     journal.check()
     journal.path.unlink()
     journal.check()
-    journal.write('"id"', "event")
+    journal.write(request_received("id", "GET", "/"))
     assert journal.path.read_bytes().count(b"\n") == 1
 
 
@@ -85,8 +76,8 @@ def test_a_full_disk_is_told_once_and_hurts_nobody(caplog: pytest.LogCaptureFixt
     journal = Journal(Path("/dev/full"))
     journal.check()
     with caplog.at_level(logging.WARNING, "fastbg"):
-        journal.write('"id"', "event")
-        journal.write('"id"', "event")
+        journal.write(request_received("id", "GET", "/"))
+        journal.write(request_received("id", "GET", "/"))
     assert journal.lost == 2
     (message,) = [record.getMessage() for record in caplog.records]
     assert "/dev/full" in message
@@ -98,13 +89,13 @@ def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: 
     journal = Journal(folder / "journal.jsonl")
     with caplog.at_level(logging.WARNING, "fastbg"):
         journal.check()
-        journal.write('"id"', "event")
+        journal.write(request_received("id", "GET", "/"))
     assert journal.lost
     assert len(caplog.records) == 1
     folder.mkdir()
     journal.check()
-    journal.write('"id"', "event")
-    assert told(journal) == [("events_lost", 1), ("event", None)]
+    journal.write(request_received("id", "GET", "/"))
+    assert told(journal) == [("events_lost", 1), ("request_received", None)]
 
 
 def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tmp_path: Path) -> None:
@@ -116,11 +107,11 @@ def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tm
     folder.rmdir()
     journal.check()
     for _ in range(3):
-        journal.write('"id"', "event")
+        journal.write(request_received("id", "GET", "/"))
     folder.mkdir()
     journal.check()
-    journal.write('"id"', "event")
-    assert told(journal) == [("events_lost", 3), ("event", None)]
+    journal.write(request_received("id", "GET", "/"))
+    assert told(journal) == [("events_lost", 3), ("request_received", None)]
 
 
 def test_a_disk_that_is_full_for_a_while_leaves_a_gap_with_a_sign(
@@ -132,11 +123,11 @@ def test_a_disk_that_is_full_for_a_while_leaves_a_gap_with_a_sign(
     for lost in (2, 1):
         monkeypatch.setattr(module, "_write", lambda fd, line, length: -1)
         for _ in range(lost):
-            journal.write('"id"', "event")
+            journal.write(request_received("id", "GET", "/"))
         monkeypatch.setattr(module, "_write", whole)
         for _ in range(2):
-            journal.write('"id"', "event")
-    gap = [("event", None)] * 2
+            journal.write(request_received("id", "GET", "/"))
+    gap = [("request_received", None)] * 2
     assert told(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records if "again" in record.getMessage()] == [
         "2",
@@ -156,10 +147,10 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest
     journal.check()
     whole = module._write
     monkeypatch.setattr(module, "_write", lambda fd, line, length: whole(fd, line, length // 2))
-    journal.write('"id"', "event")
+    journal.write(request_received("id", "GET", "/"))
     monkeypatch.setattr(module, "_write", whole)
-    journal.write('"id"', "event")
+    journal.write(request_received("id", "GET", "/"))
     torn, *lines = journal.path.read_bytes().splitlines()
     assert read_journal_line(torn) is None
     events = [read_journal_line(line) for line in lines]
-    assert [event.name for event in events if event] == ["events_lost", "event"]
+    assert [event.name for event in events if event] == ["events_lost", "request_received"]

@@ -361,7 +361,7 @@ def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path, m
     log, journal = tmp_path / "log.txt", Journal(tmp_path / "journal.jsonl")
     log.touch()
     moments, sending = itertools.count(1), []
-    monkeypatch.setattr("fastbg.recorder.monotonic_ns", lambda: next(moments))
+    monkeypatch.setattr("fastbg.response_record.monotonic_ns", lambda: next(moments))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200})
@@ -399,7 +399,7 @@ def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> No
 
 
 def test_buffered_tells_whether_a_task_that_blocks_holds_up_its_own_response(server: Recorded, tmp_path: Path) -> None:
-    """It depends on the loop: see `fastbg.recorder`."""
+    """It depends on the loop: see `fastbg.journal_events`."""
     released = tmp_path / "released"
     with _connection(server) as connection:
         connection.sendall(

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastbg import hooks
 from fastbg.journal import Journal
-from fastbg.recorder import Recorder, describe
+from fastbg.naming import describe
+from fastbg.recorder import Recorder
 from tests.journals import read, told
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")

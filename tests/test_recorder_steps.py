@@ -1,6 +1,7 @@
 """A coroutine that is timed step by step: what it and its surroundings can notice of that, which is nothing."""
 
 import asyncio
+import functools
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,18 +15,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fastbg import hooks
 from fastbg.journal import Journal
-from fastbg.recorder import BLOCKED_NS, Recorder, Request, Task
+from fastbg.recorder import Recorder
+from fastbg.request_record import RequestRecord
+from fastbg.steps import BLOCKED_NS, in_steps
 from tests.journals import read, told
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 
-@pytest.fixture
-def task(tmp_path: Path) -> Task:
-    journal = Journal(tmp_path / "journal.jsonl")
-    journal.check()
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    return Request(Recorder(None, journal), scope).queue(BackgroundTask(print), None)  # type: ignore[arg-type]
+def ignore(took_ns: int) -> None:
+    pass
 
 
 Make = Callable[[], Coroutine[Any, Any, Any]]
@@ -108,15 +107,15 @@ async def groups() -> list[int]:
 @pytest.mark.parametrize(
     "make", [returns, raises, raises_at_once, stops, cleans_up, swallows, has_a_time_limit, groups, waits]
 )
-def test_results_errors_cancellation_and_variables_are_the_same(task: Task, make: Make, turns: int | None) -> None:
+def test_results_errors_cancellation_and_variables_are_the_same(make: Make, turns: int | None) -> None:
     """Whenever it is cancelled: timed, a coroutine takes as many turns of the event loop."""
     if make in (waits, cleans_up, swallows):
         turns = turns or TURNS
     without = asyncio.run(seen_of(make(), turns))
-    assert asyncio.run(seen_of(task.in_steps(make()), turns)) == without
+    assert asyncio.run(seen_of(in_steps(make(), ignore), turns)) == without
 
 
-def test_a_coroutine_that_is_closed_cleans_up_at_once(task: Task) -> None:
+def test_a_coroutine_that_is_closed_cleans_up_at_once() -> None:
     closed: list[object] = []
 
     async def inner() -> None:
@@ -127,7 +126,7 @@ def test_a_coroutine_that_is_closed_cleans_up_at_once(task: Task) -> None:
             raise
 
     async def outer() -> None:
-        await task.in_steps(inner())
+        await in_steps(inner(), ignore)
 
     async def run() -> None:
         coroutine = outer()
@@ -138,7 +137,7 @@ def test_a_coroutine_that_is_closed_cleans_up_at_once(task: Task) -> None:
     assert closed == [GeneratorExit]
 
 
-def test_the_error_of_a_cancelled_task_is_not_left_to_the_garbage_collector(task: Task) -> None:
+def test_the_error_of_a_cancelled_task_is_not_left_to_the_garbage_collector() -> None:
     class OwnError(Exception):
         pass
 
@@ -149,7 +148,7 @@ def test_the_error_of_a_cancelled_task_is_not_left_to_the_garbage_collector(task
             raise OwnError from None
 
     def throw() -> "weakref.ref[BaseException]":
-        steps = task.in_steps(inner())
+        steps = in_steps(inner(), ignore)
         steps.send(None)
         try:
             steps.throw(asyncio.CancelledError())
@@ -183,11 +182,17 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("fastbg.recorder.monotonic_ns", clock)
+    monkeypatch.setattr("fastbg.steps.monotonic_ns", clock)
     return clock
 
 
-def test_only_a_step_that_takes_long_is_told(task: Task, tmp_path: Path, clock: Clock) -> None:
+def test_only_a_step_that_takes_long_is_told(tmp_path: Path, clock: Clock) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    request = RequestRecord(scope, journal, dict, set())
+    task = request.queue(BackgroundTask(print), None)
+
     async def work() -> None:
         clock.go_on(BLOCKED_NS)  # as long as a step may take
         for _ in range(2):
@@ -200,7 +205,7 @@ def test_only_a_step_that_takes_long_is_told(task: Task, tmp_path: Path, clock: 
 
     async def outer() -> None:
         with pytest.raises(LookupError):
-            await task.in_steps(work())
+            await in_steps(work(), functools.partial(request.blocked, task))
 
     asyncio.run(outer())
     blocked = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "loop_blocked"]

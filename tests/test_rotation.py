@@ -15,6 +15,7 @@ import pytest
 from fastbg import journal as module
 from fastbg import rotation
 from fastbg.journal import Journal
+from fastbg.journal_events import request_received
 from fastbg.journal_lines import read_journal_line
 from fastbg.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
 from tests.test_follow import held
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 def write(journal: Journal, events: range) -> None:
     for number in events:
         journal.check()
-        journal.write(f'"{number}"', "event")
+        journal.write(request_received(str(number), "GET", "/"))
 
 
 def told(file: Path) -> list[int]:
@@ -157,14 +158,14 @@ def test_line_of_a_writer_that_has_not_noticed_is_in_the_old_part_which_is_open_
     one, other = Journal(path, SIZE), Journal(path, SIZE)
     other.check()
     write(one, range(40))
-    other.write('"-1"', "event")
+    other.write(request_received("-1", "GET", "/"))
     old = os.open(part(path, 1), os.O_RDONLY)
     assert told(part(path, 1))[-2:] == [told(part(path, 2))[0] - 1, -1]
     assert not is_sealed(old)
     other.check()
     assert is_sealed(old)
     os.close(old)
-    other.write('"-2"', "event")
+    other.write(request_received("-2", "GET", "/"))
     assert told(path)[-1] == -2
 
 

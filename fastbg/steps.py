@@ -1,0 +1,36 @@
+"""Times each step of a coroutine, from one ``await`` that waits to the next."""
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from time import monotonic_ns
+from typing import Any
+
+BLOCKED_NS = 50_000_000  # a step of the event loop that takes longer blocks it
+
+
+@types.coroutine
+def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]) -> Generator[Any, Any, Any]:
+    """Run ``coroutine`` as ``await`` does: what it yields, receives, returns and raises is the same.
+
+    ``blocked`` is called with the nanoseconds of each step that took longer than `BLOCKED_NS`.
+    """
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    while True:
+        begin_ns = monotonic_ns()
+        try:
+            waits_for = step(value)
+        except StopIteration as end:
+            return end.value
+        finally:
+            value = None  # an error that it refers to would refer to it
+            took_ns = monotonic_ns() - begin_ns
+            if took_ns > BLOCKED_NS:
+                blocked(took_ns)
+        try:
+            step, value = coroutine.send, (yield waits_for)
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:  # noqa: BLE001  # a cancellation, say: it is the coroutine's to answer
+            step, value = coroutine.throw, error
