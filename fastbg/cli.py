@@ -111,8 +111,8 @@ def serve(
     broker: Broker = None,
 ) -> None:
     """Serve the example app, or your own, with the recorder around it."""
-    from fastbg.serve import serve
-    from fastbg.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
+    from fastbg.commands.serve import serve
+    from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
 
     raise_deferred()
     queued = engine is Engine.queue
@@ -144,8 +144,8 @@ def worker(
     journal_size: JournalSize = 64,
 ) -> None:
     """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
-    from fastbg.settings import Settings
-    from fastbg.worker import work as run
+    from fastbg.server.settings import Settings
+    from fastbg.services.worker import work as run
 
     raise_deferred()
     settings = Settings(
@@ -217,14 +217,14 @@ def demo(
     """Fire a script at an app and show what came first, the response or the write."""
     outlast_readers()
     if show_list or schema or init is not None:
-        from fastbg import authoring
+        from fastbg.commands import scripts as authoring
 
         raise_deferred()  # the user's app is imported next, which may take for ever
         if init is not None:
             raise typer.Exit(authoring.init(init, application))
         raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
-    from fastbg.demo import demo
-    from fastbg.demo_options import DemoOptions
+    from fastbg.commands.demo import demo
+    from fastbg.commands.demo_options import DemoOptions
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     options = DemoOptions(
@@ -258,7 +258,7 @@ def tail(
     directory: Folder = DEFAULT,
 ) -> None:
     """Follow what the background tasks write."""
-    from fastbg.tail import tail
+    from fastbg.commands.tail import tail
 
     raise_deferred()
     paths = files or written_files(directory)
@@ -276,7 +276,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
 ) -> None:
     """Show again what a server recorded earlier, without firing anything."""
-    from fastbg.replay import report
+    from fastbg.commands.report import report
 
     raise_deferred()
     outlast_readers()

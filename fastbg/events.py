@@ -24,8 +24,8 @@ class Event:
     ``t_ns``: monotonic nanoseconds. ``source``: the witness. ``name``: one of the names below.
     ``request_id``: the request it belongs to, or None. ``detail``: what else is known, by name.
 
-    client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.client`)
-    server: see `fastbg.journal_events`
+    client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.run.client`)
+    server: see `fastbg.recorder.journal_events`
     What a follower sees comes as `Appended` and `Notice`.
     """
 

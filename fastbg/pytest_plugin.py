@@ -17,7 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from fastbg.testing import AsyncClient, Client
-    from fastbg.testing.observation import Observation
+    from fastbg.testing.request_log import Observation
     from fastbg.testing.servers import Servers
 
 TIMEOUT_S = 10.0
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     observation = item.stash.get(_observed, None)
     if observation is not None and report.failed:
-        from fastbg.testing.told import describe_failure
+        from fastbg.testing.failure import describe_failure
 
         report.sections.append(("fastbg", describe_failure(observation.traces(), observation.server)))
     return report
@@ -73,7 +73,7 @@ def _fastbg_observation(
 ) -> Iterator["Observation"]:
     timeout, scope = _wishes(request.node)
     server = _without_traceback(lambda: _fastbg_servers.take(fastbg_app, scope))
-    from fastbg.testing.observation import Observation  # not before the server starts
+    from fastbg.testing.request_log import Observation  # not before the server starts
 
     observation = request.node.stash[_observed] = Observation(server, timeout)
     yield observation

@@ -1,4 +1,4 @@
-"""Apps that others wrote: what a script and what a test say of them (`tests.foreign`)."""
+"""Apps that others wrote: what a script and what a test say of them (`tests.apps.foreign`)."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fastbg.testing import Client
-from tests.processes import PATIENCE_S
-from tests.processes import fastbg as run_fastbg
-from tests.servers import ROOT
+from tests.support.processes import PATIENCE_S
+from tests.support.processes import fastbg as run_fastbg
+from tests.support.servers import ROOT
 
-FOREIGN = ROOT / "tests" / "foreign"
+FOREIGN = ROOT / "tests" / "apps" / "foreign"
 
 
 def run(script: str, folder: Path) -> tuple[int, dict[str, Any]]:
@@ -45,7 +45,7 @@ def test_script_passes(app: str, verdicts: list[str], tmp_path: Path) -> None:
     [
         (
             "tutorial",
-            ["tasks: expected write_log, were tests.foreign.tutorial.write_log, tests.foreign.tutorial.write_log"],
+            ["tasks: expected write_log, were " + ", ".join(["tests.apps.foreign.tutorial.write_log"] * 2)],
             None,
         ),
         (
@@ -83,7 +83,7 @@ def test_script_that_has_to_fail_says_why(app: str, unmet: list[str], reason: st
 def fastbg_app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The app that a test names by its parameter; it writes to the current folder."""
     monkeypatch.chdir(tmp_path)
-    return f"tests.foreign.{request.param}:app"
+    return f"tests.apps.foreign.{request.param}:app"
 
 
 def served(name: str) -> pytest.MarkDecorator:

@@ -20,8 +20,8 @@ from tests.conftest import EXAMPLES
 from tests.fuzz import journals
 from tests.fuzz.example import writes_of
 from tests.fuzz.followed import APPENDING, EVERYTHING, Account, Stage, Step, steps
-from tests.hostile import HOSTILE
-from tests.processes import PATIENCE_S
+from tests.support.hostile import HOSTILE
+from tests.support.processes import PATIENCE_S
 
 # The example app
 

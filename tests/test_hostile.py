@@ -13,35 +13,35 @@ from typing import Any, cast
 import pytest
 from markdown_it import MarkdownIt
 
-from fastbg import logs
-from fastbg.demo import _conclude
-from fastbg.demo_options import DemoOptions
+from fastbg.commands.demo import _conclude
+from fastbg.commands.demo_options import DemoOptions
+from fastbg.commands.greeting import Broker
+from fastbg.commands.report import report
+from fastbg.commands.serve import greet
+from fastbg.commands.tail import tail
 from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
-from fastbg.greeting import Broker
-from fastbg.listener import bind
+from fastbg.evidence.results import RunResult
+from fastbg.evidence.trace import Expected, ExpectedTask, ExpectedWrite, ReceivedBody, SentRequest, Trace, Write
 from fastbg.output import report_error
-from fastbg.reader import read_script
-from fastbg.replay import report
 from fastbg.report.console import final, live, overview, scripts
 from fastbg.report.junit import junit
 from fastbg.report.picture import save_picture
 from fastbg.report.summary import markdown, one_line
 from fastbg.report.text_lines import TextPrinter
-from fastbg.results import RunResult
-from fastbg.serve import greet
-from fastbg.settings import Settings
-from fastbg.tail import tail
+from fastbg.scripting.reader import read_script
+from fastbg.server import logs
+from fastbg.server.listener import bind
+from fastbg.server.settings import Settings
+from fastbg.testing.failure import describe_failure
 from fastbg.testing.server import Server
-from fastbg.testing.told import describe_failure
-from fastbg.timeline import Expected, ExpectedTask, ExpectedWrite, ReceivedBody, SentRequest, Trace, Write
-from tests.hostile import ALL, HOSTILE, raw_in, read_html
-from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
-from tests.recordings import line
-from tests.results import in_milliseconds, run
-from tests.servers import ROOT, URL, ask
-from tests.test_report import shown
-from tests.traces import answered, event, finished, requested, sent, task, trace
+from tests.report.test_console import shown
+from tests.support.hostile import ALL, HOSTILE, raw_in, read_html
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
+from tests.support.recordings import line
+from tests.support.results import in_milliseconds, run
+from tests.support.servers import ROOT, URL, ask
+from tests.support.traces import answered, event, finished, requested, sent, task, trace
 
 NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
 
@@ -383,7 +383,7 @@ def escaped(text: str) -> str:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """A script for `tests.hostile_app`, in a file with a hostile name."""
+    """A script for `tests.apps.hostile_app`, in a file with a hostile name."""
     told = escaped(ALL)
     name = NAME.replace("/", "").removesuffix(".md") + ".toml"
     requests = [
@@ -396,7 +396,7 @@ def script(tmp_path: Path) -> Path:
         ("/raise?what=${told}", ""),
         ("/end", ""),
     ]
-    text = f'title = "{told}"\nabout = "{told}"\napp = "tests.hostile_app:app"\n'
+    text = f'title = "{told}"\nabout = "{told}"\napp = "tests.apps.hostile_app:app"\n'
     text += 'folder = "${dir}"\nfollow = ["log.txt"]\n'
     for number, (asked, more) in enumerate(requests):
         text += f'[[request]]\nname = "{number} {told}"\nabout = "{told}"\npath = "{asked}"\n{more}\n'
@@ -438,7 +438,7 @@ def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None
 
 
 def test_nothing_gets_through_the_log_of_serve(tmp_path: Path) -> None:
-    command = [*FASTBG, "serve", "tests.hostile_app:app", "--port", "0", "--dir", str(tmp_path / NAME)]
+    command = [*FASTBG, "serve", "tests.apps.hostile_app:app", "--port", "0", "--dir", str(tmp_path / NAME)]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, environment
+from tests.support.processes import PATIENCE_S, environment
 
 IMPORTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('imported', flush=True)\n"
 

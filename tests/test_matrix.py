@@ -13,15 +13,15 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from fastbg.errors import FastbgError
+from tests.docs.test_readme import section
 from tests.matrix import pythons, running
 from tests.matrix.__main__ import told
 from tests.matrix.cells import LOWEST, Cell, cells, chosen
 from tests.matrix.differences import DIFFERENCES, known
 from tests.matrix.pythons import Python, find
 from tests.matrix.running import Outcome, core, run
-from tests.processes import is_alive, wait_until
-from tests.servers import ROOT
-from tests.test_readme import section
+from tests.support.processes import is_alive, wait_until
+from tests.support.servers import ROOT
 
 HERE = Python(Path(sys.executable), "3.11.7", "3.11")
 NEWEST = {"fastapi": "0.165.0", "starlette": "1.10.0"}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.delays import unmet_by_no_delay
-from tests.processes import environment
-from tests.servers import ROOT
+from tests.support.delays import unmet_by_no_delay
+from tests.support.processes import environment
+from tests.support.servers import ROOT
 
 INSTALL_S = 600.0
 TEST = """

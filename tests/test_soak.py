@@ -9,7 +9,7 @@ from tests.soak.ledger import Ledger, requests
 from tests.soak.run import Soak, soak
 
 # `fastbg` that deletes no part of its journal: on a busy machine it would be deleted before everybody has read it.
-KEEPING = "from fastbg import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
+KEEPING = "from fastbg.recorder import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
 
 
 def test_short_soak_accounts_for_every_write_and_event_across_rotations(tmp_path: Path) -> None:

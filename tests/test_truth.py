@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastbg.judge import Judgement
+from fastbg.evidence.verdict import Judgement
 from tests.truth.compare import STAMPS, Pair, Truth, contradictions, told
 from tests.truth.kernel import Call, Tracing, UnavailableError, parse
 from tests.truth.packets import Packet, last_bytes

@@ -42,7 +42,7 @@ from fastbg.example.once import append_once
 
 logger = logging.getLogger("fastbg.example")
 
-TASKS, FAILED = "fastbg.tasks", "fastbg.failed"
+TASKS, FAILED = "fastbg.evidence.tasks", "fastbg.failed"
 TRIES = 3  # of a task that raises
 DELIVERIES = 10  # of a task whose workers die; then it stays in the stream
 # Longer than a task takes: what is still running then is delivered again.

@@ -10,7 +10,7 @@ from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
 from fastbg.follow.files import FileId, FollowedFile, file_at, open_file
 from fastbg.follow.lines import last_lines_of
-from fastbg.rotation import is_sealed, numbers, part
+from fastbg.recorder.rotation import is_sealed, numbers, part
 
 
 class FollowedJournal(FollowedFile):

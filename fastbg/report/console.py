@@ -7,12 +7,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.evidence.results import RunResult
 from fastbg.report.details import details
 from fastbg.report.sentences import conclusion, evidence
 from fastbg.report.style import STYLES, checks
 from fastbg.report.tables import distributions, verdicts, written
 from fastbg.report.timelines import timelines
-from fastbg.results import RunResult
 from fastbg.text import safe
 
 DEFAULT = "default"

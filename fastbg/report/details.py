@@ -7,9 +7,9 @@ from rich.text import Text
 
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
+from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
-from fastbg.results import RequestResult, RunResult
 from fastbg.text import safe
 
 MAX_UNMET = 10  # requests that were not as expected are shown one by one

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastbg.distribution import Distribution
-from fastbg.history import History
-from fastbg.recorded_request import RecordedRequest
+from fastbg.evidence.distribution import Distribution
+from fastbg.evidence.history import History
+from fastbg.evidence.recorded_request import RecordedRequest
+from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
+from fastbg.evidence.tasks import Task
+from fastbg.evidence.trace import Write
 from fastbg.report.moments import utc
-from fastbg.results import Group, RequestResult, RunResult, percentile
-from fastbg.tasks import Task
-from fastbg.timeline import Write
 
 
 def document(runs: Sequence[RunResult]) -> dict[str, Any]:

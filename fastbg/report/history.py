@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.distribution import Distribution
-from fastbg.history import History
-from fastbg.recorded_request import RecordedRequest
+from fastbg.evidence.distribution import Distribution
+from fastbg.evidence.history import History
+from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import RECORDED, timelines
 from fastbg.text import safe

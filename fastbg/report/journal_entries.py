@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastbg.events import Appended, Event
 from fastbg.follow.lines import LineDecoder
-from fastbg.journal_lines import JournalLines, read_journal_line
+from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
 
 @dataclass(frozen=True, slots=True)

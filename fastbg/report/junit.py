@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.files import write
 from fastbg.report.style import SHARES, milliseconds
 from fastbg.report.timelines import last_ms, plain_timelines
-from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
 WIDTH = 80  # columns of a time line

@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.rule import Rule
 
+from fastbg.evidence.results import RunResult
 from fastbg.report.console import final
 from fastbg.report.files import write
-from fastbg.results import RunResult
 
 WIDTH = 100  # columns
 

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
+from fastbg.evidence.results import RunResult
 from fastbg.report.console import live
 from fastbg.report.timelines import timelines
-from fastbg.results import RunResult
 from fastbg.text import safe
 
 FRAMES_PER_SECOND = 12

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
+from fastbg.evidence.results import RunResult
 from fastbg.report.style import milliseconds, typed_path
-from fastbg.results import RunResult
 from fastbg.text import safe
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 from fastbg.events import Verdict
+from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.console import DEFAULT
 from fastbg.report.files import write
 from fastbg.report.sentences import conclusion
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import plain_timelines
-from fastbg.results import Group, RequestResult, RunResult, percentile
 from fastbg.text import safe
 
 # GitHub takes 1 MiB of summary from a step: with these limits a run of any length stays below that.

@@ -4,8 +4,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.evidence.results import RunResult, percentile
 from fastbg.report.style import SHARES, STYLES, checks, milliseconds
-from fastbg.results import RunResult, percentile
 from fastbg.text import safe
 
 

@@ -13,9 +13,9 @@ import anyio
 import httpx
 
 from fastbg.events import Event, Verdict
-from fastbg.expectations import is_called
-from fastbg.tasks import Task
-from fastbg.testing.observation import Observation, Story, last_part
+from fastbg.evidence.expectations import is_called
+from fastbg.evidence.tasks import Task
+from fastbg.testing.request_log import Observation, Story, last_part
 from fastbg.text import safe
 
 Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"

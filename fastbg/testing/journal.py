@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastbg.events import Event
-from fastbg.journal_lines import JournalLines, read_journal_line
+from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
 Take = Callable[[Event], None]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from fastbg.launch import Child
-from fastbg.settings import Settings
-from fastbg.starting import READY_S
+from fastbg.server.process import Child
+from fastbg.server.settings import Settings
+from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import HURRY_S, STOP_S
 
@@ -43,7 +43,7 @@ class ChildServer:
             meanwhile()
             from anyio.from_thread import start_blocking_portal
 
-            from fastbg.server import Server
+            from fastbg.server.monitor import Server
 
             self._portal = stack.enter_context(start_blocking_portal())
             watched = Server(self._child, stop_s=STOP_S)

@@ -14,14 +14,14 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from fastbg import hooks
-from fastbg.child import PromptServer
 from fastbg.data_folder import journal_of
 from fastbg.errors import ServerError
-from fastbg.journal import Journal
-from fastbg.listener import bind, url_of
-from fastbg.recorder import Recorder
-from fastbg.starting import READY_S
+from fastbg.recorder import instrument as hooks
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.middleware import Recorder
+from fastbg.server.child import PromptServer
+from fastbg.server.listener import bind, url_of
+from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import HURRY_S, STOP_S
 

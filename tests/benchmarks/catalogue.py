@@ -5,11 +5,11 @@ import os
 import subprocess
 import tempfile
 
-from fastbg.catalogue import built_in, script
+from fastbg.scripting.builtin import built_in, script
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import environment
 from tests.benchmarks.start import BIN
-from tests.delays import LIMITS, is_delay
+from tests.support.delays import LIMITS, is_delay
 
 
 def limits() -> list[Row]:

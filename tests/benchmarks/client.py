@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.options import RunOptions
-from fastbg.reader import read_script
-from fastbg.runner import Runner
-from fastbg.settings import Settings
+from fastbg.run.options import RunOptions
+from fastbg.run.runner import Runner
+from fastbg.scripting.reader import read_script
+from fastbg.server.settings import Settings
 from tests.benchmarks.rows import Row
-from tests.processes import peak_mib
-from tests.servers import served
+from tests.support.processes import peak_mib
+from tests.support.servers import served
 
 ROUNDS = 6
 REQUESTS = 1500

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastbg.history import Historian
-from fastbg.replay import read
+from fastbg.commands.report import read
+from fastbg.evidence.history import Historian
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately
-from tests.processes import peak_mib
-from tests.recordings import EVENTS_PER_REQUEST, write_long_journal
+from tests.support.processes import peak_mib
+from tests.support.recordings import EVENTS_PER_REQUEST, write_long_journal
 
 EVENTS = 300_000
 MANY, FEW = 1_000_000, 10_000

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.broker import Broker
-from fastbg.results import percentile
+from fastbg.evidence.results import percentile
+from fastbg.services.broker import Broker
 from tests.benchmarks.rows import Row
-from tests.processes import FASTBG, environment, wait_for
-from tests.queues import kill_group, queued
-from tests.servers import NO_TLS, uvicorn
+from tests.support.processes import FASTBG, environment, wait_for
+from tests.support.queues import kill_group, queued
+from tests.support.servers import NO_TLS, uvicorn
 
 PATH = "/send-notification/you@example.com"
 REQUESTS, WARM = 2000, 200

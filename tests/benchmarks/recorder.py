@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks.rows import Row
-from tests.servers import served, uvicorn
+from tests.support.servers import served, uvicorn
 
 ROUNDS = 8
 SECONDS = 3
@@ -25,7 +25,7 @@ def load() -> list[Row]:
         example = ("--work", "0", "--dir", name)
         urls = {
             "record": stack.enter_context(served(*example, cwd=folder)),
-            "seed": stack.enter_context(uvicorn("tests.seed:app", folder)),  # in the middle: next to both, in time
+            "seed": stack.enter_context(uvicorn("tests.apps.seed:app", folder)),  # in the middle: next to both, in time
             "no-record": stack.enter_context(served(*example, "--no-record", cwd=folder)),
         }
         rates: dict[str, list[float]] = {server: [] for server in urls}

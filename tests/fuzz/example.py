@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from tests.processes import PATIENCE_S
-from tests.queues import taskiq_worker
-from tests.servers import uvicorn
+from tests.support.processes import PATIENCE_S
+from tests.support.queues import taskiq_worker
+from tests.support.servers import uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
 OPERATIONS = 5
@@ -78,7 +78,7 @@ def fuzz_example(cases: int, *, queued: bool) -> int:
         variables = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0", "FASTBG_FUZZ_NOTES": str(notes)}
         variables["FASTBG_FUZZ_APP"] = "fastbg.example.queued:app" if queued else "fastbg.example:app"
         if queued:
-            from fastbg.broker import Broker
+            from fastbg.services.broker import Broker
 
             variables["FASTBG_BROKER"] = stack.enter_context(Broker(data)).address
             stack.enter_context(taskiq_worker(folder, **variables))

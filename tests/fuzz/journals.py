@@ -9,18 +9,18 @@ import pytest
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fastbg.history import Historian
-from fastbg.journal_lines import JournalLines, read_journal_line
-from fastbg.replay import read
+from fastbg.commands.report import read
+from fastbg.evidence.history import Historian
+from fastbg.evidence.results import RequestResult
+from fastbg.evidence.trace import SentRequest, Trace
+from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 from fastbg.report.document import history_document
 from fastbg.report.history import journal_report
 from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
-from fastbg.results import RequestResult
-from fastbg.timeline import SentRequest, Trace
-from tests.hostile import HOSTILE, raw_in
-from tests.recordings import line
+from tests.support.hostile import HOSTILE, raw_in
+from tests.support.recordings import line
 
 JOURNAL = Path("journal.jsonl")
 NAMES = (

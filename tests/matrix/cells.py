@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastbg.errors import FastbgError
 from tests.matrix.pythons import Python
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 LOWEST = ROOT / "tests" / "lowest.txt"
 # Around each version that DIFFERENCES or the README names, and some between.

@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from fastbg.errors import FastbgError
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 PYENV = Path("~/.pyenv/versions").expanduser()
 ASK = """

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.delays import unmet_by_no_delay
 from tests.matrix.cells import Cell
 from tests.matrix.differences import known
-from tests.processes import environment
-from tests.queues import kill_group
-from tests.servers import ROOT
+from tests.support.delays import unmet_by_no_delay
+from tests.support.processes import environment
+from tests.support.queues import kill_group
+from tests.support.servers import ROOT
 
 PATIENCE_S = 1800.0
 GRACE_S = 30.0

@@ -10,15 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastbg.catalogue import DEFAULT, script
-from fastbg.demo_options import DemoOptions
+from fastbg.commands.demo_options import DemoOptions
 from fastbg.events import Event
-from fastbg.options import RunOptions
-from fastbg.plan import Places, Template
-from fastbg.results import Group, RequestResult, RunResult, add_to_groups
-from fastbg.runner import Runner
-from fastbg.settings import EXAMPLE
-from fastbg.timeline import ReceivedBody, Trace, Write
+from fastbg.evidence.results import Group, RequestResult, RunResult, add_to_groups
+from fastbg.evidence.trace import ReceivedBody, Trace, Write
+from fastbg.run.options import RunOptions
+from fastbg.run.prepare import Places, Template
+from fastbg.run.runner import Runner
+from fastbg.scripting.builtin import DEFAULT, script
+from fastbg.server.settings import EXAMPLE
 
 FOLDER = Path(__file__).parent
 NAMES = {"demo": DEFAULT, "blocking-async": "blocking-async"}  # of each picture, and of its script

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.rotation import numbers
-from tests.processes import FASTBG, PATIENCE_S, environment
-from tests.servers import NO_TLS, URL
+from fastbg.recorder.rotation import numbers
 from tests.soak.growth import Growth, children
 from tests.soak.ledger import FILES, Ledger, requests
+from tests.support.processes import FASTBG, PATIENCE_S, environment
+from tests.support.servers import NO_TLS, URL
 
 SAMPLE_S = 1.0
 WORK = "0.01"

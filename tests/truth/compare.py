@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Literal
 
-from fastbg.results import RequestResult
-from fastbg.timeline import Trace
+from fastbg.evidence.results import RequestResult
+from fastbg.evidence.trace import Trace
 from tests.truth.kernel import Call
 
 Order = Literal["response-first", "work-first", "at once"]

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import httpx
 
-from fastbg.options import RunOptions
-from fastbg.reader import read_script
-from fastbg.result_store import MAX_SHOWN
-from fastbg.results import RequestResult
-from fastbg.runner import Runner
-from fastbg.settings import Settings
-from tests.servers import ROOT, served
+from fastbg.evidence.results import RequestResult
+from fastbg.run.options import RunOptions
+from fastbg.run.result_store import MAX_SHOWN
+from fastbg.run.runner import Runner
+from fastbg.scripting.reader import read_script
+from fastbg.server.settings import Settings
+from tests.support.servers import ROOT, served
 from tests.truth.compare import MARGIN_NS, Pair, Truth
 from tests.truth.kernel import Call, Traced, Tracing
 from tests.truth.packets import Capture, last_bytes

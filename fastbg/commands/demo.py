@@ -1,0 +1,194 @@
+"""``fastbg demo``: runs a script and renders its result.
+
+The server takes longest to start, so it is started first: whatever else is needed is imported while it does.
+"""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastbg.commands.demo_options import DemoOptions
+from fastbg.data_folder import written_files
+from fastbg.errors import FastbgError, install_command
+from fastbg.interrupts import raise_deferred
+from fastbg.output import report_error
+from fastbg.server.process import Child
+from fastbg.server.settings import EXAMPLE, Settings
+from fastbg.text import safe
+
+if TYPE_CHECKING:
+    from fastbg.evidence.results import RunResult
+    from fastbg.run.runner import Runner
+    from fastbg.scripting.reader import Source
+
+MOST_FILES = 65536
+MOST_BARS = 100  # requests; a longer run shows how far it is
+
+
+def demo(options: DemoOptions) -> int:
+    """Run the scripts; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
+    options.check()
+    _allow_files()
+    sources = _sources(options.scripts)
+    several = len(sources) > 1
+    results = [_run_script(source, options, several=several) for source in sources] or [_run_script(None, options)]
+    _conclude(results, options)
+    _save(results, options)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _allow_files() -> None:
+    """Let this process and its server open as many files as the machine allows them.
+
+    Each request keeps its connection until its tasks are done, and a shell mostly allows no more than 1024 files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has one more limit, which it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _sources(names: Sequence[str]) -> "list[Source]":
+    """The scripts of these names; all of them are read before anything starts."""
+    if not names:
+        return []
+    from fastbg.scripting.builtin import ALL, built_in, missing_extra, script
+
+    wanted = [each for name in names for each in (built_in() if name == ALL else [name])]
+    sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
+    for source in list(sources) if ALL in names else ():
+        if extra := missing_extra(source, os.environ):
+            sources.remove(source)
+            why = f"it needs more: {install_command(extra)}"
+            sys.stderr.write(safe(f"fastbg: {source.name} is left out, {why}") + "\n")
+    return sources
+
+
+def _run_script(source: "Source | None", options: DemoOptions, *, several: bool = False) -> "RunResult":
+    """Run one script, the default one where there is none."""
+    with ExitStack() as stack:
+        child = None
+        if source is None and options.url is None:  # the default script's server, which can start before that is read
+            child = stack.enter_context(Child(_default_settings(options)))
+        from fastbg.run.options import RunOptions
+        from fastbg.run.runner import Runner
+        from fastbg.scripting.builtin import DEFAULT, script
+
+        source = source or script(DEFAULT, os.environ)
+        run_options = RunOptions(
+            options.directory,
+            options.timeout or source.script.timeout or options.limit_s,
+            base=options.base,
+            environment=os.environ,
+            url=options.url,
+            repeat=options.repeat,
+            concurrency=options.concurrency,
+        )
+        runner = Runner(source, run_options, child)
+        if options.as_json or options.quiet:
+            return _run(runner)
+        return _run_on_screen(runner, step=options.step, brief=several)
+
+
+def _conclude(results: "list[RunResult]", options: DemoOptions) -> None:
+    """What is to be shown at the very end."""
+    if options.as_json:
+        import json
+
+        from fastbg.report.document import document
+
+        json.dump(document(results), sys.stdout, allow_nan=False, indent=2)
+        sys.stdout.write("\n")
+    elif options.quiet:
+        from fastbg.report.summary import one_line
+
+        sys.stdout.write(one_line(results) + "\n")
+    elif len(results) > 1:
+        from fastbg.report.console import overview
+        from fastbg.report.style import plain_console
+
+        console = plain_console()
+        console.print(overview(results, encoding=console.encoding))
+
+
+def _default_settings(options: DemoOptions) -> Settings:
+    base = replace(options.base, files=written_files(options.directory))
+    return base if base.app else replace(base, app=EXAMPLE, app_dir=options.directory, run_in=options.directory)
+
+
+def _save(results: "list[RunResult]", options: DemoOptions) -> None:
+    """Write each file that was asked for; one that cannot be written keeps no other from it. Raises `FastbgError`."""
+    errors = []
+    for save in _saves(results, options):
+        try:
+            save()
+        except FastbgError as error:
+            errors.append(error)
+    for another in errors[1:]:
+        report_error(another)
+    if errors:
+        raise errors[0]
+
+
+def _saves(results: "list[RunResult]", options: DemoOptions) -> Iterator[Callable[[], None]]:
+    if options.save is not None:
+        from fastbg.report.picture import save_picture
+
+        yield partial(save_picture, results, options.save)
+    if options.junit is not None:
+        from fastbg.report.junit import save_junit
+
+        yield partial(save_junit, results, options.junit)
+    if options.summary is not None:
+        from fastbg.report.summary import append_summary
+
+        yield partial(append_summary, results, options.summary)
+
+
+def _run(runner: "Runner") -> "RunResult":
+    """Run to the end; SIGTERM, or a terminal that is closed, ends it as Ctrl-C does: the server is stopped first."""
+    import asyncio
+
+    came: list[signal.Signals] = []
+
+    async def run() -> "RunResult":
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # this is one
+
+        def end(number: signal.Signals) -> None:
+            came.append(number)
+            if len(came) == 1:
+                task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
+        return await runner.run()
+
+    raise_deferred()
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        sys.exit(128 + came[0])
+
+
+def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
+    from fastbg.report.console import final
+    from fastbg.report.screen import Screen
+    from fastbg.report.style import plain_console
+
+    console = plain_console()
+    progress = runner.progress if runner.total > MOST_BARS else None
+    screen = Screen(console, runner.result, step=step, progress=progress)
+    runner.before = screen.before if step else None
+    with screen:
+        result = _run(runner)
+    console.print(final(result, encoding=console.encoding, brief=brief))
+    return result

@@ -1,0 +1,101 @@
+"""The options of ``fastbg demo``, and what can be wrong with them before anything starts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastbg.errors import FastbgError
+from fastbg.report.files import check_place
+from fastbg.server.settings import Settings
+
+GRACE_S = 10.0  # how much longer than the scripted work a response or a write may take by default
+SUFFIXES = (".svg", ".html")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the user asked for.
+
+    ``scripts``: names and files, the default script if empty. ``work``, ``timeout``: seconds. ``save``: file for the
+    picture; ``junit``: for the JUnit report; ``summary``: file that a Markdown summary is appended to.
+    """
+
+    directory: Path
+    work: float
+    scripts: tuple[str, ...] = ()
+    app: str | None = None
+    url: str | None = None
+    timeout: float | None = None
+    repeat: int = 1
+    concurrency: int = 1
+    step: bool = False
+    as_json: bool = False
+    save: Path | None = None
+    quiet: bool = False
+    junit: Path | None = None
+    summary: Path | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """Timeout of one request, unless its script has one; long enough for several tasks one after the other."""
+        return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
+
+    @property
+    def base(self) -> Settings:
+        """Settings of a server of ours, before the script is read."""
+        return Settings(self.app or "", directory=self.directory, work=self.work)
+
+    def check(self) -> None:
+        """Raise `FastbgError` for options that contradict each other, or files that cannot be written."""
+        self._check_combinations()
+        self._check_url()
+        if self.save is not None and self.save.suffix not in SUFFIXES:
+            raise FastbgError(
+                "a picture is an .svg or an .html file",
+                where=f"--save {self.save}",
+                remedy="end the name in .svg or .html",
+            )
+        for path, what, where in self._files():
+            check_place(path, what, where)
+
+    def _check_combinations(self) -> None:
+        shown = {"--quiet": self.quiet, "--step": self.step, "--json": self.as_json}
+        chosen = [name for name, wanted in shown.items() if wanted]
+        if len(chosen) > 1:
+            raise FastbgError(
+                f"{' and '.join(chosen)} show the result in different ways",
+                where=" ".join(chosen),
+                remedy="leave one out",
+            )
+        if self.step and self.repeat > 1:
+            raise FastbgError("--step goes through a script once", where="--step --repeat", remedy="leave one out")
+        if self.concurrency > self.repeat:
+            raise FastbgError(
+                f"--concurrency {self.concurrency} of --repeat {self.repeat}: there are not so many",
+                where=f"--concurrency {self.concurrency}",
+                remedy=f"repeat the script as often at least: --repeat {self.concurrency}",
+            )
+
+    def _check_url(self) -> None:
+        if self.url is not None and self.app is not None:
+            raise FastbgError(
+                "a server that runs already has its app", where=f"--url {self.url} --app", remedy="leave one out"
+            )
+        if self.url is not None and not _has_host(self.url):
+            raise FastbgError("that is no URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
+
+    def _files(self) -> Iterator[tuple[Path, str, str]]:
+        if self.save is not None:
+            yield self.save, "the picture", f"--save {self.save}"
+        if self.junit is not None:
+            yield self.junit, "the JUnit report", f"--junit {self.junit}"
+        if self.summary is not None:
+            yield self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}"
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc)
+    except ValueError:  # half a pair of brackets
+        return False

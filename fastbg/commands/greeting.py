@@ -1,0 +1,52 @@
+"""What ``fastbg serve`` says when it starts: where it listens and writes, and what to type in the next terminal."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastbg.data_folder import DEFAULT
+from fastbg.recorder.rotation import KEPT
+from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The broker of the tasks. ``addresses``: without passwords. ``folder``: of an embedded one, None for others."""
+
+    addresses: str
+    folder: Path | None = None
+
+
+def greeting(settings: Settings, url: str, broker: Broker | None) -> Iterator[str]:
+    """Yield the lines for a server at ``url``."""
+    yield f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)"
+    yield f"  data folder  {settings.directory}"
+    if settings.record:
+        yield f"  journal      {settings.journal}{_rotation(settings.journal_size)}"
+    if broker is not None:
+        yield f"  broker       {_described(broker)}"
+    yield "Now, in another terminal:"
+    yield from (f"  {command}" for command in _commands(settings, url, broker))
+
+
+def _rotation(size: int) -> str:
+    return f" (rotated at {size / 2**20:.3g} MiB; the last {KEPT} old ones are kept)" if size else " (never rotated)"
+
+
+def _described(broker: Broker) -> str:
+    if broker.folder is None:
+        return broker.addresses
+    return f"{broker.addresses}, an embedded NATS server; it keeps its tasks in {broker.folder}"
+
+
+def _commands(settings: Settings, url: str, broker: Broker | None) -> Iterator[str]:
+    folder = "" if settings.directory == Path.cwd() / DEFAULT else f" --dir {shlex.quote(str(settings.directory))}"
+    example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
+    if broker is not None:
+        worker = "" if settings.app == QUEUED_EXAMPLE else " module:broker"
+        address = " --broker ADDRESS" if broker.folder is None else ""
+        yield f"fastbg worker{worker}{folder}{address}"
+    if example or settings.record:
+        yield f"fastbg tail{'' if example else ' --journal'}{folder}"
+    yield f"curl -X POST '{url}/send-notification/you@example.com?q=hello'" if example else f"curl {url}/"

@@ -1,0 +1,49 @@
+"""What helps to write a script: the list of the built-in ones, the schema for editors, a first draft."""
+
+import os
+import sys
+from importlib import resources
+from pathlib import Path
+
+from fastbg.errors import FastbgError
+from fastbg.text import safe
+
+
+def show_list() -> int:
+    """Show what the built-in scripts are; 0."""
+    from fastbg.report.console import scripts
+    from fastbg.report.style import plain_console
+    from fastbg.scripting.builtin import listed
+
+    titles = {
+        group: [(source.name.removesuffix(".toml"), source.script.title) for source in sources]
+        for group, sources in listed(os.environ).items()
+    }
+    plain_console().print(scripts(titles))
+    return 0
+
+
+def show_schema() -> int:
+    """Print the JSON Schema of the format; 0."""
+    sys.stdout.write(resources.files("fastbg.scripts").joinpath("schema.json").read_text("utf-8"))
+    return 0
+
+
+def init(path: Path, app: str | None) -> int:
+    """Write a first script for ``app`` ("module:attribute", of the current folder) to ``path``; 0.
+
+    Raises `FastbgError`.
+    """
+    if app is None:
+        raise FastbgError(
+            "a first script is written for an app, and none is named",
+            where=f"--init {path}",
+            remedy="name it as --app module:attribute",
+        )
+    from fastbg.scripting.draft import write_draft
+
+    names = write_draft(app, path, Path.cwd())
+    requests = "1 request" if len(names) == 1 else f"{len(names)} requests"
+    sys.stdout.write(safe(f"{path} has {requests} now: {', '.join(names)}") + "\n")
+    sys.stdout.write(safe(f"Run it: fastbg demo {path}") + "\n")
+    return 0

@@ -1,0 +1,86 @@
+"""``fastbg serve``: serves the example app, or the user's, until a signal comes."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from fastbg.commands.greeting import Broker, greeting
+from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
+from fastbg.server.app import FACTORY
+from fastbg.server.importer import load
+from fastbg.server.listener import bind, url_of
+from fastbg.server.settings import Settings
+from fastbg.server.supervisors import run, run_reloader, run_workers
+from fastbg.text import safe
+
+
+def serve(
+    settings: Settings, *, host: str, port: int, reload: bool, workers: int, queued: bool, broker: str | None
+) -> int:
+    """Serve until a signal comes, then let the running tasks finish; 0, or 130 after a second Ctrl-C.
+
+    ``queued``: the tasks go to a queue; ``broker``: its addresses, an embedded one is started if None. Raises
+    `FastbgError` if it cannot start.
+    """
+    if not queued:
+        return _serve(settings, host, port, reload, workers, None)
+    with _broker(settings, broker) as named:
+        return _serve(settings, host, port, reload, workers, named)
+
+
+@contextmanager
+def _broker(settings: Settings, addresses: str | None) -> Iterator[Broker]:
+    from fastbg.services.broker import broker_of, without_password
+
+    with broker_of(settings.directory, addresses) as broker:
+        if isinstance(broker, str):
+            yield Broker(without_password(broker))
+        else:
+            yield Broker(broker.address, folder=broker.folder)
+
+
+def _serve(
+    settings: Settings, host: str, port: int, reload: bool, workers: int, broker: Broker | None
+) -> int:  # fmt: skip
+    from uvicorn import Config
+
+    from fastbg.server.logs import log_config
+    from fastbg.server.uvicorn_versions import Server
+
+    os.environ |= settings.environment()
+    settings.make_folder()
+    load(settings.app, settings.app_dir)
+    listener = bind(host, port)
+    greet(settings, listener, broker)
+    config = Config(
+        FACTORY,
+        factory=True,
+        reload=reload,
+        reload_dirs=[str(settings.app_dir)] if reload else None,
+        workers=1 if reload else workers,
+        log_config=log_config(),
+    )
+    codes: list[int | None]
+    if reload:
+        codes = run_reloader(config, listener)
+    elif workers > 1:
+        codes = run_workers(config, listener)
+    else:
+        codes = [run(Server(config), listener)]
+    if STARTUP_FAILURE in codes:
+        raise ServerError(
+            "the app did not start up", where=settings.app, remedy="mend what the server's log above complains of"
+        )
+    return INTERRUPTED if INTERRUPTED in codes else 0
+
+
+def greet(settings: Settings, listener: socket.socket, broker: Broker | None) -> None:
+    """Show where the server listens and writes."""
+    sys.stdout.write("".join(safe(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
+    sys.stdout.flush()
+    host = listener.getsockname()[0]
+    if not ip_address(host.partition("%")[0]).is_loopback:
+        sys.stderr.write(f"fastbg: other machines can reach this server: it listens on {host}, not on 127.0.0.1\n")

@@ -1,0 +1,65 @@
+"""What ``fastbg tail`` shows while it follows files. Loads asyncio, which the last lines alone do not need."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from fastbg.commands.stop_signals import StopSignals
+from fastbg.commands.tail_last_lines import Sources
+from fastbg.errors import FollowError
+from fastbg.events import Notice
+from fastbg.follow.files import open_file
+from fastbg.follow.follower import Follower
+from fastbg.report.stream import Stream
+
+
+def refusals(paths: Iterable[Path]) -> dict[Path, FollowError]:
+    """Return those that cannot be followed as they are, and why. Missing ones can: they are waited for."""
+    refused = {}
+    for path in paths:
+        try:
+            os.close(open_file(path))
+        except FollowError as error:
+            refused[path] = error
+        except FileNotFoundError:
+            pass
+    return refused
+
+
+async def follow(sources: Sources, refused: Iterable[Path], stream: Stream, signals: StopSignals) -> None:
+    """Show the last lines and then what comes, until a signal comes or the reader of a pipe has gone.
+
+    ``refused``: the files of which the user knows already that they cannot be followed.
+    """
+    loop = asyncio.get_running_loop()
+    showing = loop.create_task(_show(sources, set(refused), stream))
+    signals.wake = lambda: loop.call_soon_threadsafe(showing.cancel)
+    if signals.code:
+        showing.cancel()
+    output = sys.stdout.fileno()
+    if stat.S_ISFIFO(os.fstat(output).st_mode):
+        loop.add_reader(output, showing.cancel)  # the writing end wakes us when the reader has gone
+    try:
+        with suppress(asyncio.CancelledError):
+            await showing
+    finally:
+        loop.remove_reader(output)
+
+
+async def _show(sources: Sources, refused: set[Path], stream: Stream) -> None:
+    async with Follower(sources.paths, journals=sources.journals) as follower:
+        for path in sources.paths:
+            for offset, data in follower.last_lines(path, sources.lines):
+                stream.old(path, offset, data)
+                await asyncio.sleep(0)  # a signal may want the end
+        while True:
+            with suppress(TimeoutError):
+                item = await asyncio.wait_for(anext(follower), stream.show_due())
+                if isinstance(item, Notice) and item.kind == "refused" and item.path in refused:
+                    refused.remove(item.path)
+                else:
+                    stream.new(item)

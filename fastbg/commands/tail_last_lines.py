@@ -1,0 +1,61 @@
+"""The files of ``fastbg tail``, and their last lines without following them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastbg.commands.stop_signals import StopSignals
+from fastbg.errors import FollowError
+from fastbg.follow.files import open_file
+from fastbg.follow.journal import last_lines_of_journal
+from fastbg.follow.lines import last_lines
+from fastbg.report.stream import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files to show. ``journals``: those of ``paths`` that are journals. ``lines``: how many of each at first."""
+
+    paths: tuple[Path, ...]
+    journals: tuple[Path, ...]
+    lines: int
+
+
+def show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> list[FollowError]:
+    """Show the last lines file by file, until a signal comes. Returns why some files could not be shown."""
+    errors = []
+    for path in sources.paths:
+        try:
+            descriptor = _open(path)
+        except FollowError as error:
+            errors.append(error)
+            continue
+        try:
+            for offset, data in _last_lines(path, descriptor, sources):
+                stream.old(path, offset, data)
+                if signals.code:
+                    return errors
+            stream.old_end(path)
+        finally:
+            os.close(descriptor)
+    stream.flush()
+    return errors
+
+
+def _open(path: Path) -> int:
+    try:
+        return open_file(path)
+    except FileNotFoundError as error:
+        raise FollowError(
+            "there is no such file",
+            where=str(path),
+            remedy="check the name; without --no-follow it is waited for",
+        ) from error
+
+
+def _last_lines(path: Path, descriptor: int, sources: Sources) -> Iterator[tuple[int, bytes]]:
+    end = os.fstat(descriptor).st_size
+    if path in sources.journals:
+        return last_lines_of_journal(path, descriptor, end, sources.lines)
+    return last_lines(descriptor, sources.lines, end)

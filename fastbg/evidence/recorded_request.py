@@ -1,0 +1,59 @@
+"""One request as the journal of its server tells of it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fastbg.evidence.tasks import Task, ms_between, spans_ms
+from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
+
+
+@dataclass(slots=True, eq=False)
+class RecordedRequest:
+    """One request as a server process told of it, complete when `Historian` has judged it.
+
+    ``received_ns``: monotonic, of the boot ``boot``; ``wall_ns``: the same moment by the calendar. ``more_tasks``: how
+    many there were beside ``tasks``.
+    """
+
+    request_id: str
+    boot: str
+    pid: int
+    method: str
+    path: str
+    received_ns: int
+    wall_ns: int
+    server: ServerRecord = field(default_factory=ServerRecord)
+    tasks: Sequence[Task] = ()
+    more_tasks: int = 0
+    judgement: Judgement = Judgement("unproven", (), UNFINISHED)  # noqa: RUF009  # frozen
+
+    is_over = True
+    part = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def ms(self, t_ns: int | None) -> float | None:
+        """A monotonic time of the same boot, in milliseconds from the moment the server received the request."""
+        return ms_between(self.received_ns, t_ns)
+
+    @property
+    def response_ms(self) -> float | None:
+        """When the server had sent the response."""
+        return self.ms(self.server.sent.sent_ns) if self.server.sent else None
+
+    @property
+    def done_ms(self) -> float | None:
+        """When the last of its tasks had ended."""
+        return self.ms(max((task.ended_ns for task in self.tasks if task.ended_ns is not None), default=None))
+
+    @property
+    def spans_ms(self) -> list[tuple[float, float | None]]:
+        """From when to when each task ran."""
+        return spans_ms(self.tasks, self.ms)
+
+    @property
+    def writes_ms(self) -> Sequence[float]:
+        """Nobody saw any."""
+        return ()

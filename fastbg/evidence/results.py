@@ -1,0 +1,216 @@
+"""The result of a run: what every report renders, and nothing else."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from pathlib import Path
+from typing import get_args
+
+from fastbg.events import Verdict
+from fastbg.evidence.expectations import Unmet, unmet
+from fastbg.evidence.tasks import spans_ms
+from fastbg.evidence.trace import Trace
+from fastbg.evidence.verdict import Judgement, judge
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResult:
+    """One request: what was seen, the verdict, and the expectations that it does not meet.
+
+    Times are milliseconds from the moment the client sent the request, None where the thing was not seen. ``of_many``:
+    how many of that name there are, of which this is one.
+    """
+
+    trace: Trace
+    judgement: Judgement
+    unmet: tuple[Unmet, ...]
+    of_many: int = 1
+
+    @classmethod
+    def of(cls, trace: Trace) -> "RequestResult":
+        judgement = judge(trace)
+        return cls(trace, judgement, tuple(unmet(trace, judgement)))
+
+    def ms(self, t_ns: int | None) -> float | None:
+        """A monotonic time, in milliseconds from the moment the request was sent."""
+        return self.trace.ms(t_ns)
+
+    @property
+    def name(self) -> str:
+        return self.trace.name if self.of_many == 1 else f"{self.trace.name} x{self.of_many}"
+
+    @property
+    def part(self) -> str:
+        return self.trace.request.part
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self.trace.settled or self.trace.ended is not None
+
+    @property
+    def response_ms(self) -> float | None:
+        return self.ms(self.trace.time("response_complete"))
+
+    @property
+    def spans_ms(self) -> list[tuple[float, float | None]]:
+        """From when to when each task ran."""
+        return spans_ms(self.trace.tasks, self.ms)
+
+    @property
+    def writes_ms(self) -> list[float]:
+        """When each write was seen, in that order."""
+        return [self.ms(write.t_ns) or 0.0 for write in self.trace.writes]
+
+    @property
+    def write_ms(self) -> float | None:
+        """The first write that a follower saw."""
+        return min(self.writes_ms, default=None)
+
+    @property
+    def lead_ms(self) -> float | None:
+        """How much later than the response the first write was seen; negative where it was seen earlier."""
+        response, write = self.response_ms, self.write_ms
+        return None if response is None or write is None else write - response
+
+
+def _times() -> "array[float]":
+    return array("d")
+
+
+@dataclass(slots=True)
+class Group:
+    """All requests of one name in one part: how many, their verdicts, and their times in milliseconds.
+
+    ``unmet``: how many did not meet an expectation. ``first``: the first of them. ``outside_ms``: the leads that a
+    client could tell; ``too_close``: how many responses came first by the server's order alone, with a write close by.
+    """
+
+    part: str
+    name: str
+    first: RequestResult
+    count: int = 0
+    unmet: int = 0
+    verdicts: dict[Verdict, int] = field(default_factory=dict)
+    responses_ms: "array[float]" = field(default_factory=_times)
+    writes_ms: "array[float]" = field(default_factory=_times)
+    leads_ms: "array[float]" = field(default_factory=_times)
+    outside_ms: "array[float]" = field(default_factory=_times)
+    too_close: int = 0
+
+    def add(self, result: RequestResult) -> None:
+        """Count one more."""
+        verdict = result.judgement.verdict
+        self.count += 1
+        self.unmet += bool(result.unmet)
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        for times, time in (
+            (self.responses_ms, result.response_ms),
+            (self.writes_ms, result.write_ms),
+            (self.leads_ms, result.lead_ms),
+        ):
+            if time is not None:
+                times.append(time)
+        if verdict == "response-first" and result.lead_ms is not None:
+            if "client+file" in result.judgement.evidence:
+                self.outside_ms.append(result.lead_ms)
+            else:
+                self.too_close += 1
+
+
+def add_to_groups(groups: dict[tuple[str, str], Group], result: RequestResult) -> None:
+    """Count ``result`` in the group of its part and name."""
+    key = result.part, result.trace.name
+    groups.setdefault(key, Group(*key, result)).add(result)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run of a script.
+
+    ``name``: of the script. ``server``: the app or the URL. ``journal``: the server's journal, None where it keeps
+    none. ``work``: seconds of simulated work, None where the app is not the example. ``groups``: all requests;
+    ``requests``: those that are shown one by one, which are all of them in a run of ordinary length. ``remarks``: what
+    else a reader of the result has to know. ``seconds``: from the first request until everything was known.
+    ``stopped``: why the run ended early, or empty; ``stderr``: then the server's last lines there.
+    """
+
+    versions: dict[str, str]
+    name: str
+    server: str
+    directory: Path
+    journal: Path | None
+    files: tuple[Path, ...]
+    work: float | None
+    requests: tuple[RequestResult, ...]
+    groups: tuple[Group, ...]
+    folder: Path = Path()
+    title: str = ""
+    about: str = ""
+    links: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+    stopped: str = ""
+    stderr: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every expectation was met and the run came to its end."""
+        return not self.stopped and not self.unmet
+
+    @property
+    def total(self) -> int:
+        """How many requests there were."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def unmet(self) -> int:
+        """How many of them did not meet an expectation."""
+        return sum(group.unmet for group in self.groups)
+
+    @property
+    def is_load(self) -> bool:
+        """Whether a request was sent more than once."""
+        return any(group.count > 1 for group in self.groups)
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(group.verdicts.get(verdict, 0) for group in self.groups)
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        return {verdict: self.count(verdict) for verdict in get_args(Verdict)}
+
+    @property
+    def representatives(self) -> tuple[RequestResult, ...]:
+        """One request of each name, in their order: the first one, or the first that was not as expected."""
+        first: dict[tuple[str, str], RequestResult] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for request in self.requests:
+            key = request.part, request.trace.name
+            known = first.setdefault(key, request)
+            if request.unmet and not known.unmet:
+                first[key] = request
+            counts[key] = counts.get(key, 0) + 1
+        for group in self.groups:
+            counts[group.part, group.name] = group.count
+        return tuple(replace(request, of_many=counts[key]) for key, request in first.items())
+
+    def name_of(self, file: str) -> str:
+        """A file's name in the data folder or in the app's, or its whole path elsewhere."""
+        path = Path(file)
+        for folder in (self.directory, self.folder):
+            if path.is_relative_to(folder):
+                return str(path.relative_to(folder))
+        return file
+
+    def times_ms(self, kind: str) -> list[float]:
+        """All times of a kind ("responses_ms", "writes_ms", "leads_ms"), ascending."""
+        return sorted(time for group in self.groups for time in getattr(group, kind))
+
+
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile (``share`` from 0 to 1) of ascending values, or None without any."""
+    if not ascending:
+        return None
+    return ascending[max(ceil(share * len(ascending)), 1) - 1]

@@ -1,0 +1,64 @@
+"""What is known of one background task, and why it was dropped."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.background import BackgroundTask, BackgroundTasks
+
+from fastbg.recorder.journal_events import DropReason
+from fastbg.recorder.naming import describe
+
+
+@dataclass(slots=True, eq=False)
+class TaskRecord:
+    """One background task of a request.
+
+    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``has_turn``: its turn
+    has come, though it may still wait for a thread. ``error``: what it raised. ``after_response``: it started after
+    the response was sent.
+    """
+
+    name: str
+    n: int
+    task: BackgroundTask
+    tasks: BackgroundTasks | None
+    has_turn: bool = False
+    started: bool = False
+    ended: bool = False
+    error: str | None = None
+    after_response: bool = False
+
+
+def why_dropped(
+    dropped: TaskRecord, all_tasks: Collection[TaskRecord], handled: str | None, error: BaseException | None
+) -> tuple[DropReason, str]:
+    """Return the reason and a text for people. Only what was seen is named as a cause.
+
+    ``all_tasks``: the tasks of the request. ``handled``: the exception that was turned into the response, if any.
+    ``error``: what ended the app's call, if it raised.
+    """
+    members = _members(dropped.tasks)
+    ran = [task for task in all_tasks if task.started]
+    for task in ran:
+        if task.error is not None and id(task.task) in members:
+            return "earlier-task-failed", f"{task.name} raised {task.error}"
+    if handled is not None:
+        return "exception", handled
+    for task in ran:
+        if task.after_response and id(task.task) not in members:
+            return "own-response", f"the response had a background of its own: {task.name}"
+    if error is not None:
+        return "exception", describe(error)
+    return "unknown", "no exception was seen, and nothing started the tasks that this one was added to"
+
+
+def _members(tasks: BackgroundTasks | None) -> set[int]:
+    """Return the ids of all tasks in ``tasks``, those of collections inside included."""
+    members: set[int] = set()
+    collections = [tasks] if tasks is not None else []
+    while collections:
+        for task in collections.pop().tasks:
+            if isinstance(task, BackgroundTasks) and id(task) not in members:
+                collections.append(task)
+            members.add(id(task))
+    return members

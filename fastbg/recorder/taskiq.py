@@ -1,0 +1,139 @@
+"""Writes what becomes of Taskiq's tasks to the journal, in the server that queues them and in the workers.
+
+`install` wraps ``AsyncBroker.startup``, which every broker calls: it adds a middleware to the broker, and nothing of
+the user's code changes. In the server each message gets a label that says which request it is of; a worker hands the
+label back, so its events belong to that request, whichever process or machine it runs on.
+
+A task is known by its request and its number ``n`` there. Tasks that no request queued are of no request.
+"""
+
+import functools
+import json
+import multiprocessing
+import os
+import platform
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq.exceptions import NoResultError
+
+from fastbg.events import boot_id
+from fastbg.recorder.file_sizes import sizes_of
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.journal_events import WorkerEvent, task_in_worker
+from fastbg.recorder.naming import describe
+from fastbg.recorder.request_record import current_request
+
+LABEL = "fastbg"
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """The request that queued a task, the task's number there, and the server: its boot id and process id."""
+
+    request: str | None = None
+    n: int = 0
+    server: str = ""
+
+    @classmethod
+    def from_label(cls, label: Any) -> Self:  # any value, if it is not ours
+        """Read the label of a message; of a label that is not ours nothing is known."""
+        try:
+            fields = json.loads(label)
+            request = fields.get("request")
+            return cls(
+                None if request is None else str(request), int(fields.get("n", 0)), str(fields.get("server", ""))
+            )
+        except (AttributeError, TypeError, ValueError):
+            return cls()
+
+    def to_label(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class QueueRecorder(TaskiqMiddleware):
+    """Writes the events of a broker's tasks to ``journal``; the sizes of ``files`` are told when a task has ended."""
+
+    def __init__(self, journal: Journal, files: Iterable[Path]) -> None:
+        super().__init__()
+        self._journal = journal
+        self._files = [str(path) for path in files]
+        self._errors: dict[str, str] = {}  # by the task's id, until it is known what becomes of it
+
+    def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
+        error = self._errors.pop(message.task_id, None)
+        if error is not None:
+            self._write(message, "task_retried", error=error)
+            return message
+        request = current_request.get()
+        if request is not None:
+            n = request.send(message.task_id, _name(message))
+            message.labels[LABEL] = _Origin(request.id, n, f"{boot_id()}/{os.getpid()}").to_label()
+        return message
+
+    def post_send(self, message: TaskiqMessage) -> None:
+        request = current_request.get()
+        if request is not None:
+            request.sent(message.task_id)
+
+    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+        self._journal.look()
+        self._write(message, "task_started")
+        return message
+
+    def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:
+        self._errors[message.task_id] = describe(exception)
+
+    def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+        error = self._errors.pop(message.task_id, None)
+        if error is not None:
+            self._write(message, "task_failed", error=error, files=sizes_of(self._files))
+        elif not isinstance(result.error, NoResultError):  # which stands for: queued once more
+            self._write(message, "task_finished", files=sizes_of(self._files))
+
+    def _write(
+        self,
+        message: TaskiqMessage,
+        event: WorkerEvent,
+        error: str | None = None,
+        files: Mapping[str, int] | None = None,
+    ) -> None:
+        origin = _Origin.from_label(message.labels.get(LABEL))
+        line = task_in_worker(
+            event,
+            origin.request,
+            _name(message),
+            origin.n,
+            worker=_worker(),
+            server=origin.server,
+            error=error,
+            files=files,
+        )
+        self._journal.write(line)
+
+
+def _name(message: TaskiqMessage) -> str:
+    """Taskiq names a task ``module:function``."""
+    return message.task_name.replace(":", ".")
+
+
+def _worker() -> str:
+    return f"{multiprocessing.current_process().name}@{platform.node()}"
+
+
+def install(journal: Journal, files: Iterable[Path]) -> None:
+    """Record what every broker of this process does, as `QueueRecorder`. A second call changes nothing."""
+    original: Callable[[AsyncBroker], Awaitable[None]] = AsyncBroker.startup
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    async def startup(self: AsyncBroker) -> None:
+        if not any(isinstance(middleware, QueueRecorder) for middleware in self.middlewares):
+            self.add_middlewares(QueueRecorder(journal, files))
+        await original(self)
+
+    AsyncBroker.startup = startup  # type: ignore[method-assign]  # to wrap it is the point

@@ -1,0 +1,175 @@
+"""From a script to what is done: which server each part needs, what is sent, what is expected. Pure but for uploads."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fastbg.evidence.trace import Expected, ExpectedTask, ExpectedWrite, SentRequest, Trace, Witnesses
+from fastbg.run.client import Outgoing, Response
+from fastbg.scripting import placeholders as values
+from fastbg.scripting.model import Part, Request, Script, Write
+from fastbg.scripting.reader import Source
+from fastbg.server.settings import Settings
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run happens. ``folder``: of the app; ``files``: the followed files by their names in the script.
+
+    ``unseen``: those of them that get nothing in this run, each with the reason: what is expected there is left out.
+    """
+
+    directory: Path
+    folder: Path
+    files: Mapping[str, Path]
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Source, directory: Path, known: Values) -> "Places":
+        script = source.script
+        folder = Path(os.path.normpath(source.folder / values.fill_text(script.folder, known)))
+        names = [*script.follow, *([script.mail] if script.mail else [])]
+        files = {name: Path(os.path.normpath(folder / values.fill_text(name, known))) for name in names}
+        return cls(directory, folder, files)
+
+
+def settings_of(script: Script, part: Part, places: Places, known: Values, base: Settings) -> Settings:
+    """The server that ``part`` needs. ``base``: what the command line says; an app there runs where it is now."""
+    env = values.fill({**script.env, **part.env}, known)
+    server = part.server or script.server
+    if not base.app:
+        base = replace(base, app=part.app or script.app or "", app_dir=places.folder, run_in=places.folder)
+    return replace(
+        base,
+        files=tuple(places.files.values()),
+        env=tuple(sorted(env.items())),
+        options=tuple(server.model_dump(exclude_unset=True).items()),
+    )
+
+
+class Template:
+    """A request of a script, from which each request that is sent is made. ``needs``: names of the values it has to be
+    told."""
+
+    def __init__(self, source: Source, part: Part, number: int, places: Places) -> None:
+        self.request: Request = part.requests[number]
+        self.part = part.name
+        self._places = places
+        parts = source.script.parts
+        prefix = ("part", parts.index(part), "request", number) if parts else ("request", number)
+        self._script = source.name
+        self._lines = {
+            path[len(prefix) :]: line for path, line in source.lines.items() if path[: len(prefix)] == prefix
+        }
+        self._uploads: dict[str, bytes] = {}
+        told = values.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
+        self.needs = {name for _, text in told for name in values.names(text)}  # of values
+
+    def outgoing(self, known: Values) -> Outgoing:
+        """The request with all placeholders filled in."""
+        request = self.request
+        return Outgoing(
+            method=request.method,
+            path=values.fill_text(request.path, known),
+            query=values.fill(request.query, known),
+            headers=_texts(request.headers, known),
+            cookies=_texts(request.cookies, known),
+            json=values.fill(request.json_body, known),
+            has_json=request.json_body is not None,
+            form=values.fill(request.form, known),
+            files=[
+                (
+                    upload.field,
+                    (
+                        values.fill_text(upload.name, known),
+                        values.fill_text(upload.text, known).encode()
+                        if upload.text is not None
+                        else self._content(values.fill_text(upload.path or "", known)),
+                        upload.type,
+                    ),
+                )
+                for upload in request.files
+            ],
+            content=None if request.body is None else values.fill_text(request.body, known).encode(),
+            connection=request.connection,
+            hang_up_after=None if request.hang_up_after == "queued" else request.hang_up_after,
+        )
+
+    def trace(self, known: Values, *, url: str, journal: bool, name: str) -> Trace:
+        """What is known of the request before it is sent."""
+        request = SentRequest(
+            request_id=known["mark"],
+            method=self.request.method,
+            url=url,
+            name=name,
+            part=self.part,
+            script=self._script,
+            lines=self._lines,
+            hangs_up=self.request.hang_up_after is not None,
+        )
+        return Trace(request, self._expected(known), Witnesses(journal), answered=False)
+
+    def _expected(self, known: Values) -> Expected:
+        expect, unseen = self.request.expect, self._places.unseen
+        tasks = expect.tasks
+        return Expected(
+            verdict=expect.verdict,
+            statuses=tuple(expect.status),
+            body=values.fill(expect.body, known),
+            tasks=None
+            if tasks is None
+            else tuple(ExpectedTask(task.task, task.state, task.where, _ms(task.within)) for task in tasks),
+            writes=tuple(self._write(write, known) for write in expect.writes if write.file not in unseen),
+            unseen=next((unseen[write.file] for write in expect.writes if write.file in unseen), None),
+            response_within_ms=_ms(expect.response_within),
+            response_at_least_ms=_ms(expect.response_at_least),
+            lead_at_least_ms=_ms(expect.lead_at_least),
+        )
+
+    def saved(self, response: Response, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values of a response that later requests use, and those that are missing; ``body``: as a JSON value."""
+        read: dict[str, Callable[[str], Any]] = {
+            "status": lambda path: response.status,
+            "body": lambda path: values.at(body, path),
+            "headers": lambda path: response.headers[path],
+            "cookies": lambda path: response.cookies[path],
+        }
+        found: dict[str, Any] = {}
+        missing: dict[str, str] = {}
+        for name, place in self.request.save.items():
+            kind, _, path = place.partition(".")
+            try:
+                found[name] = read[kind](path)
+            except LookupError:
+                missing[name] = place
+        return found, missing
+
+    def _write(self, write: Write, known: Values) -> ExpectedWrite:
+        quote = None if write.pattern is None else re.escape
+        text = values.fill_text(write.text or write.pattern or "", known, quote=quote)
+        return ExpectedWrite(
+            file=str(self._places.files[write.file]),
+            text=text,
+            marked=known["mark"] in text.replace("\\-", "-"),
+            count=write.count,
+            pattern=write.pattern is not None,
+            within_ms=_ms(write.within),
+        )
+
+    def _content(self, name: str) -> bytes:
+        if name not in self._uploads:
+            self._uploads[name] = (self._places.folder / name).read_bytes()
+        return self._uploads[name]
+
+
+def _texts(table: Mapping[str, str], known: Values) -> dict[str, str]:
+    return {values.fill_text(key, known): values.fill_text(text, known) for key, text in table.items()}
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000

@@ -1,0 +1,288 @@
+"""Runs one script: sends its requests to a `Backend`, while an `Observer` sees what becomes of them."""
+
+import asyncio
+import gc
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from fastbg import strict_json
+from fastbg.data_folder import journal_of
+from fastbg.events import Event
+from fastbg.evidence.observer import Observer
+from fastbg.evidence.results import RequestResult, RunResult
+from fastbg.evidence.trace import ReceivedBody, Trace
+from fastbg.follow.follower import Follower
+from fastbg.run.options import RunOptions
+from fastbg.run.result_store import ResultStore
+from fastbg.run.testbed import Backend
+from fastbg.scripting.placeholders import names, texts
+from fastbg.server.process import Child
+from fastbg.versions import versions
+
+if TYPE_CHECKING:
+    from fastbg.run.client import Client, Outgoing, Response
+    from fastbg.run.prepare import Template
+    from fastbg.scripting.reader import Source
+
+Values = dict[str, Any]
+
+
+class Runner:
+    """One run of the script in ``source``. ``child``: the server of its first part, if that has started already.
+
+    `result` may be called at any moment, from another thread too.
+
+    ``before``: awaited with the name of each request, and what is to be said about it, before it is sent; with it the
+    runner also waits for the writes of one request before it sends the next, unless that is to come meanwhile.
+    """
+
+    before: Callable[[str, str], Awaitable[None]] | None = None
+
+    def __init__(self, source: "Source", options: RunOptions, child: Child | None) -> None:
+        from fastbg.run.prepare import Places
+
+        self.source = source
+        self.options = options
+        self._run_id = secrets.token_hex(3)
+        known = _known_values(source, options)
+        places = Places.of(source, options.directory, known)
+        self._observer = Observer(
+            places.files.values(),
+            journal_of(options.directory),
+            rf"{self._run_id}-[0-9]+",
+            self._on_over,
+            tells_all=(options.url or source.script.url) is None,
+        )
+        self._backend = Backend(source.script, options, places, known, self._observer, self._run_id, child)
+        self._saved: dict[int, Values] = {}  # by the number of the repetition
+        if source.remark:
+            self._observer.remarks[source.remark] = None
+        parts = source.script.all_parts
+        self.total = options.repeat * sum(request.repeat for part in parts for request in part.requests)
+        self._sent = self._answered = 0
+        self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
+        self._limits: dict[str, float] = {}
+        self._begin_ns = self._end_ns = time.monotonic_ns()
+        versions()  # read now, while the server starts, and kept
+
+    def progress(self) -> tuple[int, int, int]:
+        """How many requests there are in all, how many are answered, and how many are over."""
+        return self.total, self._answered, self._results.over
+
+    def result(self) -> RunResult:
+        """What is known so far; the groups have the requests that are over."""
+        script, server = self.source.script, self._backend.server
+        return RunResult(
+            versions=versions(),
+            name=self.source.name.removesuffix(".toml"),
+            server=self._backend.name,
+            directory=self.options.directory,
+            folder=self._backend.places.folder,
+            journal=self._observer.journal if self._backend.journal else None,
+            files=self._observer.files,
+            work=self._backend.work,
+            requests=self._results.with_live(map(RequestResult.of, tuple(self._observer.live.values()))),
+            groups=self._results.groups,
+            title=script.title,
+            about=script.about,
+            links=tuple(script.links),
+            remarks=tuple(self._observer.remarks),
+            seconds=(self._end_ns - self._begin_ns) / 1e9,
+            stopped=server.stopped or "",
+            stderr=tuple(server.stderr),
+        )
+
+    async def run(self) -> RunResult:
+        """Run the script to its end. Raises `ServerError` where a server does not start or is not reached."""
+        gc.freeze()  # what is imported stays: no collection looks at it, not while we measure and not at the end
+        follower = Follower(self._observer.paths, journals=[self._observer.journal])
+        async with self._backend as backend, follower:
+            try:
+                await self._run_parts(follower)
+            except ExceptionGroup as errors:  # the error of the first task cancels the others
+                raise _first(errors) from None
+        if backend.url and not any(group.writes_ms for group in self._results.groups):
+            self._observer.remarks["no write was seen: is --dir the data folder of that server?"] = None
+        return self.result()
+
+    async def _run_parts(self, follower: Follower) -> None:
+        from fastbg.run.prepare import Template
+
+        backend = self._backend
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._observer.follow(follower))
+            for part in self.source.script.all_parts:
+                await backend.serve(part, group)
+                self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
+                count = len(part.requests)
+                await self._run_part([Template(self.source, part, n, backend.places) for n in range(count)])
+            self._end_ns = time.monotonic_ns()
+            await backend.server.stop()
+            following.cancel()
+
+    async def _run_part(self, templates: "list[Template]") -> None:
+        numbers = iter(range(self.options.repeat))
+
+        async def work() -> None:
+            for number in numbers:  # shared by all workers
+                values = self._saved.pop(number, {})
+                await self._run_once(templates, values)
+                if values:
+                    self._saved[number] = values  # for later parts
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.options.concurrency, self.options.repeat)):
+                group.create_task(work())
+        await self._wait_for(list(self._observer.live.values()))
+
+    async def _run_once(self, templates: "list[Template]", saved: Values) -> None:
+        """Send the requests of a part one after the other; later ones may use what earlier ones have ``saved``."""
+        sent: list[Trace] = []
+        for number, template in enumerate(templates):
+            request = template.request
+            if self.before and (request.after != "meanwhile" or not sent):
+                await self._wait_for(sent)
+                at_once = takewhile(lambda behind: behind.request.after == "meanwhile", templates[number + 1 :])
+                await self.before(request.name, " ".join(each.request.about for each in (template, *at_once)))
+            if request.after == "tasks":
+                await self._wait_for(sent)
+            numbers = iter(range(request.repeat))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(request.concurrency):
+                    group.create_task(self._send_each(template, numbers, saved, sent))
+            if request.signal is not None:
+                if request.signal.after == "started":
+                    await self._until_started(sent)
+                await self._backend.signal(request.signal)
+
+    async def _send_each(self, template: "Template", numbers: Iterator[int], saved: Values, sent: list[Trace]) -> None:
+        for _ in numbers:  # shared by all that send at once
+            trace = await self._send(template, saved)
+            sent.append(trace)
+
+    async def _send(self, template: "Template", saved: Values) -> Trace:
+        self._sent += 1
+        request_id = f"{self._run_id}-{self._sent:0{len(str(self.total))}}"
+        values = {**self._backend.known, **saved, "mark": request_id}
+        outgoing = template.outgoing(values)
+        client = self._backend.server.client
+        url = client.url(outgoing.path, outgoing.query) if client else outgoing.path
+        trace = template.trace(values, url=url, journal=self._backend.journal, name=template.request.name)
+        self._observer.watch(trace)
+        missing = sorted(set(template.needs) - values.keys())
+        if self._backend.server.refuses or client is None or missing:
+            why = self._backend.server.refuses or f"no earlier response had what {', '.join(missing)} stands for"
+            trace.answered = True
+            self._observer.give_up(trace, f"not sent: {why}")
+            return trace
+        response = await self._response(client, template, outgoing, trace)
+        if response is not None:
+            trace.body = _received(response)
+            found, trace.unsaved = template.saved(response, trace.body.json)
+            saved |= found
+        trace.answered = True
+        self._answered += 1
+        self._observer.consider(trace)
+        return trace
+
+    async def _response(
+        self, client: "Client", template: "Template", outgoing: "Outgoing", trace: Trace
+    ) -> "Response | None":
+        """Send the request and wait for the whole response; None where none comes within the timeout."""
+        request, request_id, limit_s = template.request, trace.request_id, self.options.limit_s
+        if request.timeout is not None:
+            limit_s = self._limits[request_id] = request.timeout
+
+        def emit(event: Event) -> None:
+            self._observer.tell(trace, event)
+
+        try:
+            async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
+                if request.hang_up_after == "queued":
+                    await stack.enter_async_context(self._hanging_up(client, trace, limit_s))
+                return await client.fire(outgoing, request_id, emit)
+        except TimeoutError:
+            error = f"no whole response within {limit_s:g} s"
+            emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
+            return None
+
+    @asynccontextmanager
+    async def _hanging_up(self, client: "Client", trace: Trace, limit_s: float) -> AsyncIterator[None]:
+        """Meanwhile, hang up as soon as the server has queued a task."""
+
+        async def watch() -> None:
+            if await self._observer.until(lambda: trace.find("task_queued") is not None, limit_s):
+                client.hang_up(trace.request_id)
+
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch())
+            yield
+            watching.cancel()
+
+    async def _until_started(self, traces: list[Trace]) -> None:
+        """Wait until a task of each has started, if it has any."""
+        for trace in traces:
+
+            def started() -> bool:
+                return trace.find("task_started") is not None or trace.request_id not in self._observer.live  # noqa: B023
+
+            await self._observer.until(started, self.options.limit_s, quiet=True)
+
+    async def _wait_for(self, traces: list[Trace]) -> None:
+        for trace in traces:
+            await self._wait_for_one(trace)
+
+    async def _wait_for_one(self, trace: Trace) -> None:
+        """Wait until nothing that may come could change the verdict, the server is gone, or nothing is heard."""
+        observer, server = self._observer, self._backend.server
+        limit_s = self._limits.get(trace.request_id, self.options.limit_s)
+
+        def done() -> bool:
+            over = trace.request_id not in observer.live
+            return over or bool(server.gone and not trace.with_broker)
+
+        if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
+            await self._backend.doubt_journal()
+        if not done():
+            is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
+            waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
+            observer.give_up(trace, f"not within {waited_s:g} s")
+        elif trace.request_id in observer.live:
+            await observer.read_all()
+            observer.give_up(trace, server.gone)
+
+    def _on_over(self, trace: Trace) -> None:
+        result = RequestResult.of(trace)
+        self._results.add(result)
+        self._limits.pop(trace.request_id, None)
+        client = self._backend.server.client
+        if client is not None:
+            finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
+            clean = finished is not None and "error" not in finished.detail
+            clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
+            client.give_back(trace.request_id, clean=clean)
+
+
+def _known_values(source: "Source", options: RunOptions) -> dict[str, str]:
+    """The values of placeholders that are known before anything starts."""
+    used = {name for _, text in texts(source.script.model_dump()) for name in names(text)}
+    variables = {f"env.{name}": value for name, value in options.environment.items() if f"env.{name}" in used}
+    return {"dir": str(options.directory), **variables}
+
+
+def _received(response: "Response") -> ReceivedBody:
+    body = response.body
+    try:
+        value = strict_json.loads(body.kept)
+    except ValueError:
+        value = None
+    return ReceivedBody(body.kept.decode("utf-8", "replace"), value, body.length, body.cut)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

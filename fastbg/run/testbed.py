@@ -1,0 +1,173 @@
+"""What a run asks, part by part: a server, and what that needs beside it: a mail server, a broker with its worker."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fastbg.errors import ServerError
+from fastbg.evidence.observer import Observer
+from fastbg.run.options import RunOptions
+from fastbg.run.probe import Prober
+from fastbg.run.target import TargetServer
+from fastbg.server.process import Child
+from fastbg.server.settings import EXAMPLE, Settings
+from fastbg.server.starting import READY_S
+
+if TYPE_CHECKING:
+    from fastbg.run.prepare import Places
+    from fastbg.scripting.model import Part, Script, SignalAfter
+    from fastbg.services.queue import Services
+
+
+class Backend:
+    """``async with Backend(...) as backend``: nothing of it is left at the end.
+
+    ``child``: the server of the first part, if that has started already. ``run_id``: the start of the request ids of
+    its own requests. ``places``, ``known``: the files and the values that a request may name, once `serve` was called.
+    ``journal``: whether the server's journal is at hand.
+    """
+
+    def __init__(
+        self, script: "Script", options: RunOptions, places: "Places", known: dict[str, str],
+        observer: Observer, run_id: str, child: Child | None,
+    ) -> None:  # fmt: skip
+        self.url = options.url or script.url
+        self.places = places
+        self.known = known
+        self.journal = self.url is None
+        self.server = TargetServer(observer, child)
+        self._script = script
+        self._options = options
+        self._observer = observer
+        self._prober = Prober(observer, run_id)
+        self._queue = _Queue()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self._script.mail is not None:
+                await self._serve_mail(self._script.mail, stack)
+            await stack.enter_async_context(self._queue)
+            await stack.enter_async_context(self.server)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def name(self) -> str:
+        """The app that is served, or the URL that is asked."""
+        child = self.server.child
+        return self.url or (child.settings.app if child else self._script.app or "")
+
+    @property
+    def work(self) -> float | None:
+        """Seconds of the example's slow job, None where another app is served."""
+        child = self.server.child
+        return child.settings.work if child and child.settings.app == EXAMPLE else None
+
+    async def serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
+        """Have a server that ``part`` can ask: the one that runs, if it is as that part wants it, or a new one.
+
+        A task in ``group`` notices its end. Raises `ServerError`.
+        """
+        if self.url is not None:
+            if self.server.client is None:
+                await self._find(self.url)
+            return
+        wanted = await self._settings(part)
+        if self.server.serves(wanted):
+            return
+        await self.server.stop()
+        if not self.server.stopped:
+            client = await self.server.start(wanted, group)
+            if await self._prober.reach(client, READY_S) is not None:
+                raise await self.server.failure()
+
+    async def signal(self, order: "SignalAfter") -> None:
+        """Send the server a signal; or the worker or the broker, which are then started again."""
+        if order.after != "started":
+            await asyncio.sleep(order.after)
+        number = signal.Signals[order.name]
+        if order.to == "server":
+            self.server.send(number)
+        else:
+            await self._queue.signal(order.to, number)
+
+    async def doubt_journal(self) -> None:
+        """Nothing was heard for long: find out whether the journal is still written."""
+        if self.journal:
+            await self._prober.check_journal(self.server)
+
+    async def _find(self, url: str) -> None:
+        """Connect to the running server at ``url``. Raises `ServerError`."""
+        client = await self.server.connect(url)
+        failure, self.journal = await self._prober.find_journal(client, min(self._options.limit_s, READY_S))
+        if failure is not None:
+            raise ServerError(
+                f"the server does not answer: {failure}",
+                where=url,
+                remedy="start it (`fastbg serve`), or name its address with --url: http or https, as it speaks",
+            )
+
+    async def _settings(self, part: "Part") -> Settings:
+        """The settings of the server that ``part`` needs; its queue runs then."""
+        from fastbg.run.prepare import settings_of
+
+        wanted = settings_of(self._script, part, self.places, self.known, self._options.base)
+        if part.worker is None:
+            return wanted
+        services = await self._queue.serve(replace(wanted, app=part.worker))
+        return replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", services.broker.address)))
+
+    async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
+        """Start a mail server whose inbox is the followed file ``name``, or use the one that ``FASTBG_SMTP`` names."""
+        from fastbg.services.mail import MailServer, address_of
+
+        named = self._options.environment.get("FASTBG_SMTP")
+        if named:
+            host, port = address_of(named)
+            why = f"the mails go to {host}:{port}, where nobody sees them arrive: {name} tells nothing"
+            self.places = replace(self.places, unseen={name: why})
+            self._observer.remarks[why] = None
+        else:
+            server = await stack.enter_async_context(MailServer(self.places.files[name]))
+            host, port = server.host, server.port
+        self.known |= {"mail.host": host, "mail.port": str(port)}
+
+
+class _Queue:
+    """The broker and the worker of the parts that name one; parts that want the same share them."""
+
+    def __init__(self) -> None:
+        self._services: Services | None = None
+        self._settings: Settings | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def serve(self, settings: Settings) -> "Services":
+        """Return those that run with these settings, or start new ones."""
+        from fastbg.services.queue import Services
+
+        if self._services is None or self._settings != settings:
+            await self._stack.aclose()
+            self._services = await self._stack.enter_async_context(Services(settings))
+            self._settings = settings
+        return self._services
+
+    async def signal(self, to: str, number: signal.Signals) -> None:
+        if self._services is not None:
+            await self._services.signal(to, number)

@@ -1,0 +1,61 @@
+"""The scripts that come with fastbg, and scripts by name or by file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastbg.errors import ScriptError, install_command
+from fastbg.scripting.reader import Source, read_script, read_script_file
+from fastbg.text import did_you_mean
+
+DEFAULT = "default"
+ALL = "all"
+_FOLDER = Path(str(resources.files("fastbg.scripts")))
+
+
+def built_in() -> list[str]:
+    """The names of the built-in scripts."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
+    """The built-in scripts by their group."""
+    groups: dict[str, list[Source]] = {}
+    for name in built_in():
+        source = script(name, environment)
+        groups.setdefault(source.script.group, []).append(source)
+    return dict(sorted(groups.items()))
+
+
+def missing_extra(source: Source, environment: Mapping[str, str]) -> str | None:
+    """Return the extra of fastbg that has to be installed before ``source`` can run, or None if it can."""
+    needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
+    return "mail" if needs_mail and find_spec("aiosmtpd") is None else None
+
+
+def _without_queue(source: Source) -> Source:
+    """``source`` without the parts that need a worker."""
+    parts = [part for part in source.script.parts if part.worker is None]
+    if len(parts) == len(source.script.parts):
+        return source
+    left_out = ", ".join(part.name for part in source.script.parts if part.worker is not None)
+    remark = f"left out are the parts that need more, {install_command('queue')}: {left_out}"
+    return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
+
+
+def script(name: str, environment: Mapping[str, str]) -> Source:
+    """The built-in script of that ``name``, or the one in the file of that name. Raises `ScriptError`."""
+    if name in built_in():
+        path = _FOLDER / f"{name}.toml"
+        source = read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
+        return source if find_spec("taskiq_nats") else _without_queue(source)
+    if not name.endswith(".toml") and not Path(name).is_file():
+        known = built_in()
+        raise ScriptError(
+            f"there is no script {name!r}{did_you_mean(name, known)}",
+            where="the argument SCRIPT",
+            remedy=f"name a .toml file, or one of {', '.join(known)}",
+        )
+    return read_script_file(Path(name), environment)

@@ -1,0 +1,118 @@
+"""Reads a script: TOML in, a `Script` out, or all of its faults with their lines.
+
+What is wrong is refused before anything starts.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fastbg.errors import ScriptError
+from fastbg.scripting.checks import check
+from fastbg.scripting.faults import Fault, told
+from fastbg.scripting.model import Script
+from fastbg.scripting.placeholders import KeyPath
+from fastbg.scripting.toml_lines import line_of, lines_of
+from fastbg.scripting.validation import in_other_words
+from fastbg.strict_json import is_deeper
+
+LARGEST = 1_000_000  # bytes of a script
+DEEPEST = 50  # levels of tables and arrays
+
+_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys.
+
+    ``remark``: what a reader of its result has to know, or None.
+    """
+
+    script: Script
+    name: str
+    folder: Path
+    lines: Mapping[KeyPath, int]
+    remark: str | None = None
+
+    def place(self, *path: str | int) -> str:
+        """``FILE:LINE`` of a key."""
+        return f"{self.name}:{line_of(path, self.lines)}"
+
+
+def read_script(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> Source:
+    """The script in ``text``. Raises `ScriptError` with the line, the key, what was found and what is allowed.
+
+    ``name``: of the file, for people. ``folder``: that it lies in. ``environment``: what ``${env.NAME}`` may name.
+    """
+    data = _toml(text, name)
+    lines = lines_of(text)
+    faults: list[Fault] = []
+    script: Script | None = None
+    try:
+        script = Script.model_validate(data)
+    except ValidationError as error:
+        from fastbg.scripting.schema import schema_of  # a script without a fault needs none of it
+
+        faults = in_other_words(error.errors(include_url=False), data, schema_of(Script))
+    known = {fault.path for fault in faults}
+    faults += [fault for fault in check(data, folder, environment) if fault.path not in known]
+    if faults or script is None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ScriptError(
+            f"the script has {count}", where=name, remedy="mend what is named", details=told(faults, lines, name)
+        )
+    return Source(script, name, folder, lines)
+
+
+def _toml(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        line = place[1] if place and place[1] else text.count("\n") + 1
+        what = _PLACE.sub("", str(error))
+        raise ScriptError(f"the script is no TOML: {what}", where=f"{name}:{line}", remedy="mend the line") from None
+    except ValueError:  # Python reads no endless decimal numbers
+        raise ScriptError(
+            "the script is no TOML: a number has too many digits", where=name, remedy="put it in quotes"
+        ) from None
+    except RecursionError:
+        raise _too_deep(name) from None
+    if is_deeper(data, DEEPEST):
+        raise _too_deep(name)
+    return data
+
+
+def _too_deep(name: str) -> ScriptError:
+    return ScriptError(
+        "the script is too deeply nested",
+        where=name,
+        remedy=f"keep tables and arrays to {DEEPEST} levels; a larger JSON body can be a text, in `body`",
+    )
+
+
+def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
+    """The script in the file ``path``. Raises `ScriptError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise _unreadable(error.strerror or str(error), str(path)) from None
+    if len(data) > LARGEST:
+        raise _unreadable(f"it is larger than {LARGEST:,} bytes", str(path))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unreadable("it is not UTF-8", f"{path}:{line}") from None
+    return read_script(text, str(path), path.absolute().parent, environment)
+
+
+def _unreadable(why: str, where: str) -> ScriptError:
+    return ScriptError(f"the script cannot be read: {why}", where=where, remedy="name a .toml file, in UTF-8")

@@ -1,0 +1,100 @@
+"""The lines of a TOML document in which its keys are set. Pure."""
+
+import re
+import tomllib
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+
+from fastbg.scripting.placeholders import KeyPath
+
+_BETWEEN = re.compile(r"(?:[\s,]|#[^\n]*)*+")
+_KEY = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*+"|'[^']*+'|[\w-]++)[ \t]*(\.?)""")
+_OPENS = re.compile(r"[ \t]*=[ \t]*")
+_CLOSES = re.compile(r"[ \t]*\]\]?")
+_SCALAR = re.compile(
+    r'''"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}|"(?:[^"\\]|\\.)*+"'''
+    r"""|'''(?:[^']|'{1,2}(?!'))*+'{3,5}|'[^']*+'|[^,\]}\n#]++""",
+    re.DOTALL,
+)
+
+
+def lines_of(text: str) -> dict[KeyPath, int]:
+    """For each key path of a valid TOML document, the line, from 1, in which it is set first."""
+    lines: dict[KeyPath, int] = {}
+    breaks = [found.start() for found in re.finditer("\n", text)]
+    counts: dict[KeyPath, int] = {}  # how many tables each [[array]] has so far
+    table: KeyPath = ()
+    around: list[tuple[KeyPath, int | None]] = []  # the arrays (with the number of the next item) and tables we are in
+    at = 0
+    while (at := _end(_BETWEEN, text, at)) < len(text):
+        line = bisect(breaks, at) + 1
+        if around and text[at] in "]}":
+            around.pop()
+            at += 1
+            continue
+        path, item = around[-1] if around else (table, None)
+        if item is not None:
+            around[-1] = (path, item + 1)
+            path = (*path, item)
+        elif not around and text[at] == "[":
+            is_item = text.startswith("[[", at)
+            names, at = _names(text, at + 1 + is_item)
+            table = _table(names, counts, is_item=is_item)
+            at = _end(_CLOSES, text, at)
+            _note(lines, table, 0, line)
+            continue
+        else:
+            names, at = _names(text, at)
+            path = (*path, *names)
+            _note(lines, path, len(path) - len(names), line)
+            at = _end(_OPENS, text, at)
+        lines.setdefault(path, line)
+        if text.startswith(("[", "{"), at):
+            around.append((path, 0 if text[at] == "[" else None))
+            at += 1
+        else:
+            at = _end(_SCALAR, text, at)
+    return lines
+
+
+def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
+    """The line, from 1, of the key at ``path``, or of the closest one around it."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in lines:
+            return lines[path[:end]]
+    return 1
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else len(text)
+
+
+def _names(text: str, at: int) -> tuple[list[str], int]:
+    """The parts of a dotted key, and where it ends."""
+    names: list[str] = []
+    while found := _KEY.match(text, at):
+        name = found[1]
+        names.append(next(iter(tomllib.loads(f"{name} = 0"))) if name[0] in "\"'" else name)
+        if not found[2]:
+            return names, found.end()
+        at = found.end()
+    return names, len(text)
+
+
+def _table(names: Sequence[str], counts: dict[KeyPath, int], *, is_item: bool) -> KeyPath:
+    """The path of the table that a header opens."""
+    path: KeyPath = ()
+    for number, name in enumerate(names):
+        path = (*path, name)
+        if is_item and number == len(names) - 1:
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    return path
+
+
+def _note(lines: dict[KeyPath, int], path: KeyPath, start: int, line: int) -> None:
+    """That ``path``, and what leads to it from ``start`` on, is set in ``line`` if not before."""
+    for end in range(start + 1, len(path) + 1):
+        lines.setdefault(path[:end], line)

@@ -1,0 +1,99 @@
+"""What runs in the child that `process` starts: serves on the socket that it inherited, and tells how it went.
+
+Arguments: the descriptors of the socket and of the pipe for its status. The garbage collector is off until the app is
+loaded.
+"""
+
+import asyncio
+import atexit
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+
+from fastbg.errors import ServerError
+from fastbg.server.app import application
+from fastbg.server.importer import load
+from fastbg.server.parent import end_with
+from fastbg.server.process import READY
+from fastbg.server.settings import Settings
+from fastbg.server.supervisors import run
+from fastbg.server.uvicorn_versions import Server
+
+
+class PromptServer(Server):
+    """uvicorn's server, which ends at once when it has nothing left to do.
+
+    uvicorn itself sleeps up to 0.1 s before it notices a signal, and 0.1 s again for the connections, even if there are
+    none: `fastbg demo --work 0` would take 34 % longer. After a SIGTERM the process ends as one that uvicorn's own
+    command started: the signal is raised again and kills it, with the tasks and threads that are left. After any other
+    end they finish.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._terminated = False
+        self._ticks: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve(sockets)
+        if self._terminated:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+
+    async def main_loop(self) -> None:
+        self._ticks = asyncio.create_task(super().main_loop())
+        with suppress(asyncio.CancelledError):
+            await self._ticks
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self._terminated |= sig == signal.SIGTERM
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn asks for a frame and does not look at it
+        if self._ticks is not None and not self._ticks.done():
+            self._ticks.get_loop().call_soon_threadsafe(self._ticks.cancel)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        await self.lifespan.shutdown()
+
+
+def main() -> None:
+    listener, status = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    for descriptor in (listener.fileno(), status):
+        os.set_inheritable(descriptor, False)
+    atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
+    end_with(sys.stdin.fileno())
+    settings = Settings.from_environment()
+    try:
+        settings.make_folder()
+        load(settings.app, settings.app_dir)
+    except ServerError as error:
+        parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        os.write(status, json.dumps(parts).encode() + b"\n")
+        sys.exit(2)
+    gc.enable()
+
+    async def tell() -> None:
+        os.write(status, READY)
+
+    # uvicorn calls this first when it has started up, and not again for years.
+    options = dict(settings.options)
+    config = uvicorn.Config(application, factory=True, callback_notify=tell, timeout_notify=10**9, **options)
+    sys.exit(run(PromptServer(config), listener))
+
+
+def _finish(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.close(status)  # what is left is taking down the interpreter, for which nobody has to wait

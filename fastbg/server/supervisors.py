@@ -1,0 +1,58 @@
+"""Serves in this process, in several, or in one that is restarted when the code changes."""
+
+import os
+import signal
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fastbg.errors import STARTUP_FAILURE
+from fastbg.server.signals import on_second_interrupt
+
+if TYPE_CHECKING:
+    from uvicorn import Config, Server
+
+
+def run(server: "Server", listener: socket.socket) -> int:
+    """Serve on ``listener`` in this process; 0 after a signal and a clean end, uvicorn's exit code otherwise."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn handles these while it serves, and raises them again at its end: there they have to have no effect.
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else STARTUP_FAILURE
+    return 0
+
+
+def run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
+    """Serve in ``config.workers`` processes; their exit codes."""
+    from fastbg.server.uvicorn_versions import Workers
+
+    supervisor = Workers(config, listener)
+    on_second_interrupt(lambda: _interrupt(supervisor.pids))
+    supervisor.run()
+    return supervisor.exit_codes
+
+
+def run_reloader(config: "Config", listener: socket.socket) -> list[int | None]:
+    """Serve in a process that is restarted when the code changes; its exit code, none where the code is broken."""
+    from uvicorn.supervisors import ChangeReload
+
+    from fastbg.server.uvicorn_versions import Server
+
+    class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # which class it is depends on what is installed
+        def startup(self) -> None:
+            super().startup()  # installs its signal handlers
+            on_second_interrupt(lambda: _interrupt([self.process.pid]))
+
+    reloader = Reloader(config, target=Server(config).run, sockets=[listener])
+    reloader.run()
+    code = reloader.process.exitcode
+    return [] if code == STARTUP_FAILURE else [code]  # the user fixes the code while the reloader waits
+
+
+def _interrupt(pids: list[int | None]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid or 0, signal.SIGINT)

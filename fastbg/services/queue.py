@@ -1,0 +1,102 @@
+"""What the tasks of a script need where a queue does them: a broker and a worker, which a script may kill."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from fastbg.errors import ServerError
+from fastbg.server.settings import Settings
+from fastbg.server.starting import READY_S, pauses
+from fastbg.services.broker import Broker, needs_queue
+
+LISTENS = b"Listening started"  # Taskiq's word for it
+
+
+class Services:
+    """``async with Services(settings) as services``: an embedded broker, and a worker for ``settings.app``.
+
+    ``settings``: of the worker; ``app``: module:attribute of Taskiq's broker. Both are gone at the end. Raises
+    `FastbgError` where one of them does not start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        needs_queue()
+        settings.make_folder()
+        self.broker = Broker(settings.directory)
+        self.settings = replace(settings, env=(*settings.env, ("FASTBG_BROKER", self.broker.address)))
+        self.log = self.broker.folder / "worker.log"
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.broker.__enter__()
+        try:
+            await self._start_worker()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    async def signal(self, to: str, number: signal.Signals) -> None:
+        """Send the "broker" or the "worker" a signal, wait until it has ended, and start it again."""
+        if to == "broker":
+            self.broker.send(number)
+            await _until_ended("the broker", lambda: self.broker.pid is None)
+            self.broker.start()
+            return
+        if (worker := self._worker) is not None:
+            if number == signal.SIGKILL:  # Taskiq's manager would start another process at once
+                os.killpg(worker.pid, number)
+            else:
+                worker.send_signal(number)
+            await _until_ended("the worker", lambda: worker.poll() is not None)
+        await self._start_worker()
+
+    async def _start_worker(self) -> None:
+        self._end_worker()
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        self._worker = self._spawn_worker()
+        failure = ServerError(
+            "the worker did not start up", where=self.settings.app, remedy=f"see what it wrote: {self.log}"
+        )
+        for pause_s in pauses(lambda: LISTENS in self.log.read_bytes()[begin:], failure, self._worker):
+            await asyncio.sleep(pause_s)
+
+    def _spawn_worker(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "fastbg.services.worker"],
+                cwd=self.settings.run_in,
+                env=os.environ | self.settings.environment(),
+                stdin=subprocess.PIPE,  # which closes with us: see `fastbg.server.parent`
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _end(self) -> None:
+        self._end_worker()
+        self.broker.stop()
+
+    def _end_worker(self) -> None:
+        """Kill the manager and its worker processes."""
+        if self._worker is not None:
+            with self._worker, suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, signal.SIGKILL)
+
+
+async def _until_ended(who: str, has_ended: Callable[[], bool]) -> None:
+    failure = ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send it SIGKILL")
+    for pause_s in pauses(has_ended, failure):
+        await asyncio.sleep(pause_s)

@@ -1,0 +1,82 @@
+"""What is to be known of a test that failed, as plain text of at most 80 columns."""
+
+import io
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic_ns
+
+from rich.console import Console
+
+from fastbg.evidence.results import RequestResult
+from fastbg.evidence.tasks import Task
+from fastbg.evidence.trace import Trace
+from fastbg.report.timelines import SEEN, timelines
+from fastbg.testing.server import Server
+from fastbg.text import safe
+
+COLUMNS = 80
+MOST_REQUESTS = 20
+MOST_LINES = 15
+
+PLACES = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
+LEGEND = replace(SEEN, write=None)
+
+
+class _Shown(RequestResult):
+    """A request whose bar goes on to the moment of the failure, where something of it was still to come."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.response_ms is not None and None not in [ended for _, ended in self.spans_ms]
+
+
+def describe_failure(traces: Sequence[Trace], server: Server) -> str:
+    """Return the time lines of the last requests of a test, their tasks, and what the server wrote last."""
+    sent = [_Shown.of(trace) for trace in traces if trace.find("request_sent")]
+    results = sent[-MOST_REQUESTS:]
+    lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
+    if results:
+        lines += [_time_lines(results), ""]
+    for result in results:
+        lines += _describe_request(result)
+    if trouble := server.trouble():
+        lines.append(f"{safe(server.name)}: {safe(trouble)}")
+    if written := server.last_lines()[-MOST_LINES:]:
+        lines += ["the server wrote last", *(f"  {safe(line)}" for line in written)]
+    return "\n".join(lines)
+
+
+def _time_lines(results: Sequence[RequestResult]) -> str:
+    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"  # of pytest's own output, whatever is captured
+    buffer = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
+    console = Console(file=buffer, width=COLUMNS, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(timelines(results, encoding=encoding, now_ns=monotonic_ns(), legend=LEGEND))
+    buffer.seek(0)
+    return "\n".join(line.rstrip() for line in buffer.read().splitlines())
+
+
+def _describe_request(result: RequestResult) -> list[str]:
+    trace, judgement = result.trace, result.judgement
+    status = "no response" if trace.status is None else str(trace.status)
+    verdict = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else judgement.verdict
+    if judgement.verdict == "lost" and not trace.ended and not trace.find("request_finished"):
+        verdict = "not done when the test failed"  # which did not wait
+    lines = [f"{trace.name}  {status}  {verdict}"]
+    details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
+    lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
+    lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
+    return [part for line in lines for part in textwrap.wrap(safe(line), COLUMNS, subsequent_indent="    ")]
+
+
+def _describe_task(task: Task, result: RequestResult) -> str:
+    started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
+    parts: list[str] = [task.state]
+    if task.where:
+        parts.append(PLACES.get(task.where, task.where))
+    if started is not None:
+        parts.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
+    if task.error or task.reason:
+        parts.append(task.error or task.reason or "")
+    return "  ".join(parts)

@@ -1,0 +1,446 @@
+"""`fastbg demo` as its users run it: a real server, real files, pipes and pseudo-terminals."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbg.report.picture import save_picture
+from tests import pictures
+from tests.support.processes import (
+    FASTBG,
+    PATIENCE_S,
+    environment,
+    fastbg,
+    is_alive,
+    rest_of,
+    terminal,
+    until,
+    wait_for,
+)
+from tests.support.servers import ROOT, served
+
+WORK = ("--work", "0.1")
+HELD = ("--app", "tests.apps.held:app", *WORK)  # every response is there before the first write
+HERE = str(ROOT)  # for PYTHONPATH
+NAMES = [
+    "path operation",
+    "dependency",
+    "dependency, no q",
+    "notification, q",
+    "notification",
+    "sub-dependency",
+    "control",
+]
+
+
+def document(*arguments: str | Path, cwd: Path, ok: bool = True, **variables: Any) -> dict[str, Any]:
+    result = fastbg("demo", "--json", *arguments, cwd=cwd, **variables)
+    assert result.returncode == (0 if ok else 1), result
+    assert result.stderr == b""
+    written: dict[str, Any] = json.loads(result.stdout)
+    assert written["ok"] is ok
+    return written
+
+
+def of(written: dict[str, Any], key: str) -> dict[str, Any]:
+    return {request["name"]: request[key] for request in written["requests"]}
+
+
+def pids(folder: Path) -> set[int]:
+    return {json.loads(line)["pid"] for line in (folder / "journal.jsonl").read_bytes().splitlines()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What a demo with some work told, and the folder that it ran in: for all that does not need a run of its own."""
+    folder = tmp_path_factory.mktemp("finished")
+    return document(*HELD, cwd=folder, PYTHONPATH=HERE), folder
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A folder with ``app.py``: the example, with one thing that can be told to go wrong."""
+    (tmp_path / "app.py").write_text(
+        """
+import os, sys, time
+from fastbg.example.app import app
+
+@app.middleware("http")
+async def misbehave(request, call_next):
+    if request.url.path.startswith("/sub-dependency"):
+        match os.environ.get("MISBEHAVE"):
+            case "die":
+                print("about to die", file=sys.stderr, flush=True)
+                os._exit(7)
+            case "hang":
+                time.sleep(3600)
+    return await call_next(request)
+""",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+# what it shows
+
+
+def test_every_endpoint_gets_the_verdict_that_it_should(finished: tuple[dict[str, Any], Path]) -> None:
+    written, _ = finished
+    assert list(of(written, "verdict")) == NAMES
+    background = dict.fromkeys([*NAMES[:2], *NAMES[3:6]], "response-first")
+    assert of(written, "verdict") == background | {"dependency, no q": "no-work", "control": "work-first"}
+    for name in background:
+        assert of(written, "evidence")[name] == ["client+file", "server"]
+        assert of(written, "lead_ms")[name] > 0
+    assert of(written, "evidence")["control"] == ["file+server"]
+    assert of(written, "response_ms")["control"] > 100
+    assert [task["task"] for task in of(written, "tasks")["sub-dependency"]] == [
+        "fastbg.example.app.write_log",
+        "fastbg.example.app.write_log",
+        "fastbg.example.app.bg_task",
+    ]
+    assert {task["where"] for tasks in of(written, "tasks").values() for task in tasks} == {"thread"}
+    files = [write["file"] for write in of(written, "writes")["sub-dependency"]]
+    assert sorted(files) == ["README.md", "log.txt", "log.txt"]
+    assert written["summary"]["requests"] == 7
+    assert written["summary"]["response_first"] == 5
+
+
+def test_the_files_hold_what_the_report_says(finished: tuple[dict[str, Any], Path]) -> None:
+    written, folder = finished
+    for name in ("README.md", "log.txt"):
+        content = (folder / ".fastbg" / name).read_text("utf-8")
+        texts = [
+            write["text"] for writes in of(written, "writes").values() for write in writes if write["file"] == name
+        ]
+        assert len(content) == sum(map(len, texts))
+        assert all(text in content for text in texts)
+
+
+def test_work_that_takes_no_time_is_proved_by_the_server_and_never_by_the_clients_clock(tmp_path: Path) -> None:
+    written = document("--work", "0", cwd=tmp_path)
+    proved = [request for request in written["requests"] if request["verdict"] == "response-first"]
+    assert len(proved) == 5
+    for request in proved:
+        assert "server" in request["evidence"]
+        if request["write_ms"] <= request["response_ms"]:
+            assert "client+file" not in request["evidence"]
+        if request["evidence"] == ["server"]:
+            assert "too close to call from outside" in request["reason"]
+
+
+def test_report_in_a_pipe_is_plain_text(tmp_path: Path) -> None:
+    result = fastbg("demo", *WORK, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Evidence in .fastbg: README.md, log.txt, journal.jsonl" in text
+
+
+def masked(text: str) -> str:
+    """``text`` with times and marks as they are the same in every run, and without the space that follows from them."""
+    text = re.sub(r"\b[0-9a-f]{6}-(\d)", r"MARK-\1", text)
+    text = re.sub(r"-?\b\d+(\.\d)?(?= to | ms| after|\b)", "N", text)
+    return re.sub(r"[ ━┄]+", " ", text).replace("N to N", "N")  # all times may be the same
+
+
+def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
+    text = masked(fastbg("demo", *HELD, cwd=tmp_path, COLUMNS="120", PYTHONPATH=HERE).stdout.decode())
+    table, _, rest = text[text.index("request status") :].partition("\n\n")
+    assert table.splitlines() == [
+        "request status ms after ms after ms verdict evidence ",
+        "path operation N N N N ✓ response-first client+file, server",
+        "dependency N N N N ✓ response-first client+file, server",
+        "dependency, no q N N - - ✓ no-work server ",
+        "notification, q N N N N ✓ response-first client+file, server",
+        "notification N N N N ✓ response-first client+file, server",
+        "sub-dependency N N N N ✓ response-first client+file, server",
+        "control N N N N ✓ work-first file+server ",
+    ]
+    assert " ".join(rest.split()) == (
+        "control: N of N writes stood in the file when the response was sent "
+        "N of N requests with work had their response before the work was done: the client waited N ms, "
+        "the first write was seen N ms after the response; control made it wait N ms for the work. "
+        "Evidence in .fastbg: README.md, log.txt, journal.jsonl"
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_picture_on_a_terminal_is_drawn_anew_and_fits(tmp_path: Path, columns: int) -> None:
+    with terminal("demo", *HELD, cwd=tmp_path, columns=columns, HOLD=str(tmp_path / "go"), PYTHONPATH=HERE) as (
+        process,
+        screen,
+    ):
+        shown = until(screen, rb"(?s)control +\S.*\x1b\[2K.*control +\S.*\x1b\[2K.*control +\S")
+        (tmp_path / "go").touch()
+        shown += until(screen, rb"Evidence in") + rest_of(screen)
+        assert process.wait(PATIENCE_S) == 0
+    _, _, report = shown.decode().rpartition("\x1b[2K")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", report)
+    assert "✓ response-first" in plain
+    assert max(len(line) for line in plain.splitlines()) <= columns
+    assert shown.endswith(b"\n")
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")  # the cursor is back
+
+
+def test_no_color_means_no_colour(tmp_path: Path) -> None:
+    with terminal("demo", *WORK, cwd=tmp_path, NO_COLOR="1") as (_, screen):
+        shown = rest_of(screen).decode()
+    assert "✓ response-first" in shown
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38)[0-9;]*m", shown)
+
+
+def test_terminal_that_knows_no_unicode_gets_ascii(tmp_path: Path) -> None:
+    result = fastbg("demo", *WORK, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.isascii()
+    assert b"ok response-first" in result.stdout
+
+
+def test_step_waits_for_enter_and_says_what_will_happen(tmp_path: Path) -> None:
+    with terminal("demo", "--step", *WORK, cwd=tmp_path) as (process, screen):
+        for name in NAMES:
+            shown = until(screen, rb"(?s)" + name.encode() + rb".*Press Enter")
+            assert b"Evidence" not in shown
+            os.write(screen, b"\n")
+        assert b"Evidence in" in rest_of(screen)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
+    result = fastbg("demo", "--step", "--work", "0", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.count(b"Press Enter") == 7
+
+
+def test_step_makes_no_pause_before_a_request_that_is_to_come_meanwhile(tmp_path: Path) -> None:
+    result = fastbg("demo", "--step", "blocking-async", cwd=tmp_path)
+    assert result.stdout.count(b"Press Enter") == 2  # three of five come meanwhile
+    _, since_the_first_pause, _ = result.stdout.decode().split("Press Enter")
+    bars = re.findall(r"^(ping, meanwhile|async def, blocks|def) +[━●]", since_the_first_pause, re.MULTILINE)
+    assert bars == ["async def, blocks", "ping, meanwhile"]  # those since the last pause
+
+
+def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
+    result = fastbg("demo", "--work", "0", "--save", "demo.html", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert "response-first" in (tmp_path / "demo.html").read_text("utf-8")
+
+
+def words(picture: Path) -> list[str]:
+    """The words of an SVG, without numbers, and in no order."""
+    elements = ET.fromstring(picture.read_text("utf-8")).iter("{http://www.w3.org/2000/svg}text")
+    text = masked(" ".join((element.text or "").replace("\xa0", " ") for element in elements))
+    return sorted(word for word in text.split() if not re.fullmatch(r"[N.,]+", word))
+
+
+@pytest.mark.parametrize("name", pictures.NAMES)
+def test_picture_in_the_readme_is_not_stale(name: str, tmp_path: Path) -> None:
+    """If it is: ``python -m tests.pictures NAME``."""
+    kept = ROOT / "tests" / "pictures" / f"{name}.svg"
+    result = pictures.result_of(name, json.loads(kept.with_suffix(".json").read_text("utf-8")))
+    assert result.ok
+    save_picture([result], tmp_path / "new.svg")
+    assert words(kept) == words(tmp_path / "new.svg")
+    assert f"]({kept.relative_to(ROOT)})" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_picture_of_a_run_is_kept_as_svg(tmp_path: Path) -> None:
+    result = fastbg("demo", *HELD, "--save", "new.svg", cwd=tmp_path, PYTHONPATH=HERE)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert {*NAMES[0].split(), "response-first", "client", "waits"} <= set(words(tmp_path / "new.svg"))
+
+
+# a server that runs already, and company in the same folder
+
+
+def test_running_server_is_asked_and_its_journal_read(tmp_path: Path) -> None:
+    with served(*WORK, cwd=tmp_path) as url:
+        written = document("--url", url, cwd=tmp_path)
+    assert written["summary"]["response_first"] == 5
+    assert written["server"] == url
+
+
+def test_running_server_without_a_journal_proves_only_what_can_be_seen_from_outside(tmp_path: Path) -> None:
+    with served("--no-record", *HELD[1:], cwd=tmp_path, PYTHONPATH=HERE) as url:
+        written = document("--url", url, cwd=tmp_path, ok=False)
+    assert of(written, "verdict") == {
+        "path operation": "response-first",
+        "dependency": "unproven",
+        "dependency, no q": "unproven",
+        "notification, q": "response-first",
+        "notification": "response-first",
+        "sub-dependency": "response-first",
+        "control": "unproven",
+    }
+    assert not (tmp_path / ".fastbg" / "journal.jsonl").exists()
+
+
+def test_three_runs_at_once_in_one_folder_do_not_confuse_each_other(tmp_path: Path) -> None:
+    runs = [
+        subprocess.Popen(
+            [*FASTBG, "demo", "--json", "--work", work], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
+        )
+        for work in ("0.2", "0.2", "0")
+    ]
+    documents = [json.loads(run.communicate(timeout=PATIENCE_S)[0]) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    offsets = [write["text"] for written in documents for writes in of(written, "writes").values() for write in writes]
+    assert len(offsets) == 3 * 9
+    for written, least_ms in zip(documents, (200, 200, 0), strict=True):
+        assert all(ms is None or ms >= least_ms for ms in of(written, "write_ms").values())
+
+
+# what goes wrong
+
+
+def test_file_that_cannot_be_written_is_a_failed_task_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / ".fastbg").mkdir()
+    (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
+    written = document(*WORK, cwd=tmp_path, ok=False)
+    assert of(written, "verdict") == {
+        "path operation": "failed",
+        "dependency": "failed",
+        "dependency, no q": "no-work",
+        "notification, q": "response-first",
+        "notification": "response-first",
+        "sub-dependency": "failed",
+        "control": "lost",
+    }
+    assert "bg_task failed: OSError: [Errno 28] No space left on device" in of(written, "reason")["path operation"]
+    assert "No space left on device" in of(written, "reason")["control"]
+    assert of(written, "status")["control"] == 500
+
+
+def test_server_that_dies_is_told_with_its_last_lines(app: Path) -> None:
+    result = fastbg("demo", "--app", "app:app", *WORK, cwd=app, MISBEHAVE="die")
+    assert result.returncode == 1
+    text = result.stdout.decode()
+    assert "the server ended with exit code 7" in text
+    assert "| about to die" in text
+    assert "Traceback" not in text + result.stderr.decode()
+
+
+def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None:
+    result = fastbg("demo", "--json", "--app", "app:app", *WORK, "--timeout", "3", cwd=app, MISBEHAVE="hang")
+    assert result.returncode == 1
+    written = json.loads(result.stdout)
+    assert of(written, "verdict")["sub-dependency"] == "lost"
+    assert of(written, "status")["sub-dependency"] is None
+    assert not any(map(is_alive, pids(app / ".fastbg")))
+
+
+def test_work_that_does_not_end_is_lost_within_the_time_limit(tmp_path: Path) -> None:
+    written = document("--work", "3600", "--timeout", "10", cwd=tmp_path, ok=False)
+    assert set(of(written, "verdict").values()) == {"lost", "no-work"}
+    assert "started, never finished" in of(written, "reason")["path operation"]
+    assert not any(map(is_alive, pids(tmp_path / ".fastbg")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_run_and_the_server(tmp_path: Path, number: signal.Signals) -> None:
+    run = subprocess.Popen(
+        [*FASTBG, "demo", "--work", "3600"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(tmp_path / ".fastbg" / "journal.jsonl", b"task_started")
+    run.send_signal(number)
+    _, complaint = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 128 + number
+    assert complaint == b""
+    (server,) = pids(tmp_path / ".fastbg")
+    until_gone(server)
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a process that may not be our child has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with os.fdopen(descriptor):
+        assert select.select([descriptor], [], [], PATIENCE_S)[0], f"process {pid} still runs"
+
+
+def test_ctrl_c_on_a_terminal_leaves_it_in_order(tmp_path: Path) -> None:
+    with terminal("demo", "--work", "3600", cwd=tmp_path) as (process, screen):
+        wait_for(tmp_path / ".fastbg" / "journal.jsonl", b"task_started")
+        os.write(screen, b"\x03")
+        shown = rest_of(screen)
+        assert process.wait(PATIENCE_S) == 130
+    assert b"Traceback" not in shown
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--init", "draft.toml")], ids=["server", "draft"])
+def test_ctrl_c_while_the_app_is_imported(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, os, time\npathlib.Path('pid').write_text(f'{os.getpid()}.')\ntime.sleep(3600)\n"
+    )
+    run = subprocess.Popen(
+        [*FASTBG, "demo", *arguments, "--app", "slow:app"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    )
+    pid = int(wait_for(tmp_path / "pid", rb"\.")[:-1])
+    run.send_signal(signal.SIGINT)
+    _, complaint = run.communicate(timeout=PATIENCE_S)
+    assert (run.returncode, complaint) == (130, b"")
+    assert not is_alive(pid)
+
+
+def refused(*arguments: str | Path, cwd: Path) -> str:
+    result = fastbg("demo", *arguments, cwd=cwd)
+    assert (result.returncode, result.stdout) == (2, b"")
+    complaint = result.stderr.decode()
+    assert "Traceback" not in complaint
+    return complaint
+
+
+def test_url_where_nobody_listens(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        complaint = refused("--url", url, cwd=tmp_path)
+    assert "the server does not answer" in complaint
+    assert f"where: {url}" in complaint
+    assert "to do: " in complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--url", "nonsense"), "no URL"),
+        (("--app", "missing:app"), "no module missing"),
+        (("--save", "demo.png"), ".svg or an .html"),
+        (("--save", "no/such/demo.svg"), "no place"),
+        (("--save", "."), ".svg or an .html"),
+        (("--step", "--json"), "--step"),
+        (("--app", "a:b", "--url", "http://127.0.0.1:1"), "--app"),
+        (("--work", "-1"), "--work"),
+        (("--work", "nan"), "--work"),
+        (("--dir", "file/inside"), "data folder"),
+    ],
+)
+def test_wrong_usage_is_refused_with_what_where_and_what_to_do(
+    tmp_path: Path, arguments: tuple[str, ...], what: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert what in refused(*arguments, cwd=tmp_path)
+
+
+def test_nothing_is_written_outside_of_the_data_folder(finished: tuple[dict[str, Any], Path]) -> None:
+    _, folder = finished
+    assert [path.name for path in folder.iterdir()] == [".fastbg"]
+    assert {path.name for path in (folder / ".fastbg").iterdir()} == {"README.md", "log.txt", "journal.jsonl"}

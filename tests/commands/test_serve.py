@@ -1,0 +1,402 @@
+"""`fastbg serve` as its users run it: what it says, how it ends, what it refuses."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.journals import events, read
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until, wait_for
+from tests.support.servers import URL, ask
+
+APP = """
+import asyncio, os, time
+from fastapi import BackgroundTasks, FastAPI
+app = FastAPI()
+version = 1
+not_an_app = 3
+
+def work(file: str, seconds: float):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not os.path.exists(file + ".now"):
+        time.sleep(0.005)
+    open(file, "a").write("done")
+
+@app.get("/work")
+async def start(tasks: BackgroundTasks, file: str, seconds: float):
+    tasks.add_task(work, file, seconds)
+
+@app.get("/version")
+async def tell():
+    return version
+
+@app.get("/pid")
+async def pid():
+    return os.getpid()
+
+@app.get("/hold")
+async def hold():  # this process takes no other request meanwhile
+    open("holding", "w").write("holding")
+    while not os.path.exists("released"):
+        time.sleep(0.005)
+    return os.getpid()
+"""
+LONG_S = 3600
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "own.py").write_text(APP)
+    return tmp_path
+
+
+class Serving:
+    """``fastbg serve`` in ``folder``: its process, its output and its URL."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, folder: Path) -> None:
+        self.process = process
+        self.log = log
+        self.journal = folder / ".fastbg" / "journal.jsonl"
+        found = re.search(URL, wait_for(log, URL))
+        assert found
+        self.url = found[1].decode()
+        self.get("/version")  # it is up
+
+    def get(self, path: str, **query: str | float) -> httpx.Response:
+        return ask("GET", self.url + path, params=query, headers={"X-Request-ID": path})
+
+    def work(self, path: Path) -> None:
+        """Start a task that writes ``path`` as soon as there is a ``.now`` beside it."""
+        self.get("/work", file=str(path), seconds=LONG_S)
+        if self.journal.exists():
+            events(self.journal, "/work", until="task_started")
+
+    def change(self, own: Path, code: str) -> None:
+        """Put ``code`` into ``own``, and wait until the reloader has noticed."""
+        begin = self.log.stat().st_size
+        new = own.with_suffix(".new")
+        new.write_text(code)
+        new.replace(own)  # a half of it is never seen
+        newer, end = time.time(), time.monotonic() + PATIENCE_S
+        while b"Reloading" not in self.log.read_bytes()[begin:]:
+            assert time.monotonic() < end
+            newer += 10  # uvicorn does not notice a change in the moment after it began to look
+            os.utime(own, (newer, newer))
+            time.sleep(0.05)
+
+    def end(self, *signals: signal.Signals) -> tuple[int, str]:
+        """Exit code and output."""
+        for number in signals:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout=PATIENCE_S)
+        return code, self.log.read_text()
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
+    with tempfile.TemporaryDirectory() as outside:  # its growth must not look like a change of the code
+        log = Path(outside) / "log"
+        command = [*FASTBG, "serve", "own:app", "--port", "0", *arguments]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            yield Serving(process, log, folder)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its workers too
+            process.wait()
+
+
+MODES = pytest.mark.parametrize("mode", [[], ["--workers", "2"], ["--reload"]], ids=["single", "workers", "reload"])
+
+
+def test_it_says_where_it_listens_and_writes_and_what_to_type_next(tmp_path: Path) -> None:
+    command = [*FASTBG, "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            said = until(process.stdout, rb"  curl .*\n").decode()
+            url = re.search(r"http://127\.0\.0\.1:\d+", said)
+            assert url
+            assert ask("GET", f"{url[0]}/docs").status_code == 200
+        finally:
+            process.terminate()
+    assert "fastbg.example:app" in said
+    assert str(tmp_path / ".fastbg" / "journal.jsonl") in said
+    assert "\n  fastbg tail\n" in said
+    assert f"curl -X POST '{url[0]}/send-notification/you@example.com?q=hello'" in said
+    assert "\x1b" not in said
+    assert process.returncode == 0
+
+
+def test_the_curl_that_it_shows_works(tmp_path: Path) -> None:
+    data = tmp_path / "data folder"
+    command = [*FASTBG, "serve", "--port", "0", "--work", "0", "--dir", str(data)]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            said = until(process.stdout, rb"  curl .*\n").decode()
+            curl = next(line for line in said.splitlines() if line.startswith("  curl")).split("'")[1]
+            assert ask("POST", curl).json() == {"message": "Message sent"}
+            wait_for(data / "log.txt", b"found query: hello\nmessage to you@example.com\n")
+        finally:
+            process.terminate()
+    assert f"fastbg tail --dir '{data}'" in said
+
+
+def test_for_a_foreign_app_it_shows_only_its_address(folder: Path) -> None:
+    with serving(folder) as server:
+        said = server.log.read_text()
+    assert f"curl {server.url}/\n" in said
+    assert "fastbg tail --journal" in said
+    assert "send-notification" not in said
+    assert "other machines" not in said
+
+
+def test_a_host_that_others_can_reach_is_warned_of(folder: Path) -> None:
+    with serving(folder, "--host", "0.0.0.0") as server:
+        assert len(re.findall("other machines can reach this server", server.log.read_text())) == 1
+
+
+@MODES
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_running_tasks_finish(folder: Path, mode: list[str], number: signal.Signals) -> None:
+    with serving(folder, *mode) as server:
+        server.work(folder / "written")
+        server.process.send_signal(number)
+        wait_for(server.log, b"Waiting for background tasks to complete")
+        (folder / "written.now").touch()
+        code, said = server.end()
+    assert code == 0
+    assert (folder / "written").read_text() == "done"
+    assert [event["event"] for event in events(server.journal, "/work")][-2:] == ["task_finished", "request_finished"]
+    assert "Traceback" not in said
+
+
+@MODES
+def test_a_second_interrupt_leaves_at_once_and_says_what_was_lost(folder: Path, mode: list[str]) -> None:
+    with serving(folder, *mode) as server:
+        server.work(folder / "written")
+        server.process.send_signal(signal.SIGINT)
+        wait_for(server.log, b"Waiting for background tasks to complete")
+        code, said = server.end(signal.SIGINT)  # the task does not end
+    assert code == 130
+    assert re.search(r"fastbg: process \d+ left at once: 1 background task was lost\n", said)
+    assert "Traceback" not in said
+    assert not (folder / "written").exists()
+
+
+@MODES
+def test_control_c_typed_twice_does_the_same(folder: Path, mode: list[str]) -> None:
+    """The terminal sends the signal to every process of the group, the parent's children too."""
+    journal = folder / ".fastbg" / "journal.jsonl"
+    with terminal("serve", "own:app", "--port", "0", *mode, cwd=folder) as (process, screen):
+        found = re.search(URL, until(screen, b"(?s)" + URL + b".*startup complete"))
+        assert found
+        url = f"{found[1].decode()}/work"
+        ask("GET", url, params={"file": "written", "seconds": LONG_S}, headers={"X-Request-ID": "1"})
+        events(journal, "1", until="task_started")
+        os.write(screen, b"\x03")
+        until(screen, b"Waiting for background tasks to complete")
+        os.write(screen, b"\x03")
+        assert process.wait(timeout=PATIENCE_S) == 130
+        assert b"1 background task was lost" in rest_of(screen)
+
+
+def test_without_the_journal_it_does_not_pretend_to_know_what_was_lost(folder: Path) -> None:
+    with serving(folder, "--no-record") as server:
+        server.work(folder / "written")
+        server.process.send_signal(signal.SIGINT)
+        wait_for(server.log, b"Waiting for background tasks to complete")
+        code, said = server.end(signal.SIGINT)
+    assert code == 130
+    assert "nobody knows how many" in said
+
+
+def test_no_record_leaves_no_journal_and_starlette_as_it_is(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        APP
+        + """
+from starlette.background import BackgroundTask
+
+@app.get("/starlette")
+async def starlette():
+    import sys
+    return [BackgroundTask.__call__.__module__, "fastbg.recorder.middleware" in sys.modules]
+"""
+    )
+    with serving(folder, "--no-record") as server:
+        assert server.get("/starlette").json() == ["starlette.background", False]
+    assert not server.journal.exists()
+
+
+def test_workers_share_the_port_and_the_journal(folder: Path) -> None:
+    with serving(folder, "--workers", "2") as server, ThreadPoolExecutor() as pool:
+        try:
+            one = pool.submit(server.get, "/hold")
+            wait_for(folder / "holding", b"holding")
+            other = server.get("/pid")
+        finally:
+            (folder / "released").touch()
+        pids = {one.result().json(), other.json()}
+        code, _ = server.end(signal.SIGTERM)
+    assert code == 0
+    assert len(pids) == 2
+    assert {event["pid"] for event in read(server.journal)} == pids
+
+
+def test_a_worker_that_dies_is_replaced(folder: Path) -> None:
+    with serving(folder, "--workers", "2") as server:
+        pid = server.get("/pid").json()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(server.log, rb"(?s)Child process \[%d\] died.*startup complete" % pid)
+        assert server.get("/version").json() == 1
+        assert server.end(signal.SIGTERM)[0] == 0
+
+
+def test_reload_serves_the_changed_code_and_still_records(folder: Path) -> None:
+    own = folder / "own.py"
+    with serving(folder, "--reload") as server:
+        assert server.get("/version").json() == 1
+        server.change(own, APP.replace("version = 1", "version = 2"))
+        wait_for(server.log, b"(?s)Reloading.*startup complete")
+        assert server.get("/version").json() == 2
+        assert events(server.journal, "/version", times=3)  # asked by `Serving`, and twice here
+        assert server.end(signal.SIGTERM)[0] == 0
+
+
+def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
+    own = folder / "own.py"
+    with serving(folder, "--reload") as server:
+        server.change(own, "import nothing_of_that_name\n")
+        said = wait_for(server.log, b"to do: .*\n").decode()
+        assert "No module named 'nothing_of_that_name'" in said
+        assert "Traceback" not in said
+        server.change(own, APP)
+        wait_for(server.log, rb"(?s)to do: .*startup complete")
+        assert server.get("/version").json() == 1
+        assert server.end(signal.SIGINT)[0] == 0
+
+
+def test_a_task_that_fails_still_reaches_the_servers_log(folder: Path) -> None:
+    with serving(folder) as server:
+        server.get("/work", file="/no/such/folder/file", seconds=0)
+        said = wait_for(server.log, b"FileNotFoundError: .*\n")
+    assert b"Exception in ASGI application" in said
+    assert b"Traceback" in said
+
+
+def test_an_app_that_does_not_start_up_is_no_success(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "from fastapi import FastAPI\nasync def lifespan(app):\n    raise OSError('no database')\n    yield\n"
+        "from contextlib import asynccontextmanager\napp = FastAPI(lifespan=asynccontextmanager(lifespan))\n"
+    )
+    for mode in ([], ["--workers", "2"]):
+        ended = fastbg("serve", "own:app", "--port", "0", *mode, cwd=folder)
+        assert ended.returncode == 2
+        assert b"no database" in ended.stderr
+        assert b"fastbg: the app did not start up\n" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("application", "code", "parts"),
+    [
+        ("own", "", ["'own' names no app", "the name of the app", "module:attribute"]),
+        ("own:", "", ["names no app", "module:attribute"]),
+        ("own.py:app", "", ["there is no module own.py", "; did you mean own?"]),
+        ("owm:app", "", ["there is no module owm", "; did you mean own?"]),
+        ("own:aap", "app = print", ["there is no 'aap'", "own.py", "; did you mean app?"]),
+        ("own:app", "app = 3", ["app is no app but an int", "own.py"]),
+        ("own:app", "import nothing_of_that_name", ["No module named 'nothing_of_that_name'", "own.py:1", "install"]),
+        ("own:app", "\n1 / 0", ["ZeroDivisionError: division by zero", "own.py:2"]),
+        ("own:app", "import json\n\njson.loads('{')", ["JSONDecodeError", "own.py:3"]),
+        ("own:app", "def app(:\n", ["SyntaxError: invalid syntax", "own.py:1"]),
+        ("own:app", "raise SystemExit(3)", ["SystemExit: 3", "own.py:1"]),
+        ("own:app", "def app():\n    raise OSError('no')", ["OSError: no", "own.py:2"]),
+    ],
+)
+def test_an_app_that_cannot_be_loaded_is_told_in_three_parts(
+    tmp_path: Path, application: str, code: str, parts: list[str]
+) -> None:
+    (tmp_path / "own.py").write_text(code)
+    _refused(["serve", application, "--port", "0"], tmp_path, parts)
+
+
+def test_an_app_is_loaded_before_workers_or_a_reloader_start(tmp_path: Path) -> None:
+    for mode in (["--reload"], ["--workers", "2"]):
+        _refused(["serve", "own:app", "--port", "0", *mode], tmp_path, ["there is no module own"])
+
+
+def test_a_busy_port_and_a_wrong_host_are_told_in_three_parts(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        _refused(["serve", "own:app", "--port", port], folder, ["the port is in use", f"127.0.0.1:{port}", "--port"])
+    _refused(["serve", "own:app", "--host", "no.such.host.invalid"], folder, ["no such host", "--host"])
+    _refused(["serve", "own:app", "--host", "192.0.2.1"], folder, ["no such address", "192.0.2.1", "--host"])
+
+
+@pytest.mark.parametrize("data", ["own.py", "own.py/deeper"])
+def test_a_data_folder_that_cannot_be_made_is_told_in_three_parts(folder: Path, data: str) -> None:
+    _refused(["serve", "own:app", "--dir", data], folder, ["data folder cannot be written", "own.py", "--dir"])
+
+
+def _refused(arguments: list[str], folder: Path, parts: list[str]) -> None:
+    ended = fastbg(*arguments, cwd=folder)
+    said = ended.stderr.decode()
+    assert ended.returncode == 2, said
+    assert "Traceback" not in said
+    assert [line.split(":")[0] for line in said.splitlines()] == ["fastbg", "  where", "  to do"]
+    for part in parts:
+        assert part in said
+    assert not ended.stdout
+
+
+def test_a_factory_is_called_once(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        APP
+        + "calls = []\ndef make():\n    calls.append(1)\n    app.get('/calls')(lambda: len(calls))\n    return app\n"
+    )
+    command = [*FASTBG, "serve", "own:make", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            found = re.search(URL, until(process.stdout, URL))
+            assert found
+            assert ask("GET", f"{found[1].decode()}/calls").json() == 1
+        finally:
+            process.terminate()
+
+
+def test_serving_needs_neither_uvloop_nor_httptools(folder: Path) -> None:
+    without = "import sys; sys.modules |= {'uvloop': None, 'httptools': None, 'rich': None}; import runpy; "
+    run = "sys.argv = ['fastbg', 'serve', 'own:app', '--port', '0']; runpy.run_module('fastbg', run_name='__main__')"
+    with subprocess.Popen(
+        [sys.executable, "-c", without + run],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            found = re.search(URL, until(process.stdout, URL))
+            assert found
+            assert ask("GET", f"{found[1].decode()}/version").json() == 1
+        finally:
+            process.terminate()
+    assert process.returncode == 0

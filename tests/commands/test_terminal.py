@@ -1,0 +1,205 @@
+"""Terminals that shrink or are closed while fastbg draws on them, and pipes whose reader has left."""
+
+import asyncio
+import io
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fastbg.output import outlast_readers
+from fastbg.report.console import final, live
+from fastbg.report.screen import Screen
+from fastbg.server.signals import on_second_interrupt
+from tests.commands.test_demo import pids, until_gone
+from tests.support.journals import events
+from tests.support.processes import FASTBG, PATIENCE_S, environment, hang_up, resize, rest_of, terminal, until, wait_for
+from tests.support.results import run
+from tests.support.servers import URL, ask
+
+ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
+
+
+# a window of another size
+
+
+def test_picture_goes_on_in_a_window_of_any_size(tmp_path: Path) -> None:
+    with terminal("demo", "--work", "3600", cwd=tmp_path) as (process, screen):
+        until(screen, b"(?s)control.*control")
+        for rows, columns in [*ABSURD, (40, 80)]:
+            resize(screen, rows, columns)
+            until(screen, rb"(?s)\x1b\[2K.*\x1b\[2K" if columns > 2 else rb"\x1b\[2K")  # it is drawn again
+        until(screen, b"(?s)control.*control")
+        os.write(screen, b"\x03")
+        shown = rest_of(screen)
+        assert process.wait(PATIENCE_S) == 130
+    assert b"Traceback" not in shown
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 10, 26, 27])
+def test_report_can_be_shown_in_a_window_of_any_width(columns: int) -> None:
+    console = Console(file=io.StringIO(), width=columns, height=1, force_terminal=True)
+    console.print(live(run(), encoding="utf-8", now_ns=10**9))
+    console.print(final(run(), encoding="utf-8"))
+
+
+# a terminal that is closed
+
+
+@pytest.mark.parametrize("more", [[], ["--step"]], ids=["picture", "pause"])
+def test_demo_ends_with_its_server_when_its_terminal_is_closed(tmp_path: Path, more: list[str]) -> None:
+    complaints = tmp_path / "complaints"
+    with (
+        complaints.open("wb") as stderr,
+        terminal("demo", "--work", "3600", *more, cwd=tmp_path, stderr=stderr) as (process, screen),
+    ):
+        until(screen, b"Press Enter" if more else b"control")
+        wait_for(tmp_path / ".fastbg" / "journal.jsonl", b"request_received")
+        hang_up(screen)
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGHUP
+    (server,) = pids(tmp_path / ".fastbg")
+    until_gone(server)
+    assert complaints.read_bytes() == b""
+
+
+def test_server_and_its_workers_end_when_their_terminal_is_closed_and_their_tasks_are_done(tmp_path: Path) -> None:
+    journal = tmp_path / ".fastbg" / "journal.jsonl"
+    (tmp_path / "own.py").write_text(
+        "import os, time\nfrom fastapi import BackgroundTasks, FastAPI\napp = FastAPI()\n"
+        "def work():\n    while not os.path.exists('now'):\n        time.sleep(0.005)\n"
+        "@app.get('/work')\nasync def start(tasks: BackgroundTasks):\n    tasks.add_task(work)\n"
+    )
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        terminal("serve", "own:app", "--port", "0", "--workers", "2", cwd=tmp_path, stderr=stderr) as (process, screen),
+    ):
+        found = re.search(URL, until(screen, URL))
+        assert found
+        wait_for(log, b"(?s)startup complete.*startup complete")
+        ask("GET", f"{found[1].decode()}/work", headers={"X-Request-ID": "1"})
+        events(journal, "1", until="task_started")
+        hang_up(screen)
+        wait_for(log, b"Waiting for background tasks to complete")
+        (tmp_path / "now").touch()
+        assert process.wait(PATIENCE_S) == 0
+    assert [event["event"] for event in events(journal, "1")][-2:] == ["task_finished", "request_finished"]
+    assert b"Traceback" not in log.read_bytes()
+
+
+@contextmanager
+def handlers() -> Iterator[list[int]]:
+    """Handlers of our own: the signals that they get. The old ones are back at the end."""
+    got: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    old = [signal.signal(number, lambda number, _: got.append(number)) for number in numbers]
+    try:
+        yield got
+    finally:
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)
+
+
+def test_closed_terminal_counts_as_sigterm() -> None:
+    with handlers() as got:
+        on_second_interrupt(lambda: got.append(-1), lambda: got.append(0))
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGINT)
+    assert got == [0, signal.SIGTERM, signal.SIGTERM, -1, signal.SIGINT]
+
+
+def test_closed_terminal_is_nothing_to_a_server_under_nohup() -> None:
+    with handlers() as got:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        on_second_interrupt(lambda: got.append(-1))
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGINT)
+    assert got == [signal.SIGINT]
+
+
+def test_closed_terminal_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no signal tells of it: the demo is not of the terminal's session, as after ``setsid``."""
+    ours, theirs = pty.openpty()
+    os.close(ours)
+    with open(theirs, encoding="utf-8") as keyboard:
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        screen = Screen(Console(file=io.StringIO()), run, step=True)
+        asyncio.run(asyncio.wait_for(screen.before("next", "what will happen"), PATIENCE_S))
+
+
+# a reader that has left
+
+
+def without_reader(*arguments: str, cwd: Path) -> tuple[int, bytes]:
+    """Exit code and complaints of fastbg whose standard output nobody reads."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [*FASTBG, *arguments]
+    try:
+        result = subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_S,
+        )
+    finally:
+        os.close(theirs)
+    return result.returncode, result.stderr
+
+
+def test_demo_without_a_reader_keeps_its_files_and_its_exit_code(tmp_path: Path) -> None:
+    files = ("--junit", "junit.xml", "--save", "demo.svg")
+    assert without_reader("demo", "--work", "0", "--timeout", str(PATIENCE_S), *files, cwd=tmp_path) == (0, b"")
+    assert {path.name for path in tmp_path.iterdir()} == {".fastbg", "junit.xml", "demo.svg"}
+    assert without_reader("report", ".fastbg/journal.jsonl", cwd=tmp_path) == (0, b"")
+
+
+@contextmanager
+def standard_output(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Standard output is ``descriptor``, and may lose its reader."""
+    with open(descriptor, "w", encoding="ascii", errors="backslashreplace", closefd=False) as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        outlast_readers()
+        yield
+        sys.stdout.close()
+        assert os.fstat(descriptor)  # it is not ours to close
+    os.close(descriptor)
+
+
+def test_output_goes_nowhere_when_the_reader_of_a_pipe_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    with standard_output(theirs, monkeypatch):
+        print("ä 1", flush=True)
+        assert os.read(ours, 100) == b"\\xe4 1\n"
+        os.close(ours)
+        print("x" * 10**6, flush=True)
+        print("not flushed")
+
+
+def test_output_goes_nowhere_when_a_terminal_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    with standard_output(theirs, monkeypatch):
+        print("1")
+        assert until(ours, b"1\r\n") == b"1\r\n"  # it may come in pieces
+        os.close(ours)
+        print("x" * 10**6)
+        assert sys.stdout.line_buffering
+
+
+def test_output_that_cannot_be_written_for_another_reason_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standard_output(os.open("/dev/full", os.O_WRONLY), monkeypatch):
+        with pytest.raises(OSError, match="No space left"):
+            print("x", flush=True)
+        hang_up(sys.stdout.fileno())  # what is still in the buffer goes there

@@ -1,0 +1,152 @@
+"""Which write belongs to which request."""
+
+from pathlib import Path
+
+from fastbg.events import Appended
+from fastbg.evidence.attribution import KEPT, Attribution
+from fastbg.evidence.trace import ExpectedWrite, Trace
+from tests.support.traces import LOG, expecting, requested, trace
+
+MARKS = "r[0-9]+"
+
+
+def request(request_id: str, *writes: ExpectedWrite) -> Trace:
+    return expecting(requested(trace(), request_id=request_id), writes=writes)
+
+
+def appended(t_ns: int, offset: int, data: bytes) -> Appended:
+    return Appended(t_ns, Path(LOG), (1, 1), offset, data)
+
+
+def test_marked_text_is_found_across_two_reads_and_has_the_time_of_its_last_byte() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "hello r1\n", True)
+    attribution.sent(request("r1", write), {LOG: 100})
+    attribution.appended(appended(1, 100, b"other\nhel"))
+    assert not write.writes
+    attribution.appended(appended(2, 109, b"lo r1\n"))
+    assert (write.writes[0].offset, write.writes[0].length, write.writes[0].t_ns) == (106, 9, 2)
+
+
+def test_text_from_before_the_request_does_not_count() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "hello r1\n", True)
+    attribution.appended(appended(1, 0, b"hello r1\n"))
+    attribution.sent(request("r1", write), {LOG: 9})
+    assert not write.writes
+
+
+def test_same_text_twice_needs_two_writes() -> None:
+    attribution = Attribution(MARKS)
+    writes = [ExpectedWrite(LOG, "r1\n", True), ExpectedWrite(LOG, "r1\n", True)]
+    attribution.sent(request("r1", *writes), {LOG: 0})
+    attribution.appended(appended(1, 0, b"r1\n"))
+    assert [bool(write.writes) for write in writes] == [True, False]
+    attribution.appended(appended(2, 3, b"r1\n"))
+    assert sorted(write.writes[0].offset for write in writes) == [0, 3]
+
+
+def test_unmarked_text_waits_for_the_servers_word() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\n"))
+    assert not write.writes
+    attribution.finished(made, {LOG: 5})
+
+
+def test_unmarked_text_of_another_run_outside_of_the_window_is_not_taken() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.appended(appended(1, 0, b"same\n"))
+    attribution.sent(made, {LOG: 5})
+    attribution.finished(made, {LOG: 9})
+    attribution.appended(appended(2, 5, b"else"))
+    attribution.appended(appended(3, 9, b"same\n"))
+    assert not write.writes
+
+
+def test_unmarked_text_closest_to_the_end_is_taken_and_says_where_else_it_may_be() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\n"))
+    attribution.appended(appended(2, 5, b"same\n"))
+    attribution.finished(made, {LOG: 10})
+    (found,) = write.writes
+    assert (found.offset, found.others, found.earliest, found.latest) == (5, ((0, 5),), 0, 10)
+    attribution.deal_from_front()
+    (found,) = write.writes
+    assert (found.offset, found.others, found.earliest, found.latest) == (0, ((5, 10),), 0, 10)
+
+
+def test_two_requests_with_one_text_each_get_a_write_of_their_own() -> None:
+    """The first to finish takes the later write, and gives it up to the one that has no other."""
+    attribution = Attribution(MARKS)
+    first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
+    one, two = request("r1", first), request("r2", second)
+    attribution.sent(one, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\n"))
+    attribution.sent(two, {LOG: 5})
+    attribution.appended(appended(2, 5, b"same\n"))
+    attribution.finished(one, {LOG: 10})
+    attribution.finished(two, {LOG: 10})
+    assert (first.writes[0].offset, second.writes[0].offset) == (0, 5)
+
+
+def test_file_that_begins_again_is_searched_from_its_start() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "r1\n", True)
+    attribution.sent(request("r1", write), {LOG: 100})
+    attribution.restarted(LOG)
+    attribution.appended(appended(1, 0, b"r1\n"))
+    assert write.writes[0].offset == 0
+
+
+def test_surplus_is_seen_and_absence_is_known_when_all_was_read() -> None:
+    attribution = Attribution(MARKS)
+    once, never = ExpectedWrite(LOG, "once r1\n", True), ExpectedWrite(LOG, "never r1\n", True, count=0)
+    made = request("r1", once, never)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"once r1\n"))
+    attribution.finished(made, {LOG: 16})
+    assert (len(once.writes), never.complete) == (1, False)
+    assert attribution.appended(appended(2, 8, b"once r1\n")) == [made]
+    assert (len(once.writes), never.writes, never.complete) == (2, [], True)
+
+
+def test_pattern_matches_text_and_not_bytes() -> None:
+    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "^[äö] r1 \\w+$", True, pattern=True)
+    attribution.sent(request("r1", write), {LOG: 0})
+    attribution.appended(appended(1, 0, "ö other\nä r1 größer\n".encode()))
+    (found,) = write.writes
+    assert (found.text, found.offset, found.length) == ("ä r1 größer", 9, len("ä r1 größer".encode()))
+
+
+def test_mark_is_not_taken_for_a_longer_one() -> None:
+    attribution = Attribution(MARKS)
+    one, ten = ExpectedWrite(LOG, "r01", True), ExpectedWrite(LOG, "r10", True)
+    attribution.sent(request("r01", one), {LOG: 0})
+    attribution.sent(request("r10", ten), {LOG: 0})
+    assert [made.request_id for made in attribution.appended(appended(1, 0, b"r10"))] == ["r10"]
+    assert (len(one.writes), len(ten.writes)) == (0, 1)
+
+
+def test_file_is_not_kept_once_nobody_asks_for_it() -> None:
+    attribution, chunk = Attribution(MARKS), b"x" * 65536
+    attribution.sent(request("r1", ExpectedWrite(LOG, "r1\n", True)), {LOG: 0})
+    for number in range(64):
+        attribution.appended(appended(number, number * len(chunk), chunk))
+    tape = attribution._tapes[LOG]  # what is kept is not to be seen from outside
+    assert len(tape.data) <= KEPT
+    assert tape.end == 64 * len(chunk)
+
+
+def test_text_that_one_request_has_is_not_given_to_another_when_the_first_is_over() -> None:
+    attribution = Attribution(MARKS)
+    first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
+    one, two = request("r1", first), request("r2", second)
+    attribution.sent(one, {LOG: 0})
+    attribution.sent(two, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\n"))
+    attribution.finished(one, {LOG: 5})
+    attribution.over(one)
+    attribution.finished(two, {LOG: 5})
+    assert (len(first.writes), len(second.writes)) == (1, 0)

@@ -1,0 +1,24 @@
+"""Durations that are counted in classes: how exact their percentiles are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg.evidence.distribution import Distribution
+from fastbg.evidence.results import percentile
+
+
+@given(st.lists(st.integers(1, 10**13), min_size=1), st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+def test_percentiles_are_within_half_a_percent(times_ns: list[int], share: float) -> None:
+    times = Distribution()
+    for time_ns in times_ns:
+        times.add(time_ns)
+    exact = percentile([time_ns / 1e6 for time_ns in sorted(times_ns)], share)
+    assert times.percentile_ms(share) == pytest.approx(exact, rel=0.0 if share in (0, 1) else 0.0051)
+
+
+def test_distribution_of_nothing_has_no_percentile_and_a_clock_turned_back_is_no_failure() -> None:
+    times = Distribution()
+    assert times.percentile_ms(0.5) is None
+    times.add(-5)
+    assert times.percentile_ms(0.5) == -5 / 1e6

@@ -1,0 +1,113 @@
+"""Expectations: what is not met, and how it is told."""
+
+from fastbg.evidence.expectations import contains, unmet
+from fastbg.evidence.trace import Expected, ExpectedTask, ReceivedBody
+from fastbg.evidence.verdict import judge
+from tests.support.traces import TEXT, answered, event, expecting, finished, requested, sent, task, trace, wrote
+
+
+def test_unmet_expectations_show_both_values() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
+    seen.body = ReceivedBody('{"message": "no"}', {"message": "no"})
+    expecting(seen, verdict="work-first", body={"message": "yes"}, tasks=(ExpectedTask("other"),))
+    assert [str(each) for each in unmet(seen, judge(seen))] == [
+        "body: expected {'message': 'yes'}, was '{\"message\": \"no\"}'",
+        "verdict: expected work-first, was response-first",
+        "tasks: expected other, were app.write_log",
+    ]
+    seen.expected = Expected(statuses=(201, 202), tasks=(ExpectedTask("write_log"),), writes=seen.expected.writes)
+    assert [str(each) for each in unmet(seen, judge(seen))] == ["status: expected 201 or 202, was 200"]
+
+
+def test_unmet_expectation_names_its_key_and_who_saw_it() -> None:
+    seen = wrote(task(sent(answered(trace(), 2_001_000, size=100), 1900, size=100), 2_002_000), 3_001_000, offset=100)
+    expecting(
+        seen,
+        tasks=(ExpectedTask("write_log", state="failed", where="loop", within_ms=1),),
+        response_within_ms=1,
+        response_at_least_ms=3,
+        lead_at_least_ms=2,
+    )
+    seen.expected.writes[0].within_ms = 2
+    assert [(".".join(map(str, each.key)), each.witness) for each in unmet(seen, judge(seen))] == [
+        ("expect.response_within", "client"),
+        ("expect.response_at_least", "client"),
+        ("expect.lead_at_least", "client and file"),
+        ("expect.tasks.0.state", "server"),
+        ("expect.tasks.0.where", "server"),
+        ("expect.tasks.0.within", "server"),
+        ("expect.writes.0.within", "file"),
+    ]
+
+
+def test_tasks_are_expected_in_the_order_in_which_they_start() -> None:
+    seen = sent(answered(trace(writes=0), 2000, size=100), 1900, size=100)
+    for n, (name, started_ns) in enumerate((("app.second", 2200), ("app.first", 2000), ("app.never", None))):
+        seen.events.append(event(1000 + n, "server", "task_queued", task=name, n=n))
+        if started_ns:
+            seen.events.append(event(started_ns, "server", "task_started", task=name, n=n, where="loop"))
+    expecting(seen, verdict="lost", tasks=tuple(map(ExpectedTask, ("first", "second", "never"))))
+    assert unmet(seen, judge(seen)) == []
+
+
+def test_too_many_and_too_few_writes_are_told() -> None:
+    seen = finished(sent(answered(trace(writes=2), 2000, size=100), 1900, size=100))
+    seen = task(wrote(wrote(seen, 3000, offset=100), 3001, offset=108), 1950)
+    seen.expected.writes[0].complete = seen.expected.writes[1].complete = True
+    judgement = judge(seen)
+    assert judgement.reason == f"log.txt never got {TEXT!r}"
+    assert [str(each) for each in unmet(seen, judgement)] == [
+        "verdict: expected response-first, was lost",
+        f"writes[1].count: expected {TEXT!r} in log.txt, came 2 times",
+    ]
+
+
+def test_write_that_must_not_come_is_unmet_if_nobody_can_tell() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    (write,) = seen.expected.writes
+    write.count, write.size = 0, 200
+    assert not seen.settled
+    (unknown,) = unmet(seen, judge(seen))
+    assert str(unknown) == f"writes[1].count: expected no {TEXT!r} in log.txt, nobody can tell"
+    write.complete = True
+    assert seen.settled
+    assert unmet(seen, judge(seen)) == []
+
+
+def test_client_that_hangs_up_is_no_end_for_the_servers_tasks() -> None:
+    seen = requested(trace(writes=0), hangs_up=True)
+    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    assert not seen.settled
+    seen = finished(task(seen, 3000))
+    assert seen.settled
+    assert (judge(seen).verdict, unmet(seen, judge(seen))[0].key) == ("unproven", ("expect", "verdict"))
+
+
+def test_write_of_a_request_that_was_hung_up_is_waited_for() -> None:
+    seen = requested(finished(task(trace(), 3000)), hangs_up=True)
+    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    seen.expected.writes[0].size = 200  # the server found it in the file, the follower has not read so far
+    assert not seen.settled
+    wrote(seen, 9500, offset=100)
+    seen.expected.writes[0].complete = True
+    assert seen.settled
+    assert judge(seen).verdict == "unproven"
+
+
+def test_missing_write_is_due_when_its_tasks_have_ended_and_its_limit_is_over() -> None:
+    seen = answered(trace(), 2000, size=100)
+    seen.expected.writes[0].within_ms = 0.5
+    assert seen.due_ns is None  # the server may still do something
+    seen = finished(task(seen, 3000, end=None))
+    assert seen.due_ns is None  # a task runs
+    seen.events.append(event(9500, "server", "task_finished", task="app.write_log", n=0))
+    assert seen.due_ns == 1000 + 500_000
+    seen.expected.writes[0].within_ms = None
+    assert seen.due_ns is None
+
+
+def test_body_part_may_leave_out_keys_but_not_change_values() -> None:
+    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not contains({"a": {"b": 1}}, {"a": {"b": 2}})
+    assert not contains(None, {"a": 1})
+    assert contains([1, 2], [1, 2])

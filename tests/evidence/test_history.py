@@ -1,0 +1,512 @@
+"""A finished journal: what it tells, and `fastbg report`, which shows it."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg.commands import report as replay
+from fastbg.commands.report import BAR_FROM, read, read_history
+from fastbg.evidence import history as module
+from fastbg.evidence.history import Historian, History
+from fastbg.evidence.recorded_request import RecordedRequest
+from fastbg.recorder.journal_lines import LONGEST_LINE
+from fastbg.recorder.rotation import numbers, part
+from tests.support.processes import PATIENCE_S, fastbg, rest_of, terminal, wait_for
+from tests.support.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
+from tests.support.servers import ROOT, ask, served
+from tests.support.traces import why
+
+DONE = line(2000, "request_finished")
+STARTED = line(1003, "task_started", **TASK, where="thread")
+
+
+def told(*lines: bytes, last: int = 20) -> History:
+    """What a journal of these lines tells."""
+    historian = Historian(last)
+    read(io.BytesIO(b"".join(lines)), None, historian)
+    return historian.history()
+
+
+def only(*lines: bytes) -> RecordedRequest:
+    (request,) = told(*lines).last
+    return request
+
+
+def verdict(*lines: bytes) -> tuple[str, str | None]:
+    judgement = only(*lines).judgement
+    assert judgement.evidence == (() if judgement.verdict == "unproven" else ("server",))
+    return judgement.verdict, judgement.reason
+
+
+# verdicts from the server alone
+
+
+def test_request_has_its_times_from_the_moment_it_was_received() -> None:
+    request = only(mail())
+    assert (request.name, request.server.status, request.response_ms, request.done_ms) == (
+        "POST /mail",
+        200,
+        2.0,
+        503.0,
+    )
+    assert request.spans_ms == [(3.0, 503.0)]
+    (task,) = request.tasks
+    assert (task.name, task.state, task.where) == ("shop.mail", "finished", "thread")
+    assert verdict(mail()) == ("response-first", None)
+
+
+def test_task_that_ended_before_the_response_is_work_first() -> None:
+    end = line(1004, "task_finished", **TASK)
+    assert verdict(received(), STARTED, end, sent(1004), DONE) == (
+        "work-first",
+        "shop.mail finished before the response was sent",
+    )
+
+
+def test_task_that_raised_is_failed_and_one_that_never_started_dropped() -> None:
+    failed = line(1005, "task_failed", **TASK, error="ValueError: no")
+    assert verdict(received(), sent(), STARTED, failed, DONE) == ("failed", "shop.mail failed: ValueError: no")
+    queued, dropped = line(1001, "task_queued", **TASK), line(1005, "task_dropped", **TASK, reason="exception")
+    assert verdict(received(), queued, sent(status=404), dropped, DONE) == ("dropped", "shop.mail dropped: exception")
+
+
+def test_task_that_has_no_end_is_lost() -> None:
+    assert verdict(received(), sent(), STARTED) == (
+        "lost",
+        "shop.mail started, never finished (the journal ends before that)",
+    )
+    history = told(received(), sent(), STARTED, mail(request="r2"))
+    assert history.unfinished == 1
+    assert (history.counts["lost"], history.counts["response-first"]) == (1, 1)
+
+
+def test_request_without_tasks_is_no_work_once_the_server_is_done_with_it() -> None:
+    assert verdict(received(), sent(), DONE) == ("no-work", "nothing was queued")
+    assert verdict(received(), sent(), line(2000, "request_finished", error="KeyError: x")) == (
+        "no-work",
+        "nothing was queued; the app raised KeyError: x",
+    )
+    assert verdict(received(), sent())[0] == "unproven"
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (sent(buffered=None), "could not tell whether all of the response had left"),
+        (sent(buffered=99), "still held a part of the response"),
+        (sent(1004), "started before the response was sent, and ended after it"),
+        (sent(1600, sending_ns=1_400_000_000), "started before the response was sent, and ended after it"),
+        (line(1002, "response_lost", status=200), "the client had gone"),
+        (b"", "tells of no response"),
+    ],
+)
+def test_order_that_the_server_cannot_prove_is_unproven(response: bytes, told: str) -> None:
+    found, reason = verdict(received(), response, STARTED, line(1500, "task_finished", **TASK), DONE)
+    assert found == "unproven"
+    assert told in (reason or "")
+
+
+def test_thread_that_outlives_its_request_is_waited_for() -> None:
+    end = line(2500, "task_finished", **TASK)
+    assert only(received(), sent(), STARTED, DONE, end).done_ms == 1500.0
+
+
+def test_task_that_gets_its_thread_after_its_request_is_waited_for() -> None:
+    queued = line(1001, "task_queued", **TASK)
+    start, end = line(2000.5, "task_started", **TASK), line(2500, "task_finished", **TASK)
+    request = only(received(), queued, sent(), DONE, start, end)
+    assert (request.judgement.verdict, request.done_ms) == ("response-first", 1500.0)
+
+
+# requests of several processes in one journal
+
+
+def test_requests_of_several_processes_and_boots_are_kept_apart() -> None:
+    other = mail(boot="b2").splitlines(keepends=True)
+    mixed = [one for pair in zip(mail().splitlines(keepends=True), other, strict=True) for one in pair]
+    history = told(*mixed, mail(pid=8))
+    assert (history.requests, history.boots, history.processes) == (3, 2, 3)
+    assert history.counts["response-first"] == 3
+
+
+def test_id_that_is_used_again_is_another_request() -> None:
+    assert told(mail(), mail(), mail()).counts["response-first"] == 3
+
+
+def test_id_that_is_used_again_too_early_proves_nothing() -> None:
+    history = told(received(), sent(), STARTED, mail())
+    assert [request.judgement.verdict for request in history.last] == ["unproven", "unproven"]
+    assert "used again" in why(history.last[0].judgement)
+
+
+def test_a_blocked_loop_belongs_to_its_task_and_a_shutdown_to_no_request() -> None:
+    lines = mail().splitlines(keepends=True)
+    lines.insert(4, line(1010, "loop_blocked", **TASK, ms=60.0))
+    history = told(*lines, line(2000, "shutdown", None, unfinished=1))
+    assert (history.strays, history.last[0].judgement.verdict) == (0, "response-first")
+    assert [task.blocked_ms for task in history.last[0].tasks] == [60.0]
+
+
+def test_events_without_a_beginning_are_counted() -> None:
+    history = told(sent(), DONE, line(1, "task_started", None, **TASK), mail(request="r2"))
+    assert (history.strays, history.requests, history.events) == (3, 1, 3 + EVENTS_PER_REQUEST)
+
+
+# reading
+
+
+def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
+    history = told(
+        b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * LONGEST_LINE + b"\n", mail(), b'{"torn'
+    )
+    assert (history.foreign, history.requests) == (4, 2)
+    assert history.counts["response-first"] == 2
+
+
+def test_line_that_lies_across_the_size_is_read_to_its_end() -> None:
+    lines = mail().splitlines(keepends=True)
+    data = b"".join(lines)
+    for size in range(len(data) + 1):
+        historian = Historian(20)
+        read(io.BytesIO(data), size, historian)
+        begun = sum(len(b"".join(lines[:number])) < size for number in range(len(lines)))
+        assert (historian.history().events, historian.foreign) == (begun, 0)
+
+
+def test_time_that_no_clock_shows_is_no_event() -> None:
+    history = told(received(), sent().replace(str(1002 * MS).encode(), b"9" * 400), DONE)
+    assert (history.foreign, history.last[0].response_ms) == (1, None)
+
+
+@pytest.mark.parametrize("server", ["b1/²", "b1/" + "9" * 5000, "/", "b1"])
+def test_worker_may_name_any_server(server: str) -> None:
+    history = told(received(), line(1003, "task_started", **TASK, where="worker", server=server), DONE)
+    assert (history.requests, history.strays) == (1, 1)
+
+
+@given(st.lists(st.sampled_from([*mail().splitlines(keepends=True), *mail(pid=8).splitlines(keepends=True), b"{\n"])))
+def test_lines_in_any_order_give_every_request_one_verdict(lines: list[bytes]) -> None:
+    history = told(*lines)
+    assert sum(history.counts.values()) == history.requests == len(history.last) or history.requests > 20
+    assert history.events + history.foreign == len(lines)
+
+
+def test_only_the_last_requests_are_kept_in_their_order() -> None:
+    history = told(*(mail(request=f"r{number}") for number in range(50)), last=3)
+    assert [request.request_id for request in history.last] == ["r47", "r48", "r49"]
+    assert history.requests == 50
+    assert told(mail(), last=0).last == ()
+
+
+def test_requests_that_never_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_HELD", 10_000)
+    historian = Historian(5)
+    lines = [
+        one
+        for number in range(1000)
+        for one in (received(request=f"r{number}"), line(1001, "task_queued", f"r{number}", **TASK))
+    ]
+    read(io.BytesIO(b"".join(lines)), None, historian)
+    history = historian.history()
+    assert history.unfinished < 100
+    assert history.counts["unproven"] + history.counts["lost"] == 1000
+    assert history.counts["lost"] == history.unfinished
+
+
+def test_tasks_without_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_HELD", 100_000)
+    request = only(received(), *(line(1001 + n, "task_queued", task="shop.mail", n=n) for n in range(2000)), DONE)
+    assert request.judgement.verdict == "unproven"
+    assert len(request.tasks) == module.MOST_TASKS
+    assert request.more_tasks > 0
+
+
+# the command
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of a demo that has ended."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert fastbg("demo", "--quiet", "--work", "0.1", cwd=folder).returncode == 0
+    return folder / ".fastbg" / "journal.jsonl"
+
+
+def test_report_shows_again_what_the_demo_recorded(recorded: Path) -> None:
+    before = recorded.read_bytes()
+    result = fastbg("report", recorded)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert recorded.read_bytes() == before
+    text = result.stdout.decode()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"POST /background_tasks [ ━]*●", text)
+    assert re.search(r"POST /foreground_tasks [ ━]*●", text)
+    assert re.search(r"POST /sub-dependency/background_tasks +200 +[\d.]+ +response-first *\n"
+                     r"(  fastbg\.example\.app\.write_log +thread +[\d.]+ +[\d.]+ finished *\n){2}"
+                     r"  fastbg\.example\.app\.bg_task +thread +[\d.]+ +[\d.]+ finished *\n", text)  # fmt: skip
+    flat = " ".join(text.split())
+    assert "8 requests: 5 response-first, 3 no-work. Response sent after " in flat
+    assert "no client and no file was there to see" in flat
+    assert text.endswith("\n")
+
+
+def test_bars_have_the_times_of_the_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    control = received(request="r2", path="/control") + sent(1500, "r2") + line(1501, "request_finished", "r2")
+    journal.write_bytes(mail() + control)
+    text = fastbg("report", journal).stdout.decode()
+    assert re.search(r"POST /mail +●┄{49} *\n", text)
+    assert re.search(r"POST /control +━{50}● *\n", text)
+
+
+def test_report_as_json_has_the_same(recorded: Path) -> None:
+    result = fastbg("report", "--json", "--last", "2", recorded)
+    assert (result.returncode, result.stderr) == (0, b"")
+    written = json.loads(result.stdout)
+    assert written["journal"] == str(recorded)
+    assert written["summary"]["requests"] == 8
+    assert written["summary"]["response_first"] == 5
+    events = [json.loads(line) for line in recorded.read_bytes().splitlines()]
+    begun = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_started"}
+    ended = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_finished"}
+    assert written["summary"]["task_ms"]["min"] == round(min(ended[task] - begun[task] for task in begun) / 1e6, 3)
+    first, second = written["requests"]
+    assert (first["path"], first["verdict"]) == ("/sub-dependency/background_tasks", "response-first")
+    assert [task["state"] for task in first["tasks"]] == ["finished"] * 3
+    assert first["response_ms"] < first["tasks"][0]["finished_ms"] < first["done_ms"]
+    assert (second["path"], second["tasks"]) == ("/foreground_tasks", [])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", first["received"])
+
+
+def test_last_limits_what_is_shown_one_by_one(recorded: Path) -> None:
+    text = fastbg("report", "--last", "1", recorded).stdout.decode()
+    assert "the last 1 request:" in text
+    assert "POST /background_tasks" not in text
+    assert "8 requests: 5 response-first" in text
+    assert "●" not in fastbg("report", "--last", "0", recorded).stdout.decode()
+
+
+def test_journal_may_come_through_a_pipe(recorded: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fastbg", "report", "--json", "-"], input=recorded.read_bytes(), capture_output=True
+    )
+    assert json.loads(result.stdout)["summary"]["requests"] == 8
+
+
+def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:
+    journal = tmp_path / ".fastbg" / "journal.jsonl"
+    with served("--work", "3600", cwd=tmp_path) as url:
+        ask("POST", f"{url}/send-notification/a@b.c")
+        started = wait_for(journal, b"task_started.*\n")
+        os.kill(json.loads(started.splitlines()[-1])["pid"], signal.SIGKILL)
+    result = fastbg("report", journal)
+    assert result.returncode == 0
+    flat = " ".join(result.stdout.decode().split())
+    assert "1 request: 1 lost." in flat
+    assert "write_log started, never finished (the journal ends before that)" in flat
+    assert "1 request was not done when the journal ended" in flat
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(b"one\n" + sent() + mail(request="r2") + mail(request="r3", boot="b2") + b'{"torn')
+    flat = " ".join(fastbg("report", journal).stdout.decode().split())
+    assert "2 lines are no event" in flat
+    assert "1 event belongs to requests whose beginning is not in the journal" in flat
+    assert "2 boots wrote it" in flat
+
+
+def test_nothing_in_a_journal_acts_on_the_terminal(tmp_path: Path) -> None:
+    nasty = "\x1b[31m[red]x[/red]\u202e\x9b2J\n"
+    journal = tmp_path / "journal.jsonl"
+    failed = line(1004, "task_failed", task=nasty, n=0, error=nasty)
+    start = line(1003, "task_started", task=nasty, n=0, where=nasty)
+    journal.write_bytes(received(path=nasty, method=nasty, wall_ns=10**30) + sent() + start + failed + DONE)
+    result = fastbg("report", journal)
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert r"\x1b[31m[red]x" in text
+    assert json.loads(fastbg("report", "--json", journal).stdout)["requests"][0]["received"] is None
+
+
+def test_terminal_that_knows_no_unicode_gets_ascii(recorded: Path) -> None:
+    result = fastbg("report", "--last", "1", recorded, PYTHONIOENCODING="ascii", COLUMNS="100")
+    assert result.stdout.isascii()
+    assert re.search(rb"POST /foreground_tasks +=+R", result.stdout)
+
+
+def test_empty_journal_has_no_requests(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").touch()
+    result = fastbg("report", "journal.jsonl", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"0 requests." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("missing", "No such file"), (".", "Is a directory"), ("app.py", "this is no journal"), ("a\x1b", "No such file")],
+)
+def test_file_that_is_no_journal_is_refused(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / "app.py").write_text("import this\n")
+    result = fastbg("report", name, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, b"")
+    complaint = result.stderr.decode()
+    assert what in complaint
+    assert "to do: name the journal.jsonl" in complaint
+    assert "\x1b" not in complaint
+    assert "Traceback" not in complaint
+
+
+# a journal in parts
+
+
+def in_parts(folder: Path, *files: bytes, first: int = 1) -> Path:
+    """A journal whose parts hold this, the last of them as ``journal.jsonl``."""
+    journal = folder / "journal.jsonl"
+    for number, content in enumerate(files[:-1], first):
+        part(journal, number).write_bytes(content)
+    journal.write_bytes(files[-1])
+    return journal
+
+
+def test_rotation_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    others = [mail(request=f"r{number}") for number in range(2, 13)]
+    journal = in_parts(tmp_path, *([*lines[:2], *others[:5]]), lines[2], *others[5:], *lines[3:5], lines[5])
+    assert part(journal, 10).exists()
+    history = read_history(journal, last=20)
+    assert (history.requests, history.strays, history.skipped_parts) == (12, 0, 0)
+    assert history.counts["response-first"] == 12
+    assert [request.request_id for request in history.last] == [f"r{number}" for number in range(1, 13)]
+
+
+def test_journal_whose_rotation_was_killed_is_its_parts(tmp_path: Path) -> None:
+    journal = in_parts(tmp_path, mail(), b"")
+    journal.unlink()
+    assert read_history(journal, last=20).requests == 1
+
+
+def test_requests_whose_begin_was_deleted_have_no_verdict_and_the_report_says_so(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    journal = in_parts(tmp_path, b"".join(lines[2:4]) + mail(request="r2"), lines[4] + lines[5], first=4)
+    result = fastbg("report", journal)
+    flat = " ".join(result.stdout.decode().split())
+    assert "1 request: 1 response-first." in flat
+    assert "3 parts of the journal were deleted, as is done with the oldest: what they told is not counted" in flat
+    assert "4 events belong to requests whose beginning is not in the journal" in flat
+    assert json.loads(fastbg("report", "--json", journal).stdout)["skipped_parts"] == 3
+
+
+def test_request_whose_end_may_be_in_a_deleted_part_is_unproven_and_not_lost(tmp_path: Path) -> None:
+    lines = mail().splitlines(keepends=True)
+    journal = in_parts(tmp_path, b"".join(lines[:4]), lines[4], lines[5], mail(request="r2"))
+    part(journal, 2).unlink()
+    history = read_history(journal, last=20)
+    assert (history.counts["unproven"], history.counts["response-first"], history.counts["lost"]) == (1, 1, 0)
+    assert "deleted" in why(history.last[0].judgement)
+
+
+def test_rotation_while_the_parts_are_opened_costs_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
+
+    def rotated_meanwhile(path: Path) -> list[int]:
+        if not part(journal, 2).exists():
+            path.rename(part(path, 2))
+            path.write_bytes(mail(request="r3"))
+        return numbers(path)
+
+    monkeypatch.setattr(replay, "numbers", rotated_meanwhile)
+    assert [request.request_id for request in read_history(journal, last=20).last] == ["r1", "r2"]
+
+
+def test_what_is_written_meanwhile_is_left_for_the_next_report(tmp_path: Path) -> None:
+    journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
+    historian = Historian(20)
+    with ExitStack() as stack:
+        parts = replay.open_parts(journal, stack)
+        for file in (part(journal, 1), journal):
+            with file.open("ab") as late:
+                late.write(mail(request="r3"))
+        for each in parts:
+            read(each.stream, each.size, historian)
+    assert historian.history().requests == 2
+
+
+# a long journal
+
+SHORT, LONG = 3_000, 30_000  # events; a million in tests/benchmarks, which look at the memory of the whole process
+PEAK = """
+import sys, tracemalloc
+from pathlib import Path
+from fastbg.commands.report import read_history
+tracemalloc.start()
+read_history(Path(sys.argv[1]), last=20)
+print(tracemalloc.get_traced_memory()[1])
+"""
+
+
+def peak_bytes(journal: Path) -> int:
+    """The most that Python holds at once while it reads ``journal``, in a process of its own."""
+    result = subprocess.run([sys.executable, "-c", PEAK, journal], capture_output=True, check=True, cwd=ROOT)
+    return int(result.stdout)
+
+
+def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    short, long = tmp_path / "short.jsonl", tmp_path / "long.jsonl"
+    write_long_journal(short, SHORT // EVENTS_PER_REQUEST)
+    write_long_journal(long, LONG // EVENTS_PER_REQUEST)
+    requests = LONG // EVENTS_PER_REQUEST
+    assert peak_bytes(long) < peak_bytes(short) + 20 * requests  # one number more for each request would be more
+    summary = json.loads(fastbg("report", "--json", long).stdout)["summary"]
+    assert summary["requests"] == requests == 5_000
+    assert (summary["failed"], summary["lost"]) == (requests // 100, (requests + 499) // 1000)
+    assert summary["response_first"] == requests - requests // 100 - (requests + 499) // 1000
+    assert summary["task_ms"] == {"min": 8.0, "p50": 8.0, "p95": 8.0, "max": 8.0}
+
+
+def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    padded = received(path="x" * (LONGEST_LINE // 2))  # few lines: the bar depends on bytes
+    journal.write_bytes(padded * (1 + BAR_FROM // len(padded)) + mail(request="r2"))
+    assert journal.stat().st_size > BAR_FROM
+    result = fastbg("report", "--last", "1", journal)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"reading" not in result.stdout
+    with terminal("report", "--last", "1", journal) as (process, screen):
+        shown = rest_of(screen)
+        assert process.wait(PATIENCE_S) == 0
+    assert re.search(rb"reading.*MB", shown)
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0  # the cursor is back
+    assert b"\x1b[2K" in shown[shown.rindex(b"reading") :]  # and the bar has gone
+
+
+def test_ctrl_c_ends_the_reading(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    write_long_journal(journal, 10)
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastbg", "report", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        descriptor = process.stdin.fileno()
+        os.set_blocking(descriptor, True)
+        block = journal.read_bytes()
+        for _ in range(200):  # more than a pipe holds: when all of it is written, it is being read
+            os.write(descriptor, block)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, complaint) == (130, b"")

@@ -1,0 +1,139 @@
+"""Many requests at once: which write is whose, and when a request is over."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg.events import Appended, Event, boot_id
+from fastbg.evidence import observer as module
+from fastbg.evidence.observer import Observer
+from fastbg.evidence.trace import Expected, ExpectedWrite, SentRequest, Trace
+from fastbg.evidence.verdict import judge
+from fastbg.follow.follower import Follower
+from tests.support.processes import PATIENCE_S
+
+LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
+TEXT = "same\n"
+
+Request = tuple[int, int, int, int]  # when it is sent, answered, written and finished
+requests = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12
+).map(lambda rows: [(sent, sent + a, sent + a + b, sent + a + b + c) for sent, a, b, c in rows])
+
+
+def journal(t_ns: int, name: str, request: str, **detail: object) -> bytes:
+    fields = {"t_ns": t_ns, "wall_ns": t_ns, "boot": boot_id(), "pid": 1, "event": name, "request": request}
+    return json.dumps(fields | detail).encode() + b"\n"
+
+
+def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
+    """The traces of requests that all write the same text, and how many were left; files are seen ``late``."""
+    over: list[Trace] = []
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", over.append, tells_all=True)
+    happens: list[tuple[int, int, int, str]] = []  # no two at one moment
+    for number, times in enumerate(made):
+        names = ("sent", "answered", "written", "finished")
+        happens += [(t, number, order, name) for order, (t, name) in enumerate(zip(times, names, strict=True))]
+    traces = [
+        Trace(SentRequest(f"r{number}", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), TEXT, False),)))
+        for number in range(len(made))
+    ]
+    size = told = 0
+    items: list[Appended] = []
+    waits: list[tuple[int, Appended]] = []
+    sizes = {str(LOG): 0}
+
+    async def stream() -> AsyncIterator[Appended]:
+        nonlocal size, told
+        for t_ns, (_, number, _, name) in enumerate(sorted(happens), start=1):
+            request, trace = f"r{number}", traces[number]
+            sizes[str(LOG)] = size
+            lines = b""
+            match name:
+                case "sent":
+                    observer.watch(trace)
+                    observer.tell(trace, Event(t_ns, "client", "request_sent", request, {"sizes": dict(sizes)}))
+                case "answered":
+                    observer.tell(trace, Event(t_ns, "client", "response_headers", request, {"status": 200}))
+                    observer.tell(trace, Event(t_ns, "client", "response_complete", request, {"sizes": dict(sizes)}))
+                    observer.consider(trace)
+                    task = {"task": "app.write", "n": 0}
+                    lines = journal(t_ns, "task_queued", request, **task)
+                    lines += journal(t_ns, "response_sent", request, status=200, files=dict(sizes), buffered=0)
+                    lines += journal(t_ns + 1, "task_started", request, **task, where="thread")
+                case "written":
+                    data = TEXT.encode()
+                    waits.append((t_ns + late[number % len(late)], Appended(t_ns, LOG, (1, 1), size, data)))
+                    size += len(data)
+                case "finished":
+                    lines = journal(t_ns, "task_finished", request, task="app.write", n=0)
+                    lines += journal(t_ns, "request_finished", request, files=dict(sizes))
+            if lines:
+                yield Appended(t_ns, JOURNAL, (1, 2), told, lines)
+                told += len(lines)
+            while waits and waits[0][0] <= t_ns:  # a file is seen in its order, however late
+                yield waits.pop(0)[1]
+        for _, item in waits:
+            yield item
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # whatever gives the items
+    assert not items
+    return over, len(observer.live)
+
+
+@given(made=requests, late=st.lists(st.integers(0, 20), min_size=1, max_size=4), most=st.integers(0, 20))
+def test_each_of_many_equal_texts_is_given_to_one_request_and_proves_nothing_false(
+    made: list[Request], late: list[int], most: int
+) -> None:
+    """Whenever there are too many to know them all before the first is over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_HELD", most)
+        over, left = run(made, late)
+    assert (len(over), left) == (len(made), 0)
+    offsets = [write.offset for trace in over for write in trace.writes]
+    assert sorted(offsets) == [number * len(TEXT) for number in range(len(made))]
+    assert {judge(trace).verdict for trace in over} == {"response-first"}
+
+
+def test_parts_of_a_journal_have_lines_of_their_own() -> None:
+    line, late = journal(5, "response_sent", "r1"), journal(4, "task_queued", "r1", task="app.write", n=0)
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, tells_all=True)
+    trace = Trace(SentRequest("r1", "GET", "", ""))
+    observer.watch(trace)
+
+    async def stream() -> AsyncIterator[Appended]:
+        yield Appended(1, JOURNAL, (1, 1), 0, late[:20])
+        yield Appended(2, JOURNAL, (1, 2), 0, line[:20])
+        yield Appended(3, JOURNAL, (1, 1), 20, late[20:])
+        yield Appended(4, JOURNAL, (1, 2), 20, line[20:])
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # all that it needs of a follower
+    assert [event.name for event in trace.events] == ["task_queued", "response_sent"]
+
+
+def test_what_stands_in_the_journal_counts_although_the_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.touch()
+    observer = Observer([], path, "r[0-9]+", lambda _: None, tells_all=True)
+    trace = Trace(SentRequest("r1", "GET", "", ""))
+    observer.watch(trace)
+
+    async def told(name: str, seconds: float) -> bool:
+        with path.open("ab") as file:  # nobody reads meanwhile
+            file.write(journal(1, name, "r1"))
+        return await observer.until(lambda: trace.find(name) is not None, seconds)
+
+    async def scenario() -> None:
+        async with Follower([path], journals=[path]) as follower:
+            following = asyncio.create_task(observer.follow(follower))
+            assert await told("request_received", PATIENCE_S)
+            assert await told("request_finished", 0)
+            assert not await observer.until(lambda: False, 0)
+            following.cancel()
+
+    asyncio.run(scenario())

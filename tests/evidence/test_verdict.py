@@ -1,0 +1,207 @@
+"""Verdicts from witnesses: each row of the table of verdicts, and what must not be claimed."""
+
+import pytest
+
+from fastbg.evidence.tasks import tasks_of
+from fastbg.evidence.trace import Write
+from fastbg.evidence.verdict import judge
+from tests.support.traces import LOG, TEXT, answered, event, finished, sent, task, trace, why, wrote
+
+
+def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_from_inside() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence, judgement.reason) == (
+        "response-first",
+        ("client+file", "server"),
+        None,
+    )
+
+
+def test_instant_write_is_proved_from_the_servers_order_alone_and_the_report_says_so() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1905), 1990, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert "too close to call from outside" in why(judgement)
+
+
+def test_instant_write_without_a_journal_is_unproven() -> None:
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 1990, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("unproven", ())
+    assert "no server's journal" in why(judgement)
+
+
+def test_late_write_without_a_journal_is_proved_from_outside() -> None:
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("client+file",))
+
+
+def test_clocks_alone_prove_nothing() -> None:
+    """The write was seen long after the response, yet the file already held it when the client looked."""
+    judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 9_000_000, offset=100))
+    assert judgement.verdict == "unproven"
+
+
+def test_write_below_the_size_at_the_response_is_work_first() -> None:
+    judgement = judge(wrote(finished(sent(answered(trace(), 2000, size=108), 1900, size=108)), 1800, offset=100))
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("file+server",))
+
+
+def test_half_of_the_work_before_the_response_is_work_first() -> None:
+    seen = sent(answered(trace(writes=2), 2000, size=108), 1900, size=108)
+    seen = wrote(wrote(task(seen, 1950), 1800, offset=100), 3000, offset=108, n=1)
+    judgement = judge(seen)
+    assert judgement.verdict == "work-first"
+    assert judgement.reason == "1 of 2 writes stood in the file when the response was sent"
+
+
+def test_task_that_finished_before_the_response_is_work_first_without_any_file() -> None:
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1300)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
+
+
+def test_task_that_ended_while_the_response_was_sent_proves_no_order() -> None:
+    """The server's time of the response is that of its return: the client may have had it long before."""
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
+    judgement = judge(finished(seen))
+    assert judgement.verdict == "unproven"
+    assert why(judgement).endswith("a task started before the response was sent, and ended after it")
+
+
+def test_task_that_ended_before_the_response_is_told_by_the_server_where_its_write_is_not_by_the_file() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1300), 1990, offset=100)
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
+
+
+def test_write_that_came_while_the_response_was_sent_proves_no_order_though_the_task_started_later() -> None:
+    """Another thread of the app may have made it."""
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "something was written while the server sent the response" in why(judgement)
+
+
+def test_what_others_wrote_while_the_response_was_sent_changes_no_verdict() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=116), 1900, size=100, after=108), 1950), 1990, offset=108)
+    assert judge(seen).evidence == ("server",)
+
+
+def test_witnesses_that_disagree_prove_nothing() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=108), 1950), 3000, offset=100)
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "disagree" in why(judgement)
+
+
+@pytest.mark.parametrize(
+    ("buffered", "told"),
+    [(1, "still held a part of the response"), (None, "could not tell whether all of the response had left")],
+)
+def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: int | None, told: str) -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=buffered)
+    judgement = judge(wrote(task(seen, 1905), 1990, offset=100))
+    assert judgement.verdict == "unproven"
+    assert told in why(judgement)
+
+
+def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_servers_order() -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100)
+    assert judge(wrote(task(seen, 1895), 1990, offset=100)).verdict == "unproven"
+
+
+def test_text_that_may_be_another_requests_proves_no_order() -> None:
+    seen = sent(answered(trace(marked=False), 2000, size=108), 1900, size=108)
+    seen = task(seen, 1950)
+    seen.expected.writes[0].writes.append(Write(LOG, TEXT, 1800, 100, len(TEXT), others=((108, 116),)))
+    judgement = judge(finished(seen))
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert why(judgement).startswith("another request may have written the same text meanwhile")
+    seen.expected.writes[0].writes = [Write(LOG, TEXT, 1800, 100, len(TEXT))]
+    assert judge(seen).verdict == "work-first"
+
+
+def test_only_what_is_left_with_a_broker_needs_no_server() -> None:
+    seen = finished(sent(answered(trace(), 2000, size=100), 1900, size=100))
+    assert not seen.with_broker  # the text that is due is the server's own affair
+    seen.events.append(event(1001, "server", "task_queued", task="app.write_log", n=0, where="worker"))
+    assert seen.with_broker
+
+
+def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
+    seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
+    seen.witnesses.disturbed.add(LOG)
+    assert judge(seen).verdict == "unproven"
+
+
+def test_failed_task_is_named_with_its_exception() -> None:
+    seen = finished(
+        task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950, "task_failed", error="OSError: x")
+    )
+    judgement = judge(seen)
+    assert judgement.verdict == "failed"
+    assert judgement.reason == "app.write_log failed: OSError: x"
+    assert seen.settled
+
+
+def test_dropped_task_is_named_with_the_reason() -> None:
+    seen = task(answered(trace(), 2000, size=100), None, "task_dropped", reason="exception")
+    judgement = judge(finished(seen))
+    assert (judgement.verdict, judgement.reason) == ("dropped", "app.write_log dropped: exception")
+
+
+def test_expected_write_that_did_not_come_is_lost() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    seen.ended = "not within 1 s"
+    judgement = judge(seen)
+    assert judgement.verdict == "lost"
+    assert judgement.reason == f"log.txt never got {TEXT!r} (not within 1 s)"
+    assert not seen.settled
+
+
+def test_task_that_started_and_never_finished_is_lost() -> None:
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1950, None)
+    assert judge(seen).verdict == "lost"
+
+
+def test_no_task_and_no_write_is_no_work_only_if_the_server_says_so() -> None:
+    assert judge(finished(answered(trace(writes=0), 2000, size=100))).verdict == "no-work"
+    assert judge(answered(trace(writes=0, journal=False), 2000, size=100)).verdict == "unproven"
+
+
+def test_no_work_of_an_app_that_raised_says_so() -> None:
+    seen = answered(trace(writes=0), 2000, size=100)
+    seen.events.append(event(9000, "server", "request_finished", error="KeyError: x"))
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == ("no-work", "nothing was queued; the app raised KeyError: x")
+
+
+def test_unmarked_text_without_a_journal_is_nobodys() -> None:
+    seen = answered(trace(marked=False, journal=False), 2000, size=100)
+    assert seen.settled
+    judgement = judge(seen)
+    assert judgement.verdict == "unproven"
+    assert "no mark" in why(judgement)
+
+
+def test_request_without_an_answer_is_no_success() -> None:
+    seen = trace(writes=0)
+    seen.events.append(event(1500, "client", "request_failed", error="ConnectError: refused"))
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == ("unproven", "no response: ConnectError: refused")
+
+
+def test_request_that_was_never_sent_is_unproven() -> None:
+    seen = trace()
+    seen.events.clear()
+    seen.ended = "not sent: the server ended"
+    assert judge(seen).reason == "not sent: the server ended"
+    assert judge(seen).verdict == "unproven"
+
+
+def test_tasks_keep_their_numbers_times_and_places() -> None:
+    seen = task(task(trace(), 2000), 2100, None, n=1)
+    first, second = tasks_of(reversed(seen.events))
+    assert (first.state, first.started_ns, first.ended_ns, first.where) == ("finished", 2000, 2010, "thread")
+    assert (second.state, second.ended_ns) == ("started", None)

@@ -1,0 +1,373 @@
+"""The queued example: the answers and the bytes of the app beside it, a broker that is away, appends made once."""
+
+import asyncio
+import os
+import re
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pytest
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from fastbg.example import queued as example
+from fastbg.example.once import NOTE_BYTES, append_once
+from fastbg.example.queued import CONFIRM_S
+from fastbg.services.broker import Broker
+from tests.example.test_example import BAD_TEXTS, REQUESTS, written
+from tests.support.processes import PATIENCE_S, is_stopped, wait_for, wait_until
+from tests.support.queues import PATIENT, QUEUED, asked, keep_port, messages, queued, taskiq_worker
+from tests.support.servers import ask, uvicorn
+
+SOON = "0.2"  # seconds for the broker to confirm a task, where a test waits until they are over
+
+
+class Stage(NamedTuple):
+    """The URL of the queued example, with a worker, its data folder and its broker."""
+
+    url: str
+    data: Path
+    broker: Broker
+
+    def wait_until_done(self) -> None:
+        """Wait for every task that the broker was given: one of several may be done before an earlier one."""
+        wait_until(lambda: asked(self.broker.address, messages) == 0)
+
+    def log(self) -> bytes:
+        """What all tasks have written."""
+        self.wait_until_done()
+        return (self.data / "log.txt").read_bytes()
+
+
+@contextmanager
+def on_stage(folder: Path) -> Iterator[Stage]:
+    with (
+        queued(folder) as (url, broker),
+        taskiq_worker(folder, FASTBG_DIR=str(folder / "data"), FASTBG_WORK="0", FASTBG_BROKER=broker.address),
+    ):
+        yield Stage(url, folder / "data", broker)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One for all tests that look for texts of their own."""
+    with on_stage(tmp_path_factory.mktemp("queued")) as made:
+        yield made
+
+
+def test_answers_and_files_are_those_of_the_app_in_one_process(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    with (
+        on_stage(tmp_path) as stage,
+        uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_DIR=str(other), FASTBG_WORK="0") as url,
+    ):
+        for path, query, end in [*REQUESTS, ("/foreground_tasks", {"framework": "C"}, "\n## C 框架精讲")]:
+            answers = [ask("POST", base + path, params=query) for base in (stage.url, url)]
+            assert answers[0].status_code == answers[1].status_code
+            if answers[0].status_code == 200:
+                assert answers[0].content == answers[1].content
+            stage.wait_until_done()
+            wait_for(other / ("log.txt" if end.startswith("message") else "README.md"), re.escape(end.encode()) + b"$")
+        query = {"framework": "F", "q": "Q"}
+        answers = [ask("POST", f"{base}/sub-dependency/background_tasks", params=query) for base in (stage.url, url)]
+        assert answers[0].content == answers[1].content
+        stage.wait_until_done()
+        wait_for(other / "README.md", "## F 框架精讲$".encode())  # the last of three tasks, one after the other
+        lines = [Counter((folder / "log.txt").read_bytes().splitlines()) for folder in (stage.data, other)]
+        assert lines[0] == lines[1]
+        assert written(stage.data)["README.md"] == written(other)["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/background_tasks", {"framework": BAD_TEXTS[0]}),
+        ("/send-notification/nobody", {"q": "refused, although q is good"}),
+        ("/sub-dependency/background_tasks", {"q": "refused, although q is good"}),
+    ],
+)
+def test_nothing_is_queued_for_a_request_that_is_refused(path: str, query: dict[str, str], stage: Stage) -> None:
+    assert ask("POST", stage.url + path, params=query).status_code == 422
+    marker = f"after-{path.split('/')[1]}"
+    assert ask("POST", f"{stage.url}/send-notification/{marker}@example.com").status_code == 200
+    log = stage.log()
+    assert f"{marker}@".encode() in log
+    assert b"refused" not in log
+
+
+def test_request_that_is_sent_twice_with_its_id_is_done_once(stage: Stage) -> None:
+    for name, key in (("twice", "one-id"), ("twice", "one-id"), ("twice", "another"), ("last", "one-id")):
+        answer = ask("POST", f"{stage.url}/send-notification/{name}@example.com", headers={"X-Request-ID": key})
+        assert answer.status_code == 200
+    log = stage.log()
+    assert (log.count(b"to twice@"), log.count(b"to last@")) == (2, 1)
+
+
+def test_without_a_broker_the_answer_is_503_and_nothing_is_queued(tmp_path: Path) -> None:
+    with queued(tmp_path) as (url, broker):
+        send = f"{url}/send-notification/"
+        assert ask("POST", f"{send}first@example.com").status_code == 200
+        broker.kill()
+        wait_until(lambda: ask("POST", f"{send}away@example.com").status_code == 503)
+        answer = ask("POST", f"{send}away@example.com", headers={"X-Request-ID": "mine"})
+        assert (answer.status_code, answer.headers["x-request-id"]) == (503, "mine")
+        assert "Ask again with the same X-Request-ID" in answer.json()["detail"]
+        broker.start()
+        wait_until(lambda: ask("POST", f"{send}back@example.com").status_code == 200)
+        with taskiq_worker(tmp_path, FASTBG_DIR=str(tmp_path / "data"), FASTBG_WORK="0", FASTBG_BROKER=broker.address):
+            log = Stage(url, tmp_path / "data", broker).log()
+    assert b"to first@" in log
+    assert b"to back@" in log
+    assert b"to away@" not in log
+
+
+def test_app_starts_without_a_broker_and_finds_it_later(tmp_path: Path) -> None:
+    keep_port(tmp_path / "data")
+    with Broker(tmp_path / "data") as broker:
+        broker.kill()
+        with uvicorn(f"{QUEUED}:app", cwd=tmp_path, FASTBG_BROKER=broker.address) as url:
+            assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+            assert ask("POST", f"{url}/dependency/background_tasks").json() is None
+            broker.start()
+            send_until_queued(url, broker.address, "later@example.com")
+
+
+def test_broker_that_stands_still_is_waited_for_as_long_as_the_app_was_told(tmp_path: Path) -> None:
+    path = "/send-notification/still@example.com"
+    with (
+        queued(tmp_path) as (patient_url, broker),
+        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=broker.address, FASTBG_BROKER_CONFIRM=SOON) as url,
+        ThreadPoolExecutor() as pool,
+    ):
+        send_until_queued(url, broker.address, "connected@example.com")
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(broker.pid or 0))
+        try:
+            waiting = pool.submit(ask, "POST", patient_url + path)
+            assert ask("POST", url + path).status_code == 503
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        assert waiting.result().status_code == 200
+        send_until_queued(url, broker.address, "again@example.com")
+
+
+def test_broker_is_waited_for_less_than_a_second_by_itself() -> None:
+    assert CONFIRM_S < 1
+
+
+def send_until_queued(url: str, address: str, email: str) -> None:
+    """Ask for a notification until the broker has its task, whatever the answer is."""
+
+    def is_queued() -> bool:
+        ask("POST", f"{url}/send-notification/{email}")
+        return email in asked(address, last_task)
+
+    wait_until(is_queued)
+
+
+async def last_task(js: JetStreamContext) -> str:
+    """The task that the broker got last, or an empty text."""
+    try:
+        message = await js.get_last_msg("fastbg", "fastbg.evidence.tasks")
+    except NotFoundError:
+        return ""
+    return (message.data or b"").decode()
+
+
+# appends that are made once
+
+
+def test_append_is_made_once_for_a_key_and_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    made = [append_once(file, data, key) for data, key in ((b"a\n", "1"), (b"a\n", "1"), (b"a\n", "2"), (b"b\n", "1"))]
+    assert made == [True, False, True, True]
+    assert file.read_bytes() == b"a\na\nb\n"
+
+
+def test_append_that_was_noted_and_not_made_is_made_when_it_comes_again(tmp_path: Path) -> None:
+    file, notes = tmp_path / "log.txt", tmp_path / "log.txt.keys"
+    append_once(file, b"first\n", "1")
+    append_once(file, b"killed\n", "2")
+    os.truncate(file, 6)  # as if the process had been killed right before it appended
+    assert append_once(file, b"other\n", "3")
+    assert append_once(file, b"killed\n", "2")
+    assert not append_once(file, b"first\n", "1")
+    assert file.read_bytes() == b"first\nother\nkilled\n"
+    assert notes.stat().st_size == 3 * NOTE_BYTES
+
+
+def test_torn_note_is_taken_back(tmp_path: Path) -> None:
+    file, notes = tmp_path / "log.txt", tmp_path / "log.txt.keys"
+    append_once(file, b"first\n", "1")
+    with notes.open("ab") as stream:
+        stream.write(b"torn")
+    assert append_once(file, b"second\n", "2")
+    assert not append_once(file, b"first\n", "1")
+    assert notes.stat().st_size == 2 * NOTE_BYTES
+
+
+def append_all(file: Path, begin: int) -> int:
+    return sum(append_once(file, b"%d\n" % number, str(number)) for number in range(begin, begin + 100))
+
+
+def test_several_processes_make_each_append_once(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    with ProcessPoolExecutor(4) as pool:
+        made = sum(pool.map(append_all, [file] * 6, [0, 0, 50, 50, 100, 100]))
+    lines = file.read_bytes().splitlines()
+    assert (made, len(lines), len(set(lines))) == (200, 200, 200)
+
+
+# a slow broker
+
+
+class Way:
+    """A way to a broker. `hold` keeps what the broker says from then on until `release`; `held` is that."""
+
+    def __init__(self, port: int) -> None:
+        self.held = b""
+        self._holds = False
+        self._writers: list[asyncio.StreamWriter] = []
+        self._target = port
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._connect, "127.0.0.1", 0))
+        self.address = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def hold(self) -> None:
+        async def hold() -> None:
+            self._holds = True
+
+        asyncio.run_coroutine_threadsafe(hold(), self._loop).result(PATIENCE_S)
+
+    def release(self) -> None:
+        async def release() -> None:
+            self._holds = False
+            self._writers[-1].write(self.held)
+
+        asyncio.run_coroutine_threadsafe(release(), self._loop).result(PATIENCE_S)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
+        await asyncio.gather(self._carry(reader, ours), self._carry(theirs, writer, may_hold=True))
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, may_hold: bool = False
+    ) -> None:
+        while data := await reader.read(65536):
+            if may_hold and self._holds:
+                self.held += data
+            else:
+                writer.write(data)
+        writer.close()
+
+
+def test_app_ends_though_the_client_of_the_broker_swallows_a_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[bool] = []
+
+    async def connect() -> None:
+        while len(cancelled) < 2:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                cancelled.append(True)
+
+    async def not_connected() -> None:
+        pass
+
+    async def start_and_end() -> None:
+        async with asyncio.timeout(PATIENCE_S), example.connect_to_broker(example.app):
+            pass
+
+    monkeypatch.setattr(example, "FOLDER", tmp_path)
+    monkeypatch.setattr(example, "CONNECT_S", 0.01)
+    monkeypatch.setattr(example, "RETRY_S", 0.01)
+    monkeypatch.setattr(example, "connect", connect)
+    monkeypatch.setattr(example.broker, "shutdown", not_connected)
+    asyncio.run(start_and_end())
+    assert len(cancelled) == 2
+
+
+CONFIRMED = b'"seq"'  # is in the broker's word that it has a task
+
+
+def test_response_waits_for_the_word_of_a_slow_broker(tmp_path: Path) -> None:
+    with (
+        Broker(tmp_path / "data") as broker,
+        Way(broker.port) as way,
+        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=way.address, **PATIENT) as url,
+        ThreadPoolExecutor() as pool,
+    ):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        way.hold()
+        waiting = pool.submit(ask, "POST", f"{url}/background_tasks?framework=F")
+        wait_until(lambda: CONFIRMED in way.held)
+        assert not waiting.done()
+        way.release()
+        assert waiting.result().status_code == 200
+
+
+def test_task_that_a_broker_was_too_slow_to_confirm_is_done_once_if_it_is_asked_for_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    settings = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0"}
+    path, key = "/send-notification/slow@example.com", {"X-Request-ID": "mine"}
+    with queued(tmp_path) as (url, broker), Way(broker.port) as way:
+        soon = settings | {"FASTBG_BROKER": way.address, "FASTBG_BROKER_CONFIRM": SOON}
+        with uvicorn(f"{QUEUED}:app", tmp_path, **soon) as slow_url:
+            send_until_queued(slow_url, broker.address, "connected@example.com")
+            way.hold()
+            assert ask("POST", slow_url + path, headers=key).status_code == 503
+            wait_until(lambda: "slow@" in asked(broker.address, last_task))
+            way.release()
+        number = asked(broker.address, messages)
+        assert ask("POST", url + path, headers=key).status_code == 200
+        assert asked(broker.address, messages) == number + 1
+        with taskiq_worker(tmp_path, FASTBG_BROKER=broker.address, **settings):
+            log = Stage(url, data, broker).log()
+    assert log.count(b"to slow@") == 1
+
+
+@pytest.mark.anyio
+async def test_app_ends_although_a_connection_is_never_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As that of nats-py may be which the broker has refused."""
+    cancelled = asyncio.Event()
+
+    async def without_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def at_once() -> None:
+        pass
+
+    monkeypatch.setattr(example, "FOLDER", tmp_path)
+    monkeypatch.setattr(example, "CLOSE_S", 0.01)
+    monkeypatch.setattr(example, "connect", at_once)
+    monkeypatch.setattr(example.broker, "shutdown", without_end)
+    async with example.connect_to_broker(example.app):
+        pass
+    assert cancelled.is_set()

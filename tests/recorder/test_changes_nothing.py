@@ -1,0 +1,243 @@
+"""The recorder in this process: what an app and its tasks can notice of it, which is nothing."""
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, MutableMapping
+from contextvars import ContextVar, copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fastbg.recorder import instrument as hooks
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.middleware import Recorder
+from fastbg.recorder.naming import describe
+from tests.support.journals import read, told
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    hooks.install()
+    yield
+    hooks.uninstall()
+
+
+async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any]]:
+    """The messages that ``app`` sends for a request, and what it returns or raises."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"x-request-id", b"1")]}
+    try:
+        sent.append({"returned": await app(scope, receive, send)})  # type: ignore[func-returns-value]
+    except Exception as error:  # noqa: BLE001  # whatever it raises is to be compared
+        frames = [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
+        sent.append({"raised": repr(error), "cause": repr(error.__cause__), "frames": frames})
+    return sent
+
+
+class Behaviour:
+    """An app, and what its tasks see while they run."""
+
+    def __init__(self, tasks: Callable[["Behaviour"], BackgroundTask]) -> None:
+        self.seen: list[object] = []
+        self.make = tasks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        variable.set("of the request")
+        background = self.make(self)
+        self.seen.append(sorted(vars(background)))
+        await PlainTextResponse("body", background=background)(scope, receive, send)
+        self.seen.append(variable.get())
+
+    def sync_task(self, *args: object, **kwargs: object) -> str:
+        self.seen.append(("sync", args, kwargs, variable.get(), self._others()))
+        variable.set("of the thread")
+        return "thrown away"
+
+    async def async_task(self, *args: object, **kwargs: object) -> str:
+        self.seen.append(("async", args, kwargs, variable.get(), self._others()))
+        variable.set("of the async task")
+        await asyncio.sleep(0)
+        return "thrown away"
+
+    def _others(self) -> list[str]:
+        """The context variables, without the one that is the recorder's."""
+        return sorted(each.name for each in copy_context() if each.name != "fastbg_request")
+
+    def fail(self) -> None:
+        self.seen.append("fails")
+        raise LookupError("lost") from KeyError("cause")
+
+    async def async_fail(self) -> None:
+        self.seen.append("fails")
+        raise LookupError("lost") from KeyError("cause")
+
+
+def in_order(app: Behaviour) -> BackgroundTask:
+    tasks = BackgroundTasks()
+    tasks.add_task(app.sync_task, 1, key="value")
+    tasks.add_task(app.async_task, 2, task="fine", request="fine")
+    tasks.add_task(func=app.sync_task)
+    return tasks
+
+
+def after_failure(app: Behaviour) -> BackgroundTask:
+    return BackgroundTasks([BackgroundTask(app.fail), BackgroundTask(app.sync_task)])
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        in_order,
+        after_failure,
+        lambda app: BackgroundTask(app.async_task, 1),
+        lambda app: BackgroundTask(app.async_fail),
+        lambda app: BackgroundTask(app.sync_task, "positional", named="argument"),
+        lambda app: BackgroundTask(app.fail, "too many", "arguments"),
+        lambda app: BackgroundTask(None),  # type: ignore[arg-type]  # what `add_task(f())` hands over
+    ],
+)
+def test_results_exceptions_variables_and_order_are_the_same(
+    tmp_path: Path, tasks: Callable[[Behaviour], BackgroundTask]
+) -> None:
+    bare, recorded = Behaviour(tasks), Behaviour(tasks)
+    without = asyncio.run(call(bare))
+    hooks.install()
+    try:
+        with_it = asyncio.run(call(Recorder(recorded, Journal(tmp_path / "journal.jsonl"))))
+    finally:
+        hooks.uninstall()
+    assert with_it == without
+    assert recorded.seen == bare.seen
+    assert len(read(tmp_path / "journal.jsonl")) > 4
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_tasks_function_stays_its_own_while_it_runs(tmp_path: Path) -> None:
+    seen = []
+
+    def function() -> None:
+        seen.append(task.func)
+
+    task = BackgroundTask(function)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await task()
+
+    asyncio.run(call(Recorder(app, Journal(tmp_path / "journal.jsonl"))))
+    assert seen == [function]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_other_scopes_pass_through(tmp_path: Path, kind: str) -> None:
+    given: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        given.extend((scope["type"], send.__name__))
+
+    asyncio.run(call(Recorder(app, Journal(tmp_path / "journal.jsonl")), kind))
+    assert given == [kind, "send"]
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
+@pytest.mark.usefixtures("installed")
+def test_tasks_outside_of_a_request_run_unrecorded() -> None:
+    ran: list[int] = []
+    tasks = BackgroundTasks()
+    tasks.add_task(ran.append, 1)
+    asyncio.run(tasks())
+    assert ran == [1]
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_request_of_one_call_is_not_that_of_the_next(tmp_path: Path) -> None:
+    ran: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+    async def both() -> None:
+        await call(Recorder(app, Journal(tmp_path / "journal.jsonl")))
+        await BackgroundTask(ran.append, 1)()
+
+    asyncio.run(both())
+    assert ran == [1]
+    assert told(read(tmp_path / "journal.jsonl")) == ["request_received", "request_finished"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_cancelled_task_fails_with_that(tmp_path: Path) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started.set()  # whoever waits for it goes on when this waits
+        await BackgroundTask(asyncio.sleep, 3600)()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(call(Recorder(app, Journal(tmp_path / "journal.jsonl"))))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    started = asyncio.Event()
+    asyncio.run(cancel())
+    errors = {event["event"]: event["error"] for event in read(tmp_path / "journal.jsonl") if "error" in event}
+    assert errors == {"task_failed": "CancelledError", "request_finished": "CancelledError"}
+
+
+def test_unfinished_counts_what_is_queued_or_runs(tmp_path: Path) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        tasks = BackgroundTasks()
+        tasks.add_task(lambda: counts.append(recording.unfinished))
+        tasks.add_task(lambda: counts.append(recording.unfinished))
+        await tasks()
+
+    counts: list[int] = []
+    recording = Recorder(app, Journal(tmp_path / "journal.jsonl"))
+    hooks.install()
+    try:
+        asyncio.run(call(recording))
+    finally:
+        hooks.uninstall()
+    assert [*counts, recording.unfinished] == [2, 1, 0]
+
+
+def test_installing_twice_and_taking_it_away_leaves_starlette_as_it_was() -> None:
+    def methods() -> list[object]:
+        return [BackgroundTask.__call__, BackgroundTasks.add_task, HTTPException.__init__]
+
+    hooks.uninstall()  # what another test may have left
+    before = methods()
+    hooks.install()
+    wrapped = methods()
+    hooks.install()
+    assert methods() == wrapped
+    assert wrapped != before
+    assert [inspect.signature(each) for each in wrapped] == [inspect.signature(each) for each in before]  # type: ignore[arg-type]
+    assert inspect.iscoroutinefunction(wrapped[0])
+    hooks.uninstall()
+    hooks.uninstall()
+    assert methods() == before
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_error_that_cannot_be_told_is_named_by_its_type(tmp_path: Path) -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("not a word")
+
+    assert describe(SilentError()) == "SilentError"

@@ -1,0 +1,156 @@
+"""What reaches the file, whatever happens to it."""
+
+import json
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from fastbg.recorder import journal as module
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.journal_events import request_received, task_started
+from fastbg.recorder.journal_lines import read_journal_line
+
+LINES = 500
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_NS", 0)
+
+
+def test_a_line_is_what_the_reader_reads(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    journal.write(task_started("id", "work", 0, "loop", t_ns=5))
+    event = read_journal_line(journal.path.read_bytes())
+    assert event is not None
+    assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_started", "id", 0)
+    assert event.detail["pid"] == os.getpid()
+
+
+def _write_many(path: Path) -> None:
+    journal = Journal(path)
+    journal.check()
+    for _ in range(LINES):
+        journal.write(request_received("id", "GET", "x" * 500))
+
+
+def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(path,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == len(writers) * LINES
+    assert {json.loads(line)["pid"] for line in lines} == {writer.pid for writer in writers}
+
+
+def test_a_forked_child_writes_under_its_own_process_id(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    child = os.fork()
+    if child == 0:
+        journal.write(request_received("id", "GET", "/"))
+        os._exit(0)
+    os.waitpid(child, 0)
+    journal.write(request_received("id", "GET", "/"))
+    assert [json.loads(line)["pid"] for line in journal.path.read_bytes().splitlines()] == [child, os.getpid()]
+
+
+def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    journal.path.unlink()
+    journal.check()
+    journal.write(request_received("id", "GET", "/"))
+    assert journal.path.read_bytes().count(b"\n") == 1
+
+
+def test_a_full_disk_is_told_once_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(Path("/dev/full"))
+    journal.check()
+    with caplog.at_level(logging.WARNING, "fastbg"):
+        journal.write(request_received("id", "GET", "/"))
+        journal.write(request_received("id", "GET", "/"))
+    assert journal.lost == 2
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "/dev/full" in message
+    assert "No space left on device" in message
+
+
+def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "data"
+    journal = Journal(folder / "journal.jsonl")
+    with caplog.at_level(logging.WARNING, "fastbg"):
+        journal.check()
+        journal.write(request_received("id", "GET", "/"))
+    assert journal.lost
+    assert len(caplog.records) == 1
+    folder.mkdir()
+    journal.check()
+    journal.write(request_received("id", "GET", "/"))
+    assert told(journal) == [("events_lost", 1), ("request_received", None)]
+
+
+def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    journal = Journal(folder / "journal.jsonl")
+    journal.check()
+    journal.path.unlink()
+    folder.rmdir()
+    journal.check()
+    for _ in range(3):
+        journal.write(request_received("id", "GET", "/"))
+    folder.mkdir()
+    journal.check()
+    journal.write(request_received("id", "GET", "/"))
+    assert told(journal) == [("events_lost", 3), ("request_received", None)]
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_a_gap_with_a_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    whole = module._write
+    for lost in (2, 1):
+        monkeypatch.setattr(module, "_write", lambda fd, line, length: -1)
+        for _ in range(lost):
+            journal.write(request_received("id", "GET", "/"))
+        monkeypatch.setattr(module, "_write", whole)
+        for _ in range(2):
+            journal.write(request_received("id", "GET", "/"))
+    gap = [("request_received", None)] * 2
+    assert told(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records if "again" in record.getMessage()] == [
+        "2",
+        "1",
+    ]
+    assert len(caplog.records) == 4
+
+
+def told(journal: Journal) -> list[tuple[str, int | None]]:
+    """The name of each event in the file, and its count if it has one."""
+    found = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
+    return [(event["event"], event.get("count")) for event in found]
+
+
+def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    whole = module._write
+    monkeypatch.setattr(module, "_write", lambda fd, line, length: whole(fd, line, length // 2))
+    journal.write(request_received("id", "GET", "/"))
+    monkeypatch.setattr(module, "_write", whole)
+    journal.write(request_received("id", "GET", "/"))
+    torn, *lines = journal.path.read_bytes().splitlines()
+    assert read_journal_line(torn) is None
+    events = [read_journal_line(line) for line in lines]
+    assert [event.name for event in events if event] == ["events_lost", "request_received"]

@@ -1,0 +1,91 @@
+"""The lines of the journal: each event is read as it was given."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbg.events import boot_id
+from fastbg.recorder import journal_events
+from fastbg.recorder.journal_events import Line, encode
+from fastbg.recorder.journal_lines import read_journal_line
+
+IN_WORKER: dict[str, Any] = {"worker": "worker-0@host", "server": "boot/1"}
+
+
+@given(st.text(max_size=300), st.integers(min_value=20, max_value=400))
+def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
+    encoded = encode(text, limit)
+    assert len(encoded) <= limit
+    assert encoded.isascii()
+    assert text.startswith(json.loads(encoded).removesuffix("…"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (journal_events.request_received("r", "GET", "/é"), ["request_received", "r", "GET", "/é"]),
+        (journal_events.task_queued("r", "work", 0), ["task_queued", "r", "work", 0]),
+        (journal_events.task_queued("r", "work", 1, where="worker"), ["task_queued", "r", "work", 1, "worker"]),
+        (
+            journal_events.response_sent(
+                "r", t_ns=5, status=200, size=4, sending_ns=3, files={"a": 1, "é": 2}, files_after={}, buffered=7
+            ),
+            ["response_sent", "r", 200, 4, 3, {"a": 1, "é": 2}, {}, 7],
+        ),
+        (
+            journal_events.response_sent(
+                "r", t_ns=5, status=None, size=0, sending_ns=3, files=None, files_after=None, buffered=None
+            ),
+            ["response_sent", "r", None, 0, 3, None],
+        ),
+        (journal_events.response_lost("r", t_ns=5, status=404), ["response_lost", "r", 404]),
+        (
+            journal_events.task_started("r", "work", 0, "thread", t_ns=5, waited_ms=1.23456),
+            ["task_started", "r", "work", 0, "thread", 1.235],
+        ),
+        (journal_events.task_started("r", "work", 0, "loop"), ["task_started", "r", "work", 0, "loop"]),
+        (journal_events.loop_blocked("r", "work", 0, ms=60.0), ["loop_blocked", "r", "work", 0, 60.0]),
+        (journal_events.task_finished("r", "work", 0), ["task_finished", "r", "work", 0]),
+        (journal_events.task_failed("r", "work", 0, error="E: \n"), ["task_failed", "r", "work", 0, "E: \n"]),
+        (
+            journal_events.task_dropped("r", "work", 0, status=500, reason="exception", detail="E 500"),
+            ["task_dropped", "r", "work", 0, 500, "exception", "E 500"],
+        ),
+        (journal_events.request_finished("r", files=None, error=None), ["request_finished", "r"]),
+        (journal_events.request_finished("r", files={"a": 1}, error="E"), ["request_finished", "r", {"a": 1}, "E"]),
+        (journal_events.shutdown(unfinished=2), ["shutdown", None, 2]),
+        (journal_events.events_lost(count=3), ["events_lost", None, 3]),
+        (
+            journal_events.task_in_worker("task_started", None, "work", 0, **IN_WORKER),
+            ["task_started", None, "work", 0, "worker", *IN_WORKER.values()],
+        ),
+        (
+            journal_events.task_in_worker("task_failed", "r", "work", 0, **IN_WORKER, error="E", files={"a": 1}),
+            ["task_failed", "r", "work", 0, "worker", *IN_WORKER.values(), "E", {"a": 1}],
+        ),
+    ],
+)
+def test_line_has_the_fields_that_were_given_in_their_order(line: Line, fields: list[object]) -> None:
+    found = json.loads(line)
+    common = {key: found.pop(key) for key in ("t_ns", "wall_ns", "boot", "pid")}
+    assert (common["boot"], common["pid"]) == (boot_id(), os.getpid())
+    assert list(found.values()) == fields
+    event = read_journal_line(line)
+    assert event is not None
+    assert event.t_ns == common["t_ns"]
+    assert event.detail.items() >= {key: value for key, value in list(found.items())[2:] if value is not None}.items()
+
+
+def test_time_of_a_line_is_the_one_that_is_given() -> None:
+    assert json.loads(journal_events.response_lost("r", t_ns=5, status=None))["t_ns"] == 5
+
+
+def test_long_texts_are_cut() -> None:
+    long = "é" * 10_000
+    line = journal_events.task_in_worker("task_failed", long, long, 0, worker=long, server=long, error=long)
+    assert read_journal_line(line) is not None
+    assert 1000 < len(line) < 4000

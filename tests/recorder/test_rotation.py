@@ -1,0 +1,248 @@
+"""Rotation: what is in the parts of a journal, whoever writes, and whenever a writer dies."""
+
+import fcntl
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbg.recorder import journal as module
+from fastbg.recorder import rotation
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.journal_events import request_received
+from fastbg.recorder.journal_lines import read_journal_line
+from fastbg.recorder.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
+from tests.follow.test_follower import held
+
+SIZE = 2000  # bytes, some 14 lines
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_NS", 0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def write(journal: Journal, events: range) -> None:
+    for number in events:
+        journal.check()
+        journal.write(request_received(str(number), "GET", "/"))
+
+
+def told(file: Path) -> list[int]:
+    """The numbers of the events in a part; a line that is none fails the test."""
+    events = [read_journal_line(line) for line in file.read_bytes().splitlines()]
+    return [int(event.request_id or "") for event in events if event is not None or pytest.fail("torn")]
+
+
+def all_told(path: Path) -> list[int]:
+    files = [*(part(path, number) for number in numbers(path)), *([path] if path.exists() else [])]
+    return [number for file in files for number in told(file)]
+
+
+def test_full_journal_becomes_a_part_and_the_oldest_parts_are_deleted(path: Path) -> None:
+    journal = Journal(path, SIZE)
+    write(journal, range(1000))
+    first, *_, last = kept = numbers(path)
+    assert kept == list(range(first, first + KEPT))
+    assert first > 1
+    for number in kept:
+        assert SIZE <= part(path, number).stat().st_size < SIZE + 200
+    known = all_told(path)
+    assert known == list(range(known[0], 1000))
+    assert told(part(path, last))[-1] + 1 == told(path)[0]
+    assert journal.lost == 0
+
+
+def test_journal_without_a_size_is_one_file(path: Path) -> None:
+    write(Journal(path), range(100))
+    assert numbers(path) == []
+    assert told(path) == list(range(100))
+
+
+def test_only_parts_of_this_journal_are_parts(path: Path) -> None:
+    for name in ("journal.jsonl.bak", "journal.jsonl.01", "journal.jsonl.2.gz", "journal.jsonl2", "log.txt.3"):
+        (path.parent / name).touch()
+    part(path, 10).touch()
+    part(path, 9).touch()
+    assert numbers(path) == [9, 10]
+    assert numbers(path.parent / "nowhere" / path.name) == []
+
+
+def test_no_event_of_several_processes_is_lost_or_torn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes some, and on until there are parts enough: how often they rotate is up to who runs when."""
+    monkeypatch.setattr(rotation, "KEPT", 10**6)
+    each, apart = 400, 10**6
+
+    def write_own(number: int) -> None:
+        journal = Journal(path, SIZE)
+        write(journal, range(number * apart, number * apart + each))
+        for event in count(number * apart + each):
+            if len(numbers(path)) > 20:
+                path.with_name(f"end of {number}").write_text(str(event))
+                return
+            write(journal, range(event, event + 1))
+
+    writers = [_forked(functools.partial(write_own, number)) for number in range(3)]
+    assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0, 0]
+    known = all_told(path)
+    for number in range(3):  # each one's in its order
+        end = int(path.with_name(f"end of {number}").read_text())
+        assert [event for event in known if event // apart == number] == list(range(number * apart, end))
+    assert max(known) < 3 * apart
+
+
+def _forked(act: Callable[[], object]) -> int:
+    """A process that does ``act`` and ends; its exit code is 0 if that went well."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def _then_die(act: Callable[..., object]) -> Callable[..., None]:
+    def last(*arguments: Any, **options: Any) -> None:
+        act(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return last
+
+
+STEPS: dict[str, tuple[object, str, Callable[..., object]]] = {
+    "numbered": (Path, "rename", lambda *_: None),
+    "renamed": (Path, "rename", Path.rename),
+    "deleted": (Path, "unlink", Path.unlink),
+    "opened": (os, "dup2", lambda *_, **__: None),
+    "replaced": (os, "dup2", os.dup2),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_writer_killed_in_the_middle_of_a_rotation_costs_nothing(path: Path, step: str) -> None:
+    write(Journal(path, SIZE), range(200))
+    before = numbers(path)
+
+    def rotate_and_die() -> None:
+        owner, name, act = STEPS[step]
+        setattr(owner, name, _then_die(act))  # of this process, which is to die
+        write(Journal(path, SIZE), range(200, 300))
+
+    pid = _forked(rotate_and_die)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    known = all_told(path)
+    assert 200 < known[-1] < 299
+    assert known == list(range(known[0], known[-1] + 1))
+    write(Journal(path, SIZE), range(known[-1] + 1, 1000))
+    known = all_told(path)
+    assert known == list(range(known[0], 1000))
+    assert len(numbers(path)) == KEPT
+    assert numbers(path)[0] > before[-1]
+
+
+def test_line_of_a_writer_that_has_not_noticed_is_in_the_old_part_which_is_open_until_it_does(path: Path) -> None:
+    one, other = Journal(path, SIZE), Journal(path, SIZE)
+    other.check()
+    write(one, range(40))
+    other.write(request_received("-1", "GET", "/"))
+    old = os.open(part(path, 1), os.O_RDONLY)
+    assert told(part(path, 1))[-2:] == [told(part(path, 2))[0] - 1, -1]
+    assert not is_sealed(old)
+    other.check()
+    assert is_sealed(old)
+    os.close(old)
+    other.write(request_received("-2", "GET", "/"))
+    assert told(path)[-1] == -2
+
+
+def test_lock_ends_with_its_process(path: Path) -> None:
+    ours, theirs = os.pipe()
+
+    def hold() -> None:
+        journal = Journal(path)
+        journal.check()
+        os.write(theirs, b"x")
+        signal.pause()
+
+    pid = _forked(hold)
+    os.read(ours, 1)
+    path.rename(part(path, 1))
+    descriptor = os.open(part(path, 1), os.O_RDONLY)
+    assert not is_sealed(descriptor)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert is_sealed(descriptor)
+    for each in (ours, theirs, descriptor):
+        os.close(each)
+
+
+def test_journal_that_is_rotated_before_its_lock_is_held_is_opened_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+
+    def rotated_first(descriptor: int, how: int) -> None:
+        if not numbers(path):
+            path.rename(part(path, 1))
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", rotated_first)
+    descriptor = open_to_write(path)
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    os.close(descriptor)
+
+
+def test_nobody_waits_for_another_ones_rotation(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    journal = Journal(path, SIZE)
+    write(journal, range(100))
+    assert numbers(path) == []
+    os.close(folder)
+    write(journal, range(100, 101))
+    assert numbers(path) == [1]
+    assert all_told(path) == list(range(101))
+
+
+def test_journal_that_another_process_has_rotated_meanwhile_is_not_rotated_again(path: Path) -> None:
+    write(Journal(path), range(3))
+    rotate(path, SIZE)
+    assert numbers(path) == []
+
+
+def test_rotation_that_is_not_allowed_is_told_once_and_the_journal_grows_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    journal = Journal(path, SIZE)
+    with caplog.at_level(logging.WARNING, "fastbg"):
+        write(journal, range(100))
+    assert told(path) == list(range(100))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert str(path) in message
+    assert "Operation not permitted; it grows on" in message
+
+
+def test_no_descriptor_is_left_behind(path: Path) -> None:
+    journal = Journal(path, SIZE)
+    write(journal, range(20))
+    before = held(path.parent)
+    write(journal, range(500))
+    assert held(path.parent) == before

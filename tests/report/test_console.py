@@ -1,0 +1,189 @@
+"""What the reports show of a finished run."""
+
+import html.parser
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fastbg.evidence.results import RequestResult, percentile
+from fastbg.evidence.trace import ExpectedWrite, ReceivedBody, Trace
+from fastbg.report.console import final, live
+from fastbg.report.document import document
+from fastbg.report.picture import save_picture
+from fastbg.report.timelines import Bar
+from tests.support.results import background, foreground, in_milliseconds, run, runs
+from tests.support.traces import LOG, answered, expecting, finished, requested, sent, task, trace, wrote
+
+NASTY = "\x1b[31m[red]x[/red]:smile:\u202e\x9b2J\n"
+
+
+def shown(renderable: object, *, width: int = 80, terminal: bool = False, encoding: str = "utf-8") -> str:
+    buffer = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
+    console = Console(file=buffer, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
+    console.print(renderable)
+    buffer.seek(0)
+    return buffer.read()
+
+
+def bar(made: Trace, *, width: int = 50, now_ms: float | None = None, encoding: str = "utf-8") -> str:
+    return shown(Bar(RequestResult.of(made), 500.0, now_ms), width=width, encoding=encoding).rstrip("\n")
+
+
+def test_bar_shows_the_wait_the_response_the_task_and_the_write() -> None:
+    line = bar(background())
+    assert line[0] == "●"
+    assert set(line[1:48].strip()) == {"┄"}
+    assert line.rstrip().endswith("◆")
+
+
+def test_bar_of_the_control_shows_that_the_client_waited() -> None:
+    line = bar(foreground()).rstrip()
+    assert re.fullmatch("━+◆●", line), line
+
+
+def test_bar_of_a_growing_request_ends_at_the_present() -> None:
+    pending = in_milliseconds(trace())
+    assert len(bar(pending, now_ms=250).rstrip()) == pytest.approx(25, abs=1)
+    assert len(bar(pending, now_ms=500).rstrip()) == pytest.approx(50, abs=1)
+
+
+def test_marks_that_fall_on_one_column_stand_side_by_side() -> None:
+    made = wrote(task(sent(answered(trace(), 1002, size=108), 1001, size=100), 1001), 1001, offset=100)
+    assert bar(in_milliseconds(made)).rstrip() == "◆●"
+    late = answered(trace(writes=2), 1500, size=0)
+    assert bar(in_milliseconds(wrote(wrote(late, 1500, offset=1), 1500, offset=9, n=1))).endswith("●◆◆")
+
+
+def test_bar_needs_nothing_but_ascii_where_there_is_nothing_else() -> None:
+    assert bar(foreground(), encoding="ascii").rstrip() == "=" * 48 + "WR"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_report_fits_its_width(width: int) -> None:
+    lines = shown(final(run(), encoding="utf-8"), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("◆" in line for line in lines)
+
+
+def test_report_names_verdicts_witnesses_and_where_the_evidence_lies() -> None:
+    text = shown(final(run(), encoding="utf-8"), width=120)
+    assert re.search(r"notification +200 +2\.0 +502 +500 +✓ response-first +client\+file, server", text)
+    assert re.search(r"control +200 +501 +499 +-2\.0 +✓ work-first +file\+server", text)
+    assert (
+        "1 of 2 requests with work had their response before the work was done: the client waited 2.0 ms, "
+        "the first write was seen 500 ms after the response; control made it wait 501 ms for the work."
+        in " ".join(text.split())
+    )
+    assert "Evidence in /data: README.md, log.txt, journal.jsonl" in text
+
+
+def test_unmet_expectation_is_marked_and_told() -> None:
+    made = background()
+    expecting(made, verdict="work-first")
+    text = shown(final(run(made), encoding="utf-8"), width=120)
+    assert "✗ response-first" in text
+    assert "notification: not as expected" in text
+    assert "verdict: expected work-first, was response-first (client+file and server)" in text
+    assert text.count("●┄┄") == 2  # once with all the others, once more beside what is wrong with it
+    assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
+
+
+def test_instant_write_gets_no_lead_in_the_sentence_and_a_word_of_caution() -> None:
+    made = wrote(task(sent(answered(trace(), 1002, size=108), 1001, size=100), 1002), 1001, offset=100)
+    text = shown(final(run(in_milliseconds(finished(made))), encoding="utf-8"), width=120)
+    assert "too close to call from outside: proved from the server's order" in text
+    assert "after the response" not in text
+
+
+def test_server_that_died_is_told_with_its_last_lines() -> None:
+    text = shown(final(run(stopped="the server ended with code 1", stderr=("Boom", NASTY)), encoding="utf-8"))
+    assert "the server ended with code 1" in text
+    assert "| Boom" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_from_outside_acts_on_the_terminal(terminal: bool) -> None:
+    made = in_milliseconds(finished(task(trace(), 1010, "task_failed", error=NASTY, reason=NASTY)))
+    made.body = ReceivedBody(NASTY)
+    expecting(requested(made, name=NASTY), writes=(*made.expected.writes, ExpectedWrite(LOG, NASTY, True)))
+    wrote(made, 1_100_000_000, offset=100, n=0)
+    made.expected.writes[0].text = NASTY
+    result = run(made, server=NASTY, remarks=(NASTY,), stopped=NASTY, stderr=(NASTY,))
+    for renderable in (final(result, encoding="utf-8"), live(result, encoding="utf-8", now_ns=2 * 10**9)):
+        text = shown(renderable, terminal=terminal, width=200)
+        assert not re.search("\x1b(?!\\[[0-9;]*m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202e]", text)
+        if not terminal:
+            assert "\x1b" not in text
+        assert r"\x1b[31m[red]x[/red]:smile:\u202e\x9b2J\n" in text
+
+
+def test_document_has_the_fields_that_others_rely_on() -> None:
+    written = json.loads(json.dumps(document(runs())))
+    assert written["fastbg"] == "0"
+    assert written["versions"] == {"python": "3", "fastapi": "1", "starlette": "2", "uvicorn": "3", "httpx": "4"}
+    assert written["ok"] is True
+    request = written["requests"][0]
+    assert {key: request[key] for key in ("verdict", "expected", "evidence", "response_ms", "write_ms", "lead_ms")} == {
+        "verdict": "response-first",
+        "expected": "response-first",
+        "evidence": ["client+file", "server"],
+        "response_ms": 2.0,
+        "write_ms": 502.0,
+        "lead_ms": 500.0,
+    }
+    assert request["tasks"][0] == {
+        "task": "app.write_log",
+        "state": "finished",
+        "started_ms": 3.0,
+        "finished_ms": 500.0,
+        "where": "thread",
+        "error": None,
+        "reason": None,
+        "waited_ms": None,
+        "blocked_ms": 0.0,
+    }
+    assert request["writes"] == [{"file": "log.txt", "text": "message\n", "seen_ms": 502.0}]
+    assert written["summary"] == {
+        "requests": 2, "response_first": 1, "work_first": 1, "no_work": 0, "failed": 0, "dropped": 0, "lost": 0,
+        "unproven": 0, "unmet": 0, "seconds": 0.0,
+        "response_ms": {"min": 2.0, "p50": 2.0, "p95": 501.0, "p99": 501.0, "max": 501.0},
+        "write_ms": {"min": 499.0, "p50": 499.0, "p95": 502.0, "p99": 502.0, "max": 502.0},
+        "lead_ms": {"min": -2.0, "p50": -2.0, "p95": 500.0, "p99": 500.0, "max": 500.0},
+    }  # fmt: skip
+
+
+def test_body_of_the_document_is_the_json_value_or_the_text() -> None:
+    made = background()
+    assert document(runs(made))["requests"][0]["body"] == ""
+    made.body = ReceivedBody("null", None)
+    assert document(runs(made))["requests"][0]["body"] is None
+    made.body = ReceivedBody('{"a":1}', {"a": 1})
+    assert document(runs(made))["requests"][0]["body"] == {"a": 1}
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    values = [float(value) for value in range(1, 101)]
+    assert [percentile(values, share) for share in (0, 0.5, 0.95, 1)] == [1.0, 50.0, 95.0, 100.0]
+    assert percentile([], 0.5) is None
+
+
+def test_svg_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
+    save_picture(runs(), tmp_path / "demo.svg")
+    content = (tmp_path / "demo.svg").read_text("utf-8")
+    assert ET.fromstring(content).tag.endswith("svg")
+    assert "response-first" in content
+    assert re.findall(r"https?://[^\s\"')]+", content) == ["http://www.w3.org/2000/svg", "https://www.textualize.io"]
+    assert 'url("http' not in content
+
+
+def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
+    save_picture(runs(), tmp_path / "demo.html")
+    content = (tmp_path / "demo.html").read_text("utf-8")
+    html.parser.HTMLParser().feed(content)
+    assert "response-first" in content
+    assert "http" not in content

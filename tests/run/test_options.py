@@ -1,0 +1,11 @@
+"""Options of a run."""
+
+from pathlib import Path
+
+from fastbg.run.options import RunOptions
+from fastbg.server.settings import Settings
+
+
+def test_a_run_sends_once_and_one_after_the_other_to_a_server_of_ours() -> None:
+    options = RunOptions(Path("/data"), 10.0, Settings("", directory=Path("/data")), {})
+    assert (options.url, options.repeat, options.concurrency) == (None, 1, 1)

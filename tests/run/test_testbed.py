@@ -1,0 +1,92 @@
+"""What a run asks: one server for the parts that want the same, another one where they differ, or a running one."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from fastbg.errors import ServerError
+from fastbg.evidence.observer import Observer
+from fastbg.follow.follower import Follower
+from fastbg.run.options import RunOptions
+from fastbg.run.prepare import Places
+from fastbg.run.testbed import Backend
+from fastbg.scripting.reader import read_script
+from fastbg.server.settings import Settings
+from tests.support.processes import PATIENCE_S, is_alive
+from tests.support.servers import ROOT, served
+
+REQUEST = '[[part.request]]\nname = "one"\npath = "/"\n'
+PARTS = f"""
+app = "tests.apps.scripted:app"
+[[part]]
+name = "first"
+{REQUEST}
+[[part]]
+name = "same"
+{REQUEST}
+[[part]]
+name = "other"
+env = {{ MORE = "1" }}
+{REQUEST}
+"""
+
+
+def run(folder: Path, text: str, url: str | None = None) -> list[tuple[str, bool, int | None]]:
+    """For each part the server's name, whether its journal is at hand, and its process id."""
+    source = read_script(text, "own.toml", ROOT, os.environ)
+    known = {"dir": str(folder)}
+    places = Places.of(source, folder, known)
+    observer = Observer(places.files.values(), folder / "journal.jsonl", "x", lambda trace: None, tells_all=True)
+    options = RunOptions(folder, PATIENCE_S, Settings("", directory=folder), os.environ, url)
+    seen: list[tuple[str, bool, int | None]] = []
+
+    async def bounded() -> None:
+        backend = Backend(source.script, options, places, known, observer, "x", None)
+        async with (
+            asyncio.timeout(2 * PATIENCE_S),
+            Follower(observer.paths) as follower,
+            backend,
+            asyncio.TaskGroup() as group,
+        ):
+            following = group.create_task(observer.follow(follower))
+            for part in source.script.all_parts:
+                await backend.serve(part, group)
+                child = backend.server.child
+                seen.append((backend.name, backend.journal, child.process.pid if child else None))
+            await backend.server.stop()
+            following.cancel()
+
+    asyncio.run(bounded())
+    return seen
+
+
+def test_parts_that_want_the_same_share_a_server(tmp_path: Path) -> None:
+    (first, same, other) = run(tmp_path, PARTS)
+    assert first == same
+    assert first[:2] == other[:2] == ("tests.apps.scripted:app", True)
+    assert first[2] != other[2]
+    assert not any(is_alive(pid or 0) for _, _, pid in (first, other))
+
+
+def test_running_server_is_asked_at_its_url(tmp_path: Path) -> None:
+    with served("--dir", str(tmp_path), "--no-record", cwd=tmp_path) as url:
+        assert run(tmp_path, PARTS, url) == [(url, False, None)] * 3
+
+
+def test_server_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run(tmp_path, PARTS, url)
+    error = caught.value.exceptions[0]
+    assert isinstance(error, ServerError)
+    assert str(error) == "the server does not answer: ConnectError: Connection refused"
+
+
+def test_app_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run(tmp_path, PARTS.replace("tests.apps.scripted:app", "tests.apps.scripted:nothing"))
+    assert "nothing" in str(caught.value.exceptions[0])

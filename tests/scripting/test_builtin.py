@@ -1,0 +1,78 @@
+"""The built-in scripts: each comes out as it says, on the versions that are installed."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from fastbg.scripting import builtin as catalogue
+from fastbg.scripting.builtin import DEFAULT, built_in, listed, missing_extra, script
+from tests.support.delays import unmet_by_no_delay
+from tests.support.processes import fastbg
+from tests.support.servers import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+SCENARIOS = [name for name in built_in() if name != DEFAULT]
+
+
+def test_all_of_them_come_out_as_they_say(tmp_path: Path) -> None:
+    result = fastbg("demo", "all", "--json", cwd=tmp_path, patience=300.0)
+    written = json.loads(result.stdout)
+    assert [run["script"] for run in written["runs"]] == built_in()
+    assert ([unmet_by_no_delay(run) for run in written["runs"]], result.stderr) == ([[]] * len(built_in()), b"")
+    assert result.returncode == (0 if written["ok"] else 1)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario_asks_answers_and_names_its_sources(name: str) -> None:
+    source = script(name, os.environ).script
+    assert source.title.endswith("?")
+    assert source.about.endswith(".")
+    assert source.group
+    assert source.links
+    assert len(source.parts) >= 2
+    for part in source.parts:
+        assert part.about
+        assert all(request.about for request in part.requests)
+    app = ROOT / "fastbg" / "scripts" / f"{name.replace('-', '_')}.py"
+    assert not re.search(r"(import|from) fastbg(?!\.example)", app.read_text("utf-8"))
+
+
+def test_harness_knows_no_scenario_by_its_name() -> None:
+    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # which is a reason in the journal, too
+    for path in (ROOT / "fastbg").rglob("*.py"):
+        if path.parent.name != "scripts":
+            found = {name for name in names if re.search(rf"[\"']{name}[\"']", path.read_text("utf-8"))}
+            assert not found, path
+
+
+def test_list_shows_every_script_with_its_question_by_group(tmp_path: Path) -> None:
+    shown = fastbg("demo", "--list", cwd=tmp_path, COLUMNS="200").stdout.decode()
+    for group, sources in listed(os.environ).items():
+        assert f"\n{group}" in "\n" + shown
+        for source in sources:
+            line = rf"^  {source.name.removesuffix('.toml')} +{re.escape(source.script.title)} *$"
+            assert re.search(line, shown, re.MULTILINE)
+
+
+def test_readme_lists_every_scenario_with_its_question() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+\?) \|$", README, re.MULTILINE)
+    assert rows == [
+        (source.name.removesuffix(".toml"), source.script.title)
+        for sources in listed(os.environ).values()
+        for source in sources
+        if source.name != f"{DEFAULT}.toml"
+    ]
+
+
+def test_parts_that_need_what_is_not_installed_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [part.name for part in script("sigkill", {}).script.parts if part.worker]
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    source = script("sigkill", {})
+    assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
+    assert source.remark is not None
+    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in source.remark
+    assert missing_extra(script("register-email", {}), {}) == "mail"
+    assert missing_extra(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) is None

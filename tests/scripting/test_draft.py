@@ -1,0 +1,316 @@
+"""First scripts: each is read back, and its requests are fired at the app that they were drafted for."""
+
+import asyncio
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request as Asked
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from fastbg.errors import FastbgError
+from fastbg.scripting import placeholders as values
+from fastbg.scripting.draft import draft, write_draft
+from fastbg.scripting.model import Request, Script
+from fastbg.scripting.reader import read_script, read_script_file
+from tests.apps.drafted import shapes
+from tests.apps.foreign import mail, mounted, signup, tutorial
+from tests.support.servers import ROOT
+
+HERE = Path(__file__).parent
+
+
+def drafted(app: object) -> tuple[str, Script]:
+    text = draft(app, "shop:app", ".")
+    return text, read_script(text, "my.toml", HERE, {}).script
+
+
+def fire(app: Any, request: Request, mark: str) -> int:
+    """The status that ``app`` answers a drafted request with."""
+    filled = {"mark": mark}
+    files = [(upload.field, (upload.name, values.fill_text(upload.text or "", filled))) for upload in request.files]
+    bodies: dict[str, Any] = {}
+    if request.json_body is not None:
+        bodies["json"] = values.fill(request.json_body, filled)
+    if request.body is not None:
+        bodies["content"] = values.fill_text(request.body, filled)
+    cookies = "; ".join(f"{name}={values.fill_text(value, filled)}" for name, value in request.cookies.items())
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            response = await client.request(
+                request.method,
+                values.fill_text(request.path, filled),
+                params=values.fill(request.query, filled),
+                headers={**values.fill(request.headers, filled), **({"Cookie": cookies} if cookies else {})},
+                data=values.fill(request.form, filled) or None,
+                files=files or None,
+                **bodies,
+            )
+            return response.status_code
+
+    return asyncio.run(ask())
+
+
+SHAPES = {request.name: request for request in drafted(shapes.app)[1].requests}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_drafted_request_is_accepted_whatever_the_mark(name: str) -> None:
+    for mark in ("a1b2c3-1", "0f0f0f-000042"):
+        assert fire(shapes.app, SHAPES[name], mark) in SHAPES[name].expect.status
+
+
+def test_each_operation_that_takes_tasks_is_asked_and_no_other() -> None:
+    assert list(SHAPES) == [
+        "POST /orders",
+        "PUT /examples",
+        "POST /named-examples",
+        "PATCH /lists",
+        "POST /scalar",
+        "GET /filtered",
+        "GET /items/{number}/{ratio}/{colour}/{name}",
+        "GET /known/{slug}",
+        "GET /files/{file_path}/end",
+        "GET /headers",
+        "POST /form",
+        "POST /form-model",
+        "POST /uploads",
+        "POST /text",
+        "POST /vendor",
+        "DELETE /gone/{name}",
+        "GET /plain",
+        "GET /nested",
+        "GET /hidden/{name}",
+        "GET /secured/query",
+        "GET /secured/header",
+        "GET /secured/basic",
+        "GET /secured/bearer",
+        "GET /outer/between/inner/both",
+        "POST /outer/between/inner/both",
+        "POST /tenants/{tenant}/again/words",
+        "GET /router/in-a-router",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("POST /orders", 201), ("POST /form", 202), ("DELETE /gone/{name}", 204), ("GET /plain", 200)],
+)
+def test_status_is_that_of_the_first_success(name: str, status: int) -> None:
+    assert SHAPES[name].expect.status == [status]
+
+
+def test_writes_can_be_told_apart_by_their_mark() -> None:
+    shapes.heard.clear()
+    for name in ("PUT /examples", "GET /nested", "GET /hidden/{name}"):
+        assert fire(shapes.app, SHAPES[name], "f00f00-7") == 200
+    assert [text for text in shapes.heard if "f00f00-7" in text] == ["A title f00f00-7", "f00f00-7", "f00f00-7"]
+
+
+def test_optional_values_are_given_too() -> None:
+    assert SHAPES["GET /filtered"].query == {"limit": 100, "order_by": "created", "word": "${mark}"}
+    order = SHAPES["POST /orders"].json_body
+    assert set(order["billing"]) == {"street", "country", "note"}
+    assert order["tree"] == {"name": "${mark}", "children": []}
+    assert order["odd"] == {'a "b".c $${d}': "${mark}"}
+
+
+def test_example_of_the_author_is_kept_where_it_names_something() -> None:
+    assert SHAPES["GET /known/{slug}"].path == "/known/a%20b"
+    assert SHAPES["PUT /examples"].json_body == {"title": "A title ${mark}", "isbn_id": "x-1"}
+
+
+def test_headers_that_the_client_has_a_use_for_and_those_that_http_cannot_carry_are_left_out() -> None:
+    assert SHAPES["GET /headers"].headers == {"user-agent": "${mark}", "x-key": "${mark}", "x-count": "1"}
+
+
+def test_what_the_app_gives_away_only_to_the_known_is_asked_with_a_secret() -> None:
+    assert SHAPES["GET /secured/bearer"].headers == {"Authorization": "Bearer ${mark}"}
+    assert SHAPES["GET /secured/query"].query == {"api_key": "${mark}"}
+    assert drafted(shapes.app)[0].count('# A secret of yours can come from the environment: "${env.NAME}".') == 4
+
+
+# Apps of others
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (tutorial, ["POST /send-notification/{email}"]),
+        (mail, ["POST /mail/emailbackground"]),
+        (mounted, ["POST /subapi/send-notification/{email}"]),
+    ],
+)
+def test_app_of_a_documentation_is_drafted(
+    module: Any, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # it writes here
+    script = drafted(module.app)[1]
+    assert [request.name for request in script.requests] == names
+    assert [fire(module.app, request, "a1b2c3-1") for request in script.requests] == [200]
+    assert any("a1b2c3-1@example.com" in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_example_app_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("fastbg.example.app")
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(module, "WORK_SECONDS", 0.0)
+    script = drafted(module.app)[1]
+    assert [request.name for request in script.requests] == [
+        "POST /background_tasks",
+        "POST /dependency/background_tasks",
+        "POST /send-notification/{email}",
+        "POST /sub-dependency/background_tasks",
+    ]
+    assert [fire(module.app, request, "a1b2c3-1") for request in script.requests] == [200] * 4
+    assert tmp_path.joinpath("log.txt").read_text().count("a1b2c3-1") == 4
+
+
+def test_all_routes_of_starlette_are_drafted_and_the_script_says_why() -> None:
+    text, script = drafted(signup.app)
+    assert [request.name for request in script.requests] == ["POST /user/invite", "POST /user/signup"]
+    assert "# No route here is known to take BackgroundTasks" in text
+    assert text.count("# No OpenAPI document tells what this one takes: add its query, json or form.") == 2
+
+
+def test_routes_of_starlette_of_every_kind_can_be_asked() -> None:
+    async def told(request: Asked) -> PlainTextResponse:
+        return PlainTextResponse(str(request.path_params))
+
+    class Both(HTTPEndpoint):
+        async def get(self, request: Asked) -> PlainTextResponse:
+            return PlainTextResponse("got")
+
+        async def delete(self, request: Asked) -> PlainTextResponse:
+            return PlainTextResponse("deleted")
+
+    inner = Starlette(routes=[Route("/{day}/{rest:path}", told)])
+    app = Starlette(
+        routes=[
+            Route("/n/{n:int}/{x:float}/{id:uuid}", told, methods=["PUT"]),
+            Route("/both", Both),
+            Mount("/m/{n:int}", routes=[Mount("/deep", app=inner)]),
+        ]
+    )
+    requests = drafted(app)[1].requests
+    assert [request.name for request in requests] == [
+        "PUT /n/{n}/{x}/{id}",
+        "GET /both",
+        "DELETE /both",
+        "GET /m/{n}/deep/{day}/{rest}",
+    ]
+    assert [fire(app, request, "a1b2c3-1") for request in requests] == [200] * 4
+
+
+class Middleware:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+
+def test_app_inside_middleware_is_found() -> None:
+    assert drafted(Middleware(Middleware(tutorial.app)))[1].requests[0].name == "POST /send-notification/{email}"
+
+
+@pytest.mark.parametrize("app", [FastAPI(), Starlette(), lambda scope, receive, send: None])
+def test_app_without_a_route_gets_a_script_to_fill_in(app: object) -> None:
+    text, script = drafted(app)
+    assert [request.path for request in script.requests] == ["/"]
+    assert "# This app has no route that could be asked, so put a request of yours in the place of this one." in text
+
+
+def test_app_that_is_mounted_in_itself_has_an_end() -> None:
+    app = FastAPI()
+
+    @app.get("/x")
+    def x(background_tasks: BackgroundTasks) -> None: ...
+
+    app.mount("/again", app)
+    assert [request.name for request in drafted(app)[1].requests] == ["GET /x"]
+
+
+# Whatever an app calls things
+
+
+@st.composite
+def nasty(draw: st.DrawFn) -> str:
+    pieces = st.sampled_from(
+        ["${", "${mark}", "$", "}", '"', "'''", "\\", "\n", "\x1b[31m", "\u202e", "\x7f", "\ue000", "中", "#"]
+    )
+    return "".join(draw(st.lists(st.one_of(pieces, st.text(max_size=3)), min_size=1, max_size=5)))
+
+
+@given(nasty(), nasty(), nasty())
+@settings(deadline=None, max_examples=50)
+def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) -> None:
+    app = FastAPI()
+    path = "/" + path.replace("{", "").replace("}", "").lstrip("/")
+    assume(not {".", ".."} & set(path.split("/")))  # which a client takes out of a URL: RFC 3986, 5.2.4
+
+    @app.post(path, openapi_extra={"requestBody": {"content": {"application/json": {"example": {name: [example]}}}}})
+    async def ask(request: Asked, background_tasks: BackgroundTasks) -> dict[str, Any]:
+        return {"body": await request.json()}
+
+    text, script = drafted(app)
+    assert all(line.isprintable() for line in text.split("\n"))
+    clean = name.replace("\ue000", ""), example.replace("\ue000", "")
+    assert values.fill(script.requests[0].json_body, {"mark": "m"}) == {clean[0]: [clean[1]]}
+    assert fire(app, script.requests[0], "m") == 200
+
+
+# The file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tmp_path.joinpath("shop.py").write_text((ROOT / "tests" / "apps" / "foreign" / "tutorial.py").read_text())
+    return tmp_path
+
+
+def test_script_is_written_with_the_folder_seen_from_it(folder: Path) -> None:
+    folder.joinpath("scripts").mkdir()
+    path = folder / "scripts" / "first.toml"
+    assert write_draft("shop:app", path, folder) == ["POST /send-notification/{email}"]
+    script = read_script_file(path, {}).script
+    assert (script.app, script.folder, script.follow) == ("shop:app", "..", [])
+    assert "Run it: fastbg demo first.toml\n" in path.read_text()
+
+
+def test_file_that_is_there_is_left_alone(folder: Path) -> None:
+    folder.joinpath("first.toml").write_text("mine")
+    with pytest.raises(FastbgError, match="the script cannot be written: there is such a file already") as caught:
+        write_draft("shop:app", folder / "first.toml", folder)
+    assert caught.value.where == str(folder / "first.toml")
+    assert folder.joinpath("first.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "what"),
+    [
+        ("shop:nothing", "first.toml", "shop:nothing names no app"),
+        ("shop:app", "none/first.toml", "the script cannot be written: No such file"),
+        ("shop:app", f"{'x' * 300}.toml", "the script cannot be written: File name too long"),
+    ],
+)
+def test_what_cannot_be_drafted_is_refused_and_leaves_nothing(target: str, name: str, what: str, folder: Path) -> None:
+    with pytest.raises(FastbgError, match=re.escape(what)):
+        write_draft(target, folder / name, folder)
+    assert not list(folder.glob("*.toml"))
+
+
+def test_app_whose_document_fails_is_refused() -> None:
+    class Broken(FastAPI):
+        def openapi(self) -> dict[str, Any]:
+            raise TypeError("no schema for Thing")
+
+    with pytest.raises(FastbgError, match="the app has no OpenAPI document: TypeError: no schema for Thing"):
+        draft(Broken(), "shop:app", ".")

@@ -1,0 +1,43 @@
+"""How keys and values are named in a message."""
+
+import datetime
+
+import pytest
+
+from fastbg.scripting.faults import key, shown
+from fastbg.scripting.placeholders import KeyPath
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((), "the script"),
+        (("request", 1, "expect", "verdict"), "request[2].expect.verdict"),
+        (("env", "A.B"), 'env."A.B"'),
+        (('a "b"\n',), '"a \\"b\\"\\n"'),
+    ],
+)
+def test_key_is_written_as_in_toml_with_numbers_from_1(path: KeyPath, text: str) -> None:
+    assert key(path) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (1.5, "1.5"),
+        ('a\n"b" 中', '"a\\n\\"b\\" 中"'),
+        ({}, "an empty table"),
+        ({"a": 1}, "a table"),
+        ([], "an empty array"),
+        ([1], "an array"),
+        (datetime.date(1979, 5, 27), "1979-05-27"),
+    ],
+)
+def test_value_is_shown_in_one_line(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize("value", ["x" * 1000, 16**20_000], ids=["text", "number"])
+def test_long_value_is_cut(value: object) -> None:
+    assert len(shown(value)) <= 80

@@ -1,0 +1,465 @@
+"""Scripts: what is read, what is refused, and in which words."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastbg
+from fastbg.errors import ScriptError
+from fastbg.scripting.reader import LARGEST, Source, read_script, read_script_file
+
+BUILT_IN = Path(fastbg.__file__).parent / "scripts"
+HEAD = 'app = "shop:app"\nfollow = ["log.txt"]\nmail = "mail.txt"\n[[request]]\nname = "order"\npath = "/orders"\n'
+LAST = HEAD.count("\n") + 1  # the line of what is put behind it
+NOWHERE = Path(__file__).parent
+
+WHOLE = r"""
+title = "a shop"
+about = "Why."
+links = ["https://example.com/why"]
+app = "shop.main:make.app"
+env = { LEVEL = "debug", SECRET = "${env.SECRET}", FILE = "${dir}/x", MAIL = "${mail.host}:${mail.port}" }
+follow = ["log.txt"]
+mail = "mail.txt"
+timeout = 5
+server = { timeout_graceful_shutdown = 1, http = "h11" }
+
+[[part]]
+name = "first"
+
+[[part.request]]
+name = "order"
+about = "Queues two tasks."
+method = "POST"
+path = "/orders/${mark}"
+query = { q = "${mark}", n = 1, x = 1.5, on = true, many = ["a", 2] }
+headers = { X-Key = "${env.SECRET}", "X-${mark}" = "y" }
+cookies = { session = "s" }
+json = { id = "${mark}", list = [1, { deep = 1.5 }], cost = "$${5}" }
+repeat = 10
+concurrency = 5
+timeout = 0.5
+after = "tasks"
+save = { token = "body.items.0.token", where = "headers.location", code = "status", all = "body" }
+signal = { name = "SIGTERM", after = 0.5 }
+[part.request.expect]
+status = [200, 201]
+body = { id = "${mark}" }
+verdict = "response-first"
+tasks = ["send", { task = "shop.tasks.log", state = "finished", where = "thread", within = 2 }]
+writes = [
+    { file = "log.txt", text = "order ${mark}\n" },
+    { file = "mail.txt", pattern = '^To: .*${mark}', count = 2, within = 1.5 },
+]
+response_within = 0.1
+response_at_least = 0.01
+lead_at_least = 0.3
+
+[[part]]
+name = "second"
+app = "other:app"
+env = { A = "1" }
+
+[[part.request]]
+name = "order"
+path = "/files?token=${token}"
+form = { a = 1 }
+files = [{ field = "f", text = "x" }, { field = "g", path = "test_model.py", name = "g.py", type = "text/x-python" }]
+connection = "one"
+hang_up_after = 0.1
+expect = { status = 422, verdict = "no-work", tasks = [] }
+"""
+
+
+def read(text: str, folder: Path = NOWHERE) -> Source:
+    return read_script(text, "my.toml", folder, {"SECRET": "s"})
+
+
+def refused(text: str, folder: Path = NOWHERE) -> list[str]:
+    """The faults of ``text``, as people read them."""
+    with pytest.raises(ScriptError) as caught:
+        read(text, folder)
+    error = caught.value
+    assert error.where == "my.toml"
+    count = len(error.details)
+    assert error.what == f"the script has {count} fault{'' if count == 1 else 's'}"
+    return list(error.details)
+
+
+# What is read
+
+
+def test_whole_script_is_read() -> None:
+    script = read(WHOLE).script
+    first, second = script.all_parts
+    order = first.requests[0]
+    assert (script.app, script.timeout, script.server.timeout_graceful_shutdown) == ("shop.main:make.app", 5, 1)
+    assert (order.method, order.path, order.repeat, order.concurrency) == ("POST", "/orders/${mark}", 10, 5)
+    assert order.json_body == {"id": "${mark}", "list": [1, {"deep": 1.5}], "cost": "$${5}"}
+    assert order.expect.status == [200, 201]
+    assert [task.task for task in order.expect.tasks or []] == ["send", "shop.tasks.log"]
+    assert [write.count for write in order.expect.writes] == [1, 2]
+    assert (second.app, second.requests[0].expect.status) == ("other:app", [422])
+
+
+def test_small_script_says_little() -> None:
+    source = read('app = "a:b"\n[[request]]\nname = "x"\npath = "/"\n')
+    (part,) = source.script.all_parts
+    request = part.requests[0]
+    assert (part.name, part.app, part.server) == ("", None, None)
+    assert (request.method, request.repeat, request.concurrency, request.after) == ("GET", 1, 1, "responses")
+    assert (request.expect.status, request.expect.verdict, request.expect.tasks) == ([200], "response-first", None)
+
+
+def test_source_knows_the_line_of_each_key() -> None:
+    source = read(WHOLE)
+    assert source.place("part", 0, "request", 0, "expect", "writes", 1, "pattern") == "my.toml:37"
+    assert source.place("part", 1, "request", 0, "method") == "my.toml:48"  # not set: the line of its request
+
+
+def test_default_script_asks_every_endpoint_of_the_example_and_the_control() -> None:
+    script = read_script_file(BUILT_IN / "default.toml", {}).script
+    paths = {request.path.split("/")[1] for request in script.requests}
+    assert paths == {"background_tasks", "dependency", "send-notification", "sub-dependency", "foreground_tasks"}
+    assert all(request.about.endswith(".") for request in script.requests)
+
+
+# What is refused, and in which words
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_their_lines() -> None:
+    text = """\
+titel = "a shop"
+app = "shop"
+[[request]]
+name = "order"
+path = "orders"
+method = "get"
+[request.expect]
+status = 20
+writes = [
+    { file = "log.txt", text = "x" },
+]
+"""
+    assert refused(text) == [
+        "my.toml:1: titel: there is no such key; did you mean title? (allowed: about, app, env, folder, follow, "
+        "group, links, mail, part, request, server, timeout, title, url)",
+        'my.toml:2: app: found "shop", expected module:attribute, `main:app` for the `app` in main.py',
+        'my.toml:5: request[1].path: found "orders", expected a path that begins with one /',
+        'my.toml:6: request[1].method: found "get", expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, '
+        "TRACE; did you mean GET?",
+        "my.toml:8: request[1].expect.status: found 20, expected 100 or more",
+        'my.toml:10: request[1].expect.writes[1].file: "log.txt" is not followed (none is followed)',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("repeat = '2'", 'repeat: found "2", expected a whole number'),
+        ("repeat = 0", "repeat: found 0, expected 1 or more"),
+        ("repeat = 1_000_001", "repeat: found 1000001, expected 1000000 or less"),
+        ("timeout = nan", "timeout: found nan, expected 86400 or less"),
+        ("timeout = true", "timeout: found true, expected a number"),
+        ("hang_up_after = 0", 'hang_up_after: found 0, expected more than 0 or "queued"'),
+        (
+            "hang_up_after = 'queue'",
+            'hang_up_after: found "queue", expected a number or "queued"; did you mean queued?',
+        ),
+        ("signal = { name = 'SIGINT', after = -1 }", 'signal.after: found -1, expected 0 or more or "started"'),
+        ("about = 3", "about: found 3, expected a text"),
+        ("connection = ''", 'connection: found "", expected a text that is not empty'),
+        ("headers = []", "headers: found an empty array, expected a table"),
+        ("headers.A = 1", "headers.A: found 1, expected a text"),
+        ("headers.'A B' = 'x'", 'headers."A B": is no name that HTTP allows: letters, digits and !#$%&\'*+-.^_`|~'),
+        ('headers.A = "x\\n"', 'headers.A: found "x\\n", but HTTP carries no control characters here'),
+        ("cookies.A = 'x; b=y'", 'cookies.A: found "x; b=y", but a ; ends a cookie'),
+        ("query.a = { b = 1 }", "query.a: found a table, expected a text, a number, an array, true or false"),
+        ("query.a = [[1]]", "query.a[1]: found an array, expected a text, a number, true or false"),
+        ("json = 1979-05-27", "json: found 1979-05-27, but JSON has no dates: put it in quotes"),
+        ("json.a = [1, inf]", "json.a[2]: found inf, but JSON has no such number"),
+        ("json.a = 9_223_372_036_854_775_808", "json.a: found 9223372036854775808, but a whole number of TOML has 64"),
+        ("files = { field = 'f' }", "files: found a table, expected an array: [[request.files]]"),
+        ("files = [{ field = 'f' }]", "files[1]: needs text or path"),
+        ("files = [{ text = 'f' }]", "files[1].field: is missing"),
+        (
+            "files = [{ field = 'f', text = 'x', path = 'test_model.py' }]",
+            "files[1]: has both text and path: leave one of them out",
+        ),
+        ("files = [{ field = 'f', path = 'none.txt' }]", f"files[1].path: there is no file {NOWHERE / 'none.txt'}"),
+        ("body = ''\njson = 1", "json: a request has one body, found body and json"),
+        ("concurrency = 2", "concurrency: found 2, expected at most repeat (1)"),
+        (
+            "connection = 'x'\nrepeat = 2\nconcurrency = 2",
+            "connection: one connection carries one request at a time: leave concurrency out",
+        ),
+        ("signal = 'SIGTERM'", 'signal: found "SIGTERM", expected a table'),
+        ("signal.name = 'TERM'", 'signal.name: found "TERM", expected one of SIGTERM, SIGINT, SIGKILL; did you mean'),
+        ("save.a = 'id'", 'save.a: found "id", expected status, body.KEY, headers.NAME or cookies.NAME'),
+        ("save.mark = 'status'", "save.mark: cannot be the name of a saved value: take another word"),
+        ("save.'a.b' = 'status'", 'save."a.b": cannot be the name of a saved value: take another word'),
+        ("expect.status = []", "expect.status: found an empty array, expected at least one item"),
+        ("expect.status = 'ok'", 'expect.status: found "ok", expected a number such as 200, or an array of them'),
+        ("expect.status = [200, 600]", "expect.status[2]: found 600, expected 599 or less"),
+        ("expect.body = { day = 1979-05-27 }", "expect.body.day: found 1979-05-27, but JSON has no dates"),
+        ("expect.verdict = 'respond-first'", 'expect.verdict: found "respond-first", expected one of response-first'),
+        ("expect.tasks = 'send'", 'expect.tasks: found "send", expected an array'),
+        ("expect.tasks = [1]", "expect.tasks[1]: found 1, expected a name, or a table with a task"),
+        ("expect.tasks = ['']", 'expect.tasks[1]: found "", expected a text that is not empty'),
+        ("expect.tasks = [{ where = 'loop' }]", "expect.tasks[1].task: is missing"),
+        ("expect.writes = [{ file = 'log.txt' }]", "expect.writes[1]: needs text or pattern"),
+        (
+            "expect.writes = [{ file = 'log.tx', text = 'x' }]",
+            'expect.writes[1].file: "log.tx" is not followed; did you mean log.txt? (followed are log.txt, mail.txt)',
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', pattern = '(${mark}' }]",
+            'expect.writes[1].pattern: "(${mark}" is no regular expression: missing ), unterminated subpattern at',
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', pattern = 'a{99999999999}' }]",
+            'expect.writes[1].pattern: "a{99999999999}" is no regular expression: the repetition number is too large',
+        ),
+        (
+            f"expect.writes = [{{ file = 'log.txt', pattern = '{'(' * 3000}' }}]",
+            f'expect.writes[1].pattern: "{"(" * 78}… is too deeply nested a regular expression',
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', text = 'x', count = 0, within = 1 }]",
+            "expect.writes[1].within: what must not arrive needs no time: leave within out",
+        ),
+        (
+            "expect.verdict = 'no-work'\nexpect.writes = [{ file = 'log.txt', text = 'x' }]",
+            "expect.writes: where there is no work there is no write: leave writes or the verdict out",
+        ),
+    ],
+)
+def test_fault_of_a_request_is_told_with_line_key_found_and_allowed(line: str, fault: str) -> None:
+    (told,) = refused(HEAD + line)
+    number = LAST + line.count("\n") if not fault.startswith("connection") else LAST
+    assert told.startswith(f"my.toml:{number}: request[1].{fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (
+            "",
+            [
+                "1: the script: has no request: add [[request]] with a name and a path",
+                '1: the script: names no app: add app = "module:attribute", or url = "http://…" at the top',
+            ],
+        ),
+        ('app = "a:b"\npart = []', ["1: the script: has no request: add [[request]] with a name and a path"]),
+        ('app = "a:b"\n[request]\nname = "x"', ["2: request: found a table, expected an array: [[request]]"]),
+        ('[part]\nname = "x"', ["1: part: found a table, expected an array: [[part]]"]),
+        (
+            '[[part]]\nname = "x"\napp = "a:b"\n[part.request]\n',
+            ["4: part[1].request: found an empty table, expected an array: [[part.request]]"],
+        ),
+        (
+            '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
+            ['1: part[1]: names no app: add app = "module:attribute", or url = "http://…" at the top'],
+        ),
+        (
+            HEAD + '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
+            ["4: request: a script has parts or requests, not both: put these into a [[part.request]]"],
+        ),
+        (
+            HEAD.replace('app = "shop:app"', 'url = "http://localhost"\nenv = {}') + 'signal.name = "SIGTERM"',
+            [
+                "2: env: url names a server that runs already: leave url or env out",
+                "8: request[1].signal: url names a server that is not ours to signal: leave signal out",
+            ],
+        ),
+        ('url = "ftp://x"\n' + HEAD[17:], ['1: url: found "ftp://x", expected an address that begins with http:// or']),
+        (
+            'url = "http://x"\n[[part]]\nname = "p"\napp = "a:b"\nrequest = [{ name = "r", path = "/" }]',
+            ["4: part[1].app: url names a server that runs already: leave url or app out"],
+        ),
+        ('folder = "nowhere"\n' + HEAD, [f"1: folder: there is no folder {NOWHERE / 'nowhere'}"]),
+        (f'folder = "{"x" * 300}"\n' + HEAD, ["1: folder: there is no folder"]),
+        ('folder = "\\u0000"\n' + HEAD, ["1: folder: there is no folder"]),
+        (
+            HEAD + '[[request]]\nname = "order"\npath = "/"',
+            ['8: request[2].name: another request has the name "order" already'],
+        ),
+        ("server.workers = 2\n" + HEAD, ["1: server.workers: there is no such key (allowed: http, loop, timeout_gr"]),
+        ('env = { "A.B" = 1 }\n' + HEAD, ['1: env."A.B": found 1, expected a text']),
+        ('"a.b\\n" = 1\n' + HEAD, ['1: "a.b\\n": there is no such key (allowed: about']),
+        ('links = ["example.com"]\n' + HEAD, ['1: links[1]: found "example.com", expected an address that begins']),
+    ],
+)
+def test_fault_of_the_script_is_told(text: str, faults: list[str]) -> None:
+    told = refused(text)
+    assert len(told) == len(faults), told
+    for line, fault in zip(told, faults, strict=True):
+        assert line.startswith(f"my.toml:{fault}")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('body = "${name}"', "body: ${name} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)"),
+        ('query.q = "${mrk}"', "query.q: ${mrk} is not known here; did you mean mark? (known: mark, dir"),
+        ('json = ["${env.NOT_SET}"]', "json[1]: the environment variable NOT_SET is not set"),
+        ('headers."X-${x}" = "y"', 'headers."X-${x}": ${x} is not known here (known:'),
+        ('body = "${mark"', "body: has a ${ that no } ends: write $${ where it is meant as it is"),
+        ('expect.body = "${own}"\nsave.own = "body.id"', "expect.body: ${own} is not known here (known:"),
+    ],
+)
+def test_placeholder_that_is_not_known_is_told(line: str, fault: str) -> None:
+    (told,) = refused(HEAD + line)
+    assert told.startswith(f"my.toml:{LAST}: request[1].{fault}")
+
+
+def test_mail_and_mark_are_known_only_where_there_are_such() -> None:
+    text = HEAD.replace('mail = "mail.txt"', 'env.A = "${mark}"') + 'body = "${mail.port}"'
+    assert refused(text) == [
+        "my.toml:3: env.A: ${mark} is not known here (known: dir, env.NAME)",
+        f"my.toml:{LAST}: request[1].body: ${{mail.port}} is not known here (known: mark, dir, env.NAME)",
+    ]
+
+
+def test_saved_value_is_known_to_later_requests_only() -> None:
+    later = '[[request]]\nname = "later"\npath = "/${token}"\n'
+    assert read(HEAD + 'save.token = "body.token"\n' + later).script.requests[1].path == "/${token}"
+    text = HEAD.replace('path = "/orders"', 'path = "/${token}"') + later + 'save.token = "body.token"\n'
+    assert [line.partition(": ")[2] for line in refused(text)] == [
+        "request[1].path: ${token} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)",
+        "request[2].path: ${token} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "where"),
+    [
+        ("app = \n", "the script is no TOML: Invalid value", "my.toml:1"),
+        ("a = 1\na = 2\n", "the script is no TOML: Cannot overwrite a value", "my.toml:2"),
+        ("a = '''\n\n", "the script is no TOML: Expected \"'''\"", "my.toml:3"),
+        ("a = " + "9" * 5000, "the script is no TOML: a number has too many digits", "my.toml"),
+        ("a = " + "[" * 5000, "the script is too deeply nested", "my.toml"),
+        ("a = " + "[" * 60 + "]" * 60, "the script is too deeply nested", "my.toml"),
+        ("a." * 60 + "b = 1", "the script is too deeply nested", "my.toml"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_text_that_is_no_toml_is_refused_with_its_line(text: str, what: str, where: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        read(text)
+    assert (caught.value.what, caught.value.where) == (what, where)
+    assert caught.value.remedy
+
+
+# Files
+
+
+def test_file_is_read_with_its_own_folder(tmp_path: Path) -> None:
+    tmp_path.joinpath("my.toml").write_text("\ufeff" + HEAD + 'files = [{ field = "f", path = "x.txt" }]', "utf-8")
+    tmp_path.joinpath("x.txt").touch()
+    source = read_script_file(tmp_path / "my.toml", {})
+    assert (source.name, source.folder) == (str(tmp_path / "my.toml"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "line"),
+    [
+        (b"a = 1\nb = '\xff'\n", "the script cannot be read: it is not UTF-8", ":2"),
+        (b"#" * (LARGEST + 1), f"the script cannot be read: it is larger than {LARGEST:,} bytes", ""),
+    ],
+    ids=["not UTF-8", "large"],
+)
+def test_file_that_is_no_text_is_refused(content: bytes, what: str, line: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_bytes(content)
+    with pytest.raises(ScriptError) as caught:
+        read_script_file(path, {})
+    assert (caught.value.what, caught.value.where) == (what, f"{path}{line}")
+
+
+def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path, what in [(tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")]:
+        with pytest.raises(ScriptError, match=f"the script cannot be read: {what}"):
+            read_script_file(path, {})
+
+
+# Whatever is given: a script, or a ScriptError
+
+
+def outcome(read: Callable[[], Source]) -> Source | ScriptError:
+    try:
+        return read()
+    except ScriptError as error:
+        return error
+
+
+def read_or_refused(text: str) -> None:
+    script = outcome(lambda: read(text))
+    if isinstance(script, Source):
+        assert all(part.requests for part in script.script.all_parts)
+        return
+    for words in (script.what, script.where, script.remedy, *script.details):
+        assert words
+        assert "\n" not in words
+    assert all(re.match(r"my\.toml:\d+: .+: .+", line) for line in script.details)
+
+
+@given(st.text(max_size=200))
+@settings(deadline=None)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    read_or_refused(text)
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(data)
+    assert isinstance(outcome(lambda: read_script_file(path, {})), Source | ScriptError)
+
+
+PIECES = ["=", "[", "]", "[[", "]]", "{", "}", '"', "'", '"""', "${", "${mark}", ".", ",", "\n", "#", "-1", "nan"]
+WORDS = ["1979-05-27", "[[part]]\n", "[[request]]\n", "request", "url = 'http://x'\n", "\\", "[1, 2]", "{ a = 1 }"]
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_script_with_random_changes_is_read_or_refused(data: st.DataObject) -> None:
+    text = WHOLE
+    for _ in range(data.draw(st.integers(1, 5))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = min(len(text), begin + data.draw(st.integers(0, 20)))
+        text = text[:begin] + data.draw(st.sampled_from(["", *PIECES, *WORDS])) + text[end:]
+    read_or_refused(text)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_script_with_any_value_at_any_key_is_read_or_refused(data: st.DataObject) -> None:
+    """Of these most are TOML, so that what comes after it is tried as well."""
+    lines = WHOLE.split("\n")
+    number = data.draw(st.sampled_from([n for n, line in enumerate(lines) if re.match(r"[a-z_]+ = .+[^\[]$", line)]))
+    name = data.draw(st.sampled_from([lines[number].split(" = ")[0], "x", '"a b"', "name", "expect", "json", "path"]))
+    leaf = st.one_of(
+        st.integers(-(2**70), 2**70).map(str),
+        st.floats().map(lambda value: str(value)),
+        st.text(max_size=10).map(lambda text: json.dumps(text).replace("\\u007f", "")),
+        st.sampled_from(["true", "1979-05-27", "07:32:00", '"${mark}"', '"${x}"', '"log.txt"', '"GET"', '"("', "''"]),
+    )
+    value = st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+            st.dictionaries(st.sampled_from(["a", "name", "task", "text", "file", '"x.y"']), inner, max_size=3).map(
+                lambda items: f"{{ {', '.join(f'{name} = {item}' for name, item in items.items())} }}"
+            ),
+        ),
+        max_leaves=5,
+    )
+    lines[number] = f"{name} = {data.draw(value)}"
+    read_or_refused("\n".join(lines))

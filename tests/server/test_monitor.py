@@ -1,0 +1,296 @@
+"""A server as a child process: `Child` starts it, `Server` watches it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from fastbg.errors import ServerDied, ServerError
+from fastbg.server.child import PromptServer
+from fastbg.server.listener import bind
+from fastbg.server.monitor import LINE_BYTES, LINES, Server
+from fastbg.server.process import Child
+from fastbg.server.settings import Settings
+from tests.support.journals import events
+from tests.support.processes import PATIENCE_S, is_alive, until, wait_until
+from tests.support.servers import NO_TLS, ask
+
+APP = """
+import os, sys, time
+from contextlib import asynccontextmanager
+from fastapi import BackgroundTasks, FastAPI
+
+@asynccontextmanager
+async def lifespan(app):
+    {startup}
+    yield
+
+app = FastAPI(lifespan=lifespan)
+
+def work(file: str):
+    while not os.path.exists(file + ".now"):
+        time.sleep(0.005)
+    open(file, "a").write("done")
+
+@app.get("/work")
+async def start(tasks: BackgroundTasks, file: str):
+    tasks.add_task(work, file)
+
+@app.get("/print")
+async def say(lines: int, length: int):
+    for number in range(lines):
+        print(str(number) * length, file=sys.stderr)
+"""
+
+
+def settings(folder: Path, startup: str = "pass") -> Settings:
+    (folder / "own.py").write_text(APP.format(startup=startup))
+    return Settings("own:app", directory=folder, app_dir=folder)
+
+
+@asynccontextmanager
+async def serving(folder: Path, startup: str = "pass", stop_s: float = PATIENCE_S) -> AsyncIterator[Server]:
+    with Child(settings(folder, startup)) as child:
+        async with Server(child, stop_s=stop_s) as server:
+            yield server
+
+
+async def get(server: Server, path: str, **query: str | float) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S) as client:
+        return await client.get(path, params=query, headers={"X-Request-ID": path})
+
+
+async def start_work(server: Server, folder: Path) -> None:
+    """Start a task in a thread that writes ``written`` as soon as there is a ``written.now``."""
+    await get(server, "/work", file=str(folder / "written"))
+    await asyncio.to_thread(events, folder / "journal.jsonl", "/work", until="task_started")
+
+
+async def until_told(server: Server, text: str) -> None:
+    """Wait until the server has written a line with ``text``."""
+    while not any(text in line for line in server.stderr_tail()):
+        await asyncio.sleep(0.01)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            await test()
+
+    asyncio.run(bounded())
+
+
+def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
+    async def test() -> None:
+        startup = f"while not os.path.exists({str(tmp_path / 'asked')!r}): time.sleep(0.005)"
+        async with serving(tmp_path, startup=startup) as server:
+            host, _, port = server.url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /print?lines=0&length=0 HTTP/1.1\r\nHost: x\r\nX-Request-ID: /print\r\n")
+            writer.write(b"Connection: close\r\n\r\n")
+            await writer.drain()
+            (tmp_path / "asked").touch()
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+            await server.ready()
+
+    run(test)
+    assert events(tmp_path / "journal.jsonl", "/print")
+
+
+def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
+    async def let_it_finish(server: Server) -> None:
+        await until_told(server, "Waiting for background tasks to complete")
+        (tmp_path / "written.now").touch()
+
+    async def test() -> None:
+        async with serving(tmp_path) as server:
+            await start_work(server, tmp_path)
+            finishing = asyncio.create_task(let_it_finish(server))
+        await finishing
+
+    run(test)
+    assert (tmp_path / "written").read_text() == "done"
+
+
+def test_a_task_that_takes_too_long_is_killed_with_the_server(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, stop_s=0.3) as server:
+            await start_work(server, tmp_path)
+        assert server.returncode == -signal.SIGKILL
+
+    run(test)
+    assert not (tmp_path / "written").exists()
+
+
+def test_nothing_is_left_when_the_watcher_is_cancelled(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    async def watch() -> None:
+        async with serving(tmp_path) as server:
+            await server.ready()
+            pids.append(server.pid)
+            await asyncio.sleep(PATIENCE_S)
+
+    async def test() -> None:
+        task = asyncio.create_task(watch())
+        while not pids:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(test)
+    assert not is_alive(pids[0])
+
+
+@pytest.mark.parametrize(
+    ("code", "what", "where"),
+    [
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'", "own.py:1"),
+        ("\napp = 1 / 0", "ZeroDivisionError: division by zero", "own.py:2"),
+        ("application = print", "there is no 'app'", "own.py"),
+    ],
+)
+def test_an_app_that_does_not_load_is_told_in_three_parts(tmp_path: Path, code: str, what: str, where: str) -> None:
+    async def test() -> None:
+        prepared = settings(tmp_path)
+        (tmp_path / "own.py").write_text(code)
+        with Child(prepared) as child:
+            async with Server(child) as server:
+                with pytest.raises(ServerDied) as caught:
+                    await server.ready()
+        assert what in caught.value.what
+        assert where in caught.value.where
+        assert caught.value.remedy
+        assert caught.value.stderr == []
+
+    run(test)
+
+
+def test_a_startup_that_fails_is_told_with_what_the_server_wrote_last(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, startup="raise OSError('no database')") as server:
+            with pytest.raises(ServerDied) as caught:
+                await server.ready()
+        assert caught.value.what == "the server ended with exit code 3"
+        assert "OSError: no database" in caught.value.stderr
+
+    run(test)
+
+
+def test_a_startup_that_hangs_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, startup="time.sleep(3600)", stop_s=0) as server:
+            with pytest.raises(ServerError, match="did not start up within"):
+                await server.ready(0.5)
+
+    run(test)
+
+
+@pytest.mark.parametrize(("number", "written"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_sigterm_takes_a_thread_with_it_that_was_given_up_as_under_plain_uvicorn(
+    tmp_path: Path, number: signal.Signals, written: bool
+) -> None:
+    async def test() -> None:
+        prepared = replace(settings(tmp_path), options=(("timeout_graceful_shutdown", 0),))
+        with Child(prepared) as child:
+            async with Server(child) as server:
+                await start_work(server, tmp_path)
+                server.send(number)
+                if written:
+                    await until_told(server, "Finished server process")
+                    (tmp_path / "written.now").touch()
+                died = await server.died()
+        assert died.what == f"the server {'ended with exit code 0' if written else 'was killed by SIGTERM'}"
+        assert any("Finished server process" in line for line in died.stderr)
+
+    run(test)
+    assert (tmp_path / "written").exists() == written
+
+
+def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
+    server = PromptServer(uvicorn.Config(FastAPI(), log_config=None))
+    with bind("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        wait_until(lambda: server.started)
+        for _ in range(2):
+            server.handle_exit(signal.SIGINT, None)
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+
+def test_a_server_that_is_killed_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path) as server:
+            await server.ready()
+            os.kill(server.pid, signal.SIGKILL)
+            died = await server.died()
+            assert died.what == "the server was killed by SIGKILL"
+            assert any("startup complete" in line for line in died.stderr)
+            with pytest.raises(httpx.ConnectError):
+                await get(server, "/print", lines=0, length=0)
+            assert (await server.failure()).what == died.what
+
+    run(test)
+
+
+def test_only_the_last_lines_of_the_output_are_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path) as server:
+            await get(server, "/print", lines=500, length=5000)
+            await until_told(server, "499499")
+            tail = server.stderr_tail()
+            assert len(tail) <= LINES + 1
+            assert max(map(len, tail)) <= LINE_BYTES
+
+    run(test)
+
+
+def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    settings(tmp_path)
+    program = """
+import sys, time
+from pathlib import Path
+from fastbg.server.process import Child
+from fastbg.server.settings import Settings
+folder = Path(sys.argv[1])
+with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
+    print(child.process.pid, child.url, flush=True)
+    time.sleep(3600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
+        try:
+            pid, url = until(parent.stdout, rb"\n").decode().split()
+            assert ask("GET", f"{url}/print?lines=0&length=0").status_code == 200
+            assert is_alive(int(pid))
+        finally:
+            parent.kill()
+    wait_until(lambda: not is_alive(int(pid)))
+
+
+def test_a_server_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import sys\nloaded = sorted({'typer', 'rich', 'httpx', 'pydantic'} & sys.modules.keys())\n"
+        "assert not loaded, loaded\n"
+        "async def app(scope, receive, send):\n    assert scope['type'] != 'lifespan'\n"
+    )
+
+    async def test() -> None:
+        with Child(Settings("own:app", directory=tmp_path, app_dir=tmp_path)) as child:
+            async with Server(child) as server:
+                await server.ready()
+
+    run(test)

@@ -1,0 +1,311 @@
+"""``fastbg serve --engine queue`` and ``fastbg worker``: what they say, what the journal has, how they end."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbg.services.broker import known_address
+from fastbg.services.worker import prompt
+from tests.support.journals import read
+from tests.support.processes import (
+    FASTBG,
+    PATIENCE_S,
+    environment,
+    fastbg,
+    is_running,
+    is_stopped,
+    wait_for,
+    wait_until,
+)
+from tests.support.queues import PATIENT, appends_held, kill_group
+from tests.support.servers import ask, served
+
+IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # a task of a worker that is silent for so long is delivered again
+
+
+@contextmanager
+def worker(
+    cwd: Path, *arguments: str, log: str = "worker.log", command: Sequence[str] = FASTBG, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """``fastbg worker`` in the folder ``cwd``, ready for tasks. ``command``: what fastbg is started with.
+
+    It may take `PATIENT` long over a task, unless ``variables`` say otherwise: those of `serving` have to be the same.
+    """
+    with (cwd / log).open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "worker", *arguments],
+            cwd=cwd,
+            env=environment(**(PATIENT | variables)),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_for(cwd / log, b"Listening started")
+        yield process
+    finally:
+        kill_group(process.pid)
+        process.wait()
+
+
+def serving(cwd: Path, *arguments: str, **variables: str) -> AbstractContextManager[str]:
+    """The URL of ``fastbg serve --engine queue`` in the folder ``cwd``, where a broker may be `PATIENT` slow."""
+    return served("--engine", "queue", *arguments, cwd=cwd, **(PATIENT | variables))
+
+
+def events(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [event for event in read(folder / ".fastbg" / "journal.jsonl") if event["event"] == name]
+
+
+def pids(folder: Path, name: str) -> set[int]:
+    """The processes that told of such an event: a task that is delivered too often has more events than processes."""
+    return {event["pid"] for event in events(folder, name)}
+
+
+def test_events_of_the_worker_belong_to_the_request_that_queued_them(tmp_path: Path) -> None:
+    with serving(tmp_path, "--work", "0") as url, worker(tmp_path, "--work", "0"):
+        path = "/send-notification/you@example.com?q=hello"
+        assert ask("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
+        (received,) = events(tmp_path, "request_received")
+        queued, finished = events(tmp_path, "task_queued"), events(tmp_path, "task_finished")
+    assert {event["request"] for event in (received, *queued, *finished)} == {"mine"}
+    assert {event["task"] for event in queued + finished} == {"fastbg.example.queued.write_log"}
+    assert sorted(event["n"] for event in finished) == [0, 1]
+    assert {event["where"] for event in queued + finished} == {"worker"}
+    assert {event["server"] for event in finished} == {f"{received['boot']}/{received['pid']}"}
+    assert received["pid"] not in {event["pid"] for event in finished}
+    assert all(re.match(r"worker-0@.", event["worker"]) for event in finished)
+
+
+SPAWNING = """
+import multiprocessing
+from fastbg.cli import main
+multiprocessing.set_start_method("spawn")
+main()
+"""
+
+
+def test_workers_that_are_no_forks_say_as_much(tmp_path: Path) -> None:
+    """As they are from Python 3.14 on, and on macOS."""
+    with serving(tmp_path), worker(tmp_path, command=[sys.executable, "-c", SPAWNING]):
+        said = (tmp_path / "worker.log").read_bytes()
+    assert re.search(rb"\[worker-0\] Listening started", said)
+
+
+def test_report_and_tail_show_what_workers_did(tmp_path: Path) -> None:
+    with serving(tmp_path, "--work", "0.3") as url, worker(tmp_path, "--work", "0.3"):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
+    report = fastbg("report", ".fastbg/journal.jsonl", "--json", cwd=tmp_path)
+    (request,) = json.loads(report.stdout)["requests"]
+    (task,) = request["tasks"]
+    assert (task["task"], task["state"], task["where"]) == ("fastbg.example.queued.bg_task", "finished", "worker")
+    tail = fastbg("tail", "--journal", "--no-follow", cwd=tmp_path).stdout.decode()
+    assert re.search(r"task_finished  fastbg\.example\.queued\.bg_task #0 worker worker-0@", tail)
+
+
+def is_answered(folder: Path, path: str) -> bool:
+    ids = {event["request"] for event in events(folder, "request_received") if event["path"] == path}
+    return any(event["request"] in ids for event in events(folder, "response_sent"))
+
+
+def test_demo_waits_for_the_workers_and_proves_the_order_with_their_clock(tmp_path: Path) -> None:
+    """The worker begins when every response has been sent: what it does before that proves no order."""
+    with serving(tmp_path, "--work", "0") as url, ThreadPoolExecutor() as pool:
+        demo = pool.submit(fastbg, "demo", "--url", url, "--timeout", f"{PATIENCE_S:g}", "--json", cwd=tmp_path)
+        wait_until(lambda: demo.done() or is_answered(tmp_path, "/foreground_tasks"))  # which is asked last
+        with worker(tmp_path, "--work", "0"):
+            result = demo.result()
+    requests = {request["name"]: request for request in json.loads(result.stdout)["requests"]}
+    assert result.returncode == 0, result
+    queued = [request for request in requests.values() if request["tasks"]]
+    assert {task["where"] for request in queued for task in request["tasks"]} == {"worker"}
+    assert {task["state"] for request in queued for task in request["tasks"]} == {"finished"}
+    assert {request["verdict"] for request in queued} == {"response-first"}
+    assert all("server+worker" in request["evidence"] for request in queued)
+
+
+def test_task_that_no_broker_took_is_dropped_in_the_journal(tmp_path: Path) -> None:
+    with served("--engine", "queue", "--broker", "nats://127.0.0.1:1", cwd=tmp_path) as url:
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+        wait_until(lambda: len(events(tmp_path, "task_dropped")) == 1)
+        (dropped,) = events(tmp_path, "task_dropped")
+    assert (dropped["reason"], dropped["status"]) == ("broker", 503)
+
+
+def test_serve_says_which_broker_it_uses_and_what_to_type_next(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(
+            [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
+        )
+    try:
+        said = wait_for(tmp_path / "log", rb"curl -X POST.*\n").decode()
+        (url,) = re.findall(r"at (http://\S+) ", said)
+        assert ask("GET", f"{url}/docs").status_code == 200
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    address = known_address(tmp_path / ".fastbg")
+    assert f"broker       {address}, an embedded NATS server" in said
+    assert "\n  fastbg worker\n" in said
+
+
+def test_embedded_broker_ends_with_its_server_however_that_ends(tmp_path: Path) -> None:
+    pattern = rb"Server id|Starting nats-server"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with (tmp_path / "log").open("wb") as output:
+            process = subprocess.Popen(
+                [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
+            )
+        wait_for(tmp_path / "log", rb"curl -X POST")
+        log = wait_for(tmp_path / ".fastbg" / "broker" / "nats.log", pattern)
+        pid = int(re.findall(rb"^\[(\d+)\]", log, re.MULTILINE)[-1])
+        assert is_running(pid)
+        process.send_signal(number)
+        process.wait(PATIENCE_S)
+        wait_until(lambda: not is_running(pid))  # noqa: B023  # asked at once
+
+
+def test_two_servers_do_not_share_an_embedded_broker(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        result = fastbg("serve", "--engine", "queue", "--port", "0", cwd=tmp_path)
+        assert result.returncode == 2
+        assert f"--broker {known_address(tmp_path / '.fastbg')}".encode() in result.stderr
+
+
+def test_password_of_a_broker_is_not_shown(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(
+            [*FASTBG, "serve", "--engine", "queue", "--port", "0", "--broker", "nats://me:secret@127.0.0.1:1"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+        )
+    try:
+        said = wait_for(tmp_path / "log", rb"curl -X POST").decode()
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+    assert "secret" not in said
+    assert "nats://…@127.0.0.1:1" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["worker"], "start `fastbg serve --engine queue`"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "json:dumps"], "the broker could not be loaded: TypeError"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "nowhere:broker"], "No module named 'nowhere'"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "os:sep"], "that is no broker, but str"),
+    ],
+)
+def test_worker_that_cannot_start_says_why(arguments: list[str], told: str, tmp_path: Path) -> None:
+    result = fastbg(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["serve", "--engine", "queue"], ["worker"]])
+def test_without_the_extra_the_line_to_paste_is_told(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "taskiq.py").write_text("raise ModuleNotFoundError('No module named taskiq', name='taskiq')")
+    result = fastbg(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 2
+    assert b"to do: pip install '.[queue]'" in result.stderr
+
+
+def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "--work", "0") as url,
+        worker(tmp_path, "--work", "0") as process,
+    ):
+        with appends_held(tmp_path / ".fastbg" / "README.md"):
+            assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+            wait_until(lambda: len(events(tmp_path, "task_started")) == 1)
+            process.terminate()
+            wait_for(tmp_path / "worker.log", b"Waiting for 1 running tasks")
+            assert process.poll() is None
+            assert events(tmp_path, "task_finished") == []
+        assert process.wait(PATIENCE_S) == 0
+        assert len(events(tmp_path, "task_finished")) == 1
+        assert (tmp_path / ".fastbg" / "README.md").exists()
+    assert len(events(tmp_path, "task_started")) == 1
+
+
+def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "--work", "0") as url,
+        worker(tmp_path, "--work", "0", "--workers", "2", "--threads", "1"),
+    ):
+        with appends_held(tmp_path / ".fastbg" / "log.txt"):  # so each process has one of the first two, and no more
+            for number in range(20):
+                assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+            wait_until(lambda: len(events(tmp_path, "task_started")) == 2)
+        wait_until(lambda: len({event["request"] for event in events(tmp_path, "task_finished")}) == 20)
+        started = events(tmp_path, "task_started")
+    assert (len(started), len({event["pid"] for event in started})) == (20, 2)
+
+
+def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "--work", "0") as url,
+        worker(tmp_path, "--work", "0") as process,
+    ):
+        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
+        (event,) = events(tmp_path, "task_finished")
+        process.kill()
+        wait_until(lambda: not is_running(event["pid"]))
+
+
+def test_task_of_a_worker_that_hangs_is_done_by_another_one(tmp_path: Path) -> None:
+    with serving(tmp_path, "--work", "0", **IMPATIENT) as url:
+        with worker(tmp_path, "--work", "0", **IMPATIENT) as hanging:
+            with appends_held(tmp_path / ".fastbg" / "log.txt"):
+                assert ask("POST", f"{url}/send-notification/a@example.com").status_code == 200
+                wait_until(lambda: len(pids(tmp_path, "task_started")) == 1)
+                (pid,) = pids(tmp_path, "task_started")
+                os.killpg(hanging.pid, signal.SIGSTOP)
+                wait_until(lambda: is_stopped(pid))
+            with worker(tmp_path, "--work", "0", log="other.log", **IMPATIENT):
+                wait_until(lambda: len(pids(tmp_path, "task_finished")) == 1)
+                assert pids(tmp_path, "task_finished") != {pid}
+                os.killpg(hanging.pid, signal.SIGCONT)
+                wait_until(lambda: len(pids(tmp_path, "task_finished")) == 2)
+        assert (tmp_path / ".fastbg" / "log.txt").read_text() == "message to a@example.com\n"
+        assert len(pids(tmp_path, "task_started")) == 2
+
+
+def test_worker_ends_although_its_broker_goes_on_listening() -> None:
+    async def test() -> None:
+        end, listening = asyncio.Event(), asyncio.Event()
+
+        async def deaf() -> AsyncGenerator[int, None]:
+            yield 1
+            while not end.is_set():
+                listening.set()
+                with suppress(asyncio.CancelledError):
+                    await end.wait()
+
+        messages = prompt(deaf)
+        assert await anext(messages) == 1
+        waiting = asyncio.ensure_future(anext(messages))
+        await listening.wait()
+        waiting.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        end.set()
+
+    asyncio.run(test())

@@ -1,0 +1,360 @@
+"""The pytest plugin in test sessions of its users: what they write, what they see, what a session costs."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PATIENCE_S, environment, is_alive, until, wait_until
+from tests.support.servers import ROOT
+
+pytest_plugins = ["pytester"]
+
+UNUSED = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+SHOP = """
+import os, time
+from fastapi import BackgroundTasks, Depends, FastAPI, Response
+from fastapi.exceptions import HTTPException
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+app = FastAPI()
+
+class Person(BaseModel):
+    email: str
+
+def deliver(address):
+    pass
+
+def log_visit():
+    pass
+
+def send_mail(address):
+    deliver(address)
+
+def visited(tasks: BackgroundTasks):
+    tasks.add_task(log_visit)
+
+@app.post("/register", dependencies=[Depends(visited)])
+def register(person: Person, tasks: BackgroundTasks):
+    if person.email == "taken@example.com":
+        return JSONResponse({"detail": "taken"}, 409)
+    tasks.add_task(send_mail, person.email)
+
+@app.post("/forget", dependencies=[Depends(visited)])
+def forget():
+    raise HTTPException(404)
+
+@app.get("/pid")
+def pid():
+    return os.getpid()
+
+@app.get("/never")
+def never():
+    time.sleep(3600)
+
+@app.get("/endless")
+def endless(tasks: BackgroundTasks):
+    tasks.add_task(time.sleep, 3600)
+
+@app.get("/die")
+def die():
+    print("about to die", flush=True)
+    os._exit(7)
+"""
+
+
+PATIENT = f"""
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.fastbg(timeout={PATIENCE_S}))  # a limit of the test itself comes before it
+"""
+
+
+@pytest.fixture
+def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder with an app, named in the settings; warnings are errors, as here."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    pytester.makepyfile(shop=SHOP)
+    pytester.makeconftest(PATIENT)
+    pytester.makeini("[pytest]\nfastbg_app = shop:app\nfilterwarnings = error\naddopts = --strict-markers")
+    return pytester
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess(*UNUSED, *arguments, timeout=PATIENCE_S)
+
+
+def section(title: str) -> str:
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.search(rf"^### {title}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+# what a user writes
+
+
+def test_what_the_readme_shows(shop: pytest.Pytester) -> None:
+    settings, *tests = re.findall(r"^```(?:toml|python)\n(.*?)^```", section("In pytest"), re.MULTILINE | re.DOTALL)
+    Path("tox.ini").unlink()
+    shop.makepyprojecttoml(settings)
+    backend = "@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
+    shop.makepyfile("\n".join(["import pytest, shop\n", backend, *tests]))
+    run(shop, "-W", "error").assert_outcomes(passed=5)
+
+
+def test_servers_live_as_long_as_they_should(shop: pytest.Pytester) -> None:
+    shop.makepyfile("""
+        import os, pytest, shop
+
+        pids = []
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_named(fastbg, n):
+            pids.append(fastbg.get("/pid").json())
+
+        @pytest.mark.fastbg(scope="function")
+        def test_of_its_own(fastbg, fastbg_async):
+            pids.append(fastbg.get("/pid").json())
+            assert fastbg.base_url == fastbg_async.base_url
+
+        @pytest.mark.parametrize("fastbg_app", [shop.app])
+        @pytest.mark.parametrize("n", range(2))
+        def test_object(fastbg, fastbg_app, n):
+            assert fastbg.get("/pid").json() == os.getpid()
+
+        def test_pids():
+            assert pids[0] == pids[1] != pids[2]
+    """)
+    run(shop).assert_outcomes(passed=6)
+
+
+# what a user sees
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["plain", "xdist"])
+def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: tuple[str, ...]) -> None:
+    shop.makepyfile("""
+        import pytest, time
+
+        def test_forget(fastbg):
+            reply = fastbg.post("/forget")
+            reply.came_before("log_visit")
+
+        def test_status(fastbg):
+            assert fastbg.post("/forget").wait().status_code == 200
+
+        @pytest.mark.fastbg(timeout=1)
+        def test_endless(fastbg):
+            reply = fastbg.get("/endless", timeout=3600)
+            while "task_started" not in [event.name for event in fastbg.events]:
+                time.sleep(0.01)
+            assert reply.ran == ["sleep"]
+
+        @pytest.mark.fastbg(timeout=1)
+        def test_never(fastbg):
+            fastbg.get("/never")
+
+        def test_nothing_asked(fastbg):
+            assert fastbg.get("/endless").status_code == 201
+    """)
+    result = run(shop, *arguments)
+    result.assert_outcomes(failed=5)
+    result.stdout.fnmatch_lines(
+        [
+            "*def test_forget(fastbg):",
+            ">       reply.came_before(*",
+            "E       AssertionError: the response did not come before log_visit: dropped (*",
+            "",
+            "test_failed*py:5: AssertionError",
+            "*- fastbg -*",
+            "POST /forget *●",
+            "ms since sent *",
+            " *client waits  ● response *task runs",
+            "",
+            "POST /forget  404  dropped (shop.log_visit dropped: exception)",
+            "  shop.log_visit  dropped  exception",
+            "  HTTPException 404",
+            "the server wrote last",
+            '*"POST /forget HTTP/1.1" 404 Not Found',
+        ],
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "E *AssertionError: sleep started and did not finish: not within 1 s",
+            "GET /endless *●*┄*",
+            "  time.sleep  started  in a thread *",
+        ]
+    )
+    result.stdout.fnmatch_lines(["E *httpx.ReadTimeout: timed out", "GET /never *━━━", "GET /never  no response  *"])
+    result.stdout.fnmatch_lines(["GET /endless  200  not done when the test failed"])
+    said = result.stdout.str()
+    assert "fastbg/testing" not in said
+    assert "httpcore" not in said
+    assert said.count("POST /forget  404  dropped") == 2
+    assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's own words: no test shows another's
+
+
+def test_terminal_without_unicode_gets_time_lines_that_it_can_show_and_the_last_requests_only(
+    shop: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shop.makepyfile("""
+        def test_forget(fastbg):
+            for _ in range(25):
+                reply = fastbg.post("/forget")
+            assert reply.ran
+    """)
+    result = run(shop)
+    result.stdout.fnmatch_lines(["5 requests before these", "POST /forget *R*", "*== client waits  R response  *"])
+    assert result.stdout.str().count("POST /forget  404") == 20
+
+
+def test_what_passed_and_what_used_no_server_shows_nothing(shop: pytest.Pytester) -> None:
+    shop.makepyfile("def test_one(fastbg): assert fastbg.get('/pid')\ndef test_two(): assert False")
+    result = run(shop, "-rA")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*- fastbg -*")
+
+
+def test_death_of_the_server_is_told_with_its_last_words(shop: pytest.Pytester) -> None:
+    shop.makepyfile("def test_one(fastbg): fastbg.get('/die')\ndef test_two(fastbg): assert fastbg.get('/pid')")
+    result = run(shop)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*NoResponse: the server ended with exit code 7", "shop:app: the server ended *", "*to die"]
+    )
+    assert len(result.outlines) < 40
+
+
+def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pytester) -> None:
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("fastbg_app", ["no_shop:app", "shop:nothing", ""])
+        def test_one(fastbg): pass
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=3)
+    for told in (
+        ["fastbg: there is no module no_shop", "  where: *", "  to do: *did you mean *"],
+        ["fastbg: shop:nothing names no app: there is no 'nothing'", "  where: *shop.py", "  to do: *"],
+        ["fastbg: no app is named", "  where: the fixture fastbg_app", "  to do: set fastbg_app = *"],
+    ):
+        result.stdout.fnmatch_lines(told, consecutive=True)
+    assert "Traceback" not in result.stdout.str()
+    assert "fastbg/testing" not in result.stdout.str()
+
+
+def test_what_a_server_wrote_before_it_failed_to_start_is_shown(shop: pytest.Pytester) -> None:
+    shop.makepyfile(
+        closed="""
+        from contextlib import asynccontextmanager
+        from fastapi import FastAPI
+
+        @asynccontextmanager
+        async def lifespan(app):
+            raise LookupError("no database")
+            yield
+
+        app = FastAPI(lifespan=lifespan)
+    """
+    )
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("fastbg_app", ["closed:app"])
+        def test_one(fastbg): pass
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["fastbg: the server *", "  where: closed:app", "    | *LookupError: no database", "  to do: *"]
+    )
+
+
+def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.mark.fastbg("shop:app")
+        def test_app(fastbg): pass
+
+        @pytest.mark.fastbg(port=80)
+        def test_port(fastbg): pass
+
+        @pytest.mark.fastbg(scope="module")
+        def test_scope(fastbg): pass
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=3)
+    assert result.outlines.count("the marker fastbg takes scope= and timeout=, nothing else") == 2
+    result.stdout.fnmatch_lines(["the marker fastbg has scope='module': write one of *"])
+
+
+# what a session costs
+
+
+def test_session_that_does_not_use_it_imports_nothing_of_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import sys
+
+        def test_modules():
+            print(*sys.modules, file=open("modules", "w"))
+    """)
+    modules = []
+    for arguments in ((), ("-p", "no:fastbg")):
+        run(pytester, *arguments).assert_outcomes(passed=1)
+        modules.append(set(Path("modules").read_text().split()))
+    assert modules[0] - modules[1] == {"fastbg", "fastbg.pytest_plugin"}
+
+
+def stopped(pytester: pytest.Pytester, number: signal.Signals, app: str, path: str) -> tuple[int, str, int]:
+    """A session that got a signal after a request: its exit code, what it said, and the process of the server."""
+    test = pytester.makepyfile(f"""
+        import pytest, shop, time
+
+        @pytest.fixture
+        def fastbg_app():
+            return {app}
+
+        def test_one(fastbg):
+            print("server", fastbg.get("/pid").json(), flush=True)
+            reply = fastbg.get({path!r})
+            print("answered", flush=True)
+            reply.wait(3600)
+            time.sleep(3600)
+    """)
+    command = [sys.executable, "-m", "pytest", "-s", *UNUSED, str(test)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()) as session:
+        said = until(session.stdout, rb"answered\n")
+        session.send_signal(number)
+        assert session.stdout is not None
+        said += session.stdout.read()
+    found = re.search(rb"server (\d+)", said)
+    assert found
+    return session.returncode, said.decode(), int(found[1])
+
+
+def test_server_does_not_outlive_a_session_that_is_killed(shop: pytest.Pytester) -> None:
+    _, _, server = stopped(shop, signal.SIGKILL, "'shop:app'", "/pid")
+    wait_until(lambda: not is_alive(server))
+
+
+@pytest.mark.parametrize("app", ["'shop:app'", "shop.app"], ids=["process", "thread"])
+def test_ctrl_c_ends_the_session_and_the_server_in_order(shop: pytest.Pytester, app: str) -> None:
+    code, said, server = stopped(shop, signal.SIGINT, app, "/endless")
+    assert code == pytest.ExitCode.INTERRUPTED
+    assert "! KeyboardInterrupt !" in said
+    assert "Traceback" not in said
+    assert "fastbg: " not in said
+    assert not is_alive(server)

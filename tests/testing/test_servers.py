@@ -1,0 +1,216 @@
+"""The servers behind the fixtures: what they import, how they fail, and that nothing of them is left."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from starlette.background import BackgroundTask
+
+from fastbg.errors import ServerDied, ServerError
+from fastbg.testing import Client
+from fastbg.testing.request_log import Observation
+from fastbg.testing.server import Server
+from fastbg.testing.servers import Servers
+from tests.apps import recorded
+from tests.support.processes import PATIENCE_S, is_alive, wait_until
+from tests.support.servers import ROOT
+
+
+@pytest.fixture
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    servers = Servers(ROOT, lambda: tmp_path_factory.mktemp("fastbg"))
+    yield servers
+    servers.stop()
+
+
+@contextmanager
+def client(server: Server) -> Iterator[Client]:
+    with Client(Observation(server, PATIENCE_S)) as client:
+        yield client
+
+
+def pid_of(server: Server) -> int:
+    with client(server) as asking:
+        asking.get("/two").wait()
+        pid: int = asking.events[-1].detail["pid"]
+        return pid
+
+
+def held() -> Counter[str]:
+    """The threads of this process, and what its descriptors lead to."""
+    found = Counter(thread.name for thread in threading.enumerate())
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed by now
+            found[str(path.readlink())] += 1
+    return found
+
+
+# named apps: child processes
+
+
+def test_named_app_is_kept_for_the_session(servers: Servers) -> None:
+    server = servers.take("tests.apps.recorded:app", None)
+    pid = pid_of(server)
+    servers.give_back(server)
+    assert servers.take("tests.apps.recorded:app", None) is server
+    assert pid_of(server) == pid != os.getpid()
+
+
+def test_named_app_may_have_a_server_for_each_test(servers: Servers) -> None:
+    server = servers.take("tests.apps.recorded:app", "function")
+    pid = pid_of(server)
+    servers.give_back(server)
+    assert not is_alive(pid)
+
+
+def test_server_that_died_is_followed_by_another(servers: Servers) -> None:
+    server = servers.take("tests.apps.recorded:app", None)
+    pid = pid_of(server)
+    os.kill(pid, signal.SIGKILL)
+    assert server.trouble(PATIENCE_S) == "the server was killed by SIGKILL"
+    assert pid_of(servers.take("tests.apps.recorded:app", None)) != pid
+
+
+def test_broken_app_is_started_once_and_told_each_time(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("open('tries', 'a').write('x')\nimport no_such_thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ServerDied, match="No module named 'no_such_thing'"):
+            servers.take("broken:app", None)
+    assert (tmp_path / "tries").read_text() == "x"
+
+
+def test_child_imports_from_where_the_tests_do(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere.py").write_text("from tests.apps.recorded import app")
+    monkeypatch.syspath_prepend(tmp_path)
+    server = servers.take("elsewhere:app", "function")
+    servers.give_back(server)
+
+
+def test_nothing_of_a_child_is_left(servers: Servers) -> None:
+    before = held()
+    server = servers.take("tests.apps.recorded:app", None)
+    pid = pid_of(server)
+    assert held() - before
+    servers.stop()
+    wait_until(lambda: not held() - before)  # anyio tells its worker threads to end, and waits for none
+    assert not is_alive(pid)
+
+
+# app objects: threads
+
+
+def test_app_object_is_served_by_this_process_for_one_test(servers: Servers) -> None:
+    server = servers.take(recorded.app, None)
+    assert pid_of(server) == os.getpid()
+    servers.give_back(server)
+    assert servers.take(recorded.app, "session") is servers.take(recorded.app, "session")
+
+
+def test_test_may_change_what_the_app_object_uses(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = servers.take(recorded.app, "session")
+    gate = threading.Event()
+    monkeypatch.setattr(recorded, "released", gate)
+    with client(server) as asking:
+        reply = asking.get("/long")
+        assert "task_finished" not in [event.name for event in asking.events]
+        gate.set()
+        assert reply.came_before("wait")
+
+
+def test_nothing_of_a_thread_is_left(servers: Servers) -> None:
+    originals = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers[:], signal.getsignal(signal.SIGTERM)
+    before = held()
+    server = servers.take(recorded.app, None)
+    pid_of(server)
+    assert held() - before
+    servers.give_back(server)
+    wait_until(lambda: not held() - before)
+    after = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers, signal.getsignal(signal.SIGTERM)
+    assert after == originals
+
+
+def test_one_thread_may_end_before_another(servers: Servers) -> None:
+    kept, ended = servers.take(recorded.app, "session"), servers.take(recorded.app, None)
+    servers.give_back(ended)
+    with client(kept) as asking:
+        assert asking.get("/two").ran == ["work", "async_work"]
+
+
+def test_lifespan_runs_from_start_to_stop(servers: Servers) -> None:
+    told = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        told.append("start")
+        yield
+        told.append("stop")
+
+    server = servers.take(FastAPI(title="Shop", lifespan=lifespan), None)
+    assert (told, server.name) == (["start"], "Shop")
+    servers.give_back(server)
+    assert told == ["start", "stop"]
+
+
+def test_app_object_that_does_not_start_up(servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        raise LookupError("no database")
+        yield
+
+    before = held()
+    with pytest.raises(ServerError, match="did not start up"):
+        servers.take(FastAPI(lifespan=lifespan), None)
+    assert "LookupError: no database" in caplog.text
+    wait_until(lambda: not held() - before)
+
+
+def test_thread_that_a_task_holds_up_is_told(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(recorded, "released", gate)
+    server = servers.take(recorded.app, None)
+    with client(server) as asking:
+        asking.get("/long")
+    try:
+        with pytest.raises(ServerError, match="a background task still ran 2 s after the test"):
+            servers.give_back(server)
+    finally:
+        gate.set()
+    assert server.trouble(PATIENCE_S) == "the thread of the server has ended"
+
+
+def test_warning_of_what_uvicorn_tries_is_no_error(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    monkeypatch.delitem(sys.modules, "websockets")
+    (tmp_path / "websockets.py").write_text(
+        "import warnings\nwarnings.warn('old', DeprecationWarning)\nraise ImportError"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [name for name in sys.modules if name.startswith("uvicorn.protocols.websockets")]:
+        monkeypatch.delitem(sys.modules, module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        servers.give_back(servers.take(FastAPI(), None))
+
+
+@pytest.mark.parametrize(("app", "what"), [("", "no app is named"), (None, "no app is named"), (3, "3 is no app")])
+def test_what_is_no_app(servers: Servers, app: object, what: str) -> None:
+    with pytest.raises(ServerError, match=what) as caught:
+        servers.take(app, None)
+    assert caught.value.where == "the fixture fastbg_app"
