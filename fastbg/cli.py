@@ -14,7 +14,7 @@ import typer
 from fastbg.data_folder import DEFAULT, journal_of, written_files
 from fastbg.errors import INTERRUPTED, NO_ROOM, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
-from fastbg.output import drop_output, outlast_readers, report_error
+from fastbg.output import drop_output, ignore_broken_pipe, report_error
 
 app = typer.Typer(
     name="fastbg",
@@ -112,11 +112,11 @@ def serve(
 ) -> None:
     """Serve the example app, or your own, with the recorder around it."""
     from fastbg.commands.serve import serve
-    from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
+    from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
     raise_deferred()
     queued = engine is Engine.queue
-    settings = Settings(
+    settings = ServerSettings(
         application or (QUEUED_EXAMPLE if queued else EXAMPLE),
         directory=directory.absolute(),
         work=work,
@@ -144,11 +144,11 @@ def worker(
     journal_size: JournalSize = 64,
 ) -> None:
     """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
-    from fastbg.server.settings import Settings
+    from fastbg.server.settings import ServerSettings
     from fastbg.services.worker import work as run
 
     raise_deferred()
-    settings = Settings(
+    settings = ServerSettings(
         tasks, directory=directory.absolute(), work=work, record=record, journal_size=ceil(journal_size * 2**20)
     )
     raise typer.Exit(run(settings, modules or [], broker, workers=workers, threads=threads))
@@ -215,14 +215,14 @@ def demo(
     ] = False,
 ) -> None:
     """Fire a script at an app and show what came first, the response or the write."""
-    outlast_readers()
+    ignore_broken_pipe()
     if show_list or schema or init is not None:
-        from fastbg.commands import scripts as authoring
+        from fastbg.commands import scripts as helpers
 
         raise_deferred()  # the user's app is imported next, which may take for ever
         if init is not None:
-            raise typer.Exit(authoring.init(init, application))
-        raise typer.Exit(authoring.show_list() if show_list else authoring.show_schema())
+            raise typer.Exit(helpers.init(init, application))
+        raise typer.Exit(helpers.show_list() if show_list else helpers.show_schema())
     from fastbg.commands.demo import demo
     from fastbg.commands.demo_options import DemoOptions
 
@@ -279,7 +279,7 @@ def report(
     from fastbg.commands.report import report
 
     raise_deferred()
-    outlast_readers()
+    ignore_broken_pipe()
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 

@@ -14,7 +14,7 @@ parts and exits with 2; a traceback is for fastbg's own mistakes only.
 import errno
 from collections.abc import Sequence
 
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 NO_FILES = (errno.EMFILE, errno.ENFILE)
@@ -44,10 +44,10 @@ class FastbgError(Exception):
     def lines(self) -> list[str]:
         """The three parts and the details as lines of text, with control characters escaped."""
         return [
-            f"fastbg: {safe(self.what)}",
-            f"  where: {safe(self.where)}",
-            *(f"    {safe(detail)}" for detail in self.details),
-            f"  to do: {safe(self.remedy)}",
+            f"fastbg: {escape_control(self.what)}",
+            f"  where: {escape_control(self.where)}",
+            *(f"    {escape_control(detail)}" for detail in self.details),
+            f"  to do: {escape_control(self.remedy)}",
         ]
 
 

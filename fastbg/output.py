@@ -30,7 +30,7 @@ class _Lasting(io.FileIO):
             raise
 
 
-def outlast_readers(*loggers: str) -> None:
+def ignore_broken_pipe(*loggers: str) -> None:
     """Let standard output be such a one from now on, for commands that have more to do than to write there.
 
     ``loggers``: the names of those that write there already.

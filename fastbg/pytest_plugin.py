@@ -17,13 +17,13 @@ import pytest
 
 if TYPE_CHECKING:
     from fastbg.testing import AsyncClient, Client
-    from fastbg.testing.request_log import Observation
-    from fastbg.testing.servers import Servers
+    from fastbg.testing.request_log import RequestLog
+    from fastbg.testing.servers import ServerPool
 
 TIMEOUT_S = 10.0
 SCOPES = ("session", "function")
 
-_observed = pytest.StashKey["Observation"]()
+_observed = pytest.StashKey["RequestLog"]()
 
 T = TypeVar("T")
 
@@ -58,10 +58,10 @@ def fastbg_app(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
-def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Servers"]:
-    from fastbg.testing.servers import Servers
+def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["ServerPool"]:
+    from fastbg.testing.servers import ServerPool
 
-    servers = Servers(request.config.rootpath, lambda: tmp_path_factory.mktemp("fastbg"))
+    servers = ServerPool(request.config.rootpath, lambda: tmp_path_factory.mktemp("fastbg"))
     yield servers
     drain = not _interrupted(request.session)
     _without_traceback(lambda: servers.stop(drain=drain))
@@ -69,13 +69,13 @@ def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def _fastbg_observation(
-    request: pytest.FixtureRequest, _fastbg_servers: "Servers", fastbg_app: object
-) -> Iterator["Observation"]:
+    request: pytest.FixtureRequest, _fastbg_servers: "ServerPool", fastbg_app: object
+) -> Iterator["RequestLog"]:
     timeout, scope = _wishes(request.node)
     server = _without_traceback(lambda: _fastbg_servers.take(fastbg_app, scope))
-    from fastbg.testing.request_log import Observation  # not before the server starts
+    from fastbg.testing.request_log import RequestLog  # not before the server starts
 
-    observation = request.node.stash[_observed] = Observation(server, timeout)
+    observation = request.node.stash[_observed] = RequestLog(server, timeout)
     yield observation
     del request.node.stash[_observed]
     observation.end()
@@ -84,7 +84,7 @@ def _fastbg_observation(
 
 
 @pytest.fixture
-def fastbg(_fastbg_observation: "Observation") -> Iterator["Client"]:
+def fastbg(_fastbg_observation: "RequestLog") -> Iterator["Client"]:
     """An HTTP client for the app's server. Each reply knows what became of its background tasks."""
     from fastbg.testing import Client
 
@@ -93,7 +93,7 @@ def fastbg(_fastbg_observation: "Observation") -> Iterator["Client"]:
 
 
 @pytest.fixture
-def fastbg_async(_fastbg_observation: "Observation") -> "AsyncClient":
+def fastbg_async(_fastbg_observation: "RequestLog") -> "AsyncClient":
     """`fastbg` for a test that runs in an event loop: ``await fastbg_async.get("/")``."""
     from fastbg.testing import AsyncClient
 

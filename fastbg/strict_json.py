@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, NoReturn
 
-DEEPEST = 100  # levels of arrays and objects: far below what Python's recursion allows to read, compare and write
+MAX_DEPTH = 100  # levels of arrays and objects: far below what Python's recursion allows to read, compare and write
 
 
 def _refuse(word: str) -> NoReturn:
@@ -32,7 +32,7 @@ def loads(data: bytes) -> Any:
         value, end = decode(text)
     except RecursionError:
         raise ValueError("has too many levels") from None
-    if end != len(text) or is_deeper(value, DEEPEST):
+    if end != len(text) or is_deeper(value, MAX_DEPTH):
         raise ValueError("has too many levels, or more than one value")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()

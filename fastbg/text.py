@@ -29,7 +29,7 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def safe(text: str) -> str:
+def escape_control(text: str) -> str:
     r"""``text`` on one line, with control, format and bidirectional characters shown as escapes.
 
     ``"a\x1b[31m\n"`` becomes ``r"a\x1b[31m\n"``; an ordinary text is returned as it is.

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # of each property; `python -m tests.fuzz` asks for more
 
-MOST_WORKERS = 12
+MAX_WORKERS = 12
 
 # Machines are noisy: no test fails for its time.
 settings.register_profile("fastbg", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
@@ -24,6 +24,6 @@ for number in (signal.SIGINT, signal.SIGHUP):
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """More than there are cores: half of the time a test waits for a server, a task or a time limit.
 
-    No more than `MOST_WORKERS`: a container may show the cores of its host, and give it two of them.
+    No more than `MAX_WORKERS`: a container may show the cores of its host, and give it two of them.
     """
-    return min((os.cpu_count() or 1) * 3 // 2, MOST_WORKERS)
+    return min((os.cpu_count() or 1) * 3 // 2, MAX_WORKERS)

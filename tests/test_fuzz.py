@@ -84,7 +84,7 @@ async def statuses(asked: Sequence[Asked]) -> list[int]:
 
 @given(st.lists(requests(), max_size=8))
 @settings(max_examples=EXAMPLES // 4)
-def test_example_takes_what_its_document_allows_and_writes_that_alone(asked: list[Asked]) -> None:
+def test_example_accepts_what_its_document_allows(asked: list[Asked]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FOLDER", Path(folder))
         patch.setattr(module, "WORK_SECONDS", 0)
@@ -166,9 +166,7 @@ LOOKS = ("", "look", "measure", "take", "look take", "look drain")
 @example(0, [("append", 63), ("rewrite", 63)], ["look drain", ""])  # the size is the same
 @given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
 @settings(max_examples=EXAMPLES // 3)
-def test_whatever_becomes_of_a_file_what_it_is_in_the_end_is_told(
-    folder: Path, begin: int, todo: list[Step], looks: list[str]
-) -> None:
+def test_final_state_of_a_file_is_always_given(folder: Path, begin: int, todo: list[Step], looks: list[str]) -> None:
     stage, account = Stage(fresh(folder)), Account()
     stage.path.write_bytes(b"o" * begin)
     file = FollowedFile(stage.path)

@@ -32,7 +32,7 @@ from fastbg.report.text_lines import TextPrinter
 from fastbg.scripting.reader import read_script
 from fastbg.server import logs
 from fastbg.server.listener import bind
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from fastbg.testing.failure import describe_failure
 from fastbg.testing.server import Server
 from tests.report.test_console import shown
@@ -306,7 +306,7 @@ def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pyt
 def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as listener:
         for text in HOSTILE.values():
-            greet(Settings(text, tmp_path / text), listener, Broker(text))
+            greet(ServerSettings(text, tmp_path / text), listener, Broker(text))
     written = capsys.readouterr()
     assert raw_in(written.out.encode(), "lines") == set()
     assert r"\x1b[2J" in written.out

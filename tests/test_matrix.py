@@ -49,7 +49,7 @@ def test_readme_has_the_table_of_differences() -> None:
     assert rows == [difference.row for difference in DIFFERENCES]
 
 
-def test_readme_and_constraints_have_the_lowest_versions_of_the_project() -> None:
+def test_docs_and_constraints_have_the_lowest_versions() -> None:
     bounds = {each.name: each.specifier for each in map(Requirement, PROJECT["dependencies"])}
     lowest = dict(re.findall(r"^(\w+)==([\w.]+)", LOWEST.read_text("utf-8"), re.MULTILINE))
     told = dict(re.findall(r"^\| (\w+) \| ([\d.]+)", section("Versions"), re.MULTILINE))
@@ -67,7 +67,7 @@ def test_classifiers_name_the_pythons_of_the_readme() -> None:
     assert PROJECT["requires-python"] == f">={first}"
 
 
-def test_every_python_gets_the_newest_and_the_lowest_versions_and_the_first_one_those_between() -> None:
+def test_every_python_gets_newest_and_lowest_versions() -> None:
     two = [HERE, Python(Path("/two"), "3.12.1", "3.12")]
     names = [str(cell) for cell in cells(two)]
     assert len(names) == len(set(names))

@@ -69,7 +69,7 @@ def names(package: Path) -> set[str]:
         return {member.name.partition("/")[2] for member in sdist.getmembers() if member.isfile()}
 
 
-def test_packages_hold_the_files_of_the_program_and_the_wheel_no_others(tmp_path: Path) -> None:
+def test_packages_contain_exactly_the_program(tmp_path: Path) -> None:
     sdist, wheel = build(tmp_path)
     ours = {
         path.relative_to(ROOT).as_posix()

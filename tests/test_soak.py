@@ -12,7 +12,7 @@ from tests.soak.run import Soak, soak
 KEEPING = "from fastbg.recorder import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
 
 
-def test_short_soak_accounts_for_every_write_and_event_across_rotations(tmp_path: Path) -> None:
+def test_short_soak_accounts_for_every_write_and_event(tmp_path: Path) -> None:
     told = Soak(tmp_path / "data")
     told.folder.mkdir()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.text import did_you_mean, safe
+from fastbg.text import did_you_mean, escape_control
 
 JOINERS = "\u200c\u200d"
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -31,7 +31,7 @@ def is_noncharacter(code: int) -> bool:
     ],
 )
 def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
-    assert safe(text) == shown
+    assert escape_control(text) == shown
 
 
 def test_every_character_of_the_unsafe_categories_is_escaped() -> None:
@@ -40,14 +40,16 @@ def test_every_character_of_the_unsafe_categories_is_escaped() -> None:
         for code in range(sys.maxunicode + 1)
         if (unicodedata.category(chr(code)) in UNSAFE or is_noncharacter(code))
         and chr(code) not in JOINERS
-        and safe(chr(code)) == chr(code)
+        and escape_control(chr(code)) == chr(code)
     ]
     assert passed == []
 
 
 @given(st.text())
 def test_result_is_one_printable_line(text: str) -> None:
-    assert not any(unicodedata.category(character) in UNSAFE for character in safe(text) if character not in JOINERS)
+    assert not any(
+        unicodedata.category(character) in UNSAFE for character in escape_control(text) if character not in JOINERS
+    )
 
 
 def test_near_miss_is_named_and_nothing_else() -> None:

@@ -38,7 +38,7 @@ def test_trace_is_read_thread_by_thread() -> None:
     assert traced.sends == {1900: [Call(second + 705_020_000, second + 705_030_000)]}
 
 
-def test_last_byte_is_that_of_the_request_that_came_before_it_on_the_connection() -> None:
+def test_last_byte_belongs_to_the_request_before_it() -> None:
     def ask(t_ns: int, port: int, name: str) -> Packet:
         data = f"POST / HTTP/1.1\r\nX-Request-ID: {name}\r\n\r\n".encode()
         return Packet(t_ns, port, 80, 1, len(data), data)

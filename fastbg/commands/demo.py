@@ -18,17 +18,17 @@ from fastbg.data_folder import written_files
 from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
 from fastbg.output import report_error
-from fastbg.server.process import Child
-from fastbg.server.settings import EXAMPLE, Settings
-from fastbg.text import safe
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import EXAMPLE, ServerSettings
+from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from fastbg.evidence.results import RunResult
     from fastbg.run.runner import Runner
     from fastbg.scripting.reader import Source
 
-MOST_FILES = 65536
-MOST_BARS = 100  # requests; a longer run shows how far it is
+MAX_FILES = 65536
+MAX_BARS = 100  # requests; a longer run shows how far it is
 
 
 def demo(options: DemoOptions) -> int:
@@ -49,7 +49,7 @@ def _allow_files() -> None:
     Each request keeps its connection until its tasks are done, and a shell mostly allows no more than 1024 files.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # macOS has one more limit, which it does not tell
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -67,7 +67,7 @@ def _sources(names: Sequence[str]) -> "list[Source]":
         if extra := missing_extra(source, os.environ):
             sources.remove(source)
             why = f"it needs more: {install_command(extra)}"
-            sys.stderr.write(safe(f"fastbg: {source.name} is left out, {why}") + "\n")
+            sys.stderr.write(escape_control(f"fastbg: {source.name} is left out, {why}") + "\n")
     return sources
 
 
@@ -76,7 +76,7 @@ def _run_script(source: "Source | None", options: DemoOptions, *, several: bool 
     with ExitStack() as stack:
         child = None
         if source is None and options.url is None:  # the default script's server, which can start before that is read
-            child = stack.enter_context(Child(_default_settings(options)))
+            child = stack.enter_context(ServerProcess(_default_settings(options)))
         from fastbg.run.options import RunOptions
         from fastbg.run.runner import Runner
         from fastbg.scripting.builtin import DEFAULT, script
@@ -118,7 +118,7 @@ def _conclude(results: "list[RunResult]", options: DemoOptions) -> None:
         console.print(overview(results, encoding=console.encoding))
 
 
-def _default_settings(options: DemoOptions) -> Settings:
+def _default_settings(options: DemoOptions) -> ServerSettings:
     base = replace(options.base, files=written_files(options.directory))
     return base if base.app else replace(base, app=EXAMPLE, app_dir=options.directory, run_in=options.directory)
 
@@ -185,7 +185,7 @@ def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
     from fastbg.report.style import plain_console
 
     console = plain_console()
-    progress = runner.progress if runner.total > MOST_BARS else None
+    progress = runner.progress if runner.total > MAX_BARS else None
     screen = Screen(console, runner.result, step=step, progress=progress)
     runner.before = screen.before if step else None
     with screen:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fastbg.errors import FastbgError
 from fastbg.report.files import check_place
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 
 GRACE_S = 10.0  # how much longer than the scripted work a response or a write may take by default
 SUFFIXES = (".svg", ".html")
@@ -42,9 +42,9 @@ class DemoOptions:
         return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
 
     @property
-    def base(self) -> Settings:
+    def base(self) -> ServerSettings:
         """Settings of a server of ours, before the script is read."""
-        return Settings(self.app or "", directory=self.directory, work=self.work)
+        return ServerSettings(self.app or "", directory=self.directory, work=self.work)
 
     def check(self) -> None:
         """Raise `FastbgError` for options that contradict each other, or files that cannot be written."""

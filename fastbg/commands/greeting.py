@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastbg.data_folder import DEFAULT
 from fastbg.recorder.rotation import KEPT
-from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, Settings
+from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Broker:
     folder: Path | None = None
 
 
-def greeting(settings: Settings, url: str, broker: Broker | None) -> Iterator[str]:
+def greeting(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
     """Yield the lines for a server at ``url``."""
     yield f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)"
     yield f"  data folder  {settings.directory}"
@@ -40,7 +40,7 @@ def _described(broker: Broker) -> str:
     return f"{broker.addresses}, an embedded NATS server; it keeps its tasks in {broker.folder}"
 
 
-def _commands(settings: Settings, url: str, broker: Broker | None) -> Iterator[str]:
+def _commands(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
     folder = "" if settings.directory == Path.cwd() / DEFAULT else f" --dir {shlex.quote(str(settings.directory))}"
     example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
     if broker is not None:

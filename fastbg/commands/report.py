@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.errors import FastbgError
-from fastbg.evidence.history import Historian, History
-from fastbg.recorder.journal_lines import LONGEST_LINE, JournalLines, read_journal_line
+from fastbg.evidence.history import JournalAggregator, JournalSummary
+from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
 from fastbg.recorder.rotation import numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
@@ -44,22 +44,22 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
     return 0
 
 
-def read_history(journal: Path, *, last: int) -> History:
+def read_history(journal: Path, *, last: int) -> JournalSummary:
     """What ``journal`` (`STDIN` for standard input) tells; memory does not grow with it. Raises `FastbgError`."""
-    historian = Historian(last)
+    aggregator = JournalAggregator(last)
     try:
         with ExitStack() as stack:
             if journal == STDIN:
-                _read_with_bar([Part(sys.stdin.buffer)], historian)
+                _read_with_bar([Part(sys.stdin.buffer)], aggregator)
             else:
-                _read_with_bar(open_parts(journal, stack), historian)
+                _read_with_bar(open_parts(journal, stack), aggregator)
     except OSError as error:
         raise FastbgError(
             f"the journal cannot be read: {error.strerror}",
             where=str(error.filename or journal),
             remedy="name the journal.jsonl of a data folder, or - for standard input",
         ) from error
-    history = historian.history()
+    history = aggregator.summary()
     if history.foreign and not history.events:
         raise FastbgError(
             "this is no journal: none of its lines is an event",
@@ -104,10 +104,10 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     return [*parts, Part(youngest)] if youngest is not None else parts
 
 
-def _read_with_bar(parts: Sequence[Part], historian: Historian) -> None:
+def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None:
     total = sum(part.size or 0 for part in parts)
     if total < BAR_FROM or not sys.stderr.isatty():
-        _read_parts(parts, historian)
+        _read_parts(parts, aggregator)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
@@ -115,23 +115,26 @@ def _read_with_bar(parts: Sequence[Part], historian: Historian) -> None:
     columns = ("reading", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
-        _read_parts(parts, historian, lambda position: progress.update(task, completed=position))
+        _read_parts(parts, aggregator, lambda position: progress.update(task, completed=position))
 
 
 def _read_parts(
-    parts: Sequence[Part], historian: Historian, tell: Callable[[int], None] = lambda position: None
+    parts: Sequence[Part], aggregator: JournalAggregator, tell: Callable[[int], None] = lambda position: None
 ) -> None:
     before = 0
     for each in parts:
-        historian.skip(each.missing)
-        read(each.stream, each.size, historian, lambda position: tell(before + position))  # noqa: B023  # called at once
+        aggregator.skip(each.missing)
+        read(each.stream, each.size, aggregator, lambda position: tell(before + position))  # noqa: B023  # called at once
         before += each.size or 0
 
 
 def read(
-    stream: BinaryIO, size: int | None, historian: Historian, tell: Callable[[int], None] = lambda position: None
+    stream: BinaryIO,
+    size: int | None,
+    aggregator: JournalAggregator,
+    tell: Callable[[int], None] = lambda position: None,
 ) -> None:
-    """Hand the events in the first ``size`` bytes of ``stream`` to ``historian``; ``tell`` gets the bytes so far.
+    """Hand the events in the first ``size`` bytes of ``stream`` to ``aggregator``; ``tell`` gets the bytes so far.
 
     The line that lies across ``size`` is read to its end. What is no event is counted, blank lines are not.
     """
@@ -140,10 +143,10 @@ def read(
     gc.disable()  # what a line makes goes away with it, and no cycle is made
     try:
         for data in _blocks(stream, size):
-            _add(lines.feed(data), historian)
+            _add(lines.feed(data), aggregator)
             position += len(data)
             tell(position)
-        _add(lines.finish(), historian)
+        _add(lines.finish(), aggregator)
     finally:
         if collecting:
             gc.enable()
@@ -156,13 +159,13 @@ def _blocks(stream: BinaryIO, size: int | None) -> Iterator[bytes]:
         position += len(data)
         last = data[-1:]
     if position == size and last != b"\n":
-        yield stream.readline(LONGEST_LINE)
+        yield stream.readline(MAX_LINE_BYTES)
 
 
-def _add(lines: Sequence[bytes], historian: Historian) -> None:
+def _add(lines: Sequence[bytes], aggregator: JournalAggregator) -> None:
     events = [read_journal_line(line) for line in lines]  # the whole block first: 17 % less time than one by one
     for line, event in zip(lines, events, strict=True):
         if event is not None:
-            historian.add(event, len(line))
+            aggregator.add(event, len(line))
         else:
-            historian.foreign += 1
+            aggregator.foreign += 1

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from fastbg.errors import FastbgError
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 def show_list() -> int:
@@ -44,6 +44,6 @@ def init(path: Path, app: str | None) -> int:
 
     names = write_draft(app, path, Path.cwd())
     requests = "1 request" if len(names) == 1 else f"{len(names)} requests"
-    sys.stdout.write(safe(f"{path} has {requests} now: {', '.join(names)}") + "\n")
-    sys.stdout.write(safe(f"Run it: fastbg demo {path}") + "\n")
+    sys.stdout.write(escape_control(f"{path} has {requests} now: {', '.join(names)}") + "\n")
+    sys.stdout.write(escape_control(f"Run it: fastbg demo {path}") + "\n")
     return 0

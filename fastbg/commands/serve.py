@@ -12,13 +12,13 @@ from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
 from fastbg.server.app import FACTORY
 from fastbg.server.importer import load
 from fastbg.server.listener import bind, url_of
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from fastbg.server.supervisors import run, run_reloader, run_workers
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 def serve(
-    settings: Settings, *, host: str, port: int, reload: bool, workers: int, queued: bool, broker: str | None
+    settings: ServerSettings, *, host: str, port: int, reload: bool, workers: int, queued: bool, broker: str | None
 ) -> int:
     """Serve until a signal comes, then let the running tasks finish; 0, or 130 after a second Ctrl-C.
 
@@ -32,7 +32,7 @@ def serve(
 
 
 @contextmanager
-def _broker(settings: Settings, addresses: str | None) -> Iterator[Broker]:
+def _broker(settings: ServerSettings, addresses: str | None) -> Iterator[Broker]:
     from fastbg.services.broker import broker_of, without_password
 
     with broker_of(settings.directory, addresses) as broker:
@@ -43,12 +43,12 @@ def _broker(settings: Settings, addresses: str | None) -> Iterator[Broker]:
 
 
 def _serve(
-    settings: Settings, host: str, port: int, reload: bool, workers: int, broker: Broker | None
+    settings: ServerSettings, host: str, port: int, reload: bool, workers: int, broker: Broker | None
 ) -> int:  # fmt: skip
     from uvicorn import Config
 
     from fastbg.server.logs import log_config
-    from fastbg.server.uvicorn_versions import Server
+    from fastbg.server.uvicorn_versions import UvicornServer
 
     os.environ |= settings.environment()
     settings.make_folder()
@@ -69,7 +69,7 @@ def _serve(
     elif workers > 1:
         codes = run_workers(config, listener)
     else:
-        codes = [run(Server(config), listener)]
+        codes = [run(UvicornServer(config), listener)]
     if STARTUP_FAILURE in codes:
         raise ServerError(
             "the app did not start up", where=settings.app, remedy="mend what the server's log above complains of"
@@ -77,9 +77,9 @@ def _serve(
     return INTERRUPTED if INTERRUPTED in codes else 0
 
 
-def greet(settings: Settings, listener: socket.socket, broker: Broker | None) -> None:
+def greet(settings: ServerSettings, listener: socket.socket, broker: Broker | None) -> None:
     """Show where the server listens and writes."""
-    sys.stdout.write("".join(safe(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
+    sys.stdout.write("".join(escape_control(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
     sys.stdout.flush()
     host = listener.getsockname()[0]
     if not ip_address(host.partition("%")[0]).is_loopback:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fastbg.events import Appended
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
-LONGEST_MATCH = 4096  # bytes that the match of a pattern may span over several reads
+MAX_MATCH_BYTES = 4096  # bytes that the match of a pattern may span over several reads
 KEPT = 2**20  # bytes of a file that are kept before we look what of it is needed
 
 Place = tuple[str, int]
@@ -69,7 +69,7 @@ class _Claim:
     @property
     def reach(self) -> int:
         """How many bytes its text may span."""
-        return LONGEST_MATCH if self._pattern else len(self._data)
+        return MAX_MATCH_BYTES if self._pattern else len(self._data)
 
     def matches(self, tape: _Tape, lower: int, upper: int) -> list[tuple[int, int]]:
         """Offset and length of each match that lies wholly between ``lower`` and ``upper``, in their order."""

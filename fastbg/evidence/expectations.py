@@ -8,11 +8,11 @@ from typing import Any
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.evidence.verdict import Judgement
-from fastbg.scripting.faults import key, shown
+from fastbg.scripting.faults import describe_value, key_text
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of
 
-MOST_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
+MAX_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Unmet:
     witness: str
 
     def __str__(self) -> str:
-        name = key(self.key[1:] if self.key[0] == "expect" else self.key)
+        name = key_text(self.key[1:] if self.key[0] == "expect" else self.key)
         return f"{name}: expected {self.expected}, {self.actual}"
 
     def place(self, request: SentRequest) -> str | None:
@@ -65,7 +65,7 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
 def _told_status(trace: Trace) -> str:
     if trace.status is None:
         return "none came"
-    redirect = f", a redirect to {shown(trace.location)} (none is followed)" if trace.location else ""
+    redirect = f", a redirect to {describe_value(trace.location)} (none is followed)" if trace.location else ""
     return f"was {trace.status}{redirect}"
 
 
@@ -73,7 +73,7 @@ def _told_body(trace: Trace) -> str:
     if trace.find("response_complete") is None:
         return "did not come as a whole"
     body = trace.body
-    text = repr(body.text[:MOST_TOLD]) + ("…" if len(body.text) > MOST_TOLD else "")
+    text = repr(body.text[:MAX_TOLD]) + ("…" if len(body.text) > MAX_TOLD else "")
     return f"was {text}" + (f" ({body.length} bytes came, too many to be kept)" if body.cut else "")
 
 

@@ -3,7 +3,7 @@
 The server is the only witness here. Nobody saw the client or a file, so the verdict of a request rests on the order
 of moments in one process, and times count from the moment that process received the request.
 
-Memory does not grow with the journal: kept are the requests that are not done yet (`MOST_HELD` bytes of journal at
+Memory does not grow with the journal: kept are the requests that are not done yet (`MAX_HELD` bytes of journal at
 most), the last few, and counts.
 """
 
@@ -18,9 +18,9 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded
 
-MOST_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
-MOST_TASKS = 100  # tasks of one request that are kept when it is done
-MOST_PROCESSES = 10_000  # that are told apart
+MAX_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
+MAX_TASKS = 100  # tasks of one request that are kept when it is done
+MAX_PROCESSES = 10_000  # that are told apart
 LATEST_NS = 2**63  # no clock counts further: a larger time is no time
 
 REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
@@ -36,7 +36,7 @@ Key = tuple[str, str | None]  # boot and process of the server, and the request
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class JournalSummary:
     """A whole journal.
 
     ``events``: lines that are events. ``lost``: events that could not be written. ``foreign``: other lines (torn, or
@@ -74,7 +74,7 @@ class _Open:
     running: set[int] = field(default_factory=set)
 
 
-class Historian:
+class JournalAggregator:
     """Takes the events of a journal in the order of its lines; keeps the ``last`` few requests."""
 
     def __init__(self, last: int) -> None:
@@ -117,7 +117,7 @@ class Historian:
             self._held += size
             entry.size += size
             self._take(key, entry, event)
-            if self._held > MOST_HELD:
+            if self._held > MAX_HELD:
                 oldest = next(iter(self._open))
                 self._open[oldest].request.server.flaw = GIVEN_UP
                 self._close(oldest)
@@ -129,12 +129,12 @@ class Historian:
             self._open[key].request.server.flaw = SKIPPED
             self._close(key)
 
-    def history(self) -> History:
+    def summary(self) -> JournalSummary:
         """What the journal tells, now that it has ended."""
         unfinished = len(self._open)
         for key in list(self._open):
             self._close(key)
-        return History(
+        return JournalSummary(
             events=self._events,
             lost=self._lost,
             foreign=self.foreign,
@@ -153,7 +153,7 @@ class Historian:
     def _begin(self, key: Key, event: Event, size: int) -> None:
         detail = event.detail
         boot, pid = detail["boot"], detail["pid"]
-        if len(self._processes) < MOST_PROCESSES:
+        if len(self._processes) < MAX_PROCESSES:
             self._processes.add((boot, pid))
         request = RecordedRequest(
             request_id=event.request_id or "",
@@ -194,7 +194,7 @@ class Historian:
         self._held -= entry.size
         request, tasks = entry.request, tasks_of(entry.events)
         request.judgement = judge_recorded(request.server, tasks)
-        request.tasks, request.more_tasks = tasks[:MOST_TASKS], max(len(tasks) - MOST_TASKS, 0)
+        request.tasks, request.more_tasks = tasks[:MAX_TASKS], max(len(tasks) - MAX_TASKS, 0)
         self._counts[request.judgement.verdict] += 1
         if (sent := request.server.sent) is not None:
             self._responses.add(sent.sent_ns - request.received_ns)

@@ -14,7 +14,7 @@ from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 LATE_NS = 10_000_000_000  # how long what stands in the files at the end of a limit may take to be read
 UNREAD_S = 1.0  # how long what stands in the files may take to be read where nothing else is waited for
 LOOK_S = 0.05  # between two looks at whether all was read
-MOST_HELD = 32  # requests that wait for others because of texts without a mark
+MAX_HELD = 32  # requests that wait for others because of texts without a mark
 
 
 def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
@@ -164,7 +164,7 @@ class Observer:
         known. Under load that moment never comes: then the texts are taken from the front, and who was held so may
         go when every request that was sent before it was done is known.
         """
-        if len(self._held) > MOST_HELD and not self._attribution.from_front:
+        if len(self._held) > MAX_HELD and not self._attribution.from_front:
             self._attribution.deal_from_front()
         if not self._held:
             return

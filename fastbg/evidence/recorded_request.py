@@ -9,7 +9,7 @@ from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
 
 @dataclass(slots=True, eq=False)
 class RecordedRequest:
-    """One request as a server process told of it, complete when `Historian` has judged it.
+    """One request as a server process told of it, complete when `JournalAggregator` has judged it.
 
     ``received_ns``: monotonic, of the boot ``boot``; ``wall_ns``: the same moment by the calendar. ``more_tasks``: how
     many there were beside ``tasks``.

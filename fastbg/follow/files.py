@@ -17,7 +17,7 @@ FileId = tuple[int, int]
 NoticeKind = Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused"]
 
 KNOWN_TAIL = 64  # bytes before the read position that are compared at each read, to notice a rewritten file
-MOST_SPANS = 1024  # sightings that are kept apart while nobody reads
+MAX_SPANS = 1024  # sightings that are kept apart while nobody reads
 
 _KINDS = (
     (stat.S_ISDIR, "this is a folder"),
@@ -179,7 +179,7 @@ class FollowedFile:
             self._begin_again(self._open, t_ns, "was rewritten")
         if size > self._open.end:
             last = self._items[-1] if self._items else None
-            if isinstance(last, _Span) and len(self._items) >= MOST_SPANS:
+            if isinstance(last, _Span) and len(self._items) >= MAX_SPANS:
                 last.t_ns, last.end = seen_ns, size  # rather seen too late than before it was there
             else:
                 self._items.append(_Span(seen_ns, size))

@@ -11,7 +11,7 @@ from time import monotonic_ns
 
 from fastbg.recorder.journal_events import Line, events_lost
 from fastbg.recorder.rotation import open_to_write, rotate
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 logger = logging.getLogger("fastbg")
 
@@ -133,6 +133,6 @@ class Journal:
             self._warned = True
             logger.warning(
                 "fastbg cannot write its journal %s: %s; the app goes on, its events are lost until that is mended",
-                safe(str(self.path)),
+                escape_control(str(self.path)),
                 why,
             )

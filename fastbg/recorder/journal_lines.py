@@ -1,9 +1,9 @@
 """Reads a journal: `JournalLines` turns bytes into lines, `read_journal_line` turns a line into an event."""
 
 from fastbg.events import Event
-from fastbg.strict_json import DEEPEST, decode, is_deeper
+from fastbg.strict_json import MAX_DEPTH, decode, is_deeper
 
-LONGEST_LINE = 256 * 1024  # bytes; a longer line is no event
+MAX_LINE_BYTES = 256 * 1024  # bytes; a longer line is no event
 
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
@@ -19,7 +19,7 @@ def read_journal_line(line: bytes) -> Event | None:
 
     ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``, and none that is null.
     """
-    if len(line) > LONGEST_LINE:
+    if len(line) > MAX_LINE_BYTES:
         return None
     try:
         text = line.decode().strip()
@@ -35,7 +35,7 @@ def read_journal_line(line: bytes) -> Event | None:
     for key, value in fields.items():  # journals may have millions of lines: one pass, no generator
         if type(value) is not _KINDS.get(key, type(value)):
             return None
-    if not fields.keys() <= _KINDS.keys() and is_deeper(fields, DEEPEST):
+    if not fields.keys() <= _KINDS.keys() and is_deeper(fields, MAX_DEPTH):
         return None
     for key in ("files", "files_after"):
         if key in fields and not all(type(size) is int for size in fields[key].values()):
@@ -60,7 +60,7 @@ class JournalLines:
         """Return the lines that ``data`` completes. ``part``: the file it was read from, ``(st_dev, st_ino)``."""
         *lines, begun = (self._begun.pop(part, b"") + data).split(b"\n")
         if begun:
-            self._begun[part] = begun[: LONGEST_LINE + 1]  # enough to know that it is too long
+            self._begun[part] = begun[: MAX_LINE_BYTES + 1]  # enough to know that it is too long
         return [line for line in lines if line.strip()]
 
     def resume(self, part: tuple[int, int]) -> None:

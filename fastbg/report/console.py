@@ -13,7 +13,7 @@ from fastbg.report.sentences import conclusion, evidence
 from fastbg.report.style import STYLES, checks
 from fastbg.report.tables import distributions, verdicts, written
 from fastbg.report.timelines import timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 DEFAULT = "default"
 
@@ -56,9 +56,9 @@ def scripts(titles: Mapping[str, Sequence[tuple[str, str]]]) -> RenderableType:
     for number, (group, rows) in enumerate(titles.items()):
         if number:
             table.add_row()
-        table.add_row(Text(safe(group), style="bold"))
+        table.add_row(Text(escape_control(group), style="bold"))
         for name, title in rows:
-            table.add_row(Text(f"  {safe(name)}", style="cyan"), Text(safe(title)))
+            table.add_row(Text(f"  {escape_control(name)}", style="cyan"), Text(escape_control(title)))
     return table
 
 
@@ -75,26 +75,26 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
             Text(f"{count} {verdict}", style=STYLES[verdict]) for verdict, count in run.counts.items() if count
         )
         unmet = run.stopped or f"{run.unmet} not"
-        told = Text(met, style="green") if run.ok else Text(safe(f"{missed} {unmet}"), style="red")
-        table.add_row(Text(safe(run.name)), told, str(run.total), verdicts)
+        told = Text(met, style="green") if run.ok else Text(escape_control(f"{missed} {unmet}"), style="red")
+        table.add_row(Text(escape_control(run.name)), told, str(run.total), verdicts)
     differing = [run.name for run in runs if not run.ok]
     versions = ", ".join(f"{name} {runs[0].versions[name]}" for name in ("fastapi", "starlette", "uvicorn"))
     all_met = f"All {len(runs)} scripts came out as expected with {versions}."
     some_not = f"{', '.join(differing)} did not come out as expected with {versions}."
-    return Group(table, Text(), Text(safe(some_not if differing else all_met), style="bold"))
+    return Group(table, Text(), Text(escape_control(some_not if differing else all_met), style="bold"))
 
 
 def heading(run: RunResult) -> Iterable[Text]:
     work = "" if run.work is None else f", {run.work:g} s of work in each task"
-    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {safe(run.name)}"
-    yield Text.assemble((command, "bold"), "  ", safe(run.server + work))
+    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {escape_control(run.name)}"
+    yield Text.assemble((command, "bold"), "  ", escape_control(run.server + work))
     if run.title:
-        yield Text(safe(run.title), style="bold")
+        yield Text(escape_control(run.title), style="bold")
 
 
 def explanation(run: RunResult) -> Iterable[Text]:
     """Why, in the words of the script, and where to read on."""
     if run.about:
         yield Text()
-        yield Text(safe(run.about))
-    yield from (Text(safe(link), style="dim") for link in run.links)
+        yield Text(escape_control(run.about))
+    yield from (Text(escape_control(link), style="dim") for link in run.links)

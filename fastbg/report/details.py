@@ -10,7 +10,7 @@ from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 MAX_UNMET = 10  # requests that were not as expected are shown one by one
 MAX_REASONS = 20
@@ -43,7 +43,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
     if lines:
         yield Text()
-    yield from (Text(safe(line), style=style) for line, style in lines)
+    yield from (Text(escape_control(line), style=style) for line, style in lines)
 
 
 def _hold_ups(run: RunResult) -> Iterable[str]:
@@ -65,10 +65,10 @@ def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
     """One request that was not as expected: key by key both values and the witness, and its time line."""
     trace = result.trace
     yield Text()
-    yield Text(safe(f"{trace.name}: not as expected"), style="bold red")
+    yield Text(escape_control(f"{trace.name}: not as expected"), style="bold red")
     for unmet in result.unmet:
         place = unmet.place(trace.request)
-        yield Text(safe(f"  {f'{place}: ' if place else ''}{unmet} ({unmet.witness})"), style="red")
+        yield Text(escape_control(f"  {f'{place}: ' if place else ''}{unmet} ({unmet.witness})"), style="red")
     if result.judgement.reason:
-        yield Text(safe(f"  {result.judgement.reason}"))
+        yield Text(escape_control(f"  {result.judgement.reason}"))
     yield timelines([result], encoding=encoding, explain=False)

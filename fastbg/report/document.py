@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastbg.evidence.distribution import Distribution
-from fastbg.evidence.history import History
+from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.evidence.tasks import Task
@@ -108,7 +108,7 @@ def _write(run: RunResult, result: RequestResult, write: Write) -> dict[str, Any
     return {"file": run.name_of(write.file), "text": write.text, "seen_ms": _rounded(result.ms(write.t_ns))}
 
 
-def history_document(history: History, journal: str, versions: dict[str, str]) -> dict[str, Any]:
+def history_document(history: JournalSummary, journal: str, versions: dict[str, str]) -> dict[str, Any]:
     """A journal as plain values. Every ``*_ms`` counts from the moment the server received that request."""
     return {
         "fastbg": versions["fastbg"],

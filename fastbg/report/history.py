@@ -7,16 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbg.evidence.distribution import Distribution
-from fastbg.evidence.history import History
+from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import RECORDED, timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 WITNESS = "Told by the server alone: no client and no file was there to see. Times count from request received."
 
 
-def journal_report(history: History, journal: str, *, encoding: str) -> RenderableType:
+def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> RenderableType:
     """The whole report of the journal that people call ``journal``."""
     parts: list[RenderableType] = [heading(history, journal)]
     if history.last:
@@ -30,12 +30,12 @@ def journal_report(history: History, journal: str, *, encoding: str) -> Renderab
     return Group(*parts, *_apart(summary(history)))
 
 
-def heading(history: History, journal: str) -> Text:
+def heading(history: JournalSummary, journal: str) -> Text:
     told = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
     told += f", {_count(history.processes, 'server process', 'server processes')}"
     if len(history.last) < history.requests:
         told += f"; the last {_count(len(history.last), 'request')}:" if history.last else ""
-    return Text.assemble(("fastbg report", "bold"), "  ", safe(journal), "\n", told)
+    return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", told)
 
 
 def requests(shown: Iterable[RecordedRequest]) -> Table:
@@ -49,7 +49,7 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
     for request in shown:
         verdict = request.judgement.verdict
         table.add_row(
-            Text(safe(request.name)),
+            Text(escape_control(request.name)),
             "-" if request.server.status is None else str(request.server.status),
             milliseconds(request.response_ms),
             "",
@@ -57,8 +57,8 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
         )
         for task in request.tasks:
             table.add_row(
-                Text("  " + safe(task.name)),
-                Text(safe(task.where or "-")),
+                Text("  " + escape_control(task.name)),
+                Text(escape_control(task.where or "-")),
                 milliseconds(request.ms(task.started_ns)),
                 milliseconds(request.ms(task.ended_ns)),
                 task.state,
@@ -75,10 +75,10 @@ def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
     for request in shown:
         if request.judgement.reason and request.judgement.verdict != "no-work":
             names.setdefault(request.judgement.reason, {})[request.name] = None
-    yield from (Text(safe(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
+    yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
 
 
-def summary(history: History) -> Iterable[Text]:
+def summary(history: JournalSummary) -> Iterable[Text]:
     """The sums, what could not be read, and who the witness was."""
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in history.counts.items() if count)
     sentence = _count(history.requests, "request") + (f": {counts}." if counts else ".")
@@ -89,7 +89,7 @@ def summary(history: History) -> Iterable[Text]:
     yield Text(WITNESS, style="dim")
 
 
-def _cautions(history: History) -> Iterable[str]:
+def _cautions(history: JournalSummary) -> Iterable[str]:
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
         yield f"{done} not done when the journal ended: where that server still runs, look again later."

@@ -14,7 +14,7 @@ from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.files import write
 from fastbg.report.style import SHARES, milliseconds
 from fastbg.report.timelines import last_ms, plain_timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 WIDTH = 80  # columns of a time line
 MESSAGE_LIMIT = 500  # characters; the body of a failure has all of it
@@ -46,11 +46,11 @@ def _suite(run: RunResult, title: str) -> ET.Element:
         "errors": str(errors),
         "time": f"{sum(last_ms(request) for request in requests) / 1e3:.6f}",
     }
-    suite = ET.Element("testsuite", {"name": safe(title), "skipped": "0", **sums})
+    suite = ET.Element("testsuite", {"name": escape_control(title), "skipped": "0", **sums})
     properties = ET.SubElement(suite, "properties")
     told = {**run.versions, "server": run.server, "requests": str(run.total), "unmet": str(run.unmet)}
     for name, value in told.items():
-        ET.SubElement(properties, "property", name=safe(name), value=safe(value))
+        ET.SubElement(properties, "property", name=escape_control(name), value=escape_control(value))
     seen: Counter[str] = Counter()
     groups = {(group.part, group.name): group for group in run.groups}
     for request in requests:
@@ -59,14 +59,19 @@ def _suite(run: RunResult, title: str) -> ET.Element:
         group = groups[request.part, request.trace.name]
         suite.append(_case(run, request, group, name if seen[name] == 1 else f"{name} ({seen[name]})"))
     if run.stopped:
-        case = ET.SubElement(suite, "testcase", classname=safe(run.server), name="server", time="0")
-        error = ET.SubElement(case, "error", type="stopped", message=safe(run.stopped))
+        case = ET.SubElement(suite, "testcase", classname=escape_control(run.server), name="server", time="0")
+        error = ET.SubElement(case, "error", type="stopped", message=escape_control(run.stopped))
         error.text = _lines([run.stopped, *run.stderr])
     return suite
 
 
 def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET.Element:
-    case = ET.Element("testcase", classname=safe(run.server), name=safe(name), time=f"{last_ms(request) / 1e3:.6f}")
+    case = ET.Element(
+        "testcase",
+        classname=escape_control(run.server),
+        name=escape_control(name),
+        time=f"{last_ms(request) / 1e3:.6f}",
+    )
     unmet, line = (
         [f"{sentence} ({sentence.witness})" for sentence in request.unmet],
         plain_timelines([request], width=WIDTH),
@@ -75,7 +80,9 @@ def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET
         if group.count > 1:
             unmet = [f"{group.unmet} of {group.count} requests, this is one", *unmet]
         message = "; ".join(unmet)
-        failure = ET.SubElement(case, "failure", type=request.judgement.verdict, message=safe(message)[:MESSAGE_LIMIT])
+        failure = ET.SubElement(
+            case, "failure", type=request.judgement.verdict, message=escape_control(message)[:MESSAGE_LIMIT]
+        )
         failure.text = _lines([*unmet, *([request.judgement.reason] if request.judgement.reason else []), "", *line])
     ET.SubElement(case, "system-out").text = _lines([*_many(group), *_evidence(run, request), "", *line])
     return case
@@ -115,4 +122,4 @@ def _ms(value: float | None) -> str:
 
 
 def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(map(safe, lines))
+    return "\n".join(map(escape_control, lines))

@@ -19,7 +19,7 @@ from rich.text import Text
 from fastbg.evidence.results import RunResult
 from fastbg.report.console import live
 from fastbg.report.timelines import timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 FRAMES_PER_SECOND = 12
 SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may keep the interpreter from the one that takes the times
@@ -70,7 +70,9 @@ class Screen:
         if result.requests:
             self._console.print(self._latest(result, now_ns=None), Text(), sep="\n")
             self._left = len(result.requests)
-        self._console.print(Text.assemble((safe(name), "bold"), ": ", safe(about)), Text("Press Enter", style="dim"))
+        self._console.print(
+            Text.assemble((escape_control(name), "bold"), ": ", escape_control(about)), Text("Press Enter", style="dim")
+        )
         await _enter()
         self._start()
 

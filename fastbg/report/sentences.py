@@ -6,7 +6,7 @@ from rich.text import Text
 
 from fastbg.evidence.results import RunResult
 from fastbg.report.style import milliseconds, typed_path
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 def conclusion(run: RunResult) -> Text:
@@ -32,13 +32,13 @@ def conclusion(run: RunResult) -> Text:
         sentence += (
             f"; {names} made it wait {_range(t for group in waited for t in group.responses_ms)} ms for the work"
         )
-    return Text(safe(sentence + "."), style="bold")
+    return Text(escape_control(sentence + "."), style="bold")
 
 
 def evidence(run: RunResult) -> Text:
     """Where the files and the journal lie."""
     names = [run.name_of(str(path)) for path in (*run.files, *([run.journal] if run.journal else []))]
-    told = safe(f"Evidence in {typed_path(run.directory)}: {', '.join(names)}")
+    told = escape_control(f"Evidence in {typed_path(run.directory)}: {', '.join(names)}")
     if run.journal is None:
         told += "; the server keeps no journal"
     if run.work is not None:

@@ -13,11 +13,11 @@ from fastbg.report.files import write
 from fastbg.report.sentences import conclusion
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import plain_timelines
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 # GitHub takes 1 MiB of summary from a step: with these limits a run of any length stays below that.
-MOST_ROWS = 200
-MOST_LINES = 40  # time lines
+MAX_ROWS = 200
+MAX_LINES = 40  # time lines
 CELL_LIMIT = 120  # characters, of which markup takes up to 6 bytes each
 LINE_LIMIT = 300
 WIDTH = 100  # columns of the time lines
@@ -43,14 +43,14 @@ def one_line(runs: Sequence[RunResult]) -> str:
     parts += [run.stopped for run in runs if run.stopped]
     if len(runs) > 1 and (names := [run.name for run in runs if not run.ok]):
         parts.append(f"see {', '.join(names)}")
-    return safe(f"{'ok' if all(run.ok for run in runs) else 'not ok'}: {', '.join(parts)}")
+    return escape_control(f"{'ok' if all(run.ok for run in runs) else 'not ok'}: {', '.join(parts)}")
 
 
 def markdown(run: RunResult) -> str:
     """A heading, a table with the verdicts, what was not as expected, and the time lines."""
     shown = run.representatives
-    if len(shown) > MOST_ROWS:
-        shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MOST_ROWS])  # stable: in their order
+    if len(shown) > MAX_ROWS:
+        shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MAX_ROWS])  # stable: in their order
     name = "" if run.name == DEFAULT else f" {_escaped(run.name, CELL_LIMIT)}"
     heading = f"### fastbg{name}: {_escaped(one_line([run]), LINE_LIMIT)}"
     return "\n".join([heading, "", *_table(run, shown), *_rest(run, shown), ""])
@@ -97,7 +97,7 @@ def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
         if request.unmet
     ]
     notes = [f"**{_escaped(name, CELL_LIMIT)}**: {_escaped('; '.join(why), LINE_LIMIT)}" for name, why in told]
-    remarks = [*run.remarks[:MOST_LINES], *([run.stopped] if run.stopped else [])]
+    remarks = [*run.remarks[:MAX_LINES], *([run.stopped] if run.stopped else [])]
     notes += [_escaped(remark, LINE_LIMIT) for remark in remarks]
     if notes:
         yield ""
@@ -107,7 +107,7 @@ def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
     yield ""
     yield "<details><summary>Time lines</summary>"
     yield ""
-    lines = "\n".join(plain_timelines(shown[:MOST_LINES], width=WIDTH))
+    lines = "\n".join(plain_timelines(shown[:MAX_LINES], width=WIDTH))
     yield f"<pre>{html.escape(lines)}</pre>"
     yield ""
     yield "</details>"
@@ -115,7 +115,7 @@ def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
 
 def _escaped(text: str, limit: int | None = None) -> str:
     """``text`` on one line of at most ``limit`` characters, which Markdown shows as it is."""
-    text = safe(text if limit is None else text[: limit + 1])
+    text = escape_control(text if limit is None else text[: limit + 1])
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"
     return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", text)

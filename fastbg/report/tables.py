@@ -6,7 +6,7 @@ from rich.text import Text
 
 from fastbg.evidence.results import RunResult, percentile
 from fastbg.report.style import SHARES, STYLES, checks, milliseconds
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 def written(run: RunResult, last: int | None = None) -> RenderableType:
@@ -21,9 +21,9 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
     for write, result in rows if last is None else rows[-last:]:
         table.add_row(
             Text(f"{milliseconds(result.ms(write.t_ns))} ms", style="dim"),
-            Text(safe(result.trace.name)),
-            Text(safe(run.name_of(write.file)), style="cyan"),
-            Text(safe(write.text.strip("\r\n"))),
+            Text(escape_control(result.trace.name)),
+            Text(escape_control(run.name_of(write.file)), style="cyan"),
+            Text(escape_control(write.text.strip("\r\n"))),
         )
     return table if rows else Text("no write was seen", style="dim")
 
@@ -42,7 +42,7 @@ def verdicts(run: RunResult, *, encoding: str) -> Table:
     for result in run.requests:
         judgement = result.judgement
         table.add_row(
-            Text(safe(result.trace.name)),
+            Text(escape_control(result.trace.name)),
             "-" if result.trace.status is None else str(result.trace.status),
             milliseconds(result.response_ms),
             milliseconds(result.write_ms),
@@ -69,7 +69,7 @@ def distributions(run: RunResult, *, encoding: str) -> Table:
         rows = [("response", group.responses_ms), ("write", group.writes_ms), ("lead", group.leads_ms)]
         cells = [(name, sorted(times)) for name, times in rows if times]
         table.add_row(
-            Text(safe(group.name if not group.part else f"{group.part}: {group.name}")),
+            Text(escape_control(group.name if not group.part else f"{group.part}: {group.name}")),
             Text("\n").join([verdict, told]),
             "\n".join(name for name, _ in cells),
             *("\n".join(milliseconds(percentile(times, share)) for _, times in cells) for _, share in SHARES),

@@ -20,7 +20,7 @@ from rich.style import Style
 from fastbg.events import Event, Notice
 from fastbg.follow.lines import Piece
 from fastbg.report.moments import of_this_boot, time_of_day, wall_ns_of, wall_ns_of_event
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 CONTINUED = "↪ "
 NAME_STYLES = ("cyan", "yellow", "green", "magenta", "blue")
@@ -74,7 +74,7 @@ class TextPrinter:
     """Lines for people, coloured on a terminal. Notices go to standard error."""
 
     def __init__(self, names: Mapping[Path, str], output: TextIO) -> None:
-        self._names = {path: safe(name) for path, name in names.items()}
+        self._names = {path: escape_control(name) for path, name in names.items()}
         self._width = max(map(len, self._names.values())) if len(names) > 1 else 0
         self._styles = {path: NAME_STYLES[n % len(NAME_STYLES)] for n, path in enumerate(names)}
         self._output = output
@@ -101,12 +101,12 @@ class TextPrinter:
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
         line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
-        self._write([*line, ("no event: ", "yellow"), (safe(text), "dim")], end="\n")
+        self._write([*line, ("no event: ", "yellow"), (escape_control(text), "dim")], end="\n")
 
     def notice(self, notice: Notice) -> None:
         self.close()  # on a terminal both streams are one
         words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
-        sys.stderr.write(f"fastbg: {safe(words)}\n")
+        sys.stderr.write(f"fastbg: {escape_control(words)}\n")
         sys.stderr.flush()
 
     def flush(self) -> None:
@@ -128,7 +128,7 @@ class TextPrinter:
         return line
 
     def _styled(self, path: Path, piece: Piece) -> list[Part]:
-        text = safe(piece.text)
+        text = escape_control(piece.text)
         if self._paint.plain:
             return [(text, "")]
         if path.suffix.lower() in (".md", ".markdown"):
@@ -153,11 +153,11 @@ def _time(wall_ns: int | None) -> str:
 
 
 def _event_parts(event: Event) -> list[Part]:
-    parts = [(safe(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold")]
+    parts = [(escape_control(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold")]
     groups = (_fields_text(event, keys) for keys in EVENT_FIELDS)
-    parts += [(f"  {safe(text)}", "") for text in groups if text]
+    parts += [(f"  {escape_control(text)}", "") for text in groups if text]
     if event.request_id:
-        parts.append((f"  [{safe(event.request_id)}]", "dim"))
+        parts.append((f"  [{escape_control(event.request_id)}]", "dim"))
     if not of_this_boot(event):
         parts.append(("  (another boot: its place in this order means nothing)", "yellow"))
     return parts

@@ -4,7 +4,7 @@ import heapq
 import time
 from typing import Generic, TypeVar
 
-MOST_HELD = 256  # items; beyond that the oldest is due at once
+MAX_HELD = 256  # items; beyond that the oldest is due at once
 
 Item = TypeVar("Item")
 
@@ -33,6 +33,6 @@ class TimeOrder(Generic[Item]):
         """Return the seconds until the oldest item is due, at most 0 when it is, None without items."""
         if not self._held:
             return None
-        if len(self._held) > MOST_HELD:
+        if len(self._held) > MAX_HELD:
             return 0.0
         return (self._held[0][0] + self._hold_ns - time.monotonic_ns()) / 1e9

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 class Timed(Protocol):
@@ -165,15 +165,15 @@ def timelines(
     ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
     end_ms = max(ends, default=0.0) * 1.02 or 1.0
     table = Table.grid(padding=(0, 1), expand=True)
-    width = max([legend.name_width, *(min(cell_len(safe(result.name)), WIDEST_NAME) for result in results)])
+    width = max([legend.name_width, *(min(cell_len(escape_control(result.name)), WIDEST_NAME) for result in results)])
     table.add_column(width=width, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True)
     part = ""
     for result, now in zip(results, nows, strict=True):
         if explain and result.part != part:
             part = result.part
-            table.add_row(Text(safe(part), style="bold"), "")
-        table.add_row(Text(safe(result.name)), Bar(result, end_ms, now))
+            table.add_row(Text(escape_control(part), style="bold"), "")
+        table.add_row(Text(escape_control(result.name)), Bar(result, end_ms, now))
     table.add_row(Text(legend.zero, style="dim"), Axis(end_ms))
     if not explain:
         return table

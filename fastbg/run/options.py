@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class RunOptions:
 
     directory: Path
     limit_s: float
-    base: Settings
+    base: ServerSettings
     environment: Mapping[str, str]
     url: str | None = None
     repeat: int = 1

@@ -9,16 +9,16 @@ from typing import Any
 
 from fastbg.evidence.trace import Expected, ExpectedTask, ExpectedWrite, SentRequest, Trace, Witnesses
 from fastbg.run.client import Outgoing, Response
-from fastbg.scripting import placeholders as values
+from fastbg.scripting import placeholders
 from fastbg.scripting.model import Part, Request, Script, Write
 from fastbg.scripting.reader import Source
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 
 Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RunPaths:
     """Where a run happens. ``folder``: of the app; ``files``: the followed files by their names in the script.
 
     ``unseen``: those of them that get nothing in this run, each with the reason: what is expected there is left out.
@@ -30,36 +30,36 @@ class Places:
     unseen: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, source: Source, directory: Path, known: Values) -> "Places":
+    def of(cls, source: Source, directory: Path, known: Values) -> "RunPaths":
         script = source.script
-        folder = Path(os.path.normpath(source.folder / values.fill_text(script.folder, known)))
+        folder = Path(os.path.normpath(source.folder / placeholders.fill_text(script.folder, known)))
         names = [*script.follow, *([script.mail] if script.mail else [])]
-        files = {name: Path(os.path.normpath(folder / values.fill_text(name, known))) for name in names}
+        files = {name: Path(os.path.normpath(folder / placeholders.fill_text(name, known))) for name in names}
         return cls(directory, folder, files)
 
 
-def settings_of(script: Script, part: Part, places: Places, known: Values, base: Settings) -> Settings:
+def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
     """The server that ``part`` needs. ``base``: what the command line says; an app there runs where it is now."""
-    env = values.fill({**script.env, **part.env}, known)
+    env = placeholders.fill({**script.env, **part.env}, known)
     server = part.server or script.server
     if not base.app:
-        base = replace(base, app=part.app or script.app or "", app_dir=places.folder, run_in=places.folder)
+        base = replace(base, app=part.app or script.app or "", app_dir=paths.folder, run_in=paths.folder)
     return replace(
         base,
-        files=tuple(places.files.values()),
+        files=tuple(paths.files.values()),
         env=tuple(sorted(env.items())),
         options=tuple(server.model_dump(exclude_unset=True).items()),
     )
 
 
-class Template:
+class RequestTemplate:
     """A request of a script, from which each request that is sent is made. ``needs``: names of the values it has to be
     told."""
 
-    def __init__(self, source: Source, part: Part, number: int, places: Places) -> None:
+    def __init__(self, source: Source, part: Part, number: int, paths: RunPaths) -> None:
         self.request: Request = part.requests[number]
         self.part = part.name
-        self._places = places
+        self._paths = paths
         parts = source.script.parts
         prefix = ("part", parts.index(part), "request", number) if parts else ("request", number)
         self._script = source.name
@@ -67,35 +67,35 @@ class Template:
             path[len(prefix) :]: line for path, line in source.lines.items() if path[: len(prefix)] == prefix
         }
         self._uploads: dict[str, bytes] = {}
-        told = values.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
-        self.needs = {name for _, text in told for name in values.names(text)}  # of values
+        told = placeholders.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
+        self.needs = {name for _, text in told for name in placeholders.names(text)}  # of values
 
     def outgoing(self, known: Values) -> Outgoing:
         """The request with all placeholders filled in."""
         request = self.request
         return Outgoing(
             method=request.method,
-            path=values.fill_text(request.path, known),
-            query=values.fill(request.query, known),
+            path=placeholders.fill_text(request.path, known),
+            query=placeholders.fill(request.query, known),
             headers=_texts(request.headers, known),
             cookies=_texts(request.cookies, known),
-            json=values.fill(request.json_body, known),
+            json=placeholders.fill(request.json_body, known),
             has_json=request.json_body is not None,
-            form=values.fill(request.form, known),
+            form=placeholders.fill(request.form, known),
             files=[
                 (
                     upload.field,
                     (
-                        values.fill_text(upload.name, known),
-                        values.fill_text(upload.text, known).encode()
+                        placeholders.fill_text(upload.name, known),
+                        placeholders.fill_text(upload.text, known).encode()
                         if upload.text is not None
-                        else self._content(values.fill_text(upload.path or "", known)),
+                        else self._content(placeholders.fill_text(upload.path or "", known)),
                         upload.type,
                     ),
                 )
                 for upload in request.files
             ],
-            content=None if request.body is None else values.fill_text(request.body, known).encode(),
+            content=None if request.body is None else placeholders.fill_text(request.body, known).encode(),
             connection=request.connection,
             hang_up_after=None if request.hang_up_after == "queued" else request.hang_up_after,
         )
@@ -115,12 +115,12 @@ class Template:
         return Trace(request, self._expected(known), Witnesses(journal), answered=False)
 
     def _expected(self, known: Values) -> Expected:
-        expect, unseen = self.request.expect, self._places.unseen
+        expect, unseen = self.request.expect, self._paths.unseen
         tasks = expect.tasks
         return Expected(
             verdict=expect.verdict,
             statuses=tuple(expect.status),
-            body=values.fill(expect.body, known),
+            body=placeholders.fill(expect.body, known),
             tasks=None
             if tasks is None
             else tuple(ExpectedTask(task.task, task.state, task.where, _ms(task.within)) for task in tasks),
@@ -135,7 +135,7 @@ class Template:
         """The values of a response that later requests use, and those that are missing; ``body``: as a JSON value."""
         read: dict[str, Callable[[str], Any]] = {
             "status": lambda path: response.status,
-            "body": lambda path: values.at(body, path),
+            "body": lambda path: placeholders.at(body, path),
             "headers": lambda path: response.headers[path],
             "cookies": lambda path: response.cookies[path],
         }
@@ -151,9 +151,9 @@ class Template:
 
     def _write(self, write: Write, known: Values) -> ExpectedWrite:
         quote = None if write.pattern is None else re.escape
-        text = values.fill_text(write.text or write.pattern or "", known, quote=quote)
+        text = placeholders.fill_text(write.text or write.pattern or "", known, quote=quote)
         return ExpectedWrite(
-            file=str(self._places.files[write.file]),
+            file=str(self._paths.files[write.file]),
             text=text,
             marked=known["mark"] in text.replace("\\-", "-"),
             count=write.count,
@@ -163,12 +163,12 @@ class Template:
 
     def _content(self, name: str) -> bytes:
         if name not in self._uploads:
-            self._uploads[name] = (self._places.folder / name).read_bytes()
+            self._uploads[name] = (self._paths.folder / name).read_bytes()
         return self._uploads[name]
 
 
 def _texts(table: Mapping[str, str], known: Values) -> dict[str, str]:
-    return {values.fill_text(key, known): values.fill_text(text, known) for key, text in table.items()}
+    return {placeholders.fill_text(key, known): placeholders.fill_text(text, known) for key, text in table.items()}
 
 
 def _ms(seconds: float | None) -> float | None:

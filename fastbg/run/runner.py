@@ -1,4 +1,4 @@
-"""Runs one script: sends its requests to a `Backend`, while an `Observer` sees what becomes of them."""
+"""Runs one script: sends its requests to a `Testbed`, while an `Observer` sees what becomes of them."""
 
 import asyncio
 import gc
@@ -18,14 +18,14 @@ from fastbg.evidence.trace import ReceivedBody, Trace
 from fastbg.follow.follower import Follower
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
-from fastbg.run.testbed import Backend
+from fastbg.run.testbed import Testbed
 from fastbg.scripting.placeholders import names, texts
-from fastbg.server.process import Child
+from fastbg.server.process import ServerProcess
 from fastbg.versions import versions
 
 if TYPE_CHECKING:
     from fastbg.run.client import Client, Outgoing, Response
-    from fastbg.run.prepare import Template
+    from fastbg.run.prepare import RequestTemplate
     from fastbg.scripting.reader import Source
 
 Values = dict[str, Any]
@@ -42,22 +42,22 @@ class Runner:
 
     before: Callable[[str, str], Awaitable[None]] | None = None
 
-    def __init__(self, source: "Source", options: RunOptions, child: Child | None) -> None:
-        from fastbg.run.prepare import Places
+    def __init__(self, source: "Source", options: RunOptions, child: ServerProcess | None) -> None:
+        from fastbg.run.prepare import RunPaths
 
         self.source = source
         self.options = options
         self._run_id = secrets.token_hex(3)
         known = _known_values(source, options)
-        places = Places.of(source, options.directory, known)
+        paths = RunPaths.of(source, options.directory, known)
         self._observer = Observer(
-            places.files.values(),
+            paths.files.values(),
             journal_of(options.directory),
             rf"{self._run_id}-[0-9]+",
             self._on_over,
             tells_all=(options.url or source.script.url) is None,
         )
-        self._backend = Backend(source.script, options, places, known, self._observer, self._run_id, child)
+        self._testbed = Testbed(source.script, options, paths, known, self._observer, self._run_id, child)
         self._saved: dict[int, Values] = {}  # by the number of the repetition
         if source.remark:
             self._observer.remarks[source.remark] = None
@@ -75,16 +75,16 @@ class Runner:
 
     def result(self) -> RunResult:
         """What is known so far; the groups have the requests that are over."""
-        script, server = self.source.script, self._backend.server
+        script, server = self.source.script, self._testbed.server
         return RunResult(
             versions=versions(),
             name=self.source.name.removesuffix(".toml"),
-            server=self._backend.name,
+            server=self._testbed.name,
             directory=self.options.directory,
-            folder=self._backend.places.folder,
-            journal=self._observer.journal if self._backend.journal else None,
+            folder=self._testbed.paths.folder,
+            journal=self._observer.journal if self._testbed.journal else None,
             files=self._observer.files,
-            work=self._backend.work,
+            work=self._testbed.work,
             requests=self._results.with_live(map(RequestResult.of, tuple(self._observer.live.values()))),
             groups=self._results.groups,
             title=script.title,
@@ -100,7 +100,7 @@ class Runner:
         """Run the script to its end. Raises `ServerError` where a server does not start or is not reached."""
         gc.freeze()  # what is imported stays: no collection looks at it, not while we measure and not at the end
         follower = Follower(self._observer.paths, journals=[self._observer.journal])
-        async with self._backend as backend, follower:
+        async with self._testbed as backend, follower:
             try:
                 await self._run_parts(follower)
             except ExceptionGroup as errors:  # the error of the first task cancels the others
@@ -110,21 +110,21 @@ class Runner:
         return self.result()
 
     async def _run_parts(self, follower: Follower) -> None:
-        from fastbg.run.prepare import Template
+        from fastbg.run.prepare import RequestTemplate
 
-        backend = self._backend
+        backend = self._testbed
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self._observer.follow(follower))
             for part in self.source.script.all_parts:
                 await backend.serve(part, group)
                 self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
                 count = len(part.requests)
-                await self._run_part([Template(self.source, part, n, backend.places) for n in range(count)])
+                await self._run_part([RequestTemplate(self.source, part, n, backend.paths) for n in range(count)])
             self._end_ns = time.monotonic_ns()
             await backend.server.stop()
             following.cancel()
 
-    async def _run_part(self, templates: "list[Template]") -> None:
+    async def _run_part(self, templates: "list[RequestTemplate]") -> None:
         numbers = iter(range(self.options.repeat))
 
         async def work() -> None:
@@ -139,7 +139,7 @@ class Runner:
                 group.create_task(work())
         await self._wait_for(list(self._observer.live.values()))
 
-    async def _run_once(self, templates: "list[Template]", saved: Values) -> None:
+    async def _run_once(self, templates: "list[RequestTemplate]", saved: Values) -> None:
         """Send the requests of a part one after the other; later ones may use what earlier ones have ``saved``."""
         sent: list[Trace] = []
         for number, template in enumerate(templates):
@@ -157,25 +157,27 @@ class Runner:
             if request.signal is not None:
                 if request.signal.after == "started":
                     await self._until_started(sent)
-                await self._backend.signal(request.signal)
+                await self._testbed.signal(request.signal)
 
-    async def _send_each(self, template: "Template", numbers: Iterator[int], saved: Values, sent: list[Trace]) -> None:
+    async def _send_each(
+        self, template: "RequestTemplate", numbers: Iterator[int], saved: Values, sent: list[Trace]
+    ) -> None:
         for _ in numbers:  # shared by all that send at once
             trace = await self._send(template, saved)
             sent.append(trace)
 
-    async def _send(self, template: "Template", saved: Values) -> Trace:
+    async def _send(self, template: "RequestTemplate", saved: Values) -> Trace:
         self._sent += 1
         request_id = f"{self._run_id}-{self._sent:0{len(str(self.total))}}"
-        values = {**self._backend.known, **saved, "mark": request_id}
+        values = {**self._testbed.known, **saved, "mark": request_id}
         outgoing = template.outgoing(values)
-        client = self._backend.server.client
+        client = self._testbed.server.client
         url = client.url(outgoing.path, outgoing.query) if client else outgoing.path
-        trace = template.trace(values, url=url, journal=self._backend.journal, name=template.request.name)
+        trace = template.trace(values, url=url, journal=self._testbed.journal, name=template.request.name)
         self._observer.watch(trace)
         missing = sorted(set(template.needs) - values.keys())
-        if self._backend.server.refuses or client is None or missing:
-            why = self._backend.server.refuses or f"no earlier response had what {', '.join(missing)} stands for"
+        if self._testbed.server.refuses or client is None or missing:
+            why = self._testbed.server.refuses or f"no earlier response had what {', '.join(missing)} stands for"
             trace.answered = True
             self._observer.give_up(trace, f"not sent: {why}")
             return trace
@@ -190,7 +192,7 @@ class Runner:
         return trace
 
     async def _response(
-        self, client: "Client", template: "Template", outgoing: "Outgoing", trace: Trace
+        self, client: "Client", template: "RequestTemplate", outgoing: "Outgoing", trace: Trace
     ) -> "Response | None":
         """Send the request and wait for the whole response; None where none comes within the timeout."""
         request, request_id, limit_s = template.request, trace.request_id, self.options.limit_s
@@ -238,7 +240,7 @@ class Runner:
 
     async def _wait_for_one(self, trace: Trace) -> None:
         """Wait until nothing that may come could change the verdict, the server is gone, or nothing is heard."""
-        observer, server = self._observer, self._backend.server
+        observer, server = self._observer, self._testbed.server
         limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
         def done() -> bool:
@@ -246,7 +248,7 @@ class Runner:
             return over or bool(server.gone and not trace.with_broker)
 
         if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
-            await self._backend.doubt_journal()
+            await self._testbed.doubt_journal()
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
             waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
@@ -259,7 +261,7 @@ class Runner:
         result = RequestResult.of(trace)
         self._results.add(result)
         self._limits.pop(trace.request_id, None)
-        client = self._backend.server.client
+        client = self._testbed.server.client
         if client is not None:
             finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
             clean = finished is not None and "error" not in finished.detail

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from fastbg.errors import ServerError
 from fastbg.evidence.observer import Observer
-from fastbg.server.monitor import Server
-from fastbg.server.process import Child
-from fastbg.server.settings import Settings
+from fastbg.server.monitor import ServerMonitor
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from fastbg.run.client import Client
@@ -25,13 +25,13 @@ class TargetServer:
     server ended by itself, ``stderr``: what it wrote last.
     """
 
-    def __init__(self, observer: Observer, child: Child | None) -> None:
+    def __init__(self, observer: Observer, child: ServerProcess | None) -> None:
         self.client: Client | None = None
         self.stopped: str | None = None
         self.stderr: list[str] = []
         self.child = child
         self._observer = observer
-        self._monitor: Server | None = None
+        self._monitor: ServerMonitor | None = None
         self._sent: str | None = None  # the signal that the script sent
         self._stack = AsyncExitStack()
 
@@ -61,7 +61,7 @@ class TargetServer:
     def _told_to_end(self) -> str | None:
         return f"the script sent the server {self._sent}" if self._sent else None
 
-    def serves(self, wanted: Settings) -> bool:
+    def serves(self, wanted: ServerSettings) -> bool:
         """Whether it runs with these settings."""
         running = self._monitor is not None and self._monitor.returncode is None and not self._sent
         return running and self.child is not None and self.child.settings == wanted
@@ -73,12 +73,12 @@ class TargetServer:
         self.client = await self._stack.enter_async_context(Client(url, self._observer.look))
         return self.client
 
-    async def start(self, wanted: Settings, group: asyncio.TaskGroup) -> "Client":
+    async def start(self, wanted: ServerSettings, group: asyncio.TaskGroup) -> "Client":
         """Start a server of ours; a task in ``group`` notices its end."""
         if self.child is None or self.child.settings != wanted or self.child.process.poll() is not None:
-            self.child = self._stack.enter_context(Child(wanted))
+            self.child = self._stack.enter_context(ServerProcess(wanted))
         self._sent = None
-        self._monitor = await self._stack.enter_async_context(Server(self.child, stop_s=STOP_S))
+        self._monitor = await self._stack.enter_async_context(ServerMonitor(self.child, stop_s=STOP_S))
         client = await self.connect(self._monitor.url)
         noticing = group.create_task(self._notice_end(self._monitor))
         self._stack.callback(noticing.cancel)
@@ -99,7 +99,7 @@ class TargetServer:
             self._sent = number.name
             self._monitor.send(number)
 
-    async def _notice_end(self, monitor: Server) -> None:
+    async def _notice_end(self, monitor: ServerMonitor) -> None:
         error = await monitor.died()
         await self._observer.read_all()
         if not self._sent:

@@ -12,30 +12,30 @@ from fastbg.evidence.observer import Observer
 from fastbg.run.options import RunOptions
 from fastbg.run.probe import Prober
 from fastbg.run.target import TargetServer
-from fastbg.server.process import Child
-from fastbg.server.settings import EXAMPLE, Settings
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import EXAMPLE, ServerSettings
 from fastbg.server.starting import READY_S
 
 if TYPE_CHECKING:
-    from fastbg.run.prepare import Places
+    from fastbg.run.prepare import RunPaths
     from fastbg.scripting.model import Part, Script, SignalAfter
-    from fastbg.services.queue import Services
+    from fastbg.services.queue import TaskQueue
 
 
-class Backend:
-    """``async with Backend(...) as backend``: nothing of it is left at the end.
+class Testbed:
+    """``async with Testbed(...) as backend``: nothing of it is left at the end.
 
     ``child``: the server of the first part, if that has started already. ``run_id``: the start of the request ids of
-    its own requests. ``places``, ``known``: the files and the values that a request may name, once `serve` was called.
+    its own requests. ``paths``, ``known``: the files and the values that a request may name, once `serve` was called.
     ``journal``: whether the server's journal is at hand.
     """
 
     def __init__(
-        self, script: "Script", options: RunOptions, places: "Places", known: dict[str, str],
-        observer: Observer, run_id: str, child: Child | None,
+        self, script: "Script", options: RunOptions, paths: "RunPaths", known: dict[str, str],
+        observer: Observer, run_id: str, child: ServerProcess | None,
     ) -> None:  # fmt: skip
         self.url = options.url or script.url
-        self.places = places
+        self.paths = paths
         self.known = known
         self.journal = self.url is None
         self.server = TargetServer(observer, child)
@@ -116,15 +116,15 @@ class Backend:
                 remedy="start it (`fastbg serve`), or name its address with --url: http or https, as it speaks",
             )
 
-    async def _settings(self, part: "Part") -> Settings:
+    async def _settings(self, part: "Part") -> ServerSettings:
         """The settings of the server that ``part`` needs; its queue runs then."""
         from fastbg.run.prepare import settings_of
 
-        wanted = settings_of(self._script, part, self.places, self.known, self._options.base)
+        wanted = settings_of(self._script, part, self.paths, self.known, self._options.base)
         if part.worker is None:
             return wanted
-        services = await self._queue.serve(replace(wanted, app=part.worker))
-        return replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", services.broker.address)))
+        task_queue = await self._queue.serve(replace(wanted, app=part.worker))
+        return replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", task_queue.broker.address)))
 
     async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
         """Start a mail server whose inbox is the followed file ``name``, or use the one that ``FASTBG_SMTP`` names."""
@@ -134,10 +134,10 @@ class Backend:
         if named:
             host, port = address_of(named)
             why = f"the mails go to {host}:{port}, where nobody sees them arrive: {name} tells nothing"
-            self.places = replace(self.places, unseen={name: why})
+            self.paths = replace(self.paths, unseen={name: why})
             self._observer.remarks[why] = None
         else:
-            server = await stack.enter_async_context(MailServer(self.places.files[name]))
+            server = await stack.enter_async_context(MailServer(self.paths.files[name]))
             host, port = server.host, server.port
         self.known |= {"mail.host": host, "mail.port": str(port)}
 
@@ -146,8 +146,8 @@ class _Queue:
     """The broker and the worker of the parts that name one; parts that want the same share them."""
 
     def __init__(self) -> None:
-        self._services: Services | None = None
-        self._settings: Settings | None = None
+        self._task_queue: TaskQueue | None = None
+        self._settings: ServerSettings | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -158,16 +158,16 @@ class _Queue:
     ) -> None:
         await self._stack.aclose()
 
-    async def serve(self, settings: Settings) -> "Services":
+    async def serve(self, settings: ServerSettings) -> "TaskQueue":
         """Return those that run with these settings, or start new ones."""
-        from fastbg.services.queue import Services
+        from fastbg.services.queue import TaskQueue
 
-        if self._services is None or self._settings != settings:
+        if self._task_queue is None or self._settings != settings:
             await self._stack.aclose()
-            self._services = await self._stack.enter_async_context(Services(settings))
+            self._task_queue = await self._stack.enter_async_context(TaskQueue(settings))
             self._settings = settings
-        return self._services
+        return self._task_queue
 
     async def signal(self, to: str, number: signal.Signals) -> None:
-        if self._services is not None:
-            await self._services.signal(to, number)
+        if self._task_queue is not None:
+            await self._task_queue.signal(to, number)

@@ -11,8 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from fastbg.scripting import placeholders as values
-from fastbg.scripting.faults import Fault, shown
+from fastbg.scripting import placeholders
+from fastbg.scripting.faults import Fault, describe_value
+from fastbg.scripting.placeholders import KeyPath
 from fastbg.text import did_you_mean
 
 BODIES = ("json", "form", "files", "body")
@@ -34,7 +35,7 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
     ]
 
 
-Table = tuple[values.KeyPath, Mapping[str, Any]]
+Table = tuple[KeyPath, Mapping[str, Any]]
 
 
 def parts(data: Mapping[str, Any]) -> list[Table]:
@@ -49,9 +50,11 @@ def _tables(value: object, *path: str | int) -> list[Table]:
 
 
 def _numbers(data: Mapping[str, Any]) -> Iterator[Fault]:
-    for path, value in values.leaves(data):
+    for path, value in placeholders.leaves(data):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            yield Fault(path, f"found {shown(value)}, but a whole number of TOML has 64 bits: put it in quotes")
+            yield Fault(
+                path, f"found {describe_value(value)}, but a whole number of TOML has 64 bits: put it in quotes"
+            )
 
 
 def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -74,8 +77,8 @@ def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     name = data.get("folder", ".")
     if (
         isinstance(name, str)
-        and not values.names(name)
-        and not _is_there(folder / values.fill_text(name, {}), folder=True)
+        and not placeholders.names(name)
+        and not _is_there(folder / placeholders.fill_text(name, {}), folder=True)
     ):
         yield Fault(("folder",), f"there is no folder {folder / name}")
 
@@ -96,7 +99,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
         for path, request in _tables(part.get("request"), *part_path, "request"):
             name = request.get("name")
             if isinstance(name, str) and name in seen:
-                yield Fault((*path, "name"), f"another request has the name {shown(name)} already")
+                yield Fault((*path, "name"), f"another request has the name {describe_value(name)} already")
             seen.add(name if isinstance(name, str) else None)
             yield from _request(path, request, [str(file) for file in files if file], base)
             signal = request.get("signal")
@@ -107,7 +110,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
                 yield Fault((*path, "signal"), "url names a server that is not ours to signal: leave signal out")
 
 
-def _request(path: values.KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
+def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
     yield from _json((*path, "json"), request.get("json"))
     for table in ("headers", "cookies"):
         yield from _printable((*path, table), request.get(table))
@@ -116,7 +119,10 @@ def _request(path: values.KeyPath, request: Mapping[str, Any], files: Sequence[s
         yield Fault((*path, bodies[1]), f"a request has one body, found {' and '.join(bodies)}")
     repeat, concurrency = request.get("repeat", 1), request.get("concurrency", 0)
     if isinstance(repeat, int) and isinstance(concurrency, int) and concurrency > repeat:
-        yield Fault((*path, "concurrency"), f"found {shown(concurrency)}, expected at most repeat ({shown(repeat)})")
+        yield Fault(
+            (*path, "concurrency"),
+            f"found {describe_value(concurrency)}, expected at most repeat ({describe_value(repeat)})",
+        )
     if isinstance(concurrency, int) and concurrency > 1 and "connection" in request:
         yield Fault((*path, "connection"), "one connection carries one request at a time: leave concurrency out")
     for place, upload in _tables(request.get("files"), *path, "files"):
@@ -124,8 +130,8 @@ def _request(path: values.KeyPath, request: Mapping[str, Any], files: Sequence[s
         name = upload.get("path")
         if (
             isinstance(name, str)
-            and not values.names(name)
-            and not _is_there(base / values.fill_text(name, {}), folder=False)
+            and not placeholders.names(name)
+            and not _is_there(base / placeholders.fill_text(name, {}), folder=False)
         ):
             yield Fault((*place, "path"), f"there is no file {base / name}")
     expect = request.get("expect")
@@ -134,25 +140,25 @@ def _request(path: values.KeyPath, request: Mapping[str, Any], files: Sequence[s
         yield from _expect((*path, "expect"), expect, files)
 
 
-def _json(path: values.KeyPath, value: object) -> Iterator[Fault]:
-    for place, leaf in values.leaves(value, path):
+def _json(path: KeyPath, value: object) -> Iterator[Fault]:
+    for place, leaf in placeholders.leaves(value, path):
         if isinstance(leaf, date | time):
             yield Fault(place, f"found {leaf}, but JSON has no dates: put it in quotes")
         if isinstance(leaf, float) and not isfinite(leaf):
             yield Fault(place, f"found {leaf}, but JSON has no such number")
 
 
-def _printable(path: values.KeyPath, table: object) -> Iterator[Fault]:
+def _printable(path: KeyPath, table: object) -> Iterator[Fault]:
     for name, value in table.items() if isinstance(table, Mapping) else ():
         if not _TOKEN.fullmatch(name):
             yield Fault((*path, name), "is no name that HTTP allows: letters, digits and !#$%&'*+-.^_`|~")
         elif isinstance(value, str) and not value.isprintable():
-            yield Fault((*path, name), f"found {shown(value)}, but HTTP carries no control characters here")
+            yield Fault((*path, name), f"found {describe_value(value)}, but HTTP carries no control characters here")
         elif isinstance(value, str) and path[-1] == "cookies" and ";" in value:
-            yield Fault((*path, name), f"found {shown(value)}, but a ; ends a cookie")
+            yield Fault((*path, name), f"found {describe_value(value)}, but a ; ends a cookie")
 
 
-def _expect(path: values.KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:
+def _expect(path: KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:
     writes = _tables(expect.get("writes"), *path, "writes")
     if expect.get("verdict") == "no-work" and any(write.get("count", 1) != 0 for _, write in writes):
         yield Fault((*path, "writes"), "where there is no work there is no write: leave writes or the verdict out")
@@ -161,12 +167,14 @@ def _expect(path: values.KeyPath, expect: Mapping[str, Any], files: Sequence[str
         file = write.get("file")
         if isinstance(file, str) and file not in files:
             followed = f"followed are {', '.join(files)}" if files else "none is followed"
-            yield Fault((*place, "file"), f"{shown(file)} is not followed{did_you_mean(file, files)} ({followed})")
+            yield Fault(
+                (*place, "file"), f"{describe_value(file)} is not followed{did_you_mean(file, files)} ({followed})"
+            )
         if "within" in write and write.get("count", 1) == 0:
             yield Fault((*place, "within"), "what must not arrive needs no time: leave within out")
 
 
-def _one_of(path: values.KeyPath, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
+def _one_of(path: KeyPath, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
     if first in table and second in table:
         yield Fault(path, f"has both {first} and {second}: leave one of them out")
     elif first not in table and second not in table:
@@ -176,13 +184,15 @@ def _one_of(path: values.KeyPath, table: Mapping[str, Any], first: str, second: 
 def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Fault]:
     mail = MAIL if "mail" in data else ()
     saved: list[str] = []
-    for path, text in values.texts({key: item for key, item in data.items() if key not in ("part", "request")}):
+    for path, text in placeholders.texts({key: item for key, item in data.items() if key not in ("part", "request")}):
         yield from _unknown(path, text, ("dir", *mail), environment)
     for part_path, part in parts(data):
-        for path, text in values.texts({key: item for key, item in part.items() if part_path and key != "request"}):
+        for path, text in placeholders.texts(
+            {key: item for key, item in part.items() if part_path and key != "request"}
+        ):
             yield from _unknown((*part_path, *path), text, ("dir", *mail), environment)
         for place, request in _tables(part.get("request"), *part_path, "request"):
-            for path, text in values.texts(request):
+            for path, text in placeholders.texts(request):
                 yield from _unknown((*place, *path), text, (*RESERVED, *mail, *saved), environment)
             names = request.get("save")
             for name in names if isinstance(names, Mapping) else ():
@@ -191,10 +201,10 @@ def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> It
                 saved.append(name)
 
 
-def _unknown(path: values.KeyPath, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:
-    if values.is_torn(text):
+def _unknown(path: KeyPath, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:
+    if placeholders.is_torn(text):
         yield Fault(path, "has a ${ that no } ends: write $${ where it is meant as it is")
-    for name in values.names(text):
+    for name in placeholders.names(text):
         if name in known:
             continue
         if name.startswith("env."):

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.errors import FastbgError
-from fastbg.scripting import placeholders as values
+from fastbg.scripting import placeholders
 from fastbg.scripting.reader import read_script
 from fastbg.scripting.routes import operations
 from fastbg.scripting.sample_request import SampleRequest, sample_request
 from fastbg.scripting.samples import MARK
 from fastbg.scripting.toml_writer import assignment, to_toml
 from fastbg.server.importer import load
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 _HEAD = """\
 # A first script for {target}. Run it: fastbg demo {file}
@@ -78,8 +78,8 @@ def draft(app: object, target: str, folder: str, file: str = "FILE") -> str:
     asked = [operation for operation in found if operation.takes_tasks]
     remark = "" if asked else _ALL if found else _NONE
     head = _HEAD.format(
-        target=safe(target),
-        file=safe(file),
+        target=escape_control(target),
+        file=escape_control(file),
         remark=remark,
         app=to_toml(_in_script(target)),
         folder=to_toml(_in_script(folder)),
@@ -114,7 +114,7 @@ def _in_script(value: Any) -> Any:
     """``value`` as it stands in a script: the mark as its placeholder, and nothing that is one by accident."""
     match value:
         case str():
-            return values.escape(value).replace(MARK, "${mark}")
+            return placeholders.escape(value).replace(MARK, "${mark}")
         case Mapping():
             return {_in_script(name): _in_script(item) for name, item in value.items()}
         case list():

@@ -17,24 +17,24 @@ class Fault:
     what: str
 
 
-def key(path: KeyPath) -> str:
+def key_text(path: KeyPath) -> str:
     """A key path as people write it: ``request[2].expect.verdict``, numbers from 1."""
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part + 1}]"
         else:
-            text += ("." if text else "") + (part if BARE_KEY.fullmatch(part) else shown(part))
+            text += ("." if text else "") + (part if BARE_KEY.fullmatch(part) else describe_value(part))
     return text or "the script"
 
 
-def told(faults: Iterable[Fault], lines: Mapping[KeyPath, int], where: str) -> list[str]:
+def describe_faults(faults: Iterable[Fault], lines: Mapping[KeyPath, int], where: str) -> list[str]:
     """The faults as ``FILE:LINE: KEY: what``, in the order of their lines."""
-    placed = sorted({(line_of(fault.path, lines), key(fault.path), fault.what) for fault in faults})
+    placed = sorted({(line_of(fault.path, lines), key_text(fault.path), fault.what) for fault in faults})
     return [f"{where}:{line}: {name}: {what}" for line, name, what in placed]
 
 
-def shown(value: object) -> str:
+def describe_value(value: object) -> str:
     """A value as it may stand in TOML, in one line, cut where it is long."""
     match value:
         case bool():

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from fastbg.events import Verdict
-from fastbg.scripting import placeholders as values
+from fastbg.scripting import placeholders
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]
 Signal = Literal["SIGTERM", "SIGINT", "SIGKILL"]
 
-MOST_REPEATS = 1_000_000
+MAX_REPEATS = 1_000_000
 
 _PATH = "^/([^/]|$)"
 _APP = r"^[\w.]+:[\w.]+$"
@@ -47,7 +47,7 @@ class _Model(BaseModel):
 def _pattern(text: str) -> str:
     try:
         with warnings.catch_warnings(action="ignore"):
-            re.compile(values.fill_text(text, dict.fromkeys(values.names(text), "x")))
+            re.compile(placeholders.fill_text(text, dict.fromkeys(placeholders.names(text), "x")))
     except (re.error, OverflowError) as error:
         raise ValueError(f"is no regular expression: {error}") from None
     except RecursionError:
@@ -63,7 +63,7 @@ class Write(_Model):
     pattern: Annotated[
         Text | None, AfterValidator(_pattern), Field(description="A regular expression of Python's instead.")
     ] = None
-    count: Annotated[int, Field(ge=0, le=MOST_REPEATS, description="How often it has to arrive, no more, no less.")] = 1
+    count: Annotated[int, Field(ge=0, le=MAX_REPEATS, description="How often it has to arrive, no more, no less.")] = 1
     within: Annotated[
         Seconds | None,
         Field(description="Seconds from sent; fastbg waits no longer once the request's tasks have ended."),
@@ -168,7 +168,7 @@ class Request(_Model):
     form: Annotated[dict[str, Parameter], Field(description="A form; multipart with `files`.")] = {}
     files: Annotated[list[Upload], Field(description="Uploaded files.")] = []
     body: Annotated[str | None, Field(description="A raw body; name its type in `headers`.")] = None
-    repeat: Annotated[int, Field(ge=1, le=MOST_REPEATS, description="How often.")] = 1
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS, description="How often.")] = 1
     concurrency: Annotated[int, Field(ge=1, le=1000, description="How many of these at a time.")] = 1
     timeout: Annotated[Seconds | None, Field(description="Seconds for the response, then for tasks and writes.")] = None
     after: Annotated[
@@ -194,7 +194,7 @@ class Request(_Model):
     expect: Annotated[Expect, Field(description="What it is expected to bring.")] = Expect()
 
 
-class Server(_Model):
+class UvicornOptions(_Model):
     """Settings of uvicorn, as its own options of these names."""
 
     timeout_graceful_shutdown: Annotated[
@@ -212,7 +212,7 @@ class Part(_Model):
     about: Annotated[str, Field(description="What this part shows.")] = ""
     app: Annotated[App | None, Field(description="module:attribute, where it is not the script's.")] = None
     env: Annotated[dict[str, str], Field(description="Environment variables, besides those of the script.")] = {}
-    server: Annotated[Server | None, Field(description="Settings of uvicorn instead of the script's.")] = None
+    server: Annotated[UvicornOptions | None, Field(description="Settings of uvicorn instead of the script's.")] = None
     worker: Annotated[
         App | None,
         Field(
@@ -248,7 +248,7 @@ class Script(_Model):
     timeout: Annotated[Seconds | None, Field(description="Seconds for a response, then for its tasks and writes.")] = (
         None
     )
-    server: Annotated[Server, Field(description="Settings of uvicorn.")] = Server()
+    server: Annotated[UvicornOptions, Field(description="Settings of uvicorn.")] = UvicornOptions()
     mail: Annotated[Text | None, Field(description="Start a mail server that writes what arrives to this file.")] = None
     parts: Annotated[
         list[Part], Field(alias="part", description="Parts that have requests of their own, instead of `request`.")

@@ -14,15 +14,15 @@ from pydantic import ValidationError
 
 from fastbg.errors import ScriptError
 from fastbg.scripting.checks import check
-from fastbg.scripting.faults import Fault, told
+from fastbg.scripting.faults import Fault, describe_faults
 from fastbg.scripting.model import Script
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of, lines_of
-from fastbg.scripting.validation import in_other_words
+from fastbg.scripting.validation import faults_from_errors
 from fastbg.strict_json import is_deeper
 
-LARGEST = 1_000_000  # bytes of a script
-DEEPEST = 50  # levels of tables and arrays
+MAX_BYTES = 1_000_000  # bytes of a script
+MAX_DEPTH = 50  # levels of tables and arrays
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -59,13 +59,16 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
     except ValidationError as error:
         from fastbg.scripting.schema import schema_of  # a script without a fault needs none of it
 
-        faults = in_other_words(error.errors(include_url=False), data, schema_of(Script))
+        faults = faults_from_errors(error.errors(include_url=False), data, schema_of(Script))
     known = {fault.path for fault in faults}
     faults += [fault for fault in check(data, folder, environment) if fault.path not in known]
     if faults or script is None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ScriptError(
-            f"the script has {count}", where=name, remedy="mend what is named", details=told(faults, lines, name)
+            f"the script has {count}",
+            where=name,
+            remedy="mend what is named",
+            details=describe_faults(faults, lines, name),
         )
     return Source(script, name, folder, lines)
 
@@ -84,7 +87,7 @@ def _toml(text: str, name: str) -> dict[str, Any]:
         ) from None
     except RecursionError:
         raise _too_deep(name) from None
-    if is_deeper(data, DEEPEST):
+    if is_deeper(data, MAX_DEPTH):
         raise _too_deep(name)
     return data
 
@@ -93,7 +96,7 @@ def _too_deep(name: str) -> ScriptError:
     return ScriptError(
         "the script is too deeply nested",
         where=name,
-        remedy=f"keep tables and arrays to {DEEPEST} levels; a larger JSON body can be a text, in `body`",
+        remedy=f"keep tables and arrays to {MAX_DEPTH} levels; a larger JSON body can be a text, in `body`",
     )
 
 
@@ -101,11 +104,11 @@ def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
     """The script in the file ``path``. Raises `ScriptError`."""
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(error.strerror or str(error), str(path)) from None
-    if len(data) > LARGEST:
-        raise _unreadable(f"it is larger than {LARGEST:,} bytes", str(path))
+    if len(data) > MAX_BYTES:
+        raise _unreadable(f"it is larger than {MAX_BYTES:,} bytes", str(path))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from fastbg.scripting.checks import NAME_CHARACTER
 from fastbg.scripting.openapi import Schemas, example, is_upload
 from fastbg.scripting.routes import Operation
 from fastbg.scripting.samples import MARK, Samples, cleaned
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 Scalar = str | int | float
 
@@ -67,7 +67,7 @@ def sample_request(operation: Operation) -> SampleRequest:
     _secure(request, operation)
     _fill(request, samples, schemas.resolved(operation.told.get("requestBody")).get("content", {}))
     if samples.unmet:
-        names = ", ".join(map(safe, samples.unmet))
+        names = ", ".join(map(escape_control, samples.unmet))
         request.remarks.append(f"No sample was found for the pattern of {names}: put in one of yours.")
     request.path = _path(operation, in_path)
     return request

@@ -46,8 +46,8 @@ _FORMATS = {
     "base64url": "c2FtcGxl",
     "json-string": "{}",
 }
-_MOST_VALUES = 200  # in one request: beyond, optional ones are left out
-_DEEPEST = 20
+_MAX_VALUES = 200  # in one request: beyond, optional ones are left out
+_MAX_DEPTH = 20
 
 
 class Samples:
@@ -71,7 +71,7 @@ class Samples:
 
     def _sample(self, schema: object, name: str, given: Any, known: bool, around: tuple[str, ...]) -> Any:
         plain, references = self.schemas.with_references(schema)
-        if len(around) > _DEEPEST or set(references) & set(around) or self._count > 5 * _MOST_VALUES:
+        if len(around) > _MAX_DEPTH or set(references) & set(around) or self._count > 5 * _MAX_VALUES:
             return None  # a schema inside itself
         around += references or ("",)
         self._count += 1
@@ -123,7 +123,7 @@ class Samples:
         required = as_list(plain.get("required"))
         found: dict[str, Any] = {}
         for name, schema in as_mapping(plain.get("properties")).items():
-            if (name in required or self._count < _MOST_VALUES) and not as_mapping(schema).get("readOnly"):
+            if (name in required or self._count < _MAX_VALUES) and not as_mapping(schema).get("readOnly"):
                 value = self._sample(schema, name, None, False, around)
                 if value is not None:
                     found[cleaned(name)] = value
@@ -170,10 +170,10 @@ def cleaned(value: Any, depth: int = 0) -> Any:
             return value if isfinite(value) else None
         case str():
             return value.replace(MARK, "").encode("utf-8", "replace").decode()
-        case Mapping() if depth < _DEEPEST:
+        case Mapping() if depth < _MAX_DEPTH:
             pairs = ((cleaned(str(key)), cleaned(item, depth + 1)) for key, item in value.items())
             return {key: item for key, item in pairs if item is not None}
-        case list() | tuple() if depth < _DEEPEST:
+        case list() | tuple() if depth < _MAX_DEPTH:
             return [item for item in (cleaned(item, depth + 1) for item in value) if item is not None]
     return None
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastbg.scripting.faults import Fault, shown
+from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.model import PATTERNS
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.text import did_you_mean
@@ -30,7 +30,7 @@ _LIMITS = {
 _ARRAYS_OF_TABLES = ("part", "request", "files", "writes")
 
 
-def in_other_words(errors: Sequence[Mapping[str, Any]], data: Any, schema: Mapping[str, Any]) -> list[Fault]:
+def faults_from_errors(errors: Sequence[Mapping[str, Any]], data: Any, schema: Mapping[str, Any]) -> list[Fault]:
     """What pydantic's ``errors`` say of ``data``: found and allowed, and what may have been meant.
 
     ``schema``: the JSON Schema of the model, which knows the keys that are allowed beside a wrong one.
@@ -69,13 +69,13 @@ def _words(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mapping[s
     if kind == "missing":
         return "is missing"
     if kind == "value_error":
-        return f"{shown(found)} {context['error']}"
+        return f"{describe_value(found)} {context['error']}"
     expected = dict.fromkeys(_expected(error, path) for error in errors)
     if "a number" in expected:
         expected.pop("a whole number", None)
     *first, last = sorted(expected, key="true or false".__eq__)
     before = ", ".join(first) + (", " if last == "true or false" else " or ") if first else ""
-    return f"found {shown(found)}, expected {before}{last}"
+    return f"found {describe_value(found)}, expected {before}{last}"
 
 
 def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
@@ -88,7 +88,7 @@ def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
         return f"an array: [[{'.'.join(part for part in path if isinstance(part, str))}]]"
     if kind == "literal_error":
         allowed = _QUOTED.findall(context["expected"])
-        told = f"one of {', '.join(allowed)}" if len(allowed) > 1 else shown(allowed[0])
+        told = f"one of {', '.join(allowed)}" if len(allowed) > 1 else describe_value(allowed[0])
         return told + (did_you_mean(found, allowed) if isinstance(found, str) else "")
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]

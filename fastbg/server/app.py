@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
-from fastbg.output import outlast_readers, report_error
+from fastbg.output import ignore_broken_pipe, report_error
 from fastbg.server.importer import load
-from fastbg.server.settings import Settings
-from fastbg.server.shutdown import Draining
+from fastbg.server.settings import ServerSettings
+from fastbg.server.shutdown import GracefulShutdown
 from fastbg.server.signals import on_second_interrupt
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ FACTORY = f"{__name__}:application"
 
 def application() -> Any:
     """Return the app that the settings in the environment name, with the recorder around it."""
-    outlast_readers("uvicorn.access")
-    settings = Settings.from_environment()
+    ignore_broken_pipe("uvicorn.access")
+    settings = ServerSettings.from_environment()
     app = _load(settings)
     gc.freeze()  # what is loaded now stays: no collection looks at it, and a request costs a tenth less
     recorder = _recorder(app, settings) if settings.record else None
-    draining = Draining(app if recorder is None else recorder)
+    draining = GracefulShutdown(app if recorder is None else recorder)
     on_second_interrupt(lambda: _exit_at_once(recorder), draining.begin)
     return draining
 
 
-def _load(settings: Settings) -> Any:
+def _load(settings: ServerSettings) -> Any:
     try:
         return load(settings.app, settings.app_dir)
     except ServerError as error:  # only after a change: the parent loaded it before
@@ -39,7 +39,7 @@ def _load(settings: Settings) -> Any:
         sys.exit(STARTUP_FAILURE)
 
 
-def _recorder(app: Any, settings: Settings) -> "Recorder":
+def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
     from fastbg.recorder.instrument import install
     from fastbg.recorder.journal import Journal
     from fastbg.recorder.middleware import Recorder
@@ -47,9 +47,9 @@ def _recorder(app: Any, settings: Settings) -> "Recorder":
     install()
     journal = Journal(settings.journal, settings.journal_size)
     if "taskiq" in sys.modules:  # the app uses it
-        from fastbg.recorder import taskiq as queue_recorder
+        from fastbg.recorder import taskiq
 
-        queue_recorder.install(journal, settings.followed)
+        taskiq.install(journal, settings.followed)
     return Recorder(app, journal, settings.followed)
 
 

@@ -21,12 +21,12 @@ from fastbg.server.app import application
 from fastbg.server.importer import load
 from fastbg.server.parent import end_with
 from fastbg.server.process import READY
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from fastbg.server.supervisors import run
-from fastbg.server.uvicorn_versions import Server
+from fastbg.server.uvicorn_versions import UvicornServer
 
 
-class PromptServer(Server):
+class PromptServer(UvicornServer):
     """uvicorn's server, which ends at once when it has nothing left to do.
 
     uvicorn itself sleeps up to 0.1 s before it notices a signal, and 0.1 s again for the connections, even if there are
@@ -74,7 +74,7 @@ def main() -> None:
         os.set_inheritable(descriptor, False)
     atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
     end_with(sys.stdin.fileno())
-    settings = Settings.from_environment()
+    settings = ServerSettings.from_environment()
     try:
         settings.make_folder()
         load(settings.app, settings.app_dir)

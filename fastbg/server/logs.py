@@ -7,17 +7,19 @@ from typing import Any
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.logging import AccessFormatter, DefaultFormatter
 
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 
 def _safe_lines(text: str) -> str:
     """``text`` with its lines, indented but for the first: none of them looks like the next message."""
-    return "\n".join(("  " * bool(number and line)) + safe(line) for number, line in enumerate(text.split("\n")))
+    return "\n".join(
+        ("  " * bool(number and line)) + escape_control(line) for number, line in enumerate(text.split("\n"))
+    )
 
 
 def _safe_value(value: object) -> object:
     """What a message is filled with: numbers stay so, for ``%d``."""
-    return value if isinstance(value, int | float) or value is None else safe(str(value))
+    return value if isinstance(value, int | float) or value is None else escape_control(str(value))
 
 
 class SafeFormatter(logging.Formatter):

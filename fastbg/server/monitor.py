@@ -11,20 +11,20 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.errors import ServerDied, ServerError
-from fastbg.server.process import LAST_MOMENT_S, READY, Child
+from fastbg.server.process import LAST_MOMENT_S, READY, ServerProcess
 from fastbg.server.starting import READY_S
 
 LINES = 200  # of the server's output are kept,
 LINE_BYTES = 2000  # each up to this long
 
 
-class Server:
-    """``async with Server(child) as server``: watches ``child``, and lets it drain for ``stop_s`` seconds at the end.
+class ServerMonitor:
+    """``async with ServerMonitor(child) as server``: watches ``child``, and lets it drain for ``stop_s`` seconds.
 
     On an error (Ctrl-C, say) it is asked to end and not waited for: what then still runs is killed with the child.
     """
 
-    def __init__(self, child: Child, *, stop_s: float = 10.0) -> None:
+    def __init__(self, child: ServerProcess, *, stop_s: float = 10.0) -> None:
         self._child = child
         self.stop_s = stop_s
         self._lines: deque[str] = deque(maxlen=LINES)

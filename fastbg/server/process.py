@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.server.listener import bind, url_of
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 
 # Nothing that is imported is garbage: to look for some takes a twentieth of the time until the server answers.
 PROGRAM = "import gc; gc.disable(); from fastbg.server.child import main; main()"
@@ -16,8 +16,8 @@ LAST_MOMENT_S = 10.0  # how long a server that answers no more may take to end
 READY = b'{"ready": true}\n'  # what the child tells when its app has started up
 
 
-class Child:
-    """``with Child(settings) as child``: a server on a free port of ``host``, which is gone at the end.
+class ServerProcess:
+    """``with ServerProcess(settings) as child``: a server on a free port of ``host``, which is gone at the end.
 
     It inherits a socket that listens already: a request may be sent to ``url`` at once, and is answered when the app
     has started up. It also ends when this process dies, even by SIGKILL, as its standard input is a pipe that closes
@@ -26,7 +26,7 @@ class Child:
     that do not block. Raises `ServerError` where no port is to be had, or the data folder cannot be made.
     """
 
-    def __init__(self, settings: Settings, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, settings: ServerSettings, *, host: str = "127.0.0.1") -> None:
         self.settings = settings
         settings.make_folder()
         with bind(host, 0) as listener:  # closed here, so that a dead child means a refused connection
@@ -56,7 +56,7 @@ class Child:
         os.close(self.status)
 
 
-def _start(settings: Settings, listener: int, status: int) -> "subprocess.Popen[bytes]":
+def _start(settings: ServerSettings, listener: int, status: int) -> "subprocess.Popen[bytes]":
     """Start the child, which inherits these descriptors."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, str(listener), str(status)],

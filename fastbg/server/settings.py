@@ -19,7 +19,7 @@ ROOM = 4096  # bytes that the data folder must have room for when a server start
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """What to serve, and where its files are.
 
     ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow
@@ -64,7 +64,7 @@ class Settings:
         return ours | dict(self.env)
 
     @classmethod
-    def from_environment(cls) -> "Settings":
+    def from_environment(cls) -> "ServerSettings":
         """Read the settings that `environment` wrote."""
         values: dict[str, Any] = json.loads(os.environ[VARIABLE])
         for key in ("directory", "app_dir"):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 PATIENCE_S = 5.0
 
 
-class Draining:
+class GracefulShutdown:
     """An ASGI app around ``app``; made in the event loop of the server. `begin` says that the server is to end."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -27,9 +27,9 @@ def run(server: "Server", listener: socket.socket) -> int:
 
 def run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
     """Serve in ``config.workers`` processes; their exit codes."""
-    from fastbg.server.uvicorn_versions import Workers
+    from fastbg.server.uvicorn_versions import UvicornWorkers
 
-    supervisor = Workers(config, listener)
+    supervisor = UvicornWorkers(config, listener)
     on_second_interrupt(lambda: _interrupt(supervisor.pids))
     supervisor.run()
     return supervisor.exit_codes
@@ -39,14 +39,14 @@ def run_reloader(config: "Config", listener: socket.socket) -> list[int | None]:
     """Serve in a process that is restarted when the code changes; its exit code, none where the code is broken."""
     from uvicorn.supervisors import ChangeReload
 
-    from fastbg.server.uvicorn_versions import Server
+    from fastbg.server.uvicorn_versions import UvicornServer
 
     class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # which class it is depends on what is installed
         def startup(self) -> None:
             super().startup()  # installs its signal handlers
             on_second_interrupt(lambda: _interrupt([self.process.pid]))
 
-    reloader = Reloader(config, target=Server(config).run, sockets=[listener])
+    reloader = Reloader(config, target=UvicornServer(config).run, sockets=[listener])
     reloader.run()
     code = reloader.process.exitcode
     return [] if code == STARTUP_FAILURE else [code]  # the user fixes the code while the reloader waits

@@ -14,7 +14,7 @@ from fastbg.errors import STARTUP_FAILURE
 HEALTHCHECK_S = 30  # how long a worker may take to answer, or it is killed: it may be starting on a busy machine
 
 
-class Server(uvicorn.Server):
+class UvicornServer(uvicorn.Server):
     """uvicorn's server. Where the app does not start up, the process exits with `STARTUP_FAILURE` in all versions."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
@@ -23,13 +23,13 @@ class Server(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
 
 
-class Workers(Multiprocess):
+class UvicornWorkers(Multiprocess):
     """uvicorn's supervisor of several processes that share ``listener``. SIGHUP is left as it is."""
 
     def __init__(self, config: uvicorn.Config, listener: socket) -> None:
         options: dict[str, Any] = {"sockets": [listener]}
         if "target" in signature(Multiprocess).parameters:  # uvicorn before 0.51
-            options["target"] = Server(config).run
+            options["target"] = UvicornServer(config).run
         config.timeout_worker_healthcheck = HEALTHCHECK_S  # where uvicorn asks for it; before 0.37 it waits 5 s
         hanging_up = signal.getsignal(signal.SIGHUP)
         super().__init__(config, **options)

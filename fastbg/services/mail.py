@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fastbg.errors import FastbgError, install_command
 from fastbg.server.listener import bind
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Envelope, Session
 
-LARGEST = 2**20  # bytes of a mail; a larger one is refused
+MAX_BYTES = 2**20  # bytes of a mail; a larger one is refused
 LONGEST = 500  # characters of the recipients, of the sender and of the subject that are written
 CLOSE_S = 1.0  # how long connections that are cut may take to be gone
 HOST = "127.0.0.1"
@@ -118,7 +118,7 @@ class MailServer:
                 if not connections:
                     all_gone.set()
 
-        options: dict[str, Any] = {"data_size_limit": LARGEST, "enable_SMTPUTF8": True, "ident": "fastbg"}
+        options: dict[str, Any] = {"data_size_limit": MAX_BYTES, "enable_SMTPUTF8": True, "ident": "fastbg"}
         return lambda: Protocol(self, hostname="localhost", loop=asyncio.get_running_loop(), **options)
 
 
@@ -128,7 +128,7 @@ def line_of(recipients: list[str], sender: str | None, content: bytes) -> str:
 
 
 def _cut(text: str) -> str:
-    return safe(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return escape_control(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
 def _subject(content: bytes) -> str:
@@ -143,6 +143,8 @@ def address_of(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise FastbgError(
-            "that is no address of a mail server", where=f"FASTBG_SMTP={safe(text)}", remedy="write it as host:port"
+            "that is no address of a mail server",
+            where=f"FASTBG_SMTP={escape_control(text)}",
+            remedy="write it as host:port",
         )
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -12,21 +12,21 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.errors import ServerError
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S, pauses
 from fastbg.services.broker import Broker, needs_queue
 
 LISTENS = b"Listening started"  # Taskiq's word for it
 
 
-class Services:
-    """``async with Services(settings) as services``: an embedded broker, and a worker for ``settings.app``.
+class TaskQueue:
+    """``async with TaskQueue(settings) as services``: an embedded broker, and a worker for ``settings.app``.
 
     ``settings``: of the worker; ``app``: module:attribute of Taskiq's broker. Both are gone at the end. Raises
     `FastbgError` where one of them does not start.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         needs_queue()
         settings.make_folder()
         self.broker = Broker(settings.directory)

@@ -20,9 +20,9 @@ from fastbg.errors import FastbgError
 from fastbg.output import report_error
 from fastbg.server.logs import SafeFormatter
 from fastbg.server.parent import end_with
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from fastbg.services.broker import address_file, known_address, needs_queue, without_password
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
@@ -32,7 +32,7 @@ T = TypeVar("T")
 THREADS = 10  # tasks at once
 
 
-def work(settings: Settings, modules: Sequence[str], broker: str | None, *, workers: int, threads: int) -> int:
+def work(settings: ServerSettings, modules: Sequence[str], broker: str | None, *, workers: int, threads: int) -> int:
     """Work until a signal comes, then finish what runs: 0. Raises `FastbgError` if it cannot start.
 
     ``settings.app``: module:attribute of Taskiq's broker. ``modules``: with more tasks. ``broker``: addresses; those of
@@ -65,7 +65,9 @@ def work(settings: Settings, modules: Sequence[str], broker: str | None, *, work
         ack_type=AcknowledgeType.WHEN_SAVED,  # the end is in the journal by then
         configure_logging=False,
     )
-    sys.stdout.write(safe(f"fastbg works on the tasks of {settings.app}, from {without_password(address)}") + "\n")
+    sys.stdout.write(
+        escape_control(f"fastbg works on the tasks of {settings.app}, from {without_password(address)}") + "\n"
+    )
     sys.stdout.flush()
     return ProcessManager(arguments, worker_function=run_worker).start() or 0
 
@@ -77,7 +79,7 @@ def _log() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _load(settings: Settings) -> "AsyncBroker":
+def _load(settings: ServerSettings) -> "AsyncBroker":
     """Taskiq's broker that the settings name. Raises `FastbgError` where they name none."""
     from taskiq import AsyncBroker
     from taskiq.cli.utils import import_object
@@ -94,7 +96,7 @@ def _load(settings: Settings) -> "AsyncBroker":
     return found
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: ServerSettings) -> None:
     """Raise `FastbgError` where the broker cannot be loaded.
 
     It is loaded in a process of its own: a client of NATS that several workers inherit would have the same names in all
@@ -110,7 +112,7 @@ def _check(settings: Settings) -> None:
         raise FastbgError(error[0], where=error[1], remedy=error[2])
 
 
-def _try(settings: Settings, told: "multiprocessing.connection.Connection") -> None:
+def _try(settings: ServerSettings, told: "multiprocessing.connection.Connection") -> None:
     _end_with_manager()
     try:
         _load(settings)
@@ -124,15 +126,15 @@ def run_worker(args: "WorkerArgs") -> None:
 
     _end_with_manager()
     _log()
-    settings = Settings.from_environment()
+    settings = ServerSettings.from_environment()
     broker = _load(settings)
     broker.listen = functools.partial(prompt, broker.listen)  # type: ignore[method-assign]  # see there
     args = dataclasses.replace(args, broker=broker)  # type: ignore[arg-type]  # `start_listen` takes one, too
     if settings.record:
-        from fastbg.recorder import taskiq as queue_recorder
+        from fastbg.recorder import taskiq
         from fastbg.recorder.journal import Journal
 
-        queue_recorder.install(Journal(settings.journal, settings.journal_size), settings.followed)
+        taskiq.install(Journal(settings.journal, settings.journal_size), settings.followed)
     start_listen(args)
 
 
@@ -169,7 +171,7 @@ def main() -> None:
     """Run a worker that another part of fastbg starts: its settings come by the environment, its stdin is a pipe."""
     end_with(sys.stdin.fileno())
     try:
-        sys.exit(work(Settings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
+        sys.exit(work(ServerSettings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))
     except FastbgError as error:
         report_error(error)
         sys.exit(2)

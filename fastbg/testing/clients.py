@@ -15,8 +15,8 @@ import httpx
 from fastbg.events import Event, Verdict
 from fastbg.evidence.expectations import is_called
 from fastbg.evidence.tasks import Task
-from fastbg.testing.request_log import Observation, Story, last_part
-from fastbg.text import safe
+from fastbg.testing.request_log import ObservedRequest, RequestLog, last_part
+from fastbg.text import escape_control
 
 Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
 
@@ -32,7 +32,7 @@ class Reply(httpx.Response):
     task that does not end within the time limit fails the test.
     """
 
-    def __init__(self, response: httpx.Response, story: Story) -> None:
+    def __init__(self, response: httpx.Response, story: ObservedRequest) -> None:
         super().__init__(
             response.status_code, headers=response.headers, stream=response.stream, extensions=response.extensions
         )
@@ -51,7 +51,7 @@ class Reply(httpx.Response):
             time.sleep(pause_s)
         return self
 
-    def _settle(self) -> Story:
+    def _settle(self) -> ObservedRequest:
         __tracebackhide__ = True
         self.wait()
         return self._story
@@ -107,11 +107,13 @@ class Reply(httpx.Response):
         story = self._settle()
         named = [other.name for other in story.trace.tasks]
         if not any(is_called(name, task) for name in named):
-            raise AssertionError(safe(f"no task {task} was queued, only: {', '.join(named) or 'none at all'}"))
+            raise AssertionError(
+                escape_control(f"no task {task} was queued, only: {', '.join(named) or 'none at all'}")
+            )
         judgement = story.judgement(task)
         if judgement.verdict != "response-first":
             why = f"{judgement.verdict} ({judgement.reason})"
-            raise AssertionError(safe(f"the response did not come before {task}: {why}"))
+            raise AssertionError(escape_control(f"the response did not come before {task}: {why}"))
         return True
 
 
@@ -128,7 +130,7 @@ class AsyncReply(Reply):
         self._awaited = True
         return self
 
-    def _settle(self) -> Story:
+    def _settle(self) -> ObservedRequest:
         __tracebackhide__ = True
         if not self._awaited:
             raise RuntimeError("the tasks may still run: `await reply.wait()` before you ask about them")
@@ -141,7 +143,7 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _outgoing(request: httpx.Request, observation: Observation) -> tuple[httpx.Request, Story]:
+def _outgoing(request: httpx.Request, observation: RequestLog) -> tuple[httpx.Request, ObservedRequest]:
     """A copy of ``request`` under an id that the journal will name, and its story."""
     story = observation.story(request.method, str(request.url), request.url.path, request.headers.get("X-Request-ID"))
     headers = request.headers.copy()
@@ -153,7 +155,7 @@ def _outgoing(request: httpx.Request, observation: Observation) -> tuple[httpx.R
 
 
 class _Transport(httpx.HTTPTransport):
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: RequestLog) -> None:
         super().__init__(verify=_certificates(), trust_env=False, limits=ALONE)
         self._observation = observation
 
@@ -171,7 +173,7 @@ class _Transport(httpx.HTTPTransport):
 
 
 class _AsyncTransport(httpx.AsyncHTTPTransport):
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: RequestLog) -> None:
         super().__init__(verify=_certificates(), trust_env=False, limits=ALONE)
         self._observation = observation
 
@@ -227,7 +229,7 @@ def _replying_later(method: Callable[P, Coroutine[Any, Any, httpx.Response]]) ->
 class Client(httpx.Client):
     """An `httpx.Client` of the server of ``observation``. Its replies come as soon as a client has them."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: RequestLog) -> None:
         super().__init__(
             base_url=observation.server.url,
             timeout=observation.limit_s,
@@ -264,7 +266,7 @@ class Client(httpx.Client):
 class AsyncClient(httpx.AsyncClient):
     """`Client` for a test in an event loop. It holds nothing between requests, and so need not be closed."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: RequestLog) -> None:
         super().__init__(
             base_url=observation.server.url,
             timeout=observation.limit_s,

@@ -14,11 +14,11 @@ from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import Trace
 from fastbg.report.timelines import SEEN, timelines
 from fastbg.testing.server import Server
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 COLUMNS = 80
-MOST_REQUESTS = 20
-MOST_LINES = 15
+MAX_REQUESTS = 20
+MAX_LINES = 15
 
 PLACES = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
 LEGEND = replace(SEEN, write=None)
@@ -35,16 +35,16 @@ class _Shown(RequestResult):
 def describe_failure(traces: Sequence[Trace], server: Server) -> str:
     """Return the time lines of the last requests of a test, their tasks, and what the server wrote last."""
     sent = [_Shown.of(trace) for trace in traces if trace.find("request_sent")]
-    results = sent[-MOST_REQUESTS:]
+    results = sent[-MAX_REQUESTS:]
     lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
     if results:
         lines += [_time_lines(results), ""]
     for result in results:
         lines += _describe_request(result)
     if trouble := server.trouble():
-        lines.append(f"{safe(server.name)}: {safe(trouble)}")
-    if written := server.last_lines()[-MOST_LINES:]:
-        lines += ["the server wrote last", *(f"  {safe(line)}" for line in written)]
+        lines.append(f"{escape_control(server.name)}: {escape_control(trouble)}")
+    if written := server.last_lines()[-MAX_LINES:]:
+        lines += ["the server wrote last", *(f"  {escape_control(line)}" for line in written)]
     return "\n".join(lines)
 
 
@@ -67,7 +67,7 @@ def _describe_request(result: RequestResult) -> list[str]:
     details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
     lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
     lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
-    return [part for line in lines for part in textwrap.wrap(safe(line), COLUMNS, subsequent_indent="    ")]
+    return [part for line in lines for part in textwrap.wrap(escape_control(line), COLUMNS, subsequent_indent="    ")]
 
 
 def _describe_task(task: Task, result: RequestResult) -> str:

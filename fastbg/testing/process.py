@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from fastbg.server.process import Child
-from fastbg.server.settings import Settings
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import HURRY_S, STOP_S
@@ -17,7 +17,7 @@ from fastbg.testing.server import HURRY_S, STOP_S
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-class _ChildSettings(Settings):
+class _ChildSettings(ServerSettings):
     """Settings of a child that imports from wherever this process does."""
 
     def environment(self) -> dict[str, str]:
@@ -38,15 +38,15 @@ class ChildServer:
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
-            self._child = stack.enter_context(Child(settings))
+            self._child = stack.enter_context(ServerProcess(settings))
             self.url = self._child.url
             meanwhile()
             from anyio.from_thread import start_blocking_portal
 
-            from fastbg.server.monitor import Server
+            from fastbg.server.monitor import ServerMonitor
 
             self._portal = stack.enter_context(start_blocking_portal())
-            watched = Server(self._child, stop_s=STOP_S)
+            watched = ServerMonitor(self._child, stop_s=STOP_S)
             self._server = stack.enter_context(self._portal.wrap_async_context_manager(watched))
             self._portal.call(self._server.ready, READY_S)
             self._stack = stack.pop_all()

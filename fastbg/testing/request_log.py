@@ -19,28 +19,28 @@ from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.run.phases import event_of
 from fastbg.server.process import LAST_MOMENT_S
 from fastbg.testing.server import Server
-from fastbg.text import safe
+from fastbg.text import escape_control
 
-SHORTEST_S, LONGEST_S = 0.0005, 0.005  # between two looks at the journal
+MIN_PAUSE_S, MAX_PAUSE_S = 0.0005, 0.005  # between two looks at the journal
 DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead
 
 
-class Observation:
+class RequestLog:
     """One test and its ``server``. ``limit_s``: seconds that a response, and then its tasks, may take."""
 
     def __init__(self, server: Server, limit_s: float) -> None:
         self.server = server
         self.limit_s = limit_s
-        self.stories: list[Story] = []
+        self.stories: list[ObservedRequest] = []
         self._path: Path = server.journal_path
         self._begin = self._path.stat().st_size
         server.begin()
 
-    def story(self, method: str, url: str, path: str, request_id: str | None) -> "Story":
+    def story(self, method: str, url: str, path: str, request_id: str | None) -> "ObservedRequest":
         """The story of a request that is about to be sent, under the id that the test gave it or a new one."""
         request_id = request_id or secrets.token_hex(8)
         trace = Trace(SentRequest(request_id, method, url, f"{method} {path}"))
-        story = Story(self, trace)
+        story = ObservedRequest(self, trace)
         self.server.journal.listen(request_id, trace.events.append)
         for other in self.stories:
             if other.trace.request_id == request_id and not other.over:
@@ -81,10 +81,10 @@ class Observation:
             self.server.journal.ignore(story.trace.request_id)
 
 
-class Story:
+class ObservedRequest:
     """One request: what was seen of it, and the wait for its end. ``flaw``: why nothing can be proved, or None."""
 
-    def __init__(self, observation: Observation, trace: Trace) -> None:
+    def __init__(self, observation: RequestLog, trace: Trace) -> None:
         self.trace = trace
         self.flaw: str | None = None
         self._limit_s = observation.limit_s
@@ -114,7 +114,7 @@ class Story:
         __tracebackhide__ = True
         limit_s = self._limit_s if timeout is None else timeout
         end = time.monotonic() + limit_s
-        pause_s, self.trace.ended = SHORTEST_S, None
+        pause_s, self.trace.ended = MIN_PAUSE_S, None
         while True:
             trouble = self._server.trouble()
             if self._look():  # only now: what it wrote before it died counts
@@ -122,15 +122,15 @@ class Story:
             left_s = end - time.monotonic()
             if trouble or left_s <= 0:
                 self.trace.ended = trouble or f"not within {limit_s:g} s"
-                raise AssertionError(safe(f"{self._unfinished()}: {self.trace.ended}"))
+                raise AssertionError(escape_control(f"{self._unfinished()}: {self.trace.ended}"))
             yield min(pause_s, left_s)
-            pause_s = min(pause_s * 1.5, LONGEST_S)
+            pause_s = min(pause_s * 1.5, MAX_PAUSE_S)
 
     def _look(self) -> bool:
         __tracebackhide__ = True
         self._server.journal.read()
         if self.flaw:
-            raise AssertionError(safe(self.flaw))
+            raise AssertionError(escape_control(self.flaw))
         return self.over
 
     def _unfinished(self) -> str:

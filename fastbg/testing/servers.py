@@ -8,7 +8,7 @@ from fastbg.errors import ServerError
 from fastbg.testing.server import Server
 
 
-class Servers:
+class ServerPool:
     """The servers of a test session. ``folder``: to import apps from; ``new_folder``: makes one for a server's files.
 
     An app that is named is served by a child process for the whole session, an app object by a thread for one test,

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from fastbg.data_folder import journal_of
 from fastbg.errors import ServerError
-from fastbg.recorder import instrument as hooks
+from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.server.child import PromptServer
@@ -138,14 +138,14 @@ def _recording() -> Iterator[None]:
     global _recorders
     with _counting:
         _recorders += 1
-        hooks.install()
+        instrument.install()
     try:
         yield
     finally:
         with _counting:
             _recorders -= 1
             if not _recorders:
-                hooks.uninstall()
+                instrument.uninstall()
 
 
 def _name_of(app: Any) -> str:

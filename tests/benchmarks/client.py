@@ -13,7 +13,7 @@ import httpx
 from fastbg.run.options import RunOptions
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from tests.benchmarks.rows import Row
 from tests.support.processes import peak_mib
 from tests.support.servers import served
@@ -74,7 +74,7 @@ def _peak(times: int) -> float:
 
 def _ours(url: str, folder: Path) -> float:
     source = read_script(SCRIPT.replace("URL", url), "load.toml", folder, {})
-    base = Settings("", directory=folder)
+    base = ServerSettings("", directory=folder)
     options = RunOptions(folder, 30, base=base, environment=os.environ, repeat=REQUESTS, concurrency=CONCURRENCY)
     result = asyncio.run(Runner(source, options, None).run())
     if not result.ok or result.count("response-first") != REQUESTS:

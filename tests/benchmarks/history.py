@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastbg.commands.report import read
-from fastbg.evidence.history import Historian
+from fastbg.evidence.history import JournalAggregator
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately
 from tests.support.processes import peak_mib
@@ -17,7 +17,7 @@ EVENTS = 300_000
 MANY, FEW = 1_000_000, 10_000
 ROUNDS = 5
 MOST = 2.5
-MOST_MEMORY = 1.1
+MAX_MEMORY = 1.1
 
 
 def journal_reading() -> list[Row]:
@@ -53,8 +53,8 @@ def journal_memory() -> list[Row]:
             what=f"fastbg report, peak memory with {MANY:,} events",
             floor=f"with {FEW:,}",
             ratio=ours / floor,
-            must=f"<= {MOST_MEMORY}",
-            ok=ours <= MOST_MEMORY * floor,
+            must=f"<= {MAX_MEMORY}",
+            ok=ours <= MAX_MEMORY * floor,
             detail=f"{ours:.1f} / {floor:.1f} MiB",
         )
     ]
@@ -72,10 +72,10 @@ def _timed(work: Callable[[Path], None], journal: Path) -> Callable[[], float]:
 
 
 def _report(journal: Path) -> None:
-    historian = Historian(20)
+    aggregator = JournalAggregator(20)
     with journal.open("rb") as stream:
-        read(stream, None, historian)
-    historian.history()
+        read(stream, None, aggregator)
+    aggregator.summary()
 
 
 def _parse(journal: Path) -> None:

@@ -126,7 +126,7 @@ def test_the_files_hold_what_the_report_says(finished: tuple[dict[str, Any], Pat
         assert all(text in content for text in texts)
 
 
-def test_work_that_takes_no_time_is_proved_by_the_server_and_never_by_the_clients_clock(tmp_path: Path) -> None:
+def test_instant_work_is_proved_by_the_server_alone(tmp_path: Path) -> None:
     written = document("--work", "0", cwd=tmp_path)
     proved = [request for request in written["requests"] if request["verdict"] == "response-first"]
     assert len(proved) == 5
@@ -223,7 +223,7 @@ def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
     assert result.stdout.count(b"Press Enter") == 7
 
 
-def test_step_makes_no_pause_before_a_request_that_is_to_come_meanwhile(tmp_path: Path) -> None:
+def test_step_makes_no_pause_before_meanwhile(tmp_path: Path) -> None:
     result = fastbg("demo", "--step", "blocking-async", cwd=tmp_path)
     assert result.stdout.count(b"Press Enter") == 2  # three of five come meanwhile
     _, since_the_first_pause, _ = result.stdout.decode().split("Press Enter")
@@ -271,7 +271,7 @@ def test_running_server_is_asked_and_its_journal_read(tmp_path: Path) -> None:
     assert written["server"] == url
 
 
-def test_running_server_without_a_journal_proves_only_what_can_be_seen_from_outside(tmp_path: Path) -> None:
+def test_server_without_journal_proves_only_from_outside(tmp_path: Path) -> None:
     with served("--no-record", *HELD[1:], cwd=tmp_path, PYTHONPATH=HERE) as url:
         written = document("--url", url, cwd=tmp_path, ok=False)
     assert of(written, "verdict") == {
@@ -286,7 +286,7 @@ def test_running_server_without_a_journal_proves_only_what_can_be_seen_from_outs
     assert not (tmp_path / ".fastbg" / "journal.jsonl").exists()
 
 
-def test_three_runs_at_once_in_one_folder_do_not_confuse_each_other(tmp_path: Path) -> None:
+def test_three_runs_in_one_folder_stay_apart(tmp_path: Path) -> None:
     runs = [
         subprocess.Popen(
             [*FASTBG, "demo", "--json", "--work", work], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
@@ -304,7 +304,7 @@ def test_three_runs_at_once_in_one_folder_do_not_confuse_each_other(tmp_path: Pa
 # what goes wrong
 
 
-def test_file_that_cannot_be_written_is_a_failed_task_with_its_reason(tmp_path: Path) -> None:
+def test_unwritable_file_is_a_failed_task_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / ".fastbg").mkdir()
     (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
     written = document(*WORK, cwd=tmp_path, ok=False)

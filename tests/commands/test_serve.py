@@ -123,7 +123,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
 MODES = pytest.mark.parametrize("mode", [[], ["--workers", "2"], ["--reload"]], ids=["single", "workers", "reload"])
 
 
-def test_it_says_where_it_listens_and_writes_and_what_to_type_next(tmp_path: Path) -> None:
+def test_greeting_names_address_files_and_next_commands(tmp_path: Path) -> None:
     command = [*FASTBG, "serve", "--port", "0"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -189,7 +189,7 @@ def test_a_signal_lets_the_running_tasks_finish(folder: Path, mode: list[str], n
 
 
 @MODES
-def test_a_second_interrupt_leaves_at_once_and_says_what_was_lost(folder: Path, mode: list[str]) -> None:
+def test_second_interrupt_exits_at_once_with_the_loss(folder: Path, mode: list[str]) -> None:
     with serving(folder, *mode) as server:
         server.work(folder / "written")
         server.process.send_signal(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_control_c_typed_twice_does_the_same(folder: Path, mode: list[str]) -> N
         assert b"1 background task was lost" in rest_of(screen)
 
 
-def test_without_the_journal_it_does_not_pretend_to_know_what_was_lost(folder: Path) -> None:
+def test_without_journal_it_does_not_claim_what_was_lost(folder: Path) -> None:
     with serving(folder, "--no-record") as server:
         server.work(folder / "written")
         server.process.send_signal(signal.SIGINT)
@@ -351,7 +351,7 @@ def test_a_busy_port_and_a_wrong_host_are_told_in_three_parts(folder: Path) -> N
 
 
 @pytest.mark.parametrize("data", ["own.py", "own.py/deeper"])
-def test_a_data_folder_that_cannot_be_made_is_told_in_three_parts(folder: Path, data: str) -> None:
+def test_unusable_data_folder_is_an_error_in_three_parts(folder: Path, data: str) -> None:
     _refused(["serve", "own:app", "--dir", data], folder, ["data folder cannot be written", "own.py", "--dir"])
 
 

@@ -23,7 +23,7 @@ import pytest
 
 from fastbg.events import Appended, Event, boot_id
 from fastbg.follow.lines import LINE_LIMIT
-from fastbg.recorder.journal_lines import LONGEST_LINE
+from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.rotation import part
 from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
@@ -93,7 +93,7 @@ def append(path: Path, data: bytes) -> None:
 # the last lines
 
 
-def test_last_lines_of_both_files_come_with_their_names_and_without_a_time(folder: Path) -> None:
+def test_last_lines_have_names_and_no_time(folder: Path) -> None:
     result = once("--dir", folder, "-n", "2")
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.decode().splitlines() == [
@@ -212,7 +212,7 @@ def test_nothing_written_yet_says_how_to_start(tmp_path: Path) -> None:
     assert b"`fastbg demo`" in result.stderr
 
 
-def test_missing_file_among_others_is_reported_and_the_others_shown(folder: Path) -> None:
+def test_missing_file_is_reported_and_others_shown(folder: Path) -> None:
     result = once(folder / "none", folder / "log.txt", "-n", "1")
     assert (result.returncode, result.stdout) == (1, b"-            log.txt message to 19@x\n")
     assert b"there is no such file" in result.stderr
@@ -244,7 +244,7 @@ def test_named_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
     assert b"this is a folder" in errors
 
 
-def test_output_that_cannot_be_written_is_an_error_without_a_traceback(folder: Path) -> None:
+def test_unwritable_output_is_an_error_without_traceback(folder: Path) -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run(
             [*TAIL, "--no-follow", "--dir", folder],
@@ -311,7 +311,7 @@ def test_json_lines_are_valid_whatever_comes(folder: Path) -> None:
         assert (entry["source"], entry["kind"]) == ("notice", "truncated")
 
 
-def test_refused_file_is_reported_once_and_the_others_are_followed(folder: Path) -> None:
+def test_refused_file_is_reported_once(folder: Path) -> None:
     with following(folder, folder / "log.txt", "-n", "1") as process:
         until(process.stdout, LAST)
         append(folder / "log.txt", b"x\n")
@@ -332,7 +332,7 @@ def test_signal_ends_it_cleanly(folder: Path, number: signal.Signals, code: int)
     assert (process.returncode, rest, errors) == (code, b"\n", b"")
 
 
-def test_signal_loses_no_line_on_a_slow_machine_if_somebody_reads(folder: Path) -> None:
+def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
     append(folder / "log.txt", b"unfinished")
     with following("--dir", folder) as process:
         until(process.stdout, b"unfinished")
@@ -506,7 +506,7 @@ def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureF
 def test_event_is_shown_however_long_its_line_may_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = folder / "journal.jsonl"
     stream = Stream(JsonPrinter(sys.stdout), [journal])
-    for length in (LINE_LIMIT, LONGEST_LINE):
+    for length in (LINE_LIMIT, MAX_LINE_BYTES):
         stream.old(journal, 0, entry("response_sent", 1, error="x" * length))
     stream.close()
     event, foreign = map(json.loads, capsys.readouterr().out.splitlines())
@@ -514,9 +514,7 @@ def test_event_is_shown_however_long_its_line_may_be(folder: Path, capsys: pytes
     assert (foreign["event"], len(foreign["text"])) == (None, LINE_LIMIT)
 
 
-def test_events_of_another_boot_are_marked_and_not_sorted_by_their_time(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_events_of_another_boot_are_marked_and_not_sorted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal, log = folder / "journal.jsonl", folder / "log.txt"
     stream = Stream(TextPrinter({log: "log.txt", journal: "server"}, sys.stdout), [journal])
     stream.new(Appended(1000, log, (1, 1), 0, b"first\n"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fastbg.output import outlast_readers
+from fastbg.output import ignore_broken_pipe
 from fastbg.report.console import final, live
 from fastbg.report.screen import Screen
 from fastbg.server.signals import on_second_interrupt
@@ -70,7 +70,7 @@ def test_demo_ends_with_its_server_when_its_terminal_is_closed(tmp_path: Path, m
     assert complaints.read_bytes() == b""
 
 
-def test_server_and_its_workers_end_when_their_terminal_is_closed_and_their_tasks_are_done(tmp_path: Path) -> None:
+def test_closed_terminal_ends_server_and_workers_after_tasks(tmp_path: Path) -> None:
     journal = tmp_path / ".fastbg" / "journal.jsonl"
     (tmp_path / "own.py").write_text(
         "import os, time\nfrom fastapi import BackgroundTasks, FastAPI\napp = FastAPI()\n"
@@ -171,7 +171,7 @@ def standard_output(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """Standard output is ``descriptor``, and may lose its reader."""
     with open(descriptor, "w", encoding="ascii", errors="backslashreplace", closefd=False) as output:
         monkeypatch.setattr(sys, "stdout", output)
-        outlast_readers()
+        ignore_broken_pipe()
         yield
         sys.stdout.close()
         assert os.fstat(descriptor)  # it is not ours to close
@@ -198,7 +198,7 @@ def test_output_goes_nowhere_when_a_terminal_was_closed(monkeypatch: pytest.Monk
         assert sys.stdout.line_buffering
 
 
-def test_output_that_cannot_be_written_for_another_reason_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_output_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with standard_output(os.open("/dev/full", os.O_WRONLY), monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             print("x", flush=True)

@@ -18,7 +18,7 @@ def appended(t_ns: int, offset: int, data: bytes) -> Appended:
     return Appended(t_ns, Path(LOG), (1, 1), offset, data)
 
 
-def test_marked_text_is_found_across_two_reads_and_has_the_time_of_its_last_byte() -> None:
+def test_marked_text_across_two_reads_has_the_later_time() -> None:
     attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "hello r1\n", True)
     attribution.sent(request("r1", write), {LOG: 100})
     attribution.appended(appended(1, 100, b"other\nhel"))
@@ -53,7 +53,7 @@ def test_unmarked_text_waits_for_the_servers_word() -> None:
     attribution.finished(made, {LOG: 5})
 
 
-def test_unmarked_text_of_another_run_outside_of_the_window_is_not_taken() -> None:
+def test_unmarked_text_outside_the_window_is_not_taken() -> None:
     attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.appended(appended(1, 0, b"same\n"))
@@ -64,7 +64,7 @@ def test_unmarked_text_of_another_run_outside_of_the_window_is_not_taken() -> No
     assert not write.writes
 
 
-def test_unmarked_text_closest_to_the_end_is_taken_and_says_where_else_it_may_be() -> None:
+def test_last_unmarked_text_is_taken_with_its_alternatives() -> None:
     attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.sent(made, {LOG: 0})
@@ -78,7 +78,7 @@ def test_unmarked_text_closest_to_the_end_is_taken_and_says_where_else_it_may_be
     assert (found.offset, found.others, found.earliest, found.latest) == (0, ((5, 10),), 0, 10)
 
 
-def test_two_requests_with_one_text_each_get_a_write_of_their_own() -> None:
+def test_two_requests_with_equal_texts_get_one_write_each() -> None:
     """The first to finish takes the later write, and gives it up to the one that has no other."""
     attribution = Attribution(MARKS)
     first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
@@ -139,7 +139,7 @@ def test_file_is_not_kept_once_nobody_asks_for_it() -> None:
     assert tape.end == 64 * len(chunk)
 
 
-def test_text_that_one_request_has_is_not_given_to_another_when_the_first_is_over() -> None:
+def test_text_stays_with_a_request_that_is_over() -> None:
     attribution = Attribution(MARKS)
     first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
     one, two = request("r1", first), request("r2", second)

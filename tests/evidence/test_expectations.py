@@ -94,7 +94,7 @@ def test_write_of_a_request_that_was_hung_up_is_waited_for() -> None:
     assert judge(seen).verdict == "unproven"
 
 
-def test_missing_write_is_due_when_its_tasks_have_ended_and_its_limit_is_over() -> None:
+def test_missing_write_is_due_after_its_tasks_and_its_limit() -> None:
     seen = answered(trace(), 2000, size=100)
     seen.expected.writes[0].within_ms = 0.5
     assert seen.due_ns is None  # the server may still do something

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.commands import report as replay
+from fastbg.commands import report
 from fastbg.commands.report import BAR_FROM, read, read_history
 from fastbg.evidence import history as module
-from fastbg.evidence.history import Historian, History
+from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
-from fastbg.recorder.journal_lines import LONGEST_LINE
+from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.rotation import numbers, part
 from tests.support.processes import PATIENCE_S, fastbg, rest_of, terminal, wait_for
 from tests.support.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
@@ -30,11 +30,11 @@ DONE = line(2000, "request_finished")
 STARTED = line(1003, "task_started", **TASK, where="thread")
 
 
-def told(*lines: bytes, last: int = 20) -> History:
+def told(*lines: bytes, last: int = 20) -> JournalSummary:
     """What a journal of these lines tells."""
-    historian = Historian(last)
-    read(io.BytesIO(b"".join(lines)), None, historian)
-    return historian.history()
+    aggregator = JournalAggregator(last)
+    read(io.BytesIO(b"".join(lines)), None, aggregator)
+    return aggregator.summary()
 
 
 def only(*lines: bytes) -> RecordedRequest:
@@ -73,7 +73,7 @@ def test_task_that_ended_before_the_response_is_work_first() -> None:
     )
 
 
-def test_task_that_raised_is_failed_and_one_that_never_started_dropped() -> None:
+def test_failed_and_dropped_tasks() -> None:
     failed = line(1005, "task_failed", **TASK, error="ValueError: no")
     assert verdict(received(), sent(), STARTED, failed, DONE) == ("failed", "shop.mail failed: ValueError: no")
     queued, dropped = line(1001, "task_queued", **TASK), line(1005, "task_dropped", **TASK, reason="exception")
@@ -90,7 +90,7 @@ def test_task_that_has_no_end_is_lost() -> None:
     assert (history.counts["lost"], history.counts["response-first"]) == (1, 1)
 
 
-def test_request_without_tasks_is_no_work_once_the_server_is_done_with_it() -> None:
+def test_finished_request_without_tasks_is_no_work() -> None:
     assert verdict(received(), sent(), DONE) == ("no-work", "nothing was queued")
     assert verdict(received(), sent(), line(2000, "request_finished", error="KeyError: x")) == (
         "no-work",
@@ -121,7 +121,7 @@ def test_thread_that_outlives_its_request_is_waited_for() -> None:
     assert only(received(), sent(), STARTED, DONE, end).done_ms == 1500.0
 
 
-def test_task_that_gets_its_thread_after_its_request_is_waited_for() -> None:
+def test_task_that_outlives_its_request_is_waited_for() -> None:
     queued = line(1001, "task_queued", **TASK)
     start, end = line(2000.5, "task_started", **TASK), line(2500, "task_finished", **TASK)
     request = only(received(), queued, sent(), DONE, start, end)
@@ -149,7 +149,7 @@ def test_id_that_is_used_again_too_early_proves_nothing() -> None:
     assert "used again" in why(history.last[0].judgement)
 
 
-def test_a_blocked_loop_belongs_to_its_task_and_a_shutdown_to_no_request() -> None:
+def test_blocked_loop_has_a_task_and_shutdown_no_request() -> None:
     lines = mail().splitlines(keepends=True)
     lines.insert(4, line(1010, "loop_blocked", **TASK, ms=60.0))
     history = told(*lines, line(2000, "shutdown", None, unfinished=1))
@@ -167,7 +167,7 @@ def test_events_without_a_beginning_are_counted() -> None:
 
 def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
     history = told(
-        b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * LONGEST_LINE + b"\n", mail(), b'{"torn'
+        b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * MAX_LINE_BYTES + b"\n", mail(), b'{"torn'
     )
     assert (history.foreign, history.requests) == (4, 2)
     assert history.counts["response-first"] == 2
@@ -177,10 +177,10 @@ def test_line_that_lies_across_the_size_is_read_to_its_end() -> None:
     lines = mail().splitlines(keepends=True)
     data = b"".join(lines)
     for size in range(len(data) + 1):
-        historian = Historian(20)
-        read(io.BytesIO(data), size, historian)
+        aggregator = JournalAggregator(20)
+        read(io.BytesIO(data), size, aggregator)
         begun = sum(len(b"".join(lines[:number])) < size for number in range(len(lines)))
-        assert (historian.history().events, historian.foreign) == (begun, 0)
+        assert (aggregator.summary().events, aggregator.foreign) == (begun, 0)
 
 
 def test_time_that_no_clock_shows_is_no_event() -> None:
@@ -209,25 +209,25 @@ def test_only_the_last_requests_are_kept_in_their_order() -> None:
 
 
 def test_requests_that_never_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_HELD", 10_000)
-    historian = Historian(5)
+    monkeypatch.setattr(module, "MAX_HELD", 10_000)
+    aggregator = JournalAggregator(5)
     lines = [
         one
         for number in range(1000)
         for one in (received(request=f"r{number}"), line(1001, "task_queued", f"r{number}", **TASK))
     ]
-    read(io.BytesIO(b"".join(lines)), None, historian)
-    history = historian.history()
+    read(io.BytesIO(b"".join(lines)), None, aggregator)
+    history = aggregator.summary()
     assert history.unfinished < 100
     assert history.counts["unproven"] + history.counts["lost"] == 1000
     assert history.counts["lost"] == history.unfinished
 
 
 def test_tasks_without_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_HELD", 100_000)
+    monkeypatch.setattr(module, "MAX_HELD", 100_000)
     request = only(received(), *(line(1001 + n, "task_queued", task="shop.mail", n=n) for n in range(2000)), DONE)
     assert request.judgement.verdict == "unproven"
-    assert len(request.tasks) == module.MOST_TASKS
+    assert len(request.tasks) == module.MAX_TASKS
     assert request.more_tasks > 0
 
 
@@ -398,7 +398,7 @@ def test_journal_whose_rotation_was_killed_is_its_parts(tmp_path: Path) -> None:
     assert read_history(journal, last=20).requests == 1
 
 
-def test_requests_whose_begin_was_deleted_have_no_verdict_and_the_report_says_so(tmp_path: Path) -> None:
+def test_requests_without_a_beginning_have_no_verdict(tmp_path: Path) -> None:
     lines = mail().splitlines(keepends=True)
     journal = in_parts(tmp_path, b"".join(lines[2:4]) + mail(request="r2"), lines[4] + lines[5], first=4)
     result = fastbg("report", journal)
@@ -409,7 +409,7 @@ def test_requests_whose_begin_was_deleted_have_no_verdict_and_the_report_says_so
     assert json.loads(fastbg("report", "--json", journal).stdout)["skipped_parts"] == 3
 
 
-def test_request_whose_end_may_be_in_a_deleted_part_is_unproven_and_not_lost(tmp_path: Path) -> None:
+def test_request_with_a_deleted_end_is_unproven(tmp_path: Path) -> None:
     lines = mail().splitlines(keepends=True)
     journal = in_parts(tmp_path, b"".join(lines[:4]), lines[4], lines[5], mail(request="r2"))
     part(journal, 2).unlink()
@@ -427,21 +427,21 @@ def test_rotation_while_the_parts_are_opened_costs_no_event(tmp_path: Path, monk
             path.write_bytes(mail(request="r3"))
         return numbers(path)
 
-    monkeypatch.setattr(replay, "numbers", rotated_meanwhile)
+    monkeypatch.setattr(report, "numbers", rotated_meanwhile)
     assert [request.request_id for request in read_history(journal, last=20).last] == ["r1", "r2"]
 
 
 def test_what_is_written_meanwhile_is_left_for_the_next_report(tmp_path: Path) -> None:
     journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
-    historian = Historian(20)
+    aggregator = JournalAggregator(20)
     with ExitStack() as stack:
-        parts = replay.open_parts(journal, stack)
+        parts = report.open_parts(journal, stack)
         for file in (part(journal, 1), journal):
             with file.open("ab") as late:
                 late.write(mail(request="r3"))
         for each in parts:
-            read(each.stream, each.size, historian)
-    assert historian.history().requests == 2
+            read(each.stream, each.size, aggregator)
+    assert aggregator.summary().requests == 2
 
 
 # a long journal
@@ -478,7 +478,7 @@ def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
 
 def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    padded = received(path="x" * (LONGEST_LINE // 2))  # few lines: the bar depends on bytes
+    padded = received(path="x" * (MAX_LINE_BYTES // 2))  # few lines: the bar depends on bytes
     journal.write_bytes(padded * (1 + BAR_FROM // len(padded)) + mail(request="r2"))
     assert journal.stat().st_size > BAR_FROM
     result = fastbg("report", "--last", "1", journal)

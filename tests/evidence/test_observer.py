@@ -87,12 +87,10 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
 
 
 @given(made=requests, late=st.lists(st.integers(0, 20), min_size=1, max_size=4), most=st.integers(0, 20))
-def test_each_of_many_equal_texts_is_given_to_one_request_and_proves_nothing_false(
-    made: list[Request], late: list[int], most: int
-) -> None:
+def test_equal_texts_belong_to_one_request_each(made: list[Request], late: list[int], most: int) -> None:
     """Whenever there are too many to know them all before the first is over."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_HELD", most)
+        patch.setattr(module, "MAX_HELD", most)
         over, left = run(made, late)
     assert (len(over), left) == (len(made), 0)
     offsets = [write.offset for trace in over for write in trace.writes]
@@ -116,7 +114,7 @@ def test_parts_of_a_journal_have_lines_of_their_own() -> None:
     assert [event.name for event in trace.events] == ["task_queued", "response_sent"]
 
 
-def test_what_stands_in_the_journal_counts_although_the_time_is_over(tmp_path: Path) -> None:
+def test_written_events_count_after_the_timeout(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.touch()
     observer = Observer([], path, "r[0-9]+", lambda _: None, tells_all=True)

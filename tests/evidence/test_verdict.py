@@ -8,7 +8,7 @@ from fastbg.evidence.verdict import judge
 from tests.support.traces import LOG, TEXT, answered, event, finished, sent, task, trace, why, wrote
 
 
-def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_from_inside() -> None:
+def test_later_write_is_proved_by_client_and_server() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950), 3000, offset=100)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence, judgement.reason) == (
@@ -18,7 +18,7 @@ def test_write_behind_the_size_that_the_client_saw_is_proved_from_outside_and_fr
     )
 
 
-def test_instant_write_is_proved_from_the_servers_order_alone_and_the_report_says_so() -> None:
+def test_instant_write_rests_on_the_servers_order_alone() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1905), 1990, offset=100)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
@@ -55,13 +55,13 @@ def test_half_of_the_work_before_the_response_is_work_first() -> None:
     assert judgement.reason == "1 of 2 writes stood in the file when the response was sent"
 
 
-def test_task_that_finished_before_the_response_is_work_first_without_any_file() -> None:
+def test_task_finished_before_the_response_is_work_first() -> None:
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1300)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
 
 
-def test_task_that_ended_while_the_response_was_sent_proves_no_order() -> None:
+def test_task_that_ended_during_the_send_proves_no_order() -> None:
     """The server's time of the response is that of its return: the client may have had it long before."""
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
     judgement = judge(finished(seen))
@@ -69,13 +69,13 @@ def test_task_that_ended_while_the_response_was_sent_proves_no_order() -> None:
     assert why(judgement).endswith("a task started before the response was sent, and ended after it")
 
 
-def test_task_that_ended_before_the_response_is_told_by_the_server_where_its_write_is_not_by_the_file() -> None:
+def test_server_proves_work_first_where_the_file_does_not() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1300), 1990, offset=100)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence) == ("work-first", ("server",))
 
 
-def test_write_that_came_while_the_response_was_sent_proves_no_order_though_the_task_started_later() -> None:
+def test_write_during_the_send_proves_no_order() -> None:
     """Another thread of the app may have made it."""
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
     judgement = judge(seen)
@@ -83,7 +83,7 @@ def test_write_that_came_while_the_response_was_sent_proves_no_order_though_the_
     assert "something was written while the server sent the response" in why(judgement)
 
 
-def test_what_others_wrote_while_the_response_was_sent_changes_no_verdict() -> None:
+def test_writes_of_others_during_the_send_change_nothing() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=116), 1900, size=100, after=108), 1950), 1990, offset=108)
     assert judge(seen).evidence == ("server",)
 
@@ -99,14 +99,14 @@ def test_witnesses_that_disagree_prove_nothing() -> None:
     ("buffered", "told"),
     [(1, "still held a part of the response"), (None, "could not tell whether all of the response had left")],
 )
-def test_response_that_the_server_may_still_hold_is_not_called_sent(buffered: int | None, told: str) -> None:
+def test_buffered_response_is_not_called_sent(buffered: int | None, told: str) -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=buffered)
     judgement = judge(wrote(task(seen, 1905), 1990, offset=100))
     assert judgement.verdict == "unproven"
     assert told in why(judgement)
 
 
-def test_task_that_starts_before_the_response_is_sent_is_not_proved_by_the_servers_order() -> None:
+def test_task_that_starts_before_the_response_proves_nothing() -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100)
     assert judge(wrote(task(seen, 1895), 1990, offset=100)).verdict == "unproven"
 
@@ -165,7 +165,7 @@ def test_task_that_started_and_never_finished_is_lost() -> None:
     assert judge(seen).verdict == "lost"
 
 
-def test_no_task_and_no_write_is_no_work_only_if_the_server_says_so() -> None:
+def test_no_work_needs_the_servers_word() -> None:
     assert judge(finished(answered(trace(writes=0), 2000, size=100))).verdict == "no-work"
     assert judge(answered(trace(writes=0, journal=False), 2000, size=100)).verdict == "unproven"
 

@@ -113,7 +113,7 @@ def test_three_levels_run_in_the_order_in_which_they_were_queued(tmp_path: Path)
         assert wait_for(readme, "框架精讲".encode()) == "\n## F 框架精讲".encode()
 
 
-def test_control_has_written_before_it_answers_and_the_others_have_not(tmp_path: Path) -> None:
+def test_only_the_control_writes_before_it_answers(tmp_path: Path) -> None:
     readme = tmp_path / ".fastbg" / "README.md"
     with gated(tmp_path) as (url, end_work):
         assert ask("POST", f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
@@ -166,7 +166,7 @@ def test_what_is_no_address_is_refused(url: str, email: str) -> None:
     assert ask("POST", f"{url}/send-notification/{path}").status_code in (404, 422)
 
 
-def test_text_of_the_greatest_length_passes_and_one_more_does_not(url: str) -> None:
+def test_longest_text_passes_and_one_more_does_not(url: str) -> None:
     for path, parameter, limit in (("/background_tasks", "framework", 100), ("/dependency/background_tasks", "q", 200)):
         assert ask("POST", url + path, params={parameter: "字" * limit}).status_code == 200
         assert ask("POST", url + path, params={parameter: "字" * (limit + 1)}).status_code == 422

@@ -109,7 +109,7 @@ def test_request_that_is_sent_twice_with_its_id_is_done_once(stage: Stage) -> No
     assert (log.count(b"to twice@"), log.count(b"to last@")) == (2, 1)
 
 
-def test_without_a_broker_the_answer_is_503_and_nothing_is_queued(tmp_path: Path) -> None:
+def test_without_a_broker_the_answer_is_503(tmp_path: Path) -> None:
     with queued(tmp_path) as (url, broker):
         send = f"{url}/send-notification/"
         assert ask("POST", f"{send}first@example.com").status_code == 200
@@ -138,7 +138,7 @@ def test_app_starts_without_a_broker_and_finds_it_later(tmp_path: Path) -> None:
             send_until_queued(url, broker.address, "later@example.com")
 
 
-def test_broker_that_stands_still_is_waited_for_as_long_as_the_app_was_told(tmp_path: Path) -> None:
+def test_stopped_broker_is_waited_for_until_the_timeout(tmp_path: Path) -> None:
     path = "/send-notification/still@example.com"
     with (
         queued(tmp_path) as (patient_url, broker),
@@ -191,7 +191,7 @@ def test_append_is_made_once_for_a_key_and_a_text(tmp_path: Path) -> None:
     assert file.read_bytes() == b"a\na\nb\n"
 
 
-def test_append_that_was_noted_and_not_made_is_made_when_it_comes_again(tmp_path: Path) -> None:
+def test_noted_append_that_was_not_made_is_made_again(tmp_path: Path) -> None:
     file, notes = tmp_path / "log.txt", tmp_path / "log.txt.keys"
     append_once(file, b"first\n", "1")
     append_once(file, b"killed\n", "2")
@@ -283,9 +283,7 @@ class Way:
         writer.close()
 
 
-def test_app_ends_though_the_client_of_the_broker_swallows_a_cancellation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_app_ends_though_the_client_swallows_a_cancellation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[bool] = []
 
     async def connect() -> None:
@@ -330,7 +328,7 @@ def test_response_waits_for_the_word_of_a_slow_broker(tmp_path: Path) -> None:
         assert waiting.result().status_code == 200
 
 
-def test_task_that_a_broker_was_too_slow_to_confirm_is_done_once_if_it_is_asked_for_again(tmp_path: Path) -> None:
+def test_unconfirmed_task_that_is_sent_again_runs_once(tmp_path: Path) -> None:
     data = tmp_path / "data"
     settings = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0"}
     path, key = "/send-notification/slow@example.com", {"X-Request-ID": "mine"}

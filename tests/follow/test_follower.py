@@ -233,7 +233,7 @@ def test_copy_and_truncate_goes_on_from_the_start(log: Path, poll: bool) -> None
     run(scenario())
 
 
-def test_truncated_to_a_size_and_rewritten_goes_on_from_the_start(log: Path, poll: bool) -> None:
+def test_truncated_and_rewritten_file_starts_again(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         append(log, b"one\ntwo\nthree\n")
         async with Follower([log], poll=poll) as follower:
@@ -639,7 +639,7 @@ def test_no_watches_left_falls_back_to_polling(log: Path, monkeypatch: pytest.Mo
     run(scenario())
 
 
-def test_no_descriptor_for_the_notifications_falls_back_to_polling(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_notifications_it_polls(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inotify = pytest.importorskip("inotify_simple")
 
     def full(*_: object, **__: object) -> None:
@@ -656,7 +656,7 @@ def test_no_descriptor_for_the_notifications_falls_back_to_polling(log: Path, mo
     run(scenario())
 
 
-def test_what_the_kernel_does_not_announce_is_found_by_the_recheck(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recheck_finds_what_the_kernel_does_not_announce(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inotify = pytest.importorskip("inotify_simple")
 
     def not_ours(*_: object) -> int:

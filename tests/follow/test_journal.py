@@ -78,7 +78,7 @@ class Reader:
         return self.events
 
 
-def test_rotation_is_no_news_and_every_event_is_given_once_and_in_order(path: Path, poll: bool) -> None:
+def test_rotation_loses_and_repeats_no_event(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, 0)
@@ -93,7 +93,7 @@ def test_rotation_is_no_news_and_every_event_is_given_once_and_in_order(path: Pa
     run(scenario())
 
 
-def test_rotation_that_came_and_went_by_unseen_are_read_in_their_order(path: Path, poll: bool) -> None:
+def test_missed_rotations_are_read_in_order(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, 0)
@@ -109,7 +109,7 @@ def test_rotation_that_came_and_went_by_unseen_are_read_in_their_order(path: Pat
     run(scenario())
 
 
-def test_late_line_in_a_part_is_given_as_long_as_its_writer_lives(path: Path, poll: bool) -> None:
+def test_late_line_in_a_part_is_given(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
         write(journal, 0)
@@ -129,7 +129,7 @@ def test_late_line_in_a_part_is_given_as_long_as_its_writer_lives(path: Path, po
     run(scenario())
 
 
-def test_rotation_that_were_deleted_before_they_were_read_are_told(path: Path, poll: bool) -> None:
+def test_parts_deleted_before_reading_are_reported(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, 0)
@@ -150,7 +150,7 @@ def test_rotation_that_were_deleted_before_they_were_read_are_told(path: Path, p
     run(scenario())
 
 
-def test_journal_that_is_not_there_in_the_middle_of_a_rotation_is_waited_for(path: Path, poll: bool) -> None:
+def test_journal_missing_during_a_rotation_is_waited_for(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path)
         write(journal, 0)
@@ -167,7 +167,7 @@ def test_journal_that_is_not_there_in_the_middle_of_a_rotation_is_waited_for(pat
     run(scenario())
 
 
-def test_journal_that_was_rotated_before_follows_from_its_end_on_late_lines_too(path: Path, poll: bool) -> None:
+def test_rotated_journal_is_followed_from_its_end(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
         idle.check()
@@ -264,9 +264,7 @@ def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, mon
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_writers_and_reader_do_every_event_is_given_once(
-    path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_event_is_given_once(path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "KEPT", 1000)
     chance = random.Random(seed)
 
@@ -306,9 +304,7 @@ def test_whatever_writers_and_reader_do_every_event_is_given_once(
     run(scenario())
 
 
-def test_several_processes_at_full_speed_lose_nothing_for_the_reader(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fast_writers_lose_nothing_for_the_reader(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "KEPT", 10**6)
     each = 500
 

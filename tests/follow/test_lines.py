@@ -40,7 +40,7 @@ def test_line_is_one_complete_piece() -> None:
     assert pieces(b"a\nb\n") == [Piece("a", 0, False, True), Piece("b", 2, False, True)]
 
 
-def test_start_of_a_line_is_given_out_at_once_and_continued_later() -> None:
+def test_start_of_a_line_is_given_at_once() -> None:
     assert pieces(b"\n## F", b"astAPI", b"\n") == [
         Piece("", 0, False, True),
         Piece("## F", 1, False, False),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fastbg.commands.report import read
-from fastbg.evidence.history import Historian
+from fastbg.evidence.history import JournalAggregator
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
@@ -70,9 +70,9 @@ journals = st.lists(events(), max_size=12).map(b"".join).flatmap(changed)
 
 def check(data: bytes) -> None:
     """Read and show ``data`` in every way; nothing fails, nothing gets through, and JSON is JSON."""
-    historian = Historian(20)
-    read(io.BytesIO(data), None, historian)
-    history = historian.history()
+    aggregator = JournalAggregator(20)
+    read(io.BytesIO(data), None, aggregator)
+    history = aggregator.summary()
     assert sum(history.counts.values()) == history.requests
     for width in (1, 20, 80):
         output = io.StringIO()

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from fastbg.errors import FastbgError
 from fastbg.output import report_error
-from fastbg.text import safe
+from fastbg.text import escape_control
 from tests.matrix.cells import chosen
 from tests.matrix.pythons import find
 from tests.matrix.running import Outcome, build, run
 
-MOST_LINES = 10  # of what failed in one cell
+MAX_LINES = 10  # of what failed in one cell
 
 
 def main(
@@ -81,11 +81,11 @@ def told(outcome: Outcome) -> list[str]:
     for name, unmet in outcome.differ.items():
         expected = name in outcome.expected
         lines.append(f"{name} differs{', as is known' if expected else ''}")
-        lines += [] if expected else [f"  {safe(each)}" for each in unmet]
+        lines += [] if expected else [f"  {escape_control(each)}" for each in unmet]
     lines += [f"{name} is known to differ, and does not" for name in sorted(outcome.expected - set(outcome.differ))]
-    failed = [safe(line) for error in outcome.errors for line in error.splitlines()[-MOST_LINES:]]
-    more = len(failed) - MOST_LINES
-    return lines + failed[:MOST_LINES] + [f"and {more} lines more, see --json"] * (more > 0)
+    failed = [escape_control(line) for error in outcome.errors for line in error.splitlines()[-MAX_LINES:]]
+    more = len(failed) - MAX_LINES
+    return lines + failed[:MAX_LINES] + [f"and {more} lines more, see --json"] * (more > 0)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fastbg.events import Event
 from fastbg.evidence.results import Group, RequestResult, RunResult, add_to_groups
 from fastbg.evidence.trace import ReceivedBody, Trace, Write
 from fastbg.run.options import RunOptions
-from fastbg.run.prepare import Places, Template
+from fastbg.run.prepare import RequestTemplate, RunPaths
 from fastbg.run.runner import Runner
 from fastbg.scripting.builtin import DEFAULT, script
 from fastbg.server.settings import EXAMPLE
@@ -67,13 +67,13 @@ def _plain(trace: Trace, first_ns: int) -> dict[str, Any]:
 def result_of(name: str, seen: dict[str, Any]) -> RunResult:
     """The result that `run` saw, judged anew, with the words that the script has now."""
     source = script(NAMES[name], os.environ)
-    places = Places.of(source, DATA, {"dir": str(DATA)})
+    paths = RunPaths.of(source, DATA, {"dir": str(DATA)})
     sent = iter(seen["requests"])
     results: list[RequestResult] = []
     groups: dict[tuple[str, str], Group] = {}
     for part in source.script.all_parts:
         for number in range(len(part.requests)):
-            results.append(RequestResult.of(_trace(Template(source, part, number, places), next(sent))))
+            results.append(RequestResult.of(_trace(RequestTemplate(source, part, number, paths), next(sent))))
             add_to_groups(groups, results[-1])
     return RunResult(
         versions=seen["versions"],
@@ -81,11 +81,11 @@ def result_of(name: str, seen: dict[str, Any]) -> RunResult:
         server=seen["server"],
         directory=DATA,
         journal=DATA / "journal.jsonl",
-        files=tuple(places.files.values()),
+        files=tuple(paths.files.values()),
         work=seen["work"],
         requests=tuple(results),
         groups=tuple(groups.values()),
-        folder=places.folder,
+        folder=paths.folder,
         title=source.script.title,
         about=source.script.about,
         links=tuple(source.script.links),
@@ -93,7 +93,7 @@ def result_of(name: str, seen: dict[str, Any]) -> RunResult:
     )
 
 
-def _trace(template: Template, seen: dict[str, Any]) -> Trace:
+def _trace(template: RequestTemplate, seen: dict[str, Any]) -> Trace:
     known = {"mark": seen["request_id"], "dir": str(DATA)}
     trace = template.trace(known, url="", journal=True, name=template.request.name)
     trace.answered, trace.body = True, ReceivedBody(seen["text"], seen["body"])

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastbg.recorder import instrument as hooks
+from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.naming import describe
@@ -25,9 +25,9 @@ variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 @pytest.fixture
 def installed() -> Iterator[None]:
-    hooks.install()
+    instrument.install()
     yield
-    hooks.uninstall()
+    instrument.uninstall()
 
 
 async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any]]:
@@ -116,11 +116,11 @@ def test_results_exceptions_variables_and_order_are_the_same(
 ) -> None:
     bare, recorded = Behaviour(tasks), Behaviour(tasks)
     without = asyncio.run(call(bare))
-    hooks.install()
+    instrument.install()
     try:
         with_it = asyncio.run(call(Recorder(recorded, Journal(tmp_path / "journal.jsonl"))))
     finally:
-        hooks.uninstall()
+        instrument.uninstall()
     assert with_it == without
     assert recorded.seen == bare.seen
     assert len(read(tmp_path / "journal.jsonl")) > 4
@@ -208,29 +208,29 @@ def test_unfinished_counts_what_is_queued_or_runs(tmp_path: Path) -> None:
 
     counts: list[int] = []
     recording = Recorder(app, Journal(tmp_path / "journal.jsonl"))
-    hooks.install()
+    instrument.install()
     try:
         asyncio.run(call(recording))
     finally:
-        hooks.uninstall()
+        instrument.uninstall()
     assert [*counts, recording.unfinished] == [2, 1, 0]
 
 
-def test_installing_twice_and_taking_it_away_leaves_starlette_as_it_was() -> None:
+def test_uninstall_leaves_starlette_as_it_was() -> None:
     def methods() -> list[object]:
         return [BackgroundTask.__call__, BackgroundTasks.add_task, HTTPException.__init__]
 
-    hooks.uninstall()  # what another test may have left
+    instrument.uninstall()  # what another test may have left
     before = methods()
-    hooks.install()
+    instrument.install()
     wrapped = methods()
-    hooks.install()
+    instrument.install()
     assert methods() == wrapped
     assert wrapped != before
     assert [inspect.signature(each) for each in wrapped] == [inspect.signature(each) for each in before]  # type: ignore[arg-type]
     assert inspect.iscoroutinefunction(wrapped[0])
-    hooks.uninstall()
-    hooks.uninstall()
+    instrument.uninstall()
+    instrument.uninstall()
     assert methods() == before
 
 

@@ -98,7 +98,7 @@ def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: 
     assert told(journal) == [("events_lost", 1), ("request_received", None)]
 
 
-def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tmp_path: Path) -> None:
+def test_lines_for_a_deleted_journal_are_counted_as_lost(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     journal = Journal(folder / "journal.jsonl")
@@ -114,7 +114,7 @@ def test_what_is_written_to_a_journal_that_was_taken_away_is_lost_and_counted(tm
     assert told(journal) == [("events_lost", 3), ("request_received", None)]
 
 
-def test_a_disk_that_is_full_for_a_while_leaves_a_gap_with_a_sign(
+def test_full_disk_leaves_a_recorded_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal(tmp_path / "journal.jsonl")

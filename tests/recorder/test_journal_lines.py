@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.recorder.journal_lines import LONGEST_LINE, JournalLines, read_journal_line
-from fastbg.strict_json import DEEPEST
+from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
+from fastbg.strict_json import MAX_DEPTH
 
 LINE = {"t_ns": 5, "wall_ns": 6, "boot": "b", "pid": 7, "event": "task_started", "request": "r", "task": "m.f", "n": 0}
 
@@ -48,13 +48,13 @@ def test_line_that_python_reads_and_json_cannot_hold_is_no_event() -> None:
     start = json.dumps(LINE).encode()[:-1]
     assert read_journal_line(start + b', "weather": 1e308}') is not None
     assert read_journal_line(start + b', "weather": 1e309}') is None
-    assert read_journal_line(start + b', "weather": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}") is not None
-    for depth in (DEEPEST + 2, 990, 100_000):  # what is read at 990 levels is too deep to be written again
+    assert read_journal_line(start + b', "weather": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}") is not None
+    for depth in (MAX_DEPTH + 2, 990, 100_000):  # what is read at 990 levels is too deep to be written again
         assert read_journal_line(start + b', "weather": ' + b"[" * depth + b"1" + b"]" * depth + b"}") is None
 
 
-def test_line_that_is_too_long_is_no_event_and_costs_no_more_than_its_limit() -> None:
-    assert read_journal_line(json.dumps(LINE | {"error": "x" * LONGEST_LINE}).encode()) is None
+def test_too_long_line_is_no_event_and_costs_its_limit() -> None:
+    assert read_journal_line(json.dumps(LINE | {"error": "x" * MAX_LINE_BYTES}).encode()) is None
     lines, block, whole = JournalLines(), b" " * 2**16, json.dumps(LINE).encode() + b"\n"
     tracemalloc.start()
     found = [line for _ in range(1000) for line in lines.feed(block)]

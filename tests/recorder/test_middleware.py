@@ -24,8 +24,8 @@ from starlette.types import Message, Receive, Scope, Send
 from fastbg.events import boot_id
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
-from fastbg.server.process import Child
-from fastbg.server.settings import Settings
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import ServerSettings
 from tests.support.journals import Fields, events, read, told
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.support.servers import ROOT, URL
@@ -109,9 +109,7 @@ def test_every_event_tells_time_boot_and_process(server: Recorded) -> None:
         ("/starlette/deep/", "tests.apps.recorded.work", "thread"),
     ],
 )
-def test_a_task_from_a_thread_and_one_given_to_a_response_are_seen(
-    server: Recorded, path: str, task: str, where: str
-) -> None:
+def test_tasks_from_a_thread_and_a_response_are_seen(server: Recorded, path: str, task: str, where: str) -> None:
     _, found = server.get(path)
     assert [event["event"] for event in found].count("task_queued") == 1
     started = [event for event in found if event["event"] == "task_started"]
@@ -144,7 +142,7 @@ def test_an_exception_drops_what_was_queued(server: Recorded, path: str, status:
     assert (dropped["reason"], dropped["detail"]) == ("exception", detail)
 
 
-def test_a_background_of_the_responses_own_drops_the_injected_tasks(server: Recorded) -> None:
+def test_own_background_drops_the_injected_tasks(server: Recorded) -> None:
     _, found = server.get("/own-response")
     (dropped,) = [event for event in found if event["event"] == "task_dropped"]
     assert (dropped["task"], dropped["reason"]) == ("tests.apps.recorded.work", "own-response")
@@ -156,7 +154,7 @@ def test_no_cause_is_made_up_for_tasks_that_nobody_starts(server: Recorded) -> N
     assert "task_dropped tests.apps.recorded.work 0 unknown" in told(server.get("/unattached")[1])
 
 
-def test_a_task_that_fails_drops_the_later_ones_and_reaches_the_log(server: Recorded) -> None:
+def test_failing_task_drops_later_ones_and_is_logged(server: Recorded) -> None:
     response, found = server.get("/failing")
     assert response.status_code == 200
     assert told(found)[4:] == [
@@ -207,7 +205,7 @@ def test_unusual_ways_to_run_tasks(server: Recorded, path: str, tasks: list[str]
     assert len(set(started)) == len(started) == len(tasks)
 
 
-def test_a_failure_in_a_nested_collection_is_the_reason_for_the_outer_ones(server: Recorded) -> None:
+def test_failure_in_a_nested_collection_drops_the_outer_tasks(server: Recorded) -> None:
     dropped = [event for event in server.get("/nested")[1] if event["event"] == "task_dropped"]
     assert [(event["n"], event["reason"]) for event in dropped] == [(0, "earlier-task-failed")]
 
@@ -269,9 +267,7 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
 @pytest.mark.parametrize(
     ("then", "end"), [("/release", "task_finished"), ("/cancel", "task_dropped tests.apps.recorded.work 0 exception")]
 )
-def test_a_task_that_waits_for_its_thread_when_the_request_is_over_is_not_dropped_yet(
-    server: Recorded, then: str, end: str
-) -> None:
+def test_task_that_waits_for_a_thread_is_not_dropped(server: Recorded, then: str, end: str) -> None:
     with only_thread_taken(server, f"before {then}"):
         _, found = server.get("/not-awaited")
         assert told(found)[1:] == ["task_queued tests.apps.recorded.work 0", "response_sent", "request_finished"]
@@ -326,9 +322,9 @@ def test_nothing_is_told_of_a_shutdown_with_nothing_left(tmp_path: Path) -> None
 
 @contextmanager
 def served_with_options(folder: Path, **options: int) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    settings = Settings("tests.apps.recorded:app", folder, files=(), app_dir=ROOT, options=tuple(options.items()))
+    settings = ServerSettings("tests.apps.recorded:app", folder, files=(), app_dir=ROOT, options=tuple(options.items()))
     with (
-        Child(settings) as child,
+        ServerProcess(settings) as child,
         httpx.Client(base_url=child.url, trust_env=False, timeout=PATIENCE_S) as client,
     ):
         yield client, child.process
@@ -354,7 +350,7 @@ def test_a_long_path_is_cut(server: Recorded) -> None:
     assert max(map(len, server.journal.read_bytes().splitlines())) < 4096
 
 
-def test_the_sizes_of_the_followed_files_tell_what_was_written_before_the_response(server: Recorded) -> None:
+def test_file_sizes_tell_what_was_written_before_the_response(server: Recorded) -> None:
     readme = str(server.folder / "README.md")
     assert not any("files" in event for event in events_without_id(server))
     _, found = server.get(f"/writes/{readme}")
@@ -403,7 +399,7 @@ def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> No
     events(server.journal, "big")
 
 
-def test_buffered_tells_whether_a_task_that_blocks_holds_up_its_own_response(server: Recorded, tmp_path: Path) -> None:
+def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp_path: Path) -> None:
     """It depends on the loop: see `fastbg.recorder.journal_events`."""
     released = tmp_path / "released"
     with _connection(server) as connection:

@@ -50,7 +50,7 @@ def all_told(path: Path) -> list[int]:
     return [number for file in files for number in told(file)]
 
 
-def test_full_journal_becomes_a_part_and_the_oldest_parts_are_deleted(path: Path) -> None:
+def test_full_journal_is_rotated_and_oldest_parts_deleted(path: Path) -> None:
     journal = Journal(path, SIZE)
     write(journal, range(1000))
     first, *_, last = kept = numbers(path)
@@ -154,7 +154,7 @@ def test_writer_killed_in_the_middle_of_a_rotation_costs_nothing(path: Path, ste
     assert numbers(path)[0] > before[-1]
 
 
-def test_line_of_a_writer_that_has_not_noticed_is_in_the_old_part_which_is_open_until_it_does(path: Path) -> None:
+def test_late_writer_keeps_the_old_part_open(path: Path) -> None:
     one, other = Journal(path, SIZE), Journal(path, SIZE)
     other.check()
     write(one, range(40))
@@ -190,9 +190,7 @@ def test_lock_ends_with_its_process(path: Path) -> None:
         os.close(each)
 
 
-def test_journal_that_is_rotated_before_its_lock_is_held_is_opened_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_journal_rotated_before_the_lock_is_reopened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = fcntl.flock
 
     def rotated_first(descriptor: int, how: int) -> None:
@@ -218,13 +216,13 @@ def test_nobody_waits_for_another_ones_rotation(path: Path) -> None:
     assert all_told(path) == list(range(101))
 
 
-def test_journal_that_another_process_has_rotated_meanwhile_is_not_rotated_again(path: Path) -> None:
+def test_journal_is_not_rotated_twice(path: Path) -> None:
     write(Journal(path), range(3))
     rotate(path, SIZE)
     assert numbers(path) == []
 
 
-def test_rotation_that_is_not_allowed_is_told_once_and_the_journal_grows_on(
+def test_forbidden_rotation_is_logged_once(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(self: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.types import Message, Receive, Scope, Send
 
-from fastbg.recorder import instrument as hooks
+from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.request_record import RequestRecord
@@ -137,7 +137,7 @@ def test_a_coroutine_that_is_closed_cleans_up_at_once() -> None:
     assert closed == [GeneratorExit]
 
 
-def test_the_error_of_a_cancelled_task_is_not_left_to_the_garbage_collector() -> None:
+def test_error_of_a_cancelled_task_is_released() -> None:
     class OwnError(Exception):
         pass
 
@@ -233,11 +233,11 @@ def test_a_step_is_told_of_its_own_task_and_of_none_around_it(tmp_path: Path, cl
         return {}
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    hooks.install()
+    instrument.install()
     try:
         asyncio.run(Recorder(app, Journal(tmp_path / "journal.jsonl"))(scope, nothing, nothing))  # type: ignore[arg-type]  # it sends nothing
     finally:
-        hooks.uninstall()
+        instrument.uninstall()
     found = [
         line.rpartition(".")[2]
         for line in told(read(tmp_path / "journal.jsonl"))

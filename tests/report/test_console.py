@@ -70,7 +70,7 @@ def test_report_fits_its_width(width: int) -> None:
     assert any("◆" in line for line in lines)
 
 
-def test_report_names_verdicts_witnesses_and_where_the_evidence_lies() -> None:
+def test_report_names_verdicts_witnesses_and_evidence() -> None:
     text = shown(final(run(), encoding="utf-8"), width=120)
     assert re.search(r"notification +200 +2\.0 +502 +500 +✓ response-first +client\+file, server", text)
     assert re.search(r"control +200 +501 +499 +-2\.0 +✓ work-first +file\+server", text)
@@ -93,7 +93,7 @@ def test_unmet_expectation_is_marked_and_told() -> None:
     assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
 
 
-def test_instant_write_gets_no_lead_in_the_sentence_and_a_word_of_caution() -> None:
+def test_conclusion_names_instant_writes_as_too_close() -> None:
     made = wrote(task(sent(answered(trace(), 1002, size=108), 1001, size=100), 1002), 1001, offset=100)
     text = shown(final(run(in_milliseconds(finished(made))), encoding="utf-8"), width=120)
     assert "too close to call from outside: proved from the server's order" in text

@@ -42,7 +42,7 @@ def sums(root: ET.Element) -> tuple[str, ...]:
     return tuple(root.attrib[name] for name in ("tests", "failures", "errors", "time"))
 
 
-def test_request_is_a_test_case_with_its_seconds_and_the_evidence() -> None:
+def test_request_is_a_test_case_with_its_evidence() -> None:
     root = parsed(junit(runs()))
     assert sums(root) == sums(root[0]) == ("2", "0", "0", "1.003000")
     assert {found.attrib["name"]: found.attrib["value"] for found in root.iter("property")}["fastapi"] == "1"
@@ -63,7 +63,7 @@ def test_request_is_a_test_case_with_its_seconds_and_the_evidence() -> None:
     assert "\x1b" not in told
 
 
-def test_unmet_expectation_is_a_failure_with_both_values_and_the_time_line() -> None:
+def test_unmet_expectation_is_a_failure_with_both_values() -> None:
     made = background()
     expecting(made, verdict="work-first")
     result = run(made, foreground())
@@ -119,7 +119,7 @@ def test_several_runs_are_a_suite_each_in_one_valid_report() -> None:
     assert sums(root)[:3] == ("3", "1", "0")
 
 
-def test_request_that_was_sent_often_is_one_case_with_its_times_and_one_of_the_failures() -> None:
+def test_repeated_request_is_one_case_with_one_failure() -> None:
     failing = expecting(background(), verdict="work-first")
     result = run(background(), failing, background())
     assert sums(parsed(junit([result])))[:3] == ("1", "1", "0")
@@ -190,7 +190,7 @@ def test_place_that_is_none_is_refused_before_anything_starts(tmp_path: Path, pl
     assert not (tmp_path / ".fastbg").exists()
 
 
-def test_report_that_cannot_be_written_ends_with_2_and_keeps_no_other_from_it(tmp_path: Path) -> None:
+def test_unwritable_report_exits_2_and_others_are_written(tmp_path: Path) -> None:
     result = fastbg("demo", *WORK, "--quiet", "--junit", "/dev/full", cwd=tmp_path, GITHUB_STEP_SUMMARY="summary.md")
     assert result.returncode == 2
     assert b"the JUnit report cannot be written: No space left on device" in result.stderr

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from fastbg.evidence.trace import ReceivedBody, Trace
-from fastbg.report.summary import MOST_ROWS, append_summary, markdown, one_line
-from fastbg.text import safe
+from fastbg.report.summary import MAX_ROWS, append_summary, markdown, one_line
+from fastbg.text import escape_control
 from tests.support.processes import fastbg
 from tests.support.results import background, foreground, in_milliseconds, run, runs
 from tests.support.traces import expecting, finished, requested, task, trace
@@ -48,7 +48,7 @@ def unmet(made: Trace) -> Trace:
     return made
 
 
-def test_line_says_whether_all_was_as_expected_and_counts_the_verdicts() -> None:
+def test_one_line_says_ok_and_counts_the_verdicts() -> None:
     assert one_line(runs()) == "ok: 2 requests, 1 response-first, 1 work-first"
     assert one_line(runs(background())) == "ok: 1 request, 1 response-first"
     assert (
@@ -90,7 +90,7 @@ def test_text_from_outside_is_no_markup(name: str) -> None:
     made = unmet(background())
     requested(made, name=name)
     content = markdown(run(made))
-    assert rows(content)[1][0] == safe(name)
+    assert rows(content)[1][0] == escape_control(name)
     kinds = {token.type for token in tokens(content)} - {"inline"}
     assert kinds == {token.type for token in tokens(markdown(run(unmet(background()))))} - {"inline"}
     for link in ("http://", "www.", "@me", "#1"):
@@ -105,7 +105,7 @@ def test_table_keeps_its_shape_whatever_it_is_made_of(text: str) -> None:
     content.encode()
     found = rows(content)
     assert [len(row) for row in found] == [7, 7, 7]
-    assert found[1][0].split() == safe(text).split()
+    assert found[1][0].split() == escape_control(text).split()
     assert found[2][0] == "control"
 
 
@@ -113,14 +113,14 @@ def test_summary_of_a_long_run_stays_below_what_github_takes() -> None:
     made = unmet(background())
     made.body = ReceivedBody("`" * 10_000)
     expecting(made, verdict="work-first", body="no")
-    requests = [requested(background(), name=f"n{n}") for n in range(MOST_ROWS)]
-    requests += [requested(replace(made), name="`" * 10_000 + str(n)) for n in range(MOST_ROWS)]
+    requests = [requested(background(), name=f"n{n}") for n in range(MAX_ROWS)]
+    requests += [requested(replace(made), name="`" * 10_000 + str(n)) for n in range(MAX_ROWS)]
     content = markdown(run(*requests, remarks=("`" * 10_000,), stopped="`" * 10_000))
     assert len(content.encode()) < 2**20
     shown = [line.split(" | ") for line in content.splitlines() if line.startswith("| &#96;")]
-    assert len(shown) == MOST_ROWS
+    assert len(shown) == MAX_ROWS
     assert {(len(row), row[5]) for row in shown} == {(7, "✗ response-first")}
-    assert f"{MOST_ROWS} more requests are not shown" in content
+    assert f"{MAX_ROWS} more requests are not shown" in content
 
 
 def test_summary_is_appended(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_empty_variable_asks_for_no_summary(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".fastbg"]
 
 
-def test_summary_that_has_no_place_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_summary_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     result = fastbg("demo", cwd=tmp_path, GITHUB_STEP_SUMMARY="no/such/file")
     assert (result.returncode, result.stdout) == (2, b"")
     assert b"the summary for GitHub has no place to go" in result.stderr
@@ -179,7 +179,7 @@ def test_summary_that_has_no_place_is_refused_before_anything_starts(tmp_path: P
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_summary_that_may_not_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_unwritable_summary_is_refused_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.touch()
     path.chmod(stat.S_IRUSR)

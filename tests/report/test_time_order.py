@@ -2,7 +2,7 @@
 
 import time
 
-from fastbg.report.time_order import MOST_HELD, TimeOrder
+from fastbg.report.time_order import MAX_HELD, TimeOrder
 
 HOUR_NS = 3600 * 10**9
 
@@ -25,7 +25,7 @@ def test_item_is_due_when_it_is_old_enough() -> None:
 
 def test_oldest_of_too_many_is_due_at_once() -> None:
     order = TimeOrder[int](HOUR_NS)
-    for number in range(MOST_HELD + 1):
+    for number in range(MAX_HELD + 1):
         order.add(time.monotonic_ns(), number)
     assert order.wait_s() == 0
     order.pop()

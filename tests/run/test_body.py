@@ -45,7 +45,7 @@ def test_deflate_without_a_header_is_understood() -> None:
     assert collected("deflate", raw_deflate(TEXT), 100).kept == TEXT
 
 
-def test_body_in_a_coding_that_was_not_asked_for_is_kept_as_it_came() -> None:
+def test_body_in_an_unknown_coding_is_kept_as_it_came() -> None:
     assert collected("br", b"\x0b\x02\x80", 1).kept == b"\x0b\x02\x80"
 
 

@@ -159,7 +159,7 @@ def test_answer_that_is_odd_is_taken_as_it_is(outcome: dict[str, dict[str, Any]]
     assert found["response_ms"] is not None
 
 
-def test_answer_without_end_ends_with_the_time_limit_of_its_request(tmp_path: Path) -> None:
+def test_endless_answer_ends_with_the_timeout(tmp_path: Path) -> None:
     requests = [f"{path}\ntimeout = {SHORT_S}" for path in ENDLESS]
     with answering(ENDLESS) as url:
         found = told(tmp_path, url, *requests, "/other")
@@ -168,7 +168,7 @@ def test_answer_without_end_ends_with_the_time_limit_of_its_request(tmp_path: Pa
     assert {request["verdict"] for request in found.values()} == {"unproven"}
 
 
-def test_server_that_answers_without_end_to_whatever_it_is_asked_is_reached(tmp_path: Path) -> None:
+def test_server_with_endless_answers_is_reached(tmp_path: Path) -> None:
     with answering({"/": drip, "/drip": drip}) as url:
         found = told(tmp_path, url, f"/drip\ntimeout = {SHORT_S}")
     assert found["/drip"]["reason"] == "no response: no whole response within 0.3 s"
@@ -207,7 +207,7 @@ app = Starlette(routes=[Route("/{path:path}", endless, methods=["GET", "OPTIONS"
     assert request["reason"].endswith("no whole response within 0.3 s")
 
 
-def test_server_that_says_nothing_is_given_up_before_anything_is_sent(tmp_path: Path) -> None:
+def test_silent_server_is_given_up_before_any_request(tmp_path: Path) -> None:
     with answering({"/": silence}) as url, pytest.raises(ServerError, match=r"nothing came within 0\.3 s"):
         told(tmp_path, url, "/any", timeout=SHORT_S)
 

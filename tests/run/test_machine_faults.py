@@ -25,7 +25,7 @@ from fastbg.run.options import RunOptions
 from fastbg.run.probe import Prober
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from tests.support.processes import FASTBG, PATIENCE_S, environment, until, wait_for
 from tests.support.servers import ROOT, URL, ask
 
@@ -88,7 +88,7 @@ def run(
     data, variables = folder / "data", {"FAULT": fault, "WHEN": when}
     text = SCRIPT + REQUEST % "first" + REQUEST % "second" + of_second
     source = read_script(text, "faulty.toml", ROOT, variables)
-    base = Settings("tests.apps.faulty:app", directory=data, app_dir=ROOT, run_in=folder)
+    base = ServerSettings("tests.apps.faulty:app", directory=data, app_dir=ROOT, run_in=folder)
     runner = Runner(source, RunOptions(data, PATIENCE_S, base, variables), None)
 
     async def tell() -> None:
@@ -156,7 +156,7 @@ def test_what_a_killed_server_did_not_do_is_lost(tmp_path: Path, when: str, verd
     assert not result.ok
 
 
-def test_server_that_is_killed_when_all_is_done_takes_nothing_back(tmp_path: Path) -> None:
+def test_server_killed_at_the_end_changes_no_verdict(tmp_path: Path) -> None:
     result = run(tmp_path, "kill", "drain")
     assert verdicts(result) == ["response-first"] * 2
     assert result.ok
@@ -206,7 +206,7 @@ def test_run_goes_on_without_the_file_of_the_journal(tmp_path: Path, fault: str)
     assert result.ok
 
 
-def test_journal_that_was_truncated_proves_nothing_by_its_silence(tmp_path: Path) -> None:
+def test_truncated_journal_proves_nothing_by_silence(tmp_path: Path) -> None:
     result = run(tmp_path, "truncate the journal", "write")
     assert verdicts(result) == ["response-first"] * 2
     assert [request.judgement.evidence for request in result.requests] == [("client+file",), ("client+file", "server")]
@@ -251,7 +251,7 @@ def test_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pyte
     assert [request.judgement.verdict for request in recorded if request.path == "/work"] == ["response-first"] * 2
 
 
-def test_nothing_but_the_journal_and_what_is_shown_to_people_reads_the_wall_clock() -> None:
+def test_only_journal_and_display_read_the_wall_clock() -> None:
     package = Path(fastbg.__file__).parent
     wall = re.compile(r"\btime\.time\b|(?<!monotonic_)\btime_ns\b|\bfrom time import time\b|\.(now|today|utcnow)\(")
     sources = {str(path.relative_to(package)): path.read_text("utf-8") for path in package.rglob("*.py")}
@@ -317,7 +317,7 @@ def test_data_folder_that_may_only_be_read_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_disk_that_is_full_for_a_while_hurts_no_request_and_leaves_a_sign_in_the_journal(tmp_path: Path) -> None:
+def test_full_disk_fails_no_request_and_is_recorded(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with small_disk(data, *FASTBG, "serve", "--port", "0", "--dir", data, "--work", "0") as server:
         found = re.search(URL, until(server.stdout, URL))
@@ -380,7 +380,7 @@ def test_run_may_open_more_files_than_the_shell_allows_at_first(tmp_path: Path) 
     assert (result.returncode, result.stderr) == (0, b""), result
 
 
-def test_run_without_notifications_of_the_kernel_says_so_and_tells_the_same(tmp_path: Path) -> None:
+def test_run_by_polling_says_so_and_finds_the_same(tmp_path: Path) -> None:
     none_left = 'echo 0 > /proc/sys/user/max_inotify_instances && echo limited && exec "$@"'
     own = ("unshare", "--map-root-user", "sh", "-c", none_left, "sh")
     demo = (*FASTBG, "demo", "--json", "--work", "0.1", "--timeout", str(PATIENCE_S), "--dir", str(tmp_path / "data"))

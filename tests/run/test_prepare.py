@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 
-from fastbg.run.prepare import Places, Template, settings_of
+from fastbg.run.prepare import RequestTemplate, RunPaths, settings_of
 from fastbg.scripting.reader import Source, read_script
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 
 SCRIPT = """
 app = "shop:app"
@@ -56,8 +56,8 @@ def source(folder: Path) -> Source:
     return read_script(SCRIPT, "shop.toml", folder, {})
 
 
-def paths(made: Source, folder: Path) -> Places:
-    return Places.of(made, folder / "data", {"dir": str(folder / "data")})
+def paths(made: Source, folder: Path) -> RunPaths:
+    return RunPaths.of(made, folder / "data", {"dir": str(folder / "data")})
 
 
 def test_files_lie_in_the_folder_of_the_app_or_where_they_are_named(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_files_lie_in_the_folder_of_the_app_or_where_they_are_named(tmp_path: Pa
 def test_server_of_a_part_and_of_the_script(tmp_path: Path) -> None:
     made = source(tmp_path)
     found, known = paths(made, tmp_path), {"dir": "/data"}
-    base = Settings("", directory=tmp_path / "data")
+    base = ServerSettings("", directory=tmp_path / "data")
     first, second = (settings_of(made.script, part, found, known, base) for part in made.script.parts[1:])
     assert (first.app, first.env, first.options) == ("shop:app", (("MODE", "/data"),), (("timeout_keep_alive", 1),))
     assert (second.app, second.env, second.options) == ("other:app", (("MODE", "/data"), ("MORE", "1")), ())
@@ -78,14 +78,14 @@ def test_server_of_a_part_and_of_the_script(tmp_path: Path) -> None:
 
 def test_app_of_the_command_line_is_served_where_it_is(tmp_path: Path) -> None:
     made = source(tmp_path)
-    base = Settings("mine:app", directory=tmp_path / "data", app_dir=tmp_path)
+    base = ServerSettings("mine:app", directory=tmp_path / "data", app_dir=tmp_path)
     wanted = settings_of(made.script, made.script.parts[1], paths(made, tmp_path), {"dir": "/data"}, base)
     assert (wanted.app, wanted.app_dir, wanted.run_in) == ("mine:app", tmp_path, None)
 
 
 def test_request_is_filled_in_with_known_values(tmp_path: Path) -> None:
     made = source(tmp_path)
-    template = Template(made, made.script.parts[1], 0, paths(made, tmp_path))
+    template = RequestTemplate(made, made.script.parts[1], 0, paths(made, tmp_path))
     assert template.needs == {"mark", "id"}
     sent = template.outgoing({"mark": "ab-1", "id": 7, "dir": "/data"})
     assert (sent.method, sent.path, sent.query, sent.headers) == (
@@ -96,7 +96,7 @@ def test_request_is_filled_in_with_known_values(tmp_path: Path) -> None:
 
 def test_expectations_are_filled_in_and_in_milliseconds(tmp_path: Path) -> None:
     made = source(tmp_path)
-    template = Template(made, made.script.parts[1], 0, paths(made, tmp_path))
+    template = RequestTemplate(made, made.script.parts[1], 0, paths(made, tmp_path))
     trace = template.trace({"mark": "a-1", "id": 7}, url="/", journal=True, name="order")
     (write,) = trace.expected.writes
     assert (write.file, write.text, write.marked) == (str(tmp_path / "sub" / "log.txt"), r"^order a\-1 [0-9]+", True)
@@ -106,7 +106,7 @@ def test_expectations_are_filled_in_and_in_milliseconds(tmp_path: Path) -> None:
 
 def test_saved_values_are_found_or_named_as_missing(tmp_path: Path) -> None:
     made = source(tmp_path)
-    template = Template(made, made.script.parts[1], 0, paths(made, tmp_path))
+    template = RequestTemplate(made, made.script.parts[1], 0, paths(made, tmp_path))
     response: Any = SimpleNamespace(status=201, headers=httpx.Headers({"Location": "/x"}), cookies={})
     found, missing = template.saved(response, {"items": [{"id": 5}]})
     assert found == {"next": 5, "where": "/x", "code": 201}

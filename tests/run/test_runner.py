@@ -70,7 +70,7 @@ def test_files_are_uploaded(tmp_path: Path) -> None:
     assert 'name="title"\r\n\r\nt\r\n' in body
 
 
-def test_values_come_from_the_environment_and_from_earlier_responses(tmp_path: Path) -> None:
+def test_values_from_environment_and_earlier_responses(tmp_path: Path) -> None:
     first = request(
         "first",
         'path = "/echo"\nexpect.verdict = "no-work"',
@@ -106,7 +106,7 @@ def test_saved_value_is_there_in_later_parts_for_each_repetition(tmp_path: Path)
     assert first == second
 
 
-def test_value_that_is_not_there_is_told_and_what_needs_it_is_not_sent(tmp_path: Path) -> None:
+def test_missing_saved_value_stops_the_requests_that_need_it(tmp_path: Path) -> None:
     first = request("first", 'path = "/echo"\nexpect.verdict = "no-work"', 'save = { id = "body.no.id" }')
     second = request("second", 'path = "/echo?${id}"')
     written = demo(tmp_path, HEAD, first, second, code=1)
@@ -165,14 +165,14 @@ def test_requests_that_name_a_connection_share_it(tmp_path: Path) -> None:
     assert [found["verdict"] for found in written["requests"]] == ["response-first", "response-first"]
 
 
-def test_time_limit_of_a_request_is_its_own_and_the_start_of_the_server_has_another(tmp_path: Path) -> None:
+def test_timeout_of_a_request_does_not_limit_the_startup(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import time\ntime.sleep(1)\nfrom tests.apps.scripted import app\n")
     head = HEAD.replace("tests.apps.scripted", "late").replace("${dir}", ".")
     lines = 'path = "/slow"\nquery = { seconds = 1 }\ntimeout = 30\nexpect.verdict = "no-work"'
     assert only(demo(tmp_path, head, request("slow", lines), arguments=("--timeout", "0.5")))["status"] == 200
 
 
-def test_request_after_an_exception_in_the_app_has_another_connection(tmp_path: Path) -> None:
+def test_request_after_an_app_exception_uses_a_new_connection(tmp_path: Path) -> None:
     lines = 'after = "tasks"', 'expect.verdict = "no-work"'
     raising = request("raises", 'path = "/raise"', "expect.status = 500", *lines)
     asking = [request(f"port {number}", 'path = "/port"', *lines) for number in range(2)]
@@ -239,7 +239,7 @@ def test_response_that_comes_before_the_client_hangs_up_is_taken(tmp_path: Path)
     assert only(demo(tmp_path, HEAD, request("stay", lines)))["status"] == 200
 
 
-def test_client_and_server_both_prove_a_write_that_comes_after_the_response(tmp_path: Path) -> None:
+def test_client_and_server_both_prove_a_later_write(tmp_path: Path) -> None:
     release = request("release", 'method = "POST"', 'path = "/release"', 'expect.verdict = "no-work"')
     held = request("held", WRITE.replace("/write", "/held"), "[request.expect]", CAME)
     written = demo(tmp_path, HEAD, held, release)["requests"][0]
@@ -247,7 +247,7 @@ def test_client_and_server_both_prove_a_write_that_comes_after_the_response(tmp_
     assert written["lead_ms"] > 0
 
 
-def test_missing_write_is_given_up_after_its_own_limit_once_its_tasks_have_ended(tmp_path: Path) -> None:
+def test_missing_write_is_given_up_after_its_own_limit(tmp_path: Path) -> None:
     other = 'writes = [{ file = "log.txt", text = "other ${mark}\\n", within = 0.2 }]\nverdict = "lost"'
     written = only(
         demo(tmp_path, HEAD, request("write", WRITE, "[request.expect]", other), arguments=("--timeout", "80"))
@@ -256,7 +256,7 @@ def test_missing_write_is_given_up_after_its_own_limit_once_its_tasks_have_ended
     assert [task["state"] for task in written["tasks"]] == ["finished"]
 
 
-def test_unmet_expectation_shows_file_line_both_values_witness_and_time_line(tmp_path: Path) -> None:
+def test_unmet_expectation_shows_line_values_and_witness(tmp_path: Path) -> None:
     lines = (WRITE, "[request.expect]\nstatus = 201", CAME, 'verdict = "work-first"')
     (tmp_path / "my.toml").write_text(HEAD + request("write", *lines), encoding="utf-8")
     result = fastbg("demo", "my.toml", cwd=tmp_path, PYTHONPATH=str(ROOT), COLUMNS="120")
@@ -348,7 +348,7 @@ def test_each_write_of_many_requests_at_once_is_its_own(tmp_path: Path) -> None:
             assert times["min"] <= times["p50"] <= times["p95"] <= times["p99"] <= times["max"]
 
 
-def test_load_shows_distributions_and_writes_one_case_for_each_name(tmp_path: Path) -> None:
+def test_load_shows_distributions_and_one_case_per_name(tmp_path: Path) -> None:
     result = fastbg(
         "demo", "--work", "0", "--repeat", "12", "--concurrency", "4", "--junit", "all.xml", cwd=tmp_path, COLUMNS="100"
     )
@@ -371,7 +371,7 @@ def test_concurrency_without_as_many_repetitions_is_refused(tmp_path: Path) -> N
 # several scripts
 
 
-def test_several_scripts_have_one_summary_one_document_and_a_suite_each(tmp_path: Path) -> None:
+def test_several_scripts_share_summary_and_document(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text(HEAD + request("a", WRITE, "[request.expect]", CAME), encoding="utf-8")
     (tmp_path / "bad.toml").write_text(HEAD + request("a", WRITE, "expect.status = 500"), encoding="utf-8")
     result = fastbg("demo", "good.toml", "bad.toml", "--junit", "r.xml", cwd=tmp_path, PYTHONPATH=str(ROOT))
@@ -389,7 +389,7 @@ def test_several_scripts_have_one_summary_one_document_and_a_suite_each(tmp_path
 
 
 @pytest.mark.parametrize("to", ["worker", "broker"])
-def test_signal_for_a_process_that_the_part_does_not_have_is_refused(to: str, tmp_path: Path) -> None:
+def test_signal_without_its_process_is_refused(to: str, tmp_path: Path) -> None:
     script = tmp_path / "my.toml"
     script.write_text(HEAD + request("one", 'path = "/"', f'signal = {{ name = "SIGKILL", to = "{to}" }}'))
     result = fastbg("demo", script, cwd=tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastbg.evidence.observer import Observer
 from fastbg.follow.follower import Follower
 from fastbg.run.target import TargetServer
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from tests.support.processes import PATIENCE_S, is_alive
 
 APP = """
@@ -23,12 +23,12 @@ async def end():
     os._exit(7)
 """
 
-Test = Callable[[TargetServer, asyncio.TaskGroup, Settings], Awaitable[None]]
+Test = Callable[[TargetServer, asyncio.TaskGroup, ServerSettings], Awaitable[None]]
 
 
 def run(folder: Path, test: Test) -> None:
     (folder / "own.py").write_text(APP)
-    settings = Settings("own:app", directory=folder, files=(), app_dir=folder)
+    settings = ServerSettings("own:app", directory=folder, files=(), app_dir=folder)
     observer = Observer([], settings.journal, "x", lambda trace: None, tells_all=True)
 
     async def bounded() -> None:
@@ -48,7 +48,7 @@ async def ended(server: TargetServer) -> None:
 
 
 def test_started_server_serves_its_settings_and_is_gone(tmp_path: Path) -> None:
-    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: Settings) -> None:
+    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: ServerSettings) -> None:
         assert not server.serves(settings)
         client = await server.start(settings, group)
         assert await client.reach("x-1") is None
@@ -64,7 +64,7 @@ def test_started_server_serves_its_settings_and_is_gone(tmp_path: Path) -> None:
 
 
 def test_signal_of_the_script_is_the_reason_of_the_end(tmp_path: Path) -> None:
-    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: Settings) -> None:
+    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: ServerSettings) -> None:
         await (await server.start(settings, group)).reach("x-1")
         assert server.refuses is None
         server.send(signal.SIGKILL)
@@ -76,7 +76,7 @@ def test_signal_of_the_script_is_the_reason_of_the_end(tmp_path: Path) -> None:
 
 
 def test_server_that_ends_by_itself_says_how_and_what_it_wrote(tmp_path: Path) -> None:
-    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: Settings) -> None:
+    async def test(server: TargetServer, group: asyncio.TaskGroup, settings: ServerSettings) -> None:
         client = await server.start(settings, group)
         await client.reach("x-1")
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.child.url.rpartition(":")[2]))  # type: ignore[union-attr]  # started above

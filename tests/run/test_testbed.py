@@ -10,11 +10,11 @@ import pytest
 from fastbg.errors import ServerError
 from fastbg.evidence.observer import Observer
 from fastbg.follow.follower import Follower
+from fastbg.run import testbed
 from fastbg.run.options import RunOptions
-from fastbg.run.prepare import Places
-from fastbg.run.testbed import Backend
+from fastbg.run.prepare import RunPaths
 from fastbg.scripting.reader import read_script
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from tests.support.processes import PATIENCE_S, is_alive
 from tests.support.servers import ROOT, served
 
@@ -38,25 +38,25 @@ def run(folder: Path, text: str, url: str | None = None) -> list[tuple[str, bool
     """For each part the server's name, whether its journal is at hand, and its process id."""
     source = read_script(text, "own.toml", ROOT, os.environ)
     known = {"dir": str(folder)}
-    places = Places.of(source, folder, known)
-    observer = Observer(places.files.values(), folder / "journal.jsonl", "x", lambda trace: None, tells_all=True)
-    options = RunOptions(folder, PATIENCE_S, Settings("", directory=folder), os.environ, url)
+    paths = RunPaths.of(source, folder, known)
+    observer = Observer(paths.files.values(), folder / "journal.jsonl", "x", lambda trace: None, tells_all=True)
+    options = RunOptions(folder, PATIENCE_S, ServerSettings("", directory=folder), os.environ, url)
     seen: list[tuple[str, bool, int | None]] = []
 
     async def bounded() -> None:
-        backend = Backend(source.script, options, places, known, observer, "x", None)
+        bed = testbed.Testbed(source.script, options, paths, known, observer, "x", None)
         async with (
             asyncio.timeout(2 * PATIENCE_S),
             Follower(observer.paths) as follower,
-            backend,
+            bed,
             asyncio.TaskGroup() as group,
         ):
             following = group.create_task(observer.follow(follower))
             for part in source.script.all_parts:
-                await backend.serve(part, group)
-                child = backend.server.child
-                seen.append((backend.name, backend.journal, child.process.pid if child else None))
-            await backend.server.stop()
+                await bed.serve(part, group)
+                child = bed.server.child
+                seen.append((bed.name, bed.journal, child.process.pid if child else None))
+            await bed.server.stop()
             following.cancel()
 
     asyncio.run(bounded())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbg.scripting import builtin as catalogue
+from fastbg.scripting import builtin
 from fastbg.scripting.builtin import DEFAULT, built_in, listed, missing_extra, script
 from tests.support.delays import unmet_by_no_delay
 from tests.support.processes import fastbg
@@ -67,9 +67,9 @@ def test_readme_lists_every_scenario_with_its_question() -> None:
     ]
 
 
-def test_parts_that_need_what_is_not_installed_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_without_their_extra_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [part.name for part in script("sigkill", {}).script.parts if part.worker]
-    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    monkeypatch.setattr(builtin, "find_spec", lambda name: None)
     source = script("sigkill", {})
     assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
     assert source.remark is not None

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from fastbg.errors import FastbgError
-from fastbg.scripting import placeholders as values
+from fastbg.scripting import placeholders
 from fastbg.scripting.draft import draft, write_draft
 from fastbg.scripting.model import Request, Script
 from fastbg.scripting.reader import read_script, read_script_file
@@ -37,22 +37,24 @@ def drafted(app: object) -> tuple[str, Script]:
 def fire(app: Any, request: Request, mark: str) -> int:
     """The status that ``app`` answers a drafted request with."""
     filled = {"mark": mark}
-    files = [(upload.field, (upload.name, values.fill_text(upload.text or "", filled))) for upload in request.files]
+    files = [
+        (upload.field, (upload.name, placeholders.fill_text(upload.text or "", filled))) for upload in request.files
+    ]
     bodies: dict[str, Any] = {}
     if request.json_body is not None:
-        bodies["json"] = values.fill(request.json_body, filled)
+        bodies["json"] = placeholders.fill(request.json_body, filled)
     if request.body is not None:
-        bodies["content"] = values.fill_text(request.body, filled)
-    cookies = "; ".join(f"{name}={values.fill_text(value, filled)}" for name, value in request.cookies.items())
+        bodies["content"] = placeholders.fill_text(request.body, filled)
+    cookies = "; ".join(f"{name}={placeholders.fill_text(value, filled)}" for name, value in request.cookies.items())
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
             response = await client.request(
                 request.method,
-                values.fill_text(request.path, filled),
-                params=values.fill(request.query, filled),
-                headers={**values.fill(request.headers, filled), **({"Cookie": cookies} if cookies else {})},
-                data=values.fill(request.form, filled) or None,
+                placeholders.fill_text(request.path, filled),
+                params=placeholders.fill(request.query, filled),
+                headers={**placeholders.fill(request.headers, filled), **({"Cookie": cookies} if cookies else {})},
+                data=placeholders.fill(request.form, filled) or None,
                 files=files or None,
                 **bodies,
             )
@@ -130,11 +132,11 @@ def test_example_of_the_author_is_kept_where_it_names_something() -> None:
     assert SHAPES["PUT /examples"].json_body == {"title": "A title ${mark}", "isbn_id": "x-1"}
 
 
-def test_headers_that_the_client_has_a_use_for_and_those_that_http_cannot_carry_are_left_out() -> None:
+def test_reserved_and_invalid_headers_are_left_out() -> None:
     assert SHAPES["GET /headers"].headers == {"user-agent": "${mark}", "x-key": "${mark}", "x-count": "1"}
 
 
-def test_what_the_app_gives_away_only_to_the_known_is_asked_with_a_secret() -> None:
+def test_protected_routes_are_requested_with_a_secret() -> None:
     assert SHAPES["GET /secured/bearer"].headers == {"Authorization": "Bearer ${mark}"}
     assert SHAPES["GET /secured/query"].query == {"api_key": "${mark}"}
     assert drafted(shapes.app)[0].count('# A secret of yours can come from the environment: "${env.NAME}".') == 4
@@ -176,7 +178,7 @@ def test_example_app_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert tmp_path.joinpath("log.txt").read_text().count("a1b2c3-1") == 4
 
 
-def test_all_routes_of_starlette_are_drafted_and_the_script_says_why() -> None:
+def test_all_starlette_routes_are_drafted_with_a_remark() -> None:
     text, script = drafted(signup.app)
     assert [request.name for request in script.requests] == ["POST /user/invite", "POST /user/signup"]
     assert "# No route here is known to take BackgroundTasks" in text
@@ -263,7 +265,7 @@ def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) 
     text, script = drafted(app)
     assert all(line.isprintable() for line in text.split("\n"))
     clean = name.replace("\ue000", ""), example.replace("\ue000", "")
-    assert values.fill(script.requests[0].json_body, {"mark": "m"}) == {clean[0]: [clean[1]]}
+    assert placeholders.fill(script.requests[0].json_body, {"mark": "m"}) == {clean[0]: [clean[1]]}
     assert fire(app, script.requests[0], "m") == 200
 
 

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from fastbg.scripting.faults import key, shown
+from fastbg.scripting.faults import describe_value, key_text
 from fastbg.scripting.placeholders import KeyPath
 
 
@@ -18,7 +18,7 @@ from fastbg.scripting.placeholders import KeyPath
     ],
 )
 def test_key_is_written_as_in_toml_with_numbers_from_1(path: KeyPath, text: str) -> None:
-    assert key(path) == text
+    assert key_text(path) == text
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_key_is_written_as_in_toml_with_numbers_from_1(path: KeyPath, text: str)
     ],
 )
 def test_value_is_shown_in_one_line(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert describe_value(value) == text
 
 
 @pytest.mark.parametrize("value", ["x" * 1000, 16**20_000], ids=["text", "number"])
 def test_long_value_is_cut(value: object) -> None:
-    assert len(shown(value)) <= 80
+    assert len(describe_value(value)) <= 80

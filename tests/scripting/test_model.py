@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fastbg
 from fastbg.errors import ScriptError
-from fastbg.scripting.reader import LARGEST, Source, read_script, read_script_file
+from fastbg.scripting.reader import MAX_BYTES, Source, read_script, read_script_file
 
 BUILT_IN = Path(fastbg.__file__).parent / "scripts"
 HEAD = 'app = "shop:app"\nfollow = ["log.txt"]\nmail = "mail.txt"\n[[request]]\nname = "order"\npath = "/orders"\n'
@@ -122,7 +122,7 @@ def test_source_knows_the_line_of_each_key() -> None:
     assert source.place("part", 1, "request", 0, "method") == "my.toml:48"  # not set: the line of its request
 
 
-def test_default_script_asks_every_endpoint_of_the_example_and_the_control() -> None:
+def test_default_script_requests_every_endpoint() -> None:
     script = read_script_file(BUILT_IN / "default.toml", {}).script
     paths = {request.path.split("/")[1] for request in script.requests}
     assert paths == {"background_tasks", "dependency", "send-notification", "sub-dependency", "foreground_tasks"}
@@ -239,7 +239,7 @@ writes = [
         ),
     ],
 )
-def test_fault_of_a_request_is_told_with_line_key_found_and_allowed(line: str, fault: str) -> None:
+def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> None:
     (told,) = refused(HEAD + line)
     number = LAST + line.count("\n") if not fault.startswith("connection") else LAST
     assert told.startswith(f"my.toml:{number}: request[1].{fault}")
@@ -370,7 +370,7 @@ def test_file_is_read_with_its_own_folder(tmp_path: Path) -> None:
     ("content", "what", "line"),
     [
         (b"a = 1\nb = '\xff'\n", "the script cannot be read: it is not UTF-8", ":2"),
-        (b"#" * (LARGEST + 1), f"the script cannot be read: it is larger than {LARGEST:,} bytes", ""),
+        (b"#" * (MAX_BYTES + 1), f"the script cannot be read: it is larger than {MAX_BYTES:,} bytes", ""),
     ],
     ids=["not UTF-8", "large"],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.scripting import placeholders as values
+from fastbg.scripting import placeholders
 
 FILLED = {"mark": "m-1", "count": 3, "sure": True, "user": {"id": 7}}
 
@@ -22,14 +22,14 @@ FILLED = {"mark": "m-1", "count": 3, "sure": True, "user": {"id": 7}}
     ],
 )
 def test_placeholders_are_found(text: str, names: list[str]) -> None:
-    assert values.names(text) == names
+    assert placeholders.names(text) == names
 
 
 @pytest.mark.parametrize(
     ("text", "torn"), [("${mark", True), ("${a${b}", True), ("$${mark", False), ("${mark}", False), ("$ {", False)]
 )
 def test_placeholder_without_an_end_is_noticed(text: str, torn: bool) -> None:
-    assert values.is_torn(text) is torn
+    assert placeholders.is_torn(text) is torn
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,29 @@ def test_placeholder_without_an_end_is_noticed(text: str, torn: bool) -> None:
     ],
 )
 def test_placeholders_are_filled_in(value: object, filled: object) -> None:
-    assert values.fill(value, FILLED) == filled
+    assert placeholders.fill(value, FILLED) == filled
 
 
-def test_text_stays_a_text_where_it_has_to_be_one_and_is_quoted_where_asked() -> None:
-    assert values.fill_text("${count}", FILLED) == "3"
-    assert values.fill("${mark}/${count}", {"mark": "a b", "count": "?"}, quote=lambda text: f"<{text}>") == "<a b>/<?>"
+def test_filled_text_stays_text_and_is_quoted_on_request() -> None:
+    assert placeholders.fill_text("${count}", FILLED) == "3"
+    assert (
+        placeholders.fill("${mark}/${count}", {"mark": "a b", "count": "?"}, quote=lambda text: f"<{text}>")
+        == "<a b>/<?>"
+    )
 
 
 @given(st.text(alphabet="${}mark. ", max_size=40))
-def test_text_without_a_known_name_changes_only_where_a_placeholder_is_meant_as_it_is(text: str) -> None:
-    assert values.fill_text(text, {}) == text.replace("$${", "${")
+def test_unknown_placeholders_stay_and_escapes_are_resolved(text: str) -> None:
+    assert placeholders.fill_text(text, {}) == text.replace("$${", "${")
 
 
 def test_every_text_comes_with_its_path_and_keys_count_too() -> None:
-    found = list(values.texts({"a": ["x", 1, {"b": "y"}], "c": True}))
+    found = list(placeholders.texts({"a": ["x", 1, {"b": "y"}], "c": True}))
     assert found == [(("a",), "a"), (("a", 0), "x"), (("a", 2, "b"), "b"), (("a", 2, "b"), "y"), (("c",), "c")]
 
 
 def test_every_leaf_comes_with_its_path() -> None:
-    assert list(values.leaves({"a": ["x", 1, {"b": None}], "c": {}})) == [
+    assert list(placeholders.leaves({"a": ["x", 1, {"b": None}], "c": {}})) == [
         (("a", 0), "x"),
         (("a", 1), 1),
         (("a", 2, "b"), None),
@@ -74,16 +77,16 @@ def test_every_leaf_comes_with_its_path() -> None:
 
 @pytest.mark.parametrize(("path", "found"), [("", {"items": [{"id": 5}]}), ("items.0.id", 5), ("items.0", {"id": 5})])
 def test_value_at_a_path_of_keys_and_numbers(path: str, found: object) -> None:
-    assert values.at({"items": [{"id": 5}]}, path) == found
+    assert placeholders.at({"items": [{"id": 5}]}, path) == found
 
 
 @pytest.mark.parametrize("path", ["other", "items.1", "items.x", "items.²", "items.0.id.deeper", "items." + "9" * 5000])
 def test_path_that_leads_nowhere_is_a_lookup_error(path: str) -> None:
     with pytest.raises(LookupError):
-        values.at({"items": [{"id": 5}]}, path)
+        placeholders.at({"items": [{"id": 5}]}, path)
 
 
 @given(st.text(alphabet="${}mark. ", max_size=40))
 def test_escaped_text_has_no_placeholder_and_is_filled_in_as_it_was(text: str) -> None:
-    assert values.names(values.escape(text)) == []
-    assert values.fill(values.escape(text), {"mark": "m-1", "": 1}) == text
+    assert placeholders.names(placeholders.escape(text)) == []
+    assert placeholders.fill(placeholders.escape(text), {"mark": "m-1", "": 1}) == text

@@ -1,4 +1,4 @@
-"""A server as a child process: `Child` starts it, `Server` watches it."""
+"""A server as a child process: `ServerProcess` starts it, `Server` watches it."""
 
 import asyncio
 import os
@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from fastbg.errors import ServerDied, ServerError
 from fastbg.server.child import PromptServer
 from fastbg.server.listener import bind
-from fastbg.server.monitor import LINE_BYTES, LINES, Server
-from fastbg.server.process import Child
-from fastbg.server.settings import Settings
+from fastbg.server.monitor import LINE_BYTES, LINES, ServerMonitor
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import ServerSettings
 from tests.support.journals import events
 from tests.support.processes import PATIENCE_S, is_alive, until, wait_until
 from tests.support.servers import NO_TLS, ask
@@ -54,30 +54,30 @@ async def say(lines: int, length: int):
 """
 
 
-def settings(folder: Path, startup: str = "pass") -> Settings:
+def settings(folder: Path, startup: str = "pass") -> ServerSettings:
     (folder / "own.py").write_text(APP.format(startup=startup))
-    return Settings("own:app", directory=folder, app_dir=folder)
+    return ServerSettings("own:app", directory=folder, app_dir=folder)
 
 
 @asynccontextmanager
-async def serving(folder: Path, startup: str = "pass", stop_s: float = PATIENCE_S) -> AsyncIterator[Server]:
-    with Child(settings(folder, startup)) as child:
-        async with Server(child, stop_s=stop_s) as server:
+async def serving(folder: Path, startup: str = "pass", stop_s: float = PATIENCE_S) -> AsyncIterator[ServerMonitor]:
+    with ServerProcess(settings(folder, startup)) as child:
+        async with ServerMonitor(child, stop_s=stop_s) as server:
             yield server
 
 
-async def get(server: Server, path: str, **query: str | float) -> httpx.Response:
+async def get(server: ServerMonitor, path: str, **query: str | float) -> httpx.Response:
     async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S) as client:
         return await client.get(path, params=query, headers={"X-Request-ID": path})
 
 
-async def start_work(server: Server, folder: Path) -> None:
+async def start_work(server: ServerMonitor, folder: Path) -> None:
     """Start a task in a thread that writes ``written`` as soon as there is a ``written.now``."""
     await get(server, "/work", file=str(folder / "written"))
     await asyncio.to_thread(events, folder / "journal.jsonl", "/work", until="task_started")
 
 
-async def until_told(server: Server, text: str) -> None:
+async def until_told(server: ServerMonitor, text: str) -> None:
     """Wait until the server has written a line with ``text``."""
     while not any(text in line for line in server.stderr_tail()):
         await asyncio.sleep(0.01)
@@ -110,7 +110,7 @@ def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
-    async def let_it_finish(server: Server) -> None:
+    async def let_it_finish(server: ServerMonitor) -> None:
         await until_told(server, "Waiting for background tasks to complete")
         (tmp_path / "written.now").touch()
 
@@ -167,8 +167,8 @@ def test_an_app_that_does_not_load_is_told_in_three_parts(tmp_path: Path, code: 
     async def test() -> None:
         prepared = settings(tmp_path)
         (tmp_path / "own.py").write_text(code)
-        with Child(prepared) as child:
-            async with Server(child) as server:
+        with ServerProcess(prepared) as child:
+            async with ServerMonitor(child) as server:
                 with pytest.raises(ServerDied) as caught:
                     await server.ready()
         assert what in caught.value.what
@@ -179,7 +179,7 @@ def test_an_app_that_does_not_load_is_told_in_three_parts(tmp_path: Path, code: 
     run(test)
 
 
-def test_a_startup_that_fails_is_told_with_what_the_server_wrote_last(tmp_path: Path) -> None:
+def test_failed_startup_shows_the_last_output(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path, startup="raise OSError('no database')") as server:
             with pytest.raises(ServerDied) as caught:
@@ -200,13 +200,13 @@ def test_a_startup_that_hangs_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "written"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
-def test_sigterm_takes_a_thread_with_it_that_was_given_up_as_under_plain_uvicorn(
+def test_sigterm_kills_an_abandoned_thread_as_uvicorn_does(
     tmp_path: Path, number: signal.Signals, written: bool
 ) -> None:
     async def test() -> None:
         prepared = replace(settings(tmp_path), options=(("timeout_graceful_shutdown", 0),))
-        with Child(prepared) as child:
-            async with Server(child) as server:
+        with ServerProcess(prepared) as child:
+            async with ServerMonitor(child) as server:
                 await start_work(server, tmp_path)
                 server.send(number)
                 if written:
@@ -232,7 +232,7 @@ def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
             assert not thread.is_alive()
 
 
-def test_a_server_that_is_killed_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
+def test_killed_server_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as server:
             await server.ready()
@@ -264,10 +264,10 @@ def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = """
 import sys, time
 from pathlib import Path
-from fastbg.server.process import Child
-from fastbg.server.settings import Settings
+from fastbg.server.process import ServerProcess
+from fastbg.server.settings import ServerSettings
 folder = Path(sys.argv[1])
-with Child(Settings("own:app", directory=folder, app_dir=folder)) as child:
+with ServerProcess(ServerSettings("own:app", directory=folder, app_dir=folder)) as child:
     print(child.process.pid, child.url, flush=True)
     time.sleep(3600)
 """
@@ -289,8 +289,8 @@ def test_a_server_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
     )
 
     async def test() -> None:
-        with Child(Settings("own:app", directory=tmp_path, app_dir=tmp_path)) as child:
-            async with Server(child) as server:
+        with ServerProcess(ServerSettings("own:app", directory=tmp_path, app_dir=tmp_path)) as child:
+            async with ServerMonitor(child) as server:
                 await server.ready()
 
     run(test)

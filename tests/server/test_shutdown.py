@@ -151,7 +151,7 @@ def test_log_does_not_complain_that_nobody_reads_it(server: Serving) -> None:
     assert b"Logging error" not in server.log.read_bytes()
 
 
-def test_slow_clients_keep_neither_others_nor_the_end_from_coming(tmp_path: Path) -> None:
+def test_slow_clients_delay_neither_others_nor_the_end(tmp_path: Path) -> None:
     with serving(tmp_path) as server, ExitStack() as stack:
         slow = [GET + b"X-Slow: "] * 200 + [POST + b"Content-Length: 100\r\n\r\nhalf"] * 20
         slow += [b"GET /big HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n"] * 3
@@ -174,7 +174,7 @@ def test_slow_clients_keep_neither_others_nor_the_end_from_coming(tmp_path: Path
         ]
 
 
-def test_recorder_keeps_no_more_of_what_clients_send_than_it_writes(tmp_path: Path) -> None:
+def test_recorder_keeps_no_more_than_it_writes(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbg.errors import FastbgError
-from fastbg.services.mail import LARGEST, LONGEST, MailServer, address_of, line_of
+from fastbg.services.mail import LONGEST, MAX_BYTES, MailServer, address_of, line_of
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, wait_for
 
 
@@ -74,7 +74,7 @@ def test_a_mail_that_is_too_large_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         async with MailServer(tmp_path / "mail.txt") as server:
             with pytest.raises(smtplib.SMTPSenderRefused) as refused:
-                await asyncio.to_thread(send, server, mail("large", size=LARGEST + 1))
+                await asyncio.to_thread(send, server, mail("large", size=MAX_BYTES + 1))
             assert refused.value.smtp_code == 552
 
     run(test)

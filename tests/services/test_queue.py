@@ -9,11 +9,11 @@ from tests.support.processes import descendants, environment, is_running, until,
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from fastbg.services.queue import Services
-from fastbg.server.settings import Settings
+from fastbg.services.queue import TaskQueue
+from fastbg.server.settings import ServerSettings
 
 async def main():
-    async with Services(Settings("fastbg.example.queued:broker", directory=Path(sys.argv[1]))):
+    async with TaskQueue(ServerSettings("fastbg.example.queued:broker", directory=Path(sys.argv[1]))):
         print("started", flush=True)
         await asyncio.sleep(3600)
 

@@ -85,7 +85,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         made.stop()
 
 
-def test_tasks_survive_a_server_of_the_cluster_with_tls_password_and_replicas(cluster: Cluster, tmp_path: Path) -> None:
+def test_tasks_survive_the_loss_of_a_cluster_server(cluster: Cluster, tmp_path: Path) -> None:
     variables = {
         "FASTBG_BROKER": cluster.addresses,
         "FASTBG_BROKER_REPLICAS": "3",

@@ -49,7 +49,7 @@ def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
     assert "IsADirectoryError" in message.headers["error"]
 
 
-def test_report_says_failed_where_a_task_was_given_up_after_its_tries(tmp_path: Path) -> None:
+def test_report_says_failed_after_the_last_try(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url:
         (tmp_path / ".fastbg" / "log.txt").mkdir()
         with worker(tmp_path, "--work", "0"):
@@ -153,7 +153,7 @@ def test_task_that_no_worker_took_is_lost(tmp_path: Path) -> None:
     assert reported(tmp_path, journal(by_worker(5, "task_started")))["verdict"] == "lost"
 
 
-def test_demo_waits_for_a_worker_under_another_boot_and_compares_no_times() -> None:
+def test_demo_compares_no_times_with_another_boot() -> None:
     trace = traces.sent(traces.answered(traces.trace(writes=0), 2000, size=100), 1500, size=100)
     about: dict[str, Any] = {**TASK, "where": "worker", "server": f"{boot_id()}/1"}
     trace.answered = True
@@ -185,6 +185,6 @@ def test_task_is_as_it_ended_however_often_it_was_delivered() -> None:
     assert (task.state, task.ended_ns) == ("failed", 5)
 
 
-def test_worker_that_is_faster_than_the_word_of_the_broker_does_not_confuse_the_order() -> None:
+def test_worker_faster_than_the_confirmation_keeps_the_order() -> None:
     (task,) = tasks_of(reversed(told("task_queued", "task_started", "task_finished")))
     assert task.state == "finished"

@@ -73,7 +73,7 @@ def pids(folder: Path, name: str) -> set[int]:
     return {event["pid"] for event in events(folder, name)}
 
 
-def test_events_of_the_worker_belong_to_the_request_that_queued_them(tmp_path: Path) -> None:
+def test_worker_events_belong_to_the_queuing_request(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url, worker(tmp_path, "--work", "0"):
         path = "/send-notification/you@example.com?q=hello"
         assert ask("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
@@ -121,7 +121,7 @@ def is_answered(folder: Path, path: str) -> bool:
     return any(event["request"] in ids for event in events(folder, "response_sent"))
 
 
-def test_demo_waits_for_the_workers_and_proves_the_order_with_their_clock(tmp_path: Path) -> None:
+def test_demo_waits_for_workers_and_proves_their_order(tmp_path: Path) -> None:
     """The worker begins when every response has been sent: what it does before that proves no order."""
     with serving(tmp_path, "--work", "0") as url, ThreadPoolExecutor() as pool:
         demo = pool.submit(fastbg, "demo", "--url", url, "--timeout", f"{PATIENCE_S:g}", "--json", cwd=tmp_path)

@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.soak.growth import ENOUGH
 from tests.soak.run import Soak, soak
 
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def _show(told: Soak) -> None:
         f"{told.history}",
         highlight=False,
     )
-    for fault in told.faults[:MOST_FAULTS]:
+    for fault in told.faults[:MAX_FAULTS]:
         console.print(f"wrong: {fault}", highlight=False, markup=False)
     console.print(f"{len(told.faults)} faults" if told.faults else "All accounted for.")
 

@@ -23,7 +23,7 @@ from tests.support.servers import NO_TLS, URL
 
 SAMPLE_S = 1.0
 WORK = "0.01"
-MOST_AT_ONCE = 50
+MAX_AT_ONCE = 50
 LINE = 2**20  # bytes that a line of tail may have
 
 
@@ -139,11 +139,11 @@ async def _url(log: Path) -> str:
 
 
 async def _load(url: str, rate: float, ledger: Ledger, stop: asyncio.Event) -> None:
-    """Send requests at ``rate``, at most `MOST_AT_ONCE` of them unanswered.
+    """Send requests at ``rate``, at most `MAX_AT_ONCE` of them unanswered.
 
     Each has a connection of its own: one that is kept may be closed by the server at the moment when it is used again.
     """
-    slots = asyncio.Semaphore(MOST_AT_ONCE)
+    slots = asyncio.Semaphore(MAX_AT_ONCE)
     async with (
         httpx.AsyncClient(
             base_url=url,

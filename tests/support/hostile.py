@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from fastbg.text import safe
+from fastbg.text import escape_control
 
 CSI, OSC, DCS, APC, PM, SOS, ST = "\x9b", "\x9d", "\x90", "\x9f", "\x9e", "\x98", "\x9c"
 
@@ -67,7 +67,7 @@ def raw_in(shown: bytes, kind: str) -> set[str]:
     text = shown.decode("utf-8", "surrogateescape")  # a byte that is no UTF-8 comes out as a surrogate
     if kind == "terminal":
         text = _OUR_OWN.sub("", text.replace("\r\n", "\n"))
-    found = {character for character in text if safe(character) != character} - {"\n"}
+    found = {character for character in text if escape_control(character) != character} - {"\n"}
     if re.search(f"^{FORGED}", text, re.MULTILINE):
         found.add("\n")
     return found | ({character for character in text if not character.isascii()} if kind == "ascii" else set())

@@ -204,7 +204,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's own words: no test shows another's
 
 
-def test_terminal_without_unicode_gets_time_lines_that_it_can_show_and_the_last_requests_only(
+def test_ascii_terminal_gets_the_last_time_lines_in_ascii(
     shop: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")

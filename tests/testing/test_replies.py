@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fastbg.testing import AsyncClient, Client, NoResponse, Reply
-from fastbg.testing.request_log import Observation
+from fastbg.testing.request_log import RequestLog
 from tests.support.processes import PATIENCE_S
 from tests.support.servers import ask
 
@@ -200,9 +200,9 @@ def test_events_are_those_of_client_and_server(fastbg: Client) -> None:
 
 
 @of_its_own
-def test_events_of_other_clients_are_told_from_the_begin_of_the_test_on(fastbg: Client) -> None:
+def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
     fastbg.get("/two").wait()
-    with Client(Observation(fastbg.observation.server, PATIENCE_S)) as of_the_next_test:
+    with Client(RequestLog(fastbg.observation.server, PATIENCE_S)) as of_the_next_test:
         assert of_the_next_test.events == []
         ask("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
         until(of_the_next_test, "request_finished")
@@ -241,7 +241,7 @@ def test_waiting_in_an_event_loop_holds_nothing_up(fastbg_async: AsyncClient) ->
     run(test())
 
 
-def test_in_an_event_loop_tasks_are_not_told_before_they_are_waited_for(fastbg_async: AsyncClient) -> None:
+def test_async_reply_requires_wait_before_its_tasks(fastbg_async: AsyncClient) -> None:
     async def test() -> None:
         reply = await fastbg_async.get("/two")
         with pytest.raises(RuntimeError, match=r"await reply\.wait\(\)"):

@@ -17,24 +17,24 @@ from starlette.background import BackgroundTask
 
 from fastbg.errors import ServerDied, ServerError
 from fastbg.testing import Client
-from fastbg.testing.request_log import Observation
+from fastbg.testing.request_log import RequestLog
 from fastbg.testing.server import Server
-from fastbg.testing.servers import Servers
+from fastbg.testing.servers import ServerPool
 from tests.apps import recorded
 from tests.support.processes import PATIENCE_S, is_alive, wait_until
 from tests.support.servers import ROOT
 
 
 @pytest.fixture
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    servers = Servers(ROOT, lambda: tmp_path_factory.mktemp("fastbg"))
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
+    servers = ServerPool(ROOT, lambda: tmp_path_factory.mktemp("fastbg"))
     yield servers
     servers.stop()
 
 
 @contextmanager
 def client(server: Server) -> Iterator[Client]:
-    with Client(Observation(server, PATIENCE_S)) as client:
+    with Client(RequestLog(server, PATIENCE_S)) as client:
         yield client
 
 
@@ -57,7 +57,7 @@ def held() -> Counter[str]:
 # named apps: child processes
 
 
-def test_named_app_is_kept_for_the_session(servers: Servers) -> None:
+def test_named_app_is_kept_for_the_session(servers: ServerPool) -> None:
     server = servers.take("tests.apps.recorded:app", None)
     pid = pid_of(server)
     servers.give_back(server)
@@ -65,14 +65,14 @@ def test_named_app_is_kept_for_the_session(servers: Servers) -> None:
     assert pid_of(server) == pid != os.getpid()
 
 
-def test_named_app_may_have_a_server_for_each_test(servers: Servers) -> None:
+def test_named_app_may_have_a_server_for_each_test(servers: ServerPool) -> None:
     server = servers.take("tests.apps.recorded:app", "function")
     pid = pid_of(server)
     servers.give_back(server)
     assert not is_alive(pid)
 
 
-def test_server_that_died_is_followed_by_another(servers: Servers) -> None:
+def test_server_that_died_is_followed_by_another(servers: ServerPool) -> None:
     server = servers.take("tests.apps.recorded:app", None)
     pid = pid_of(server)
     os.kill(pid, signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_server_that_died_is_followed_by_another(servers: Servers) -> None:
 
 
 def test_broken_app_is_started_once_and_told_each_time(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken.py").write_text("open('tries', 'a').write('x')\nimport no_such_thing\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -93,7 +93,7 @@ def test_broken_app_is_started_once_and_told_each_time(
 
 
 def test_child_imports_from_where_the_tests_do(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere.py").write_text("from tests.apps.recorded import app")
     monkeypatch.syspath_prepend(tmp_path)
@@ -101,7 +101,7 @@ def test_child_imports_from_where_the_tests_do(
     servers.give_back(server)
 
 
-def test_nothing_of_a_child_is_left(servers: Servers) -> None:
+def test_nothing_of_a_child_is_left(servers: ServerPool) -> None:
     before = held()
     server = servers.take("tests.apps.recorded:app", None)
     pid = pid_of(server)
@@ -114,14 +114,14 @@ def test_nothing_of_a_child_is_left(servers: Servers) -> None:
 # app objects: threads
 
 
-def test_app_object_is_served_by_this_process_for_one_test(servers: Servers) -> None:
+def test_app_object_is_served_by_this_process_for_one_test(servers: ServerPool) -> None:
     server = servers.take(recorded.app, None)
     assert pid_of(server) == os.getpid()
     servers.give_back(server)
     assert servers.take(recorded.app, "session") is servers.take(recorded.app, "session")
 
 
-def test_test_may_change_what_the_app_object_uses(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_may_change_what_the_app_object_uses(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     server = servers.take(recorded.app, "session")
     gate = threading.Event()
     monkeypatch.setattr(recorded, "released", gate)
@@ -132,7 +132,7 @@ def test_test_may_change_what_the_app_object_uses(servers: Servers, monkeypatch:
         assert reply.came_before("wait")
 
 
-def test_nothing_of_a_thread_is_left(servers: Servers) -> None:
+def test_nothing_of_a_thread_is_left(servers: ServerPool) -> None:
     originals = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers[:], signal.getsignal(signal.SIGTERM)
     before = held()
     server = servers.take(recorded.app, None)
@@ -144,14 +144,14 @@ def test_nothing_of_a_thread_is_left(servers: Servers) -> None:
     assert after == originals
 
 
-def test_one_thread_may_end_before_another(servers: Servers) -> None:
+def test_one_thread_may_end_before_another(servers: ServerPool) -> None:
     kept, ended = servers.take(recorded.app, "session"), servers.take(recorded.app, None)
     servers.give_back(ended)
     with client(kept) as asking:
         assert asking.get("/two").ran == ["work", "async_work"]
 
 
-def test_lifespan_runs_from_start_to_stop(servers: Servers) -> None:
+def test_lifespan_runs_from_start_to_stop(servers: ServerPool) -> None:
     told = []
 
     @asynccontextmanager
@@ -166,7 +166,7 @@ def test_lifespan_runs_from_start_to_stop(servers: Servers) -> None:
     assert told == ["start", "stop"]
 
 
-def test_app_object_that_does_not_start_up(servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
+def test_app_object_that_does_not_start_up(servers: ServerPool, caplog: pytest.LogCaptureFixture) -> None:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         raise LookupError("no database")
@@ -179,7 +179,7 @@ def test_app_object_that_does_not_start_up(servers: Servers, caplog: pytest.LogC
     wait_until(lambda: not held() - before)
 
 
-def test_thread_that_a_task_holds_up_is_told(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_that_a_task_holds_up_is_told(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr(recorded, "released", gate)
     server = servers.take(recorded.app, None)
@@ -194,7 +194,7 @@ def test_thread_that_a_task_holds_up_is_told(servers: Servers, monkeypatch: pyte
 
 
 def test_warning_of_what_uvicorn_tries_is_no_error(
-    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "websockets", None)
     monkeypatch.delitem(sys.modules, "websockets")
@@ -210,7 +210,7 @@ def test_warning_of_what_uvicorn_tries_is_no_error(
 
 
 @pytest.mark.parametrize(("app", "what"), [("", "no app is named"), (None, "no app is named"), (3, "3 is no app")])
-def test_what_is_no_app(servers: Servers, app: object, what: str) -> None:
+def test_what_is_no_app(servers: ServerPool, app: object, what: str) -> None:
     with pytest.raises(ServerError, match=what) as caught:
         servers.take(app, None)
     assert caught.value.where == "the fixture fastbg_app"

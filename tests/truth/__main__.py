@@ -18,7 +18,7 @@ from tests.truth.kernel import UnavailableError
 from tests.truth.runs import Asked, Bare, Bench, bench, hogs
 
 HOGS = 2
-MOST_MS = 1.0  # p99 of each error on an idle machine, or what the least that can be done costs there
+MAX_MS = 1.0  # p99 of each error on an idle machine, or what the least that can be done costs there
 INSTANT = (Asked("/thread"), Asked("/loop"), Asked("/foreground"))
 SLOW = (Asked("/loop?work=0.5"), Asked("/loop?work=0.5", after_tasks=True))
 BUSY = SLOW[:1]  # the client sends one after the other, while the tasks of the earlier ones wait
@@ -70,9 +70,9 @@ class Report:
             floors = ("", "") if floor is None else (_ms(floor.p50), _ms(floor.p99))
             name = f"{stamp.name}, early" if stamp.early else f"{stamp.name}, late"
             self.errors.add_row(name, work, machine, str(found.count), *map(_ms, values), *floors)
-            most_ns = max(MOST_MS * 1e6, floor.p99 if floor else 0)
+            most_ns = max(MAX_MS * 1e6, floor.p99 if floor else 0)
             if machine == "idle" and work.endswith(", 1 at once") and found.p99 > most_ns:
-                must = f"{_ms(most_ns)} ms ({MOST_MS:g} ms, or the least if that is more)"
+                must = f"{_ms(most_ns)} ms ({MAX_MS:g} ms, or the least if that is more)"
                 self.wrong.append(f"{stamp.name}, {work}: p99 is {_ms(found.p99)} ms, must be <= {must}")
 
     def add_verdicts(self, pairs: Sequence[Pair], machine: str) -> None:

@@ -26,7 +26,7 @@ SKIP = 14  # bytes of the Ethernet header
 SNAP = 2048  # bytes of a packet that are kept: the head of a request fits
 BUFFER = 256 * 2**20
 STAMPS_S = 30.0  # how long the kernel may take to begin
-MOST_DRIFT_NS = 20_000  # between the clocks, in one run
+MAX_DRIFT_NS = 20_000  # between the clocks, in one run
 
 _ID = re.compile(rb"\r\nx-request-id: *([^\r]+)\r\n", re.IGNORECASE)
 
@@ -87,7 +87,7 @@ class Capture:
         except BlockingIOError:
             pass
         drift_ns = _offset_ns() - self._offset_ns
-        if abs(drift_ns) > MOST_DRIFT_NS:
+        if abs(drift_ns) > MAX_DRIFT_NS:
             raise RuntimeError(f"the wall clock was set by {drift_ns} ns meanwhile")
         _, dropped = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         if dropped:

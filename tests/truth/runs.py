@@ -19,7 +19,7 @@ from fastbg.run.options import RunOptions
 from fastbg.run.result_store import MAX_SHOWN
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
-from fastbg.server.settings import Settings
+from fastbg.server.settings import ServerSettings
 from tests.support.servers import ROOT, served
 from tests.truth.compare import MARGIN_NS, Pair, Truth
 from tests.truth.kernel import Call, Traced, Tracing
@@ -87,7 +87,7 @@ class Bench:
     def _fire(self, asked: Sequence[Asked], repeat: int, concurrency: int) -> list[Pair]:
         text = HEAD % self.url + "".join(map(str, asked))
         source = read_script(text, "truth.toml", self.folder, {})
-        base = Settings("", directory=self.folder)
+        base = ServerSettings("", directory=self.folder)
         options = RunOptions(self.folder, LIMIT_S, base, os.environ, repeat=repeat, concurrency=concurrency)
         self.tracing.clear()
         with Capture(self.port) as capture:
