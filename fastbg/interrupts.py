@@ -1,7 +1,7 @@
 """Ctrl-C while modules are imported.
 
-Python raises a KeyboardInterrupt wherever it is, be it in a callback of the import machinery, which swallows it. So a
-SIGINT that meets an import is only noted, and raised by `raise_deferred`, before anything begins that takes long.
+Python may raise KeyboardInterrupt inside a callback of the import machinery, which swallows it. So a SIGINT during an
+import is only remembered; `raise_deferred` raises it before anything starts that takes long.
 """
 
 import signal
@@ -12,13 +12,13 @@ _came = False
 
 
 def defer() -> None:
-    """From now on a SIGINT in an import waits for `raise_deferred`. One that is ignored stays so."""
+    """Keep a SIGINT that comes during an import for `raise_deferred`. An ignored SIGINT stays ignored."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def raise_deferred() -> None:
-    """Leave SIGINT to Python again. Raises `KeyboardInterrupt` if one came in an import."""
+    """Give SIGINT back to Python. Raises `KeyboardInterrupt` if one came during an import."""
     if signal.getsignal(signal.SIGINT) is _interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if _came:

@@ -9,7 +9,7 @@ from fastbg import __version__
 
 @cache
 def versions() -> dict[str, str]:
-    """Name to version, fastbg first; read from the installed packages without importing them."""
+    """Return name to version, fastbg first, from the metadata of the installed packages, without importing them."""
     packages = ("fastapi", "starlette", "uvicorn", "httpx")
     return {
         "fastbg": __version__,

@@ -52,9 +52,9 @@ class DemoOptions:
         self._check_url()
         if self.save is not None and self.save.suffix not in SUFFIXES:
             raise FastbgError(
-                "a picture is an .svg or an .html file",
+                "a picture must be an .svg or .html file",
                 where=f"--save {self.save}",
-                remedy="end the name in .svg or .html",
+                remedy="use a name that ends in .svg or .html",
             )
         for path, what, where in self._files():
             check_place(path, what, where)
@@ -64,26 +64,26 @@ class DemoOptions:
         chosen = [name for name, wanted in shown.items() if wanted]
         if len(chosen) > 1:
             raise FastbgError(
-                f"{' and '.join(chosen)} show the result in different ways",
+                f"{' and '.join(chosen)} cannot be combined: each shows the result in its own way",
                 where=" ".join(chosen),
-                remedy="leave one out",
+                remedy="use only one of them",
             )
         if self.step and self.repeat > 1:
-            raise FastbgError("--step goes through a script once", where="--step --repeat", remedy="leave one out")
+            raise FastbgError("--step runs a script only once", where="--step --repeat", remedy="use only one of them")
         if self.concurrency > self.repeat:
             raise FastbgError(
-                f"--concurrency {self.concurrency} of --repeat {self.repeat}: there are not so many",
+                f"--concurrency {self.concurrency} is greater than --repeat {self.repeat}",
                 where=f"--concurrency {self.concurrency}",
-                remedy=f"repeat the script as often at least: --repeat {self.concurrency}",
+                remedy=f"add --repeat {self.concurrency} or more",
             )
 
     def _check_url(self) -> None:
         if self.url is not None and self.app is not None:
             raise FastbgError(
-                "a server that runs already has its app", where=f"--url {self.url} --app", remedy="leave one out"
+                "a running server already has its app", where=f"--url {self.url} --app", remedy="use only one of them"
             )
         if self.url is not None and not _has_host(self.url):
-            raise FastbgError("that is no URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
+            raise FastbgError("not a valid URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
         if self.save is not None:

@@ -20,7 +20,7 @@ class Broker:
 
 def greeting(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
     """Yield the lines for a server at ``url``."""
-    yield f"fastbg serves {settings.app} at {url} (Ctrl-C ends it)"
+    yield f"fastbg serves {settings.app} at {url} (press Ctrl-C to stop)"
     yield f"  data folder  {settings.directory}"
     if settings.record:
         yield f"  journal      {settings.journal}{_rotation(settings.journal_size)}"
@@ -37,7 +37,7 @@ def _rotation(size: int) -> str:
 def _described(broker: Broker) -> str:
     if broker.folder is None:
         return broker.addresses
-    return f"{broker.addresses}, an embedded NATS server; it keeps its tasks in {broker.folder}"
+    return f"{broker.addresses}, an embedded NATS server; its tasks are stored in {broker.folder}"
 
 
 def _commands(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:

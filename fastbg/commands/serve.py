@@ -72,7 +72,7 @@ def _serve(
         codes = [run(UvicornServer(config), listener)]
     if STARTUP_FAILURE in codes:
         raise ServerError(
-            "the app did not start up", where=settings.app, remedy="mend what the server's log above complains of"
+            "the app did not start up", where=settings.app, remedy="fix what the server's log above reports"
         )
     return INTERRUPTED if INTERRUPTED in codes else 0
 

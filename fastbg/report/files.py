@@ -1,4 +1,4 @@
-"""Files that the user asked for: refused early where they cannot be written, and a clear error where it turns out."""
+"""Writes the files that the user asked for. `check_place` refuses early what could not be written at the end."""
 
 import os
 from pathlib import Path
@@ -7,20 +7,26 @@ from fastbg.errors import FastbgError
 
 
 def check_place(path: Path, what: str, where: str) -> None:
-    """Raise `FastbgError` if ``what`` ("the picture") cannot lie at ``path``; ``where`` ("--save x.svg") names it."""
+    """Raise `FastbgError` if ``what`` ("the picture") cannot be written to ``path``; ``where``: "--save x.svg"."""
     folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir():
-        raise FastbgError(f"{what} has no place to go", where=where, remedy="name a file in a folder that exists")
+    if not folder.is_dir():
+        raise FastbgError(
+            f"{what} cannot be written: the folder {folder} does not exist",
+            where=where,
+            remedy="use an existing folder",
+        )
+    if path.is_dir():
+        raise FastbgError(f"{what} cannot be written: {path} is a folder", where=where, remedy="add a file name")
     if not os.access(path if path.exists() else folder, os.W_OK):
-        raise FastbgError(f"{what} cannot be written: no permission", where=where, remedy="name another file")
+        raise FastbgError(f"{what} cannot be written: no permission", where=where, remedy="choose another file")
 
 
 def write(path: Path, content: str, what: str, *, append: bool = False) -> None:
-    """Write ``content`` to ``path``, or at its end. Raises `FastbgError` that calls it ``what``."""
+    """Write or append ``content``, called ``what`` in an error, to ``path``. Raises `FastbgError`."""
     try:
         with path.open("a" if append else "w", encoding="utf-8") as file:
             file.write(content)
     except OSError as error:
         raise FastbgError(
-            f"{what} cannot be written: {error.strerror}", where=str(path), remedy="name another file"
+            f"{what} cannot be written: {error.strerror}", where=str(path), remedy="choose another file"
         ) from error

@@ -1,4 +1,4 @@
-"""A finished journal for people: time lines of the last requests, their tasks, and the sums over all of them."""
+"""A journal for people: time lines of the last requests, their tasks, and sums over all requests."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,11 @@ from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import RECORDED, timelines
 from fastbg.text import escape_control
 
-WITNESS = "Told by the server alone: no client and no file was there to see. Times count from request received."
+WITNESS = "Evidence: the server alone; client and files were not recorded. Times count from request received."
 
 
 def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> RenderableType:
-    """The whole report of the journal that people call ``journal``."""
+    """Return the whole report; ``journal``: its name for people."""
     parts: list[RenderableType] = [heading(history, journal)]
     if history.last:
         parts += [
@@ -39,7 +39,7 @@ def heading(history: JournalSummary, journal: str) -> Text:
 
 
 def requests(shown: Iterable[RecordedRequest]) -> Table:
-    """One row a request, and below it one row for each of its tasks."""
+    """Return a table with one row per request, and below it one row per task."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, expand=True)
     table.add_column("request\n  task", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("status\nwhere", justify="right", no_wrap=True)
@@ -70,7 +70,7 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
 
 
 def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
-    """Why a verdict is what it is, where that is not plain; each reason once."""
+    """Yield the reasons of verdicts that need one; each reason once."""
     names: dict[str, dict[str, None]] = {}
     for request in shown:
         if request.judgement.reason and request.judgement.verdict != "no-work":
@@ -79,7 +79,7 @@ def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
 
 
 def summary(history: JournalSummary) -> Iterable[Text]:
-    """The sums, what could not be read, and who the witness was."""
+    """Yield the sums, what could not be read, and the witness."""
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in history.counts.items() if count)
     sentence = _count(history.requests, "request") + (f": {counts}." if counts else ".")
     spreads = [("Response sent after", history.responses), ("Tasks took", history.works)]
@@ -92,25 +92,26 @@ def summary(history: JournalSummary) -> Iterable[Text]:
 def _cautions(history: JournalSummary) -> Iterable[str]:
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
-        yield f"{done} not done when the journal ended: where that server still runs, look again later."
+        yield f"{done} not finished when the journal ended. If that server still runs, run the report again later."
     if history.skipped_parts:
         were = _count(history.skipped_parts, "part of the journal was", "parts of the journal were")
-        yield f"{were} deleted, as is done with the oldest: what they told is not counted here."
+        yield f"{were} deleted by rotation and are not counted here."
     if history.lost:
         lost = _count(history.lost, "event was", "events were")
-        yield f"{lost} lost: the server could not write its journal for a while. Of some requests nothing may be left."
+        yield f"{lost} lost: the server could not write its journal for a while. Some requests may be missing."
     if history.foreign:
-        yield f"{_count(history.foreign, 'line is', 'lines are')} no event: torn, or another program's."
+        lines = _count(history.foreign, "line is not an event", "lines are not events")
+        yield f"{lines}: torn, or written by another program."
     if history.strays:
         belong = _count(history.strays, "event belongs", "events belong")
-        yield f"{belong} to requests whose beginning is not in the journal."
+        yield f"{belong} to requests whose start is not in the journal."
     if history.boots > 1:
-        yield f"{history.boots} boots wrote it: their times are not compared with each other."
+        yield f"The journal covers {history.boots} boots; times of different boots are not compared."
 
 
 def _spread(times: Distribution) -> str:
     least, half, most = (milliseconds(times.percentile_ms(share)) for share in (0, 0.5, 1))
-    return f"{half} ms" if least == most else f"{least} to {most} ms, half of them {half} ms at most"
+    return f"{half} ms" if least == most else f"{least} to {most} ms, median {half} ms"
 
 
 def _count(number: int, one: str, more: str = "") -> str:
@@ -118,7 +119,7 @@ def _count(number: int, one: str, more: str = "") -> str:
 
 
 def _apart(lines: Iterable[Text]) -> Iterable[Text]:
-    """``lines``, with an empty one before them if there are any."""
+    """Yield an empty line before ``lines`` if there are any."""
     for number, line in enumerate(lines):
         if not number:
             yield Text()

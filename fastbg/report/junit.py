@@ -1,8 +1,8 @@
-"""The result as JUnit XML, for the viewers of CI servers: one test case for each request of the script.
+"""The result as JUnit XML for CI servers: one test case per request of the script.
 
-Times are in seconds. What was sent many times is one test case too, which fails if one of them was not as expected.
+Times are in seconds. A repeated request is one test case, which fails if one of its repetitions was not as expected.
 
-The format is the one that Jenkins' xUnit plugin publishes as ``junit-10.xsd``, which pytest's ``xunit2`` follows too.
+The format is Jenkins' ``junit-10.xsd``, which pytest's ``xunit2`` follows as well.
 """
 
 import xml.etree.ElementTree as ET
@@ -17,7 +17,7 @@ from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.text import escape_control
 
 WIDTH = 80  # columns of a time line
-MESSAGE_LIMIT = 500  # characters; the body of a failure has all of it
+MESSAGE_LIMIT = 500  # characters; the body of a failure holds the whole text
 SUITE = "fastbg demo"
 
 
@@ -27,7 +27,7 @@ def save_junit(runs: Sequence[RunResult], path: Path) -> None:
 
 
 def junit(runs: Sequence[RunResult]) -> str:
-    """``runs`` as a document, a suite each. A server that ended early is a test case of its own, with an error."""
+    """Return a document with one suite per run. A server that ended early is a test case with an error."""
     root = ET.Element("testsuites", {"name": "fastbg"})
     root.extend(_suite(run, SUITE if len(runs) == 1 else f"{SUITE} {run.name}") for run in runs)
     for name in ("tests", "failures", "errors"):
@@ -55,7 +55,7 @@ def _suite(run: RunResult, title: str) -> ET.Element:
     groups = {(group.part, group.name): group for group in run.groups}
     for request in requests:
         name = f"{request.part}: {request.name}" if request.part else request.name
-        seen[name] += 1  # viewers take two cases of one name for the same
+        seen[name] += 1  # viewers merge two cases with the same name
         group = groups[request.part, request.trace.name]
         suite.append(_case(run, request, group, name if seen[name] == 1 else f"{name} ({seen[name]})"))
     if run.stopped:
@@ -89,7 +89,7 @@ def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET
 
 
 def _many(group: Group) -> Iterable[str]:
-    """What became of requests that were sent many times."""
+    """Yield verdicts and times of a repeated request."""
     if group.count == 1:
         return
     yield f"{group.count} requests: {', '.join(f'{count} {verdict}' for verdict, count in group.verdicts.items())}"
@@ -101,7 +101,7 @@ def _many(group: Group) -> Iterable[str]:
 
 
 def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
-    """What was seen of a request, a line each; times from the moment it was sent."""
+    """Yield what was seen of a request, one line each; times count from when it was sent."""
     trace, judgement = request.trace, request.judgement
     yield f"{trace.request.method} {trace.request.url}"
     yield f"verdict: {judgement.verdict}, expected: {trace.expected.verdict}"

@@ -1,4 +1,4 @@
-"""The report as a picture: an SVG or an HTML page that needs nothing from elsewhere."""
+"""The report as a picture: a self-contained SVG file or HTML page."""
 
 import html
 import io
@@ -16,19 +16,19 @@ from fastbg.report.files import write
 
 WIDTH = 100  # columns
 
-_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from elsewhere
+_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from the network
 _TEXT = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)<')
 
 
 def _in_cells(text: re.Match[str]) -> str:
-    """Rich counts characters for the length of a text; a Chinese one fills two cells."""
+    """Correct the length of a text: Rich counts characters, but a Chinese one fills two cells."""
     content = html.unescape(text[3])
     length = float(text[1]) * cell_len(content) / len(content)
     return f'textLength="{length:g}"{text[2]}>{text[3]}<'
 
 
 def save_picture(runs: Sequence[RunResult], path: Path) -> None:
-    """Write the final report of each to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
+    """Write the final report of each run to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
     console = Console(
         record=True,
         width=WIDTH,

@@ -22,14 +22,14 @@ from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
 FRAMES_PER_SECOND = 12
-SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may keep the interpreter from the one that takes the times
+SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may hold the interpreter while the main thread takes times
 
 
 class Screen:
-    """A context manager that draws what ``result`` returns until it is left; draws nothing where nobody looks.
+    """A context manager that draws what ``result`` returns; it draws only on a terminal.
 
-    With ``progress`` it draws two bars instead: of how many requests, how many are answered, and how many are over.
-    The drawing is done in a thread of its own, so that it does not delay the moment at which a write is seen.
+    With ``progress`` it draws two progress bars instead: answered requests and finished ones. A thread draws, so that
+    drawing does not delay the time at which a write is seen.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Screen:
         self._over = self._bars.add_task("proved", total=None)
         self._live: Live | None = None
         self._switch_interval = sys.getswitchinterval()
-        self._left = 0  # requests whose bars were left on the screen
+        self._left = 0  # requests whose bars stay on the screen
 
     def __enter__(self) -> Self:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -64,7 +64,7 @@ class Screen:
         sys.setswitchinterval(self._switch_interval)
 
     async def before(self, name: str, about: str) -> None:
-        """Leave the bars since the last pause, say what comes, and wait for Enter (or the end of the input)."""
+        """Print the bars since the last pause and what comes next, then wait for Enter or the end of input."""
         self._stop()
         result = self._result()
         if result.requests:
@@ -110,18 +110,18 @@ class Screen:
 
 
 async def _enter() -> None:
-    """Wait for a line on standard input, or its end. The waiting thread is a daemon: Ctrl-C need not wait for it.
+    """Wait for a line on standard input, or its end. The waiting thread is a daemon, so Ctrl-C does not wait for it.
 
-    It reads the descriptor: at its end the interpreter could not wait for a thread that holds the lock of a stream.
+    It reads the descriptor: a thread that holds the lock of a stream would block the interpreter's exit.
     """
     loop, line = asyncio.get_running_loop(), asyncio.Event()
     keyboard = -1 if sys.stdin is None else sys.stdin.fileno()
 
     def wait() -> None:
-        with suppress(OSError):  # a terminal that was closed, or none from the beginning
+        with suppress(OSError):  # a closed terminal, or none at all
             while os.read(keyboard, 1) not in (b"\n", b""):
                 pass
-        with suppress(RuntimeError):  # the run was ended meanwhile
+        with suppress(RuntimeError):  # the run has ended meanwhile
             loop.call_soon_threadsafe(line.set)
 
     threading.Thread(target=wait, name="fastbg-enter", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The result in brief: one line, and a summary in Markdown as GitHub shows it beside a job."""
+"""The result in short: one line, and a Markdown summary that GitHub shows with a job."""
 
 import html
 import re
@@ -15,24 +15,24 @@ from fastbg.report.style import milliseconds
 from fastbg.report.timelines import plain_timelines
 from fastbg.text import escape_control
 
-# GitHub takes 1 MiB of summary from a step: with these limits a run of any length stays below that.
+# GitHub accepts 1 MiB of summary per step: with these limits a run of any length stays below it.
 MAX_ROWS = 200
 MAX_LINES = 40  # time lines
 CELL_LIMIT = 120  # characters, of which markup takes up to 6 bytes each
 LINE_LIMIT = 300
 WIDTH = 100  # columns of the time lines
 
-# What is markup somewhere in GitHub's Markdown, bare links included. As numeric references none of it is.
+# What GitHub's Markdown may read as markup, bare links included; written as numeric references it is plain text.
 _MARKUP = re.compile(r"[&<>|`*_\[\]\\~#@!${}]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def append_summary(runs: Sequence[RunResult], path: Path) -> None:
-    """Put `markdown` of each at the end of ``path``, where other steps may have left theirs. Raises `FastbgError`."""
+    """Append the `markdown` of each run to ``path``, after the summaries of other steps. Raises `FastbgError`."""
     write(path, "".join("\n" + markdown(run) for run in runs), "the summary for GitHub", append=True)
 
 
 def one_line(runs: Sequence[RunResult]) -> str:
-    """Whether all was as expected, and how many requests got which verdict; several runs are added up."""
+    """Return "ok" or "not ok" and the number of requests by verdict, over all runs."""
     total, unmet = sum(run.total for run in runs), sum(run.unmet for run in runs)
     parts = [f"{len(runs)} scripts"] if len(runs) > 1 else []
     parts.append(f"{total} requests" if total != 1 else "1 request")
@@ -47,7 +47,7 @@ def one_line(runs: Sequence[RunResult]) -> str:
 
 
 def markdown(run: RunResult) -> str:
-    """A heading, a table with the verdicts, what was not as expected, and the time lines."""
+    """Return a heading, a table of verdicts, unmet expectations, and the time lines."""
     shown = run.representatives
     if len(shown) > MAX_ROWS:
         shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MAX_ROWS])  # stable: in their order
@@ -72,10 +72,10 @@ def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
         yield f"| {' | '.join(cells)} |"
     if len(shown) < len(run.groups):
         yield ""
-        yield f"{len(run.groups) - len(shown)} more requests are not shown; what is not as expected comes first."
+        yield f"{len(run.groups) - len(shown)} more requests are not shown; unmet expectations come first."
     if run.is_load:
         yield ""
-        yield "Of requests that were sent many times: median, and 99th percentile in brackets."
+        yield "Repeated requests: median, 99th percentile in brackets."
 
 
 def _times(times: Sequence[float]) -> str:
@@ -114,7 +114,7 @@ def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
 
 
 def _escaped(text: str, limit: int | None = None) -> str:
-    """``text`` on one line of at most ``limit`` characters, which Markdown shows as it is."""
+    """Return ``text`` on one line of at most ``limit`` characters, escaped for Markdown."""
     text = escape_control(text if limit is None else text[: limit + 1])
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"

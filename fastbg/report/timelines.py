@@ -1,4 +1,4 @@
-"""One bar a request: how long the client waited, when the tasks ran, when each write was seen."""
+"""One bar per request: how long the client waited, when the tasks ran, when each write was seen."""
 
 import io
 from collections.abc import Sequence
@@ -16,39 +16,39 @@ from fastbg.text import escape_control
 
 
 class Timed(Protocol):
-    """What the bar of a request shows. Milliseconds from its beginning, None for what was not seen."""
+    """What the bar of a request shows. Milliseconds from its start, None for what was not seen."""
 
     @property
     def name(self) -> str:
-        """Stands before the bar."""
+        """Shown before the bar."""
 
     @property
     def part(self) -> str:
-        """Stands above the first bar of its kind."""
+        """Shown above the first bar of its part."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the bar grows no more."""
+        """Whether the bar has stopped growing."""
 
     @property
     def response_ms(self) -> float | None:
-        """When the response was there."""
+        """When the response was complete."""
 
     @property
     def spans_ms(self) -> Sequence[tuple[float, float | None]]:
-        """From when to when each task ran."""
+        """Start and end of each task."""
 
     @property
     def writes_ms(self) -> Sequence[float]:
         """When each write was seen."""
 
     def ms(self, t_ns: int | None) -> float | None:
-        """A monotonic time in milliseconds."""
+        """Convert a monotonic time to milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The marks of a bar. None of them means anything by its colour alone."""
+    """The marks of a bar; each has its own shape, not only its own colour."""
 
     waiting: str
     response: str
@@ -70,13 +70,13 @@ STYLES = {
 
 
 def glyphs_for(encoding: str) -> Glyphs:
-    """Marks that a terminal or a file of this encoding can show."""
+    """Return marks that this encoding can show."""
     return UNICODE if encoding.lower().startswith("utf") else ASCII
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What the bars show, by the witness that saw it: ``zero`` stands before the axis, the rest beside its mark.
+    """The words of the legend: ``zero`` stands before the axis, the others beside their marks.
 
     ``name_width``: columns for the names.
     """
@@ -96,7 +96,7 @@ RECORDED = Legend("ms since received", "no response yet", "response sent", "task
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The bar of one request, ``end_ms`` long; ``now_ms`` is given while it still grows."""
+    """The bar of one request; ``end_ms``: the end of the scale; ``now_ms``: the present, while the bar grows."""
 
     result: Timed
     end_ms: float
@@ -114,7 +114,7 @@ class Bar:
                 start = at
 
     def _cells(self, width: int) -> list[str]:
-        """For each column the kind of thing that it shows."""
+        """Return for each column the kind of mark that it shows."""
         cells = ["idle"] * width
         scale = (width - 1) / max(self.end_ms, 1e-9)
 
@@ -138,11 +138,11 @@ class Bar:
 
     @staticmethod
     def _place(cells: list[str], marks: Sequence[tuple[int, str]]) -> None:
-        """Put the marks down in their order, side by side where they fall on one column."""
+        """Place the marks in their order, side by side if they fall on the same column."""
         columns: list[int] = []
         for column, _ in marks:
             columns.append(max(column, columns[-1] + 1) if columns else column)
-        for at in range(len(columns) - 1, -1, -1):  # what ran over the right edge moves back in
+        for at in range(len(columns) - 1, -1, -1):  # marks beyond the right edge move back
             columns[at] = min(columns[at], len(cells) - len(columns) + at)
         for column, (_, kind) in zip(columns, marks, strict=True):
             if column >= 0:
@@ -157,9 +157,9 @@ def timelines(
     legend: Legend = SEEN,
     explain: bool = True,
 ) -> Table:
-    """All bars on one scale, with an axis below.
+    """Return all bars on one scale, with an axis below.
 
-    ``now_ns``: the present, while requests are under way. ``explain``: with the names of the parts and of the marks.
+    ``now_ns``: the present, while requests are open. ``explain``: add the names of the parts and the legend.
     """
     nows = [_now_ms(result, now_ns) for result in results]
     ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
@@ -190,7 +190,7 @@ def timelines(
 
 
 def plain_timelines(results: Sequence[Timed], *, width: int) -> list[str]:
-    """The lines of `timelines` as text of ``width`` columns, for files."""
+    """Return `timelines` as lines of text, ``width`` columns wide, for files."""
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(timelines(results, encoding="utf-8"))
@@ -202,14 +202,14 @@ def _now_ms(result: Timed, now_ns: int | None) -> float | None:
 
 
 def last_ms(result: Timed, now_ms: float | None = None) -> float:
-    """The last moment that the bar of ``result`` shows."""
+    """Return the last time that the bar of ``result`` shows."""
     ends = [ended for _, ended in result.spans_ms]
     return max(time or 0.0 for time in (now_ms, result.response_ms, *result.writes_ms, *ends))
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A line of round numbers under the bars, from 0 to ``end_ms``."""
+    """Round numbers under the bars, from 0 to ``end_ms``."""
 
     end_ms: float
 
@@ -228,7 +228,7 @@ class Axis:
         yield Segment("".join(line), Style(dim=True))
 
     def _step(self, most: int) -> float:
-        """The smallest 1, 2 or 5 times a power of ten that needs at most ``most`` labels."""
+        """Return the smallest 1, 2 or 5 times a power of ten that needs at most ``most`` labels."""
         step = 0.001
         while True:
             for factor in (1, 2, 5):

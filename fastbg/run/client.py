@@ -1,4 +1,4 @@
-"""Fires requests with httpx."""
+"""Sends requests with httpx."""
 
 import asyncio
 import os
@@ -25,11 +25,11 @@ Parameters = Mapping[str, Any]  # texts, numbers, or lists of them
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it is to be sent.
+    """A request to send.
 
-    ``files``: field, then name, content and type of each upload. ``content``: a raw body. ``json``: a value for a JSON
-    body, given as it is where ``has_json``. ``connection``: the name of a connection that requests share.
-    ``hang_up_after``: seconds from sent until the connection is closed; `Client.hang_up` may come earlier.
+    ``files``: for each upload its field, then name, content and type. ``content``: a raw body. ``json``: the value of a
+    JSON body if ``has_json``. ``connection``: name of a connection that requests share. ``hang_up_after``: seconds from
+    sending until the client closes the connection, unless `Client.hang_up` is called earlier.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: the status and headers, and the body, of which the beginning is kept."""
+    """A response: status, headers, and the beginning of the body."""
 
     head: httpx.Response
     body: Body
@@ -67,14 +67,14 @@ class Response:
 
 
 class _Connections:
-    """A connection for each request under way, used again when the server is done with its request.
+    """One connection per open request; it is used again when the server has finished its request.
 
-    On a shared one the requests would not be independent: where a background task raises, uvicorn closes the
-    connection that its request came by, and with it cuts off the answer to a later request.
+    Requests on a shared connection would not be independent: when a background task raises, uvicorn closes the
+    connection of its request, and so cuts off the response to a later request on it.
     """
 
     def __init__(self, base_url: str) -> None:
-        # To load the certificates takes longer than many a request.
+        # Loading the certificates takes longer than many a request.
         self._verify = httpx.create_ssl_context() if base_url.startswith("https:") else False
         self._free: list[httpx.AsyncHTTPTransport] = []
         self._spoilt: list[httpx.AsyncHTTPTransport] = []
@@ -82,7 +82,7 @@ class _Connections:
         self._named: dict[str, httpx.AsyncHTTPTransport] = {}
 
     def take(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
-        """A connection for that request; the one of that ``name``, if it has any."""
+        """Return a connection for that request; the one called ``name``, if given."""
         if name is not None:
             if name not in self._named:
                 self._named[name] = self._new()
@@ -92,12 +92,12 @@ class _Connections:
         return transport
 
     def give_back(self, request_id: str, *, clean: bool) -> None:
-        """That request is over; its connection may be used again if it ended as it should."""
+        """Take back the connection of a request that is over; use it again if it ended ``clean``."""
         if request_id in self._used:
             (self._free if clean else self._spoilt).append(self._used.pop(request_id))
 
     async def close_spoilt(self) -> None:
-        """Close those that are not to be used again."""
+        """Close the connections that must not be used again."""
         while self._spoilt:
             await self._spoilt.pop().aclose()
 
@@ -111,14 +111,14 @@ class _Connections:
 
 
 class _Unused(httpx.AsyncBaseTransport):
-    """Spares `httpx.AsyncClient` a transport of its own."""
+    """Keeps `httpx.AsyncClient` from making a transport of its own."""
 
 
 class Client:
-    """Sends requests to ``base_url``, without a time limit: that is the caller's, who cancels. Raises `ServerError`.
+    """Sends requests to ``base_url`` without a timeout: the caller cancels. Raises `ServerError`.
 
-    ``look`` tells the size of each followed file in bytes. The client asks it right before it sends and right
-    after it has the whole response: a write behind the later size came after the response, whatever a clock says.
+    ``look`` returns the size of each followed file in bytes. The client calls it right before it sends and right after
+    it has the whole response: a write behind the later size came after the response, independent of any clock.
     """
 
     def __init__(self, base_url: str, look: Look) -> None:
@@ -131,7 +131,7 @@ class Client:
             )
         except httpx.InvalidURL as error:
             raise ServerError(
-                f"that is no URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
+                f"not a valid URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
             ) from None
         self._connections = _Connections(base_url)
         self._look = look
@@ -147,18 +147,18 @@ class Client:
         await self._http.aclose()
 
     def url(self, path: str, query: Parameters) -> str:
-        """The whole URL of a request, as it is sent; the path alone where that makes none."""
+        """Return the URL of a request as it is sent; the path alone if it is not a valid URL."""
         try:
             return str(self._http.build_request("GET", path, params=dict(query) or None).url)
         except httpx.InvalidURL:
             return path
 
     def give_back(self, request_id: str, *, clean: bool) -> None:
-        """The server is done with that request; ``clean``: its connection may serve another one."""
+        """Release the connection of a request that the server has finished; ``clean``: use it again."""
         self._connections.give_back(request_id, clean=clean)
 
     async def reach(self, request_id: str) -> str | None:
-        """Ask what changes nothing in any app, and wait without end; why no answer begins to come, None if it does."""
+        """Send OPTIONS /, which changes nothing in an app. Return why no response begins, None if one does."""
         headers = {"X-Request-ID": request_id}
         request = self._http.build_request("OPTIONS", "/", headers=headers, timeout=None)
         transport = self._connections.take(request_id, None)
@@ -171,15 +171,15 @@ class Client:
             self._connections.give_back(request_id, clean=False)
 
     def hang_up(self, request_id: str) -> None:
-        """Close the connection of that request, if it is still under way."""
+        """Close the connection of that request, if it is still open."""
         if request_id in self._under_way:
             self._under_way[request_id].reschedule(asyncio.get_running_loop().time())
 
     async def fire(self, outgoing: Outgoing, request_id: str, emit: Callable[[Event], None]) -> Response | None:
-        """Send one request under the header ``X-Request-ID`` and hand each event to ``emit`` at once.
+        """Send one request with the header ``X-Request-ID``, and call ``emit`` with each event at once.
 
-        Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes}; where
-        no whole response comes, ``request_failed`` {error} and None is returned. Redirects are not followed.
+        Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes};
+        ``request_failed`` {error} without a whole response, and None is returned. Redirects are not followed.
         """
         hanging_up = self._under_way[request_id] = asyncio.timeout(None)
 
@@ -244,7 +244,7 @@ def _told(failure: Exception) -> str:
 
 
 def _cause(failure: BaseException) -> str:
-    """What the system said, where libraries have put their own words around it, or an empty text."""
+    """Return the system's own message where libraries have wrapped it, or an empty text."""
     cause: BaseException | None = failure
     while cause is not None:
         numbered = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror)

@@ -1,4 +1,4 @@
-"""From a script to what is done: which server each part needs, what is sent, what is expected. Pure but for uploads."""
+"""Prepares what a script asks for: the server of each part, the requests, the expectations. Reads only uploads."""
 
 import os
 import re
@@ -19,9 +19,9 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """Where a run happens. ``folder``: of the app; ``files``: the followed files by their names in the script.
+    """The paths of a run. ``directory``: the data folder. ``folder``: the app's. ``files``: followed files by name.
 
-    ``unseen``: those of them that get nothing in this run, each with the reason: what is expected there is left out.
+    ``unseen``: followed files that receive nothing in this run, with the reason; expectations about them are left out.
     """
 
     directory: Path
@@ -39,7 +39,7 @@ class RunPaths:
 
 
 def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
-    """The server that ``part`` needs. ``base``: what the command line says; an app there runs where it is now."""
+    """Return the settings of the server that ``part`` needs; an app on the command line (``base``) keeps its folder."""
     env = placeholders.fill({**script.env, **part.env}, known)
     server = part.server or script.server
     if not base.app:
@@ -53,8 +53,7 @@ def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base
 
 
 class RequestTemplate:
-    """A request of a script, from which each request that is sent is made. ``needs``: names of the values it has to be
-    told."""
+    """A request of a script, from which each request is made. ``needs``: names of the values it uses."""
 
     def __init__(self, source: Source, part: Part, number: int, paths: RunPaths) -> None:
         self.request: Request = part.requests[number]
@@ -71,7 +70,7 @@ class RequestTemplate:
         self.needs = {name for _, text in told for name in placeholders.names(text)}  # of values
 
     def outgoing(self, known: Values) -> Outgoing:
-        """The request with all placeholders filled in."""
+        """Return the request with all placeholders filled in."""
         request = self.request
         return Outgoing(
             method=request.method,
@@ -101,7 +100,7 @@ class RequestTemplate:
         )
 
     def trace(self, known: Values, *, url: str, journal: bool, name: str) -> Trace:
-        """What is known of the request before it is sent."""
+        """Return the trace of a request that is about to be sent."""
         request = SentRequest(
             request_id=known["mark"],
             method=self.request.method,

@@ -20,11 +20,11 @@ FACTORY = f"{__name__}:application"
 
 
 def application() -> Any:
-    """Return the app that the settings in the environment name, with the recorder around it."""
+    """Return the app that the settings in the environment name, wrapped in the recorder."""
     ignore_broken_pipe("uvicorn.access")
     settings = ServerSettings.from_environment()
     app = _load(settings)
-    gc.freeze()  # what is loaded now stays: no collection looks at it, and a request costs a tenth less
+    gc.freeze()  # the collector then skips everything loaded so far: a request costs a tenth less
     recorder = _recorder(app, settings) if settings.record else None
     draining = GracefulShutdown(app if recorder is None else recorder)
     on_second_interrupt(lambda: _exit_at_once(recorder), draining.begin)
@@ -56,11 +56,11 @@ def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
 def _exit_at_once(recorder: "Recorder | None") -> NoReturn:
     """Exit without waiting for the tasks, and write how many were lost."""
     if recorder is None:
-        lost = "without the journal nobody knows how many background tasks were lost"
+        lost = "without a journal the number of lost background tasks is unknown"
     elif count := recorder.shut_down():
         lost = f"{count} background task{' was' if count == 1 else 's were'} lost"
     else:
         lost = "no background task was lost"
     with suppress(OSError):  # the reader may have gone by the same Ctrl-C
-        os.write(2, f"fastbg: process {os.getpid()} left at once: {lost}\n".encode())
+        os.write(2, f"fastbg: process {os.getpid()} exited at once: {lost}\n".encode())
     os._exit(INTERRUPTED)  # threads that run tasks would delay any other exit

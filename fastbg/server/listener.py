@@ -9,14 +9,12 @@ BACKLOG = 2048  # as uvicorn's
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on ``host`` and ``port``; 0 takes a free port. Raises `ServerError`."""
+    """Return a socket that listens on ``host`` and ``port``; 0 picks a free one. Raises `ServerError`."""
     where = f"{host}:{port}"
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ServerError(
-            "there is no such host", where=where, remedy="name an address of this machine with --host"
-        ) from None
+        raise ServerError("no such host", where=where, remedy="give an address of this machine with --host") from None
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         listener = socket.socket(family, kind, protocol)
@@ -37,13 +35,13 @@ def _cannot_bind(error: OSError, where: str) -> ServerError:
     remedies = {
         errno.EADDRINUSE: (
             "the port is in use",
-            "stop what listens there, or take another --port (0 takes a free one)",
+            "stop the program that listens there, or choose another --port (0 picks a free one)",
         ),
-        errno.EACCES: ("the port may not be used", "take a --port of 1024 or above"),
-        errno.EADDRNOTAVAIL: ("this machine has no such address", "name an address of this machine with --host"),
+        errno.EACCES: ("no permission to use the port", "choose a --port of 1024 or above"),
+        errno.EADDRNOTAVAIL: ("this machine has no such address", "give an address of this machine with --host"),
     }
     what, remedy = remedies.get(
-        error.errno or 0, (f"cannot listen: {error.strerror}", "take another --host and --port")
+        error.errno or 0, (f"cannot listen: {error.strerror}", "choose another --host and --port")
     )
     return ServerError(what, where=where, remedy=remedy)
 

@@ -1,4 +1,4 @@
-"""Log lines in which nothing acts on a terminal: what an exception says may come from anybody who asks the server."""
+"""uvicorn's log, with control characters escaped: the text of an exception may come from any client."""
 
 import copy
 import logging
@@ -11,19 +11,19 @@ from fastbg.text import escape_control
 
 
 def _safe_lines(text: str) -> str:
-    """``text`` with its lines, indented but for the first: none of them looks like the next message."""
+    """Escape each line, and indent all but the first, so that none looks like the next message."""
     return "\n".join(
         ("  " * bool(number and line)) + escape_control(line) for number, line in enumerate(text.split("\n"))
     )
 
 
 def _safe_value(value: object) -> object:
-    """What a message is filled with: numbers stay so, for ``%d``."""
+    """Escape an argument of a message; numbers stay numbers, for ``%d``."""
     return value if isinstance(value, int | float) or value is None else escape_control(str(value))
 
 
 class SafeFormatter(logging.Formatter):
-    """Escapes what a message is filled with; the message itself and a traceback may have several lines."""
+    """Escapes the arguments of a message; the message itself and a traceback may have several lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         shown = copy.copy(record)
@@ -43,15 +43,15 @@ class SafeFormatter(logging.Formatter):
 
 
 class Messages(SafeFormatter, DefaultFormatter):
-    """uvicorn's own lines."""
+    """Formats uvicorn's own messages."""
 
 
 class Accesses(SafeFormatter, AccessFormatter):
-    """uvicorn's line for each request."""
+    """Formats uvicorn's line per request."""
 
 
 def log_config() -> dict[str, Any]:
-    """uvicorn's logging, with these formatters."""
+    """Return uvicorn's logging configuration with these formatters."""
     config = copy.deepcopy(LOGGING_CONFIG)
     for name, kind in (("default", Messages), ("access", Accesses)):
         config["formatters"][name]["()"] = f"{kind.__module__}.{kind.__qualname__}"

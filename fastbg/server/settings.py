@@ -88,5 +88,5 @@ class ServerSettings:
             raise ServerError(
                 f"the data folder cannot be written: {error.strerror}",
                 where=str(error.filename or self.directory),
-                remedy=f"{'free some space there, or ' * (error.errno in NO_ROOM)}name another folder with --dir",
+                remedy=f"{'free some space there, or ' * (error.errno in NO_ROOM)}choose another folder with --dir",
             ) from None

@@ -257,7 +257,7 @@ def test_report_shows_again_what_the_demo_recorded(recorded: Path) -> None:
                      r"  fastbg\.example\.app\.bg_task +thread +[\d.]+ +[\d.]+ finished *\n", text)  # fmt: skip
     flat = " ".join(text.split())
     assert "8 requests: 5 response-first, 3 no-work. Response sent after " in flat
-    assert "no client and no file was there to see" in flat
+    assert "the server alone; client and files were not recorded" in flat
     assert text.endswith("\n")
 
 
@@ -315,16 +315,16 @@ def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:
     flat = " ".join(result.stdout.decode().split())
     assert "1 request: 1 lost." in flat
     assert "write_log started, never finished (the journal ends before that)" in flat
-    assert "1 request was not done when the journal ended" in flat
+    assert "1 request was not finished when the journal ended" in flat
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(b"one\n" + sent() + mail(request="r2") + mail(request="r3", boot="b2") + b'{"torn')
     flat = " ".join(fastbg("report", journal).stdout.decode().split())
-    assert "2 lines are no event" in flat
-    assert "1 event belongs to requests whose beginning is not in the journal" in flat
-    assert "2 boots wrote it" in flat
+    assert "2 lines are not events" in flat
+    assert "1 event belongs to requests whose start is not in the journal" in flat
+    assert "The journal covers 2 boots" in flat
 
 
 def test_nothing_in_a_journal_acts_on_the_terminal(tmp_path: Path) -> None:
@@ -404,8 +404,8 @@ def test_requests_without_a_beginning_have_no_verdict(tmp_path: Path) -> None:
     result = fastbg("report", journal)
     flat = " ".join(result.stdout.decode().split())
     assert "1 request: 1 response-first." in flat
-    assert "3 parts of the journal were deleted, as is done with the oldest: what they told is not counted" in flat
-    assert "4 events belong to requests whose beginning is not in the journal" in flat
+    assert "3 parts of the journal were deleted by rotation and are not counted" in flat
+    assert "4 events belong to requests whose start is not in the journal" in flat
     assert json.loads(fastbg("report", "--json", journal).stdout)["skipped_parts"] == 3
 
 

@@ -173,7 +173,7 @@ def test_empty_variable_asks_for_no_summary(tmp_path: Path) -> None:
 def test_summary_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     result = fastbg("demo", cwd=tmp_path, GITHUB_STEP_SUMMARY="no/such/file")
     assert (result.returncode, result.stdout) == (2, b"")
-    assert b"the summary for GitHub has no place to go" in result.stderr
+    assert b"the summary for GitHub cannot be written: the folder" in result.stderr
     assert b"where: GITHUB_STEP_SUMMARY=no/such/file" in result.stderr
     assert not (tmp_path / ".fastbg").exists()
 
@@ -193,4 +193,4 @@ def test_summary_that_cannot_be_written_is_told_and_ends_with_2(tmp_path: Path) 
     assert result.returncode == 2
     assert result.stdout.startswith(b"ok: 7 requests")
     assert b"the summary for GitHub cannot be written: No space left on device" in result.stderr
-    assert b"to do: name another file" in result.stderr
+    assert b"to do: choose another file" in result.stderr
