@@ -1,1 +1,1 @@
-"""The built-in scripts: TOML files, each beside the small app that it needs."""
+"""The built-in scripts: TOML files, and a small app for each."""

@@ -1,7 +1,7 @@
-"""A background task that is `async def` and blocks: its own answer is out, and then the whole server stands still.
+"""An `async def` background task that blocks: its own response is sent, and then the whole server waits.
 
-An `async def` task runs in the event loop, which everybody shares. Where the work blocks, a plain `def` gives it a
-thread; where there is an asynchronous library for it, `await` gives the loop back.
+An `async def` task runs in the event loop, which all requests share. If the work blocks, use a plain `def`: it runs
+in a thread. If there is an asynchronous library for the work, `await` lets the loop serve other requests.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ app = FastAPI()
 
 
 async def report_blocking(name: str) -> None:
-    time.sleep(0.4)  # noqa: ASYNC251  # this is the mistake; Ruff's rule ASYNC251 is right
-    append(f"report {name}\n")
+    time.sleep(0.4)  # noqa: ASYNC251  # the mistake, which Ruff finds
+    write_log(f"report {name}")
 
 
 def report_in_thread(name: str) -> None:
     time.sleep(0.4)
-    append(f"report {name}\n")
+    write_log(f"report {name}")
 
 
 async def report_awaiting(name: str) -> None:
     await asyncio.sleep(0.4)
-    append(f"report {name}\n")
+    write_log(f"report {name}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 @app.post("/blocking/{name}")

@@ -1,8 +1,8 @@
 """What a background task can still see of its request: context variables and the request object.
 
-A plain ``def`` endpoint runs in a thread with a copy of the context, and what it sets there stays there. The body of
-the request can be read while there is a client to read it from. The remedy is the same for both: read it in the
-endpoint, and hand the value to the task.
+A plain `def` endpoint runs in a thread with a copy of the context: what it sets there is lost when it returns. The body
+of the request cannot be read after the response. The remedy for both: read the value in the endpoint, and pass it to
+the task.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ app = FastAPI()
 user: ContextVar[str] = ContextVar("user", default="nobody")
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
 
 def audit(order: str) -> None:
     time.sleep(0.2)
-    note(f"{order} by {user.get()}")
+    write_log(f"{order} by {user.get()}")
 
 
 def audit_value(order: str, who: str) -> None:
     time.sleep(0.2)
-    note(f"{order} by {who}")
+    write_log(f"{order} by {who}")
 
 
 @app.post("/trap/sync/{order}")
@@ -55,12 +55,12 @@ def value(order: str, tasks: BackgroundTasks) -> str:
 async def archive_request(order: str, request: Request) -> None:
     await asyncio.sleep(0.2)
     body = await request.body()
-    note(f"{order}: {body.decode()}")
+    write_log(f"{order}: {body.decode()}")
 
 
 def archive(order: str, body: str) -> None:
     time.sleep(0.2)
-    note(f"{order}: {body}")
+    write_log(f"{order}: {body}")
 
 
 @app.post("/trap/body/{order}")

@@ -1,7 +1,7 @@
-"""A client that loses patience, and what becomes of the background tasks of its request.
+"""A client that disconnects, and what happens to the background tasks of its request.
 
-Starlette and uvicorn let them run. The trap is a middleware as it is passed around, to "cancel the work when the client
-has gone": it waits for the server's ``http.disconnect``, which the server also sends once a response is complete.
+Starlette and uvicorn let them run. The trap is a middleware, often copied, that cancels the work when the client
+disconnects: it waits for the message `http.disconnect`, but the server also sends that after a complete response.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from fastapi import BackgroundTasks, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
 
 async def send_receipt(order: str) -> None:
     await asyncio.sleep(0.3)
-    note(f"receipt for {order}")
+    write_log(f"receipt for {order}")
 
 
 class CancelOnDisconnect:
@@ -27,15 +27,8 @@ class CancelOnDisconnect:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         messages: asyncio.Queue[Message] = asyncio.Queue()
-
-        async def handle() -> None:
-            await self.app(scope, messages.get, send)
-
-        work = asyncio.create_task(handle())
+        work = asyncio.ensure_future(self.app(scope, messages.get, send))
 
         async def listen() -> None:
             while (message := await receive())["type"] != "http.disconnect":

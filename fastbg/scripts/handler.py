@@ -1,7 +1,8 @@
-"""An exception handler, and a background task that raises: the handler is not called, for the answer is out already.
+"""An exception handler, and a background task that raises: the handler is not called after the response.
 
-Handlers make responses, and this request has had its own. The error ends in the server's log under another name. Only
-a handler for `Exception` hears of it; its response is thrown away. A task is better off reporting its own errors.
+A handler makes a response, and this request already has one. Starlette raises a RuntimeError in place of the task's
+exception. Only a handler for `Exception` is called, and its response is thrown away. So a task should report its own
+errors.
 """
 
 import functools
@@ -31,33 +32,33 @@ def clean_up(email: str) -> None:
     raise OSError(f"disk full: {email}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 @app.exception_handler(MailError)
 async def on_mail_error(request: Request, error: MailError) -> JSONResponse:
-    append(f"handler for MailError: {error}\n")
+    write_log(f"handler for MailError: {error}")
     return JSONResponse({"detail": "the mail could not be sent"}, status_code=502)
 
 
 @app.exception_handler(Exception)
 async def on_any_error(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's last resort, for errors without a handler of their own. Its response comes too late for a task."""
-    append(f"handler for Exception at {request.url.path}: {type(error).__name__}: {error}\n")
+    """Handle exceptions that have no other handler. After a background task, this response is thrown away."""
+    write_log(f"handler for Exception at {request.url.path}: {type(error).__name__}: {error}")
     return JSONResponse({"detail": "internal error"}, status_code=500)
 
 
 def reporting(task: Callable[P, None]) -> Callable[P, None]:
-    """``task``, with its errors reported where they happen."""
+    """Wrap a task so that it reports its own errors."""
 
     @functools.wraps(task)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             task(*args, **kwargs)
         except MailError as error:
-            append(f"reported: {error}\n")
+            write_log(f"reported: {error}")
 
     return run
 

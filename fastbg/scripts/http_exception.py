@@ -1,7 +1,8 @@
-"""Tasks that were queued before an `HTTPException` was raised, and how to have one run with an error all the same.
+"""Tasks that are queued before an `HTTPException` is raised, and how to run a task with an error response.
 
-Background tasks belong to the response that the endpoint returns. Where it raises, a handler makes another response,
-which knows nothing of them. A task runs with an error if the error is returned, or if the handler attaches it.
+Background tasks belong to the response that the endpoint returns. If the endpoint raises, an exception handler makes
+another response without these tasks. A task runs with an error if the endpoint returns the error, or if the handler
+attaches the task.
 """
 
 import time
@@ -18,12 +19,12 @@ STOCK = {"apple": 3}
 
 def log_attempt(item: str, order: str) -> None:
     time.sleep(0.2)
-    append(f"somebody wants {item} {order}\n")
+    write_log(f"somebody wants {item} {order}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 @app.post("/raised/{item}/{order}")
@@ -40,7 +41,7 @@ async def logged(item: str, order: str, background_tasks: BackgroundTasks) -> No
 
 @app.post("/invalid/{item}/{order}")
 async def buy_some(item: str, amount: int, _: Annotated[None, Depends(logged)]) -> dict[str, str]:
-    """Without a valid amount FastAPI itself answers, with 422, when the dependency has queued its task."""
+    """Without a valid amount, FastAPI responds with 422 after the dependency has queued its task."""
     return {"message": f"{amount} {item}"}
 
 
@@ -61,7 +62,7 @@ class NoSuchItem(Exception):
 
 @app.exception_handler(NoSuchItem)
 async def answer_no_such_item(request: Request, error: NoSuchItem) -> JSONResponse:
-    """The response of a handler can have a task as well."""
+    """Attach a task to the response of a handler."""
     task = BackgroundTask(log_attempt, error.item, error.order)
     return JSONResponse({"detail": "no such item"}, status_code=404, background=task)
 
@@ -75,7 +76,7 @@ async def buy_or_raise(item: str, order: str) -> dict[str, str]:
 
 @app.post("/checked/{item}/{order}")
 async def check_and_buy(item: str, order: str, background_tasks: BackgroundTasks) -> dict[str, str]:
-    """Where a task is meant for success only: check first, queue then, and raise no more."""
+    """Queue the task after all checks: nothing raises after that."""
     if item not in STOCK:
         raise HTTPException(404, "no such item")
     background_tasks.add_task(log_attempt, item, order)

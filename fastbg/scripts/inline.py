@@ -1,6 +1,6 @@
-"""Sending a mail takes 0.3 s. One endpoint awaits it before it answers, the other hands it to `BackgroundTasks`.
+"""Sending a mail takes 0.3 s. One endpoint awaits it before it responds, the other passes it to `BackgroundTasks`.
 
-The client of the first waits for the mail server; the client of the second has its answer at once.
+The client of the first endpoint waits for the mail server; the client of the second one gets its response at once.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ app = FastAPI()
 
 
 async def send_mail(email: str) -> None:
-    """Stands for a mail server that takes its time."""
+    """Simulate a slow mail server."""
     await asyncio.sleep(0.3)
-    append(f"mail to {email}\n")
+    write_log(f"mail to {email}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 @app.post("/inline/{email}")

@@ -1,7 +1,7 @@
-"""Two requests that share a connection, as those of a browser or of a pool do, and the background task of the first.
+"""Two requests on one connection, as browsers and connection pools send them, and the background task of the first.
 
-The second one need not wait for that task. But where the task raises, uvicorn closes the connection, and whatever the
-second request was about to get on it is cut off. The remedy is a task that keeps its errors to itself.
+The second request does not wait for that task. But if the task raises, uvicorn closes the connection, and the second
+response breaks off. The remedy is a task that catches its own exceptions.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 app = FastAPI()
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
@@ -22,14 +22,14 @@ async def send_receipt(order: str, seconds: float = 0.5) -> None:
     await asyncio.sleep(seconds)
     if order.startswith("bad-"):
         raise ValueError(f"no address for {order}")
-    note(f"receipt for {order}")
+    write_log(f"receipt for {order}")
 
 
 async def send_receipt_guarded(order: str) -> None:
     try:
         await send_receipt(order)
     except ValueError as error:
-        note(f"failed: {error}")
+        write_log(f"failed: {error}")
 
 
 @app.post("/orders/{order}")

@@ -1,7 +1,8 @@
-"""The same endpoints without and with a `BaseHTTPMiddleware`, which was long said to spoil background tasks.
+"""The same endpoints without and with a `BaseHTTPMiddleware`, which broke background tasks in older versions.
 
-It once made the client wait for them, made the next request on the same connection wait, cancelled them when the
-client hung up, and let them start before a slow client had the whole answer. `/plain` is without, `/wrapped` with it.
+The client waited for the tasks, the next request on the same connection waited, a client that disconnected cancelled
+the tasks, and they could start before a slow client had the whole response. `/plain` is without the middleware,
+`/wrapped` with it.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Timing(BaseHTTPMiddleware):
-    """Does what most of them do: something before, something after."""
+class AddHeader(BaseHTTPMiddleware):
+    """Adds a header, as many middlewares do."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         response = await call_next(request)
@@ -23,7 +24,7 @@ class Timing(BaseHTTPMiddleware):
 
 
 class SlowClient:
-    """Stands for a client that takes its time to accept a piece of an answer: as many seconds as ``slow`` says."""
+    """Simulates a client that accepts the response slowly: `slow` is the number of seconds in the query."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -38,14 +39,14 @@ class SlowClient:
 
 
 async def send_mail(email: str) -> None:
-    append(f"begun {email}\n")
+    write_log(f"begun {email}")
     await asyncio.sleep(0.3)
-    append(f"mail to {email}\n")
+    write_log(f"mail to {email}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 def make() -> FastAPI:
@@ -64,7 +65,7 @@ def make() -> FastAPI:
 
 
 plain, wrapped = make(), make()
-wrapped.add_middleware(Timing)
+wrapped.add_middleware(AddHeader)
 
 app = FastAPI()
 app.add_middleware(SlowClient)

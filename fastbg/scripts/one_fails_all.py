@@ -1,7 +1,7 @@
-"""Two background tasks of one request; the first raises, and the second never runs.
+"""Two background tasks of one request: the first one raises, and the second one never runs.
 
-The tasks of a request run one after the other, and nobody goes on after an exception. The client has its 200 already.
-A task that catches and reports its own errors stands in nobody's way.
+The tasks of a request run one after the other, and an exception ends the list. The client already has its 200. If each
+task catches and reports its own errors, the others still run.
 """
 
 import functools
@@ -16,28 +16,28 @@ P = ParamSpec("P")
 
 
 def update_statistics(email: str) -> None:
-    raise ConnectionError("the statistics server is away")
+    raise ConnectionError("the statistics server is down")
 
 
 def send_welcome(email: str) -> None:
     time.sleep(0.2)
-    append(f"welcome {email}\n")
+    write_log(f"welcome {email}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 def guarded(task: Callable[P, None]) -> Callable[P, None]:
-    """``task``, but its errors are reported and end nothing else."""
+    """Wrap a task so that it reports its errors, and the next task still runs."""
 
     @functools.wraps(task)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             task(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other tasks are to run
-            append(f"{task.__name__} failed for {args}: {error}\n")
+        except Exception as error:  # noqa: BLE001  # the other tasks have to run, whatever it is
+            write_log(f"{task.__name__} failed for {args}: {error}")
 
     return run
 

@@ -1,7 +1,7 @@
-"""A response with a background of its own, next to injected `BackgroundTasks`: the injected ones are dropped.
+"""A response with its own background next to injected `BackgroundTasks`: the injected tasks are dropped.
 
-FastAPI attaches the injected tasks only to a response that has no background yet. So there should be one collection
-for all tasks of a request: the injected one.
+FastAPI attaches the injected tasks only to a response that has no background. So use one object for all tasks of a
+request: the injected one.
 """
 
 import time
@@ -16,21 +16,21 @@ app = FastAPI()
 
 def audit(name: str) -> None:
     time.sleep(0.2)
-    append(f"audit {name}\n")
+    write_log(f"audit {name}")
 
 
 def make_thumbnail(name: str) -> None:
     time.sleep(0.2)
-    append(f"thumbnail {name}\n")
+    write_log(f"thumbnail {name}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 async def audited(name: str, background_tasks: BackgroundTasks) -> None:
-    """A dependency that queues a task of its own."""
+    """Queue a task from a dependency."""
     background_tasks.add_task(audit, name)
 
 
@@ -44,13 +44,13 @@ async def upload(name: str, _: Audited) -> JSONResponse:
 
 @app.post("/injected/{name}")
 async def upload_injected(name: str, _: Audited, background_tasks: BackgroundTasks) -> JSONResponse:
-    """The response has no background of its own: FastAPI attaches the injected tasks."""
+    """Return a response without background: FastAPI attaches the injected tasks."""
     background_tasks.add_task(make_thumbnail, name)
     return JSONResponse({"message": "uploaded"})
 
 
 @app.post("/attached/{name}")
 async def upload_attached(name: str, _: Audited, background_tasks: BackgroundTasks) -> JSONResponse:
-    """The response has the injected tasks as its own."""
+    """Return a response that has the injected tasks as its background."""
     background_tasks.add_task(make_thumbnail, name)
     return JSONResponse({"message": "uploaded"}, background=background_tasks)

@@ -1,7 +1,7 @@
-"""Somebody registers and gets a mail, which takes a while: the mail server is slow, as mail servers are.
+"""A registration that sends a mail through a slow mail server, in the endpoint and in a background task.
 
-Inline, the answer waits for all of it. In the background it does not; but then the answer cannot say whether the mail
-has left either, so the task writes down how it went.
+If the endpoint sends the mail, the response waits for it. With a background task it does not, but then the response
+cannot say whether the mail was sent: so the task writes the result to a log.
 """
 
 import os
@@ -16,7 +16,7 @@ app = FastAPI()
 MAIL_SERVER = os.environ["SMTP_HOST"], int(os.environ["SMTP_PORT"])
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
@@ -28,27 +28,27 @@ def send_welcome(email: str) -> None:
     message["Subject"] = "Welcome"
     message.set_content("Good to have you here.")
     with smtplib.SMTP(*MAIL_SERVER, timeout=10) as server:
-        time.sleep(0.3)  # what a server far away takes for its part of the conversation
+        time.sleep(0.3)  # the mail server is slow
         server.send_message(message)
 
 
-def send_welcome_and_tell(email: str) -> None:
+def send_welcome_and_log(email: str) -> None:
     try:
         send_welcome(email)
     except (OSError, smtplib.SMTPException) as error:
-        note(f"no mail to {email}: {error}")
+        write_log(f"no mail to {email}: {error}")
     else:
-        note(f"welcomed {email}")
+        write_log(f"welcomed {email}")
 
 
 @app.post("/inline/users/{email}")
 def register_inline(email: str) -> str:
     send_welcome(email)
-    note(f"welcomed {email}")
+    write_log(f"welcomed {email}")
     return "registered"
 
 
 @app.post("/background/users/{email}")
 def register(email: str, tasks: BackgroundTasks) -> str:
-    tasks.add_task(send_welcome_and_tell, email)
+    tasks.add_task(send_welcome_and_log, email)
     return "registered"

@@ -1,7 +1,7 @@
-"""Three levels queue a task each, and the tasks run one after the other: sub-dependency, dependency, path operation.
+"""Three levels queue one task each. They run one after the other: sub-dependency, dependency, path operation.
 
-Each task waits 0.2 s, so the last one is done after 0.6 s. Where the order does not matter, one task with a task group
-in it does all three at the same time.
+Each task takes 0.2 s, so the last one ends after 0.6 s. If the order does not matter, one task can run all three at the
+same time in a task group.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ async def mail(order: str) -> None:
 
 
 async def work(what: str, order: str) -> None:
-    append(f"{what} begins {order}\n")
+    write_log(f"{what} begins {order}")
     await asyncio.sleep(0.2)
-    append(f"{what} ends {order}\n")
+    write_log(f"{what} ends {order}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 async def audited(order: str, background_tasks: BackgroundTasks) -> str:
@@ -47,13 +47,13 @@ async def invoiced(order: Annotated[str, Depends(audited)], background_tasks: Ba
 
 @app.post("/in-turn/{order}")
 async def buy(order: Annotated[str, Depends(invoiced)], background_tasks: BackgroundTasks) -> dict[str, str]:
-    """All three levels get the same object; the innermost is called first."""
+    """All three levels get the same object. FastAPI calls the innermost dependency first."""
     background_tasks.add_task(mail, order)
     return {"message": "bought"}
 
 
 async def finish(order: str) -> None:
-    """All at the same time; it ends when the last one does."""
+    """Run all three at the same time, until the last one ends."""
     async with asyncio.TaskGroup() as group:
         group.create_task(audit(order))
         group.create_task(invoice(order))

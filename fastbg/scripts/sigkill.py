@@ -1,7 +1,7 @@
-"""A shop that ships in the background, and a process that dies meanwhile: out of memory, power cut, ``kill -9``.
+"""A shop that ships in a background task, and a process that is killed: out of memory, power cut, `kill -9`.
 
-The trap keeps its orders in memory only. The remedy notes each order in a folder before it answers, takes the note away
-when the order is shipped, and ships at its next start what it finds noted there. That is the least that a queue does.
+The trap keeps its orders in memory only. The remedy saves each order in a folder before it responds, deletes it when
+the order is shipped, and at its next start ships the orders that are still there. A queue does at least this.
 """
 
 import time
@@ -12,38 +12,38 @@ from pathlib import Path
 from fastapi import BackgroundTasks, FastAPI
 
 OUTBOX = Path("outbox")
-JOB_S = 20  # long enough to be killed
+JOB_S = 20  # long enough to kill the process before its end
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
 
 def ship(order: str) -> None:
     time.sleep(JOB_S)
-    note(f"shipped {order}")
+    write_log(f"shipped {order}")
 
 
 def thank(order: str) -> None:
-    note(f"thanked for {order}")
+    write_log(f"thanked for {order}")
 
 
-def ship_noted(order: Path) -> None:
+def ship_saved(order: Path) -> None:
     ship(order.name)
     order.unlink()
 
 
-def ship_what_is_left() -> None:
+def ship_saved_orders() -> None:
     OUTBOX.mkdir(exist_ok=True)
     for order in OUTBOX.iterdir():
-        note(f"shipped {order.name}")  # after a crash between these two lines it will be shipped once more
+        write_log(f"shipped {order.name}")  # a crash after this line: the order is shipped again at the next start
         order.unlink()
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    ship_what_is_left()
+    ship_saved_orders()
     yield
 
 
@@ -57,14 +57,14 @@ async def take(order: str, tasks: BackgroundTasks) -> str:
     return "will be shipped"
 
 
-@app.post("/noted-orders/{order}")
-def take_and_note(order: str, tasks: BackgroundTasks) -> str:
+@app.post("/saved-orders/{order}")
+def take_and_save(order: str, tasks: BackgroundTasks) -> str:
     (OUTBOX / order).touch()
-    tasks.add_task(ship_noted, OUTBOX / order)
+    tasks.add_task(ship_saved, OUTBOX / order)
     return "will be shipped, whatever happens"
 
 
-@app.get("/noted-orders")
+@app.get("/saved-orders")
 def waiting() -> dict[str, object]:
     shipped = Path("log.txt").read_text(encoding="utf-8").splitlines()[-3:]
     return {"waiting": len(list(OUTBOX.iterdir())), "last": [line.split()[0] for line in shipped]}

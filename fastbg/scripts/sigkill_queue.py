@@ -1,8 +1,8 @@
-"""A shop that gives its orders to a queue before it answers, and processes that die meanwhile: each of the three.
+"""A shop that puts its orders in a queue before it responds, and a server, worker or broker that is killed.
 
-The answer means that the broker has the order on its disk. A worker says when an order is shipped; an order whose
-worker died is given to another one, after `ACK_WAIT_S`. It may have been shipped by then, so shipping is made to happen
-once: see `fastbg.example.once`.
+The response means that the broker has the order on its disk. A worker reports when an order is shipped. If a worker
+dies, the broker gives its orders to another one after `ACK_WAIT_S`. The dead worker may have shipped an order already,
+so `append_once` makes sure that each order is shipped once: see `fastbg.example.once`.
 """
 
 import asyncio
@@ -56,14 +56,14 @@ async def take(order: str) -> str:
     return "will be shipped, whatever happens"
 
 
-def log() -> list[str]:
+def read_log() -> list[str]:
     return Path("log.txt").read_text(encoding="utf-8").splitlines()
 
 
 @app.get("/orders")
 async def shipped() -> dict[str, int]:
-    """How many of the last thirty were shipped, and how many twice, when no order is left in the queue."""
+    """Wait until the queue is empty. Return how many of the last 30 orders were shipped, and how many twice."""
     while (waiting := (await broker.js.stream_info("shop")).state.messages) > 0:
         await asyncio.sleep(0.05)
-    last = log()[-30:]
+    last = read_log()[-30:]
     return {"waiting": waiting, "shipped": len(set(last)), "twice": len(last) - len(set(last))}

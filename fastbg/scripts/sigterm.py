@@ -1,6 +1,6 @@
-"""A shop whose background tasks take a while, and a server that is told to end meanwhile, as in every deploy.
+"""A shop with slow background tasks, and a server that gets SIGTERM while they run, as in every deploy.
 
-The code is the same for trap and remedy: how long uvicorn waits for tasks is a setting of the server, not of the app.
+Trap and remedy have the same code: how long uvicorn waits for tasks is a setting of the server, not of the app.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ app = FastAPI()
 JOB_S = float(os.environ.get("JOB_S", "0.8"))
 
 
-def note(line: str) -> None:
+def write_log(line: str) -> None:
     with open("log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
 
 def ship(order: str) -> None:
-    """Runs in a thread, which nobody can cancel."""
+    """Run in a thread, which cannot be cancelled."""
     time.sleep(JOB_S)
-    note(f"shipped {order}")
+    write_log(f"shipped {order}")
 
 
 async def invoice(order: str) -> None:
-    """Runs in the event loop: a cancellation comes out of the ``await``."""
+    """Run in the event loop: a cancellation raises in the `await`."""
     await asyncio.sleep(JOB_S)
-    note(f"invoiced {order}")
+    write_log(f"invoiced {order}")
 
 
 def thank(order: str) -> None:
-    note(f"thanked for {order}")
+    write_log(f"thanked for {order}")
 
 
 @app.post("/ship/{order}")

@@ -1,7 +1,7 @@
-"""A streamed response with a background task: the task starts after the last chunk, and only if there is one.
+"""A streamed response with a background task: the task starts after the last chunk.
 
-The client reads for 0.3 s, then the task runs. If the generator raises, the response breaks off and the task never
-runs; so what has to be done in any case belongs into a `finally` of the generator.
+If the generator raises, the response breaks off and the task never runs. So code that must run in every case belongs in
+a `finally` of the generator.
 """
 
 import asyncio
@@ -14,33 +14,33 @@ app = FastAPI()
 
 
 async def rows(count: int) -> AsyncIterator[str]:
-    """Stands for a query; the database goes away after the second row."""
+    """Simulate a query: the database fails after the second row."""
     for number in range(count):
         await asyncio.sleep(0.1)
         if number == 2:
-            raise ConnectionError("the database is away")
+            raise ConnectionError("the database is down")
         yield f"row {number}\n"
 
 
 async def guarded_rows(count: int, name: str) -> AsyncIterator[str]:
-    """The stream comes to its end whatever happens, and the cursor is closed."""
+    """End the stream and close the cursor, even if the query fails."""
     try:
         async for row in rows(count):
             yield row
     except ConnectionError as error:
-        yield f"broken off: {error}\n"
+        yield f"stopped: {error}\n"
     finally:
-        append(f"closed {name}\n")
+        write_log(f"closed {name}")
 
 
 async def log_export(name: str) -> None:
     await asyncio.sleep(0.2)
-    append(f"exported {name}\n")
+    write_log(f"exported {name}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 @app.get("/export/{name}")

@@ -1,8 +1,8 @@
-"""45 plain `def` background tasks that wait for a mail server, and who else needs one of the 40 threads.
+"""45 plain `def` background tasks that wait for a mail server, and endpoints that need one of the 40 threads.
 
-Plain `def` endpoints, dependencies and background tasks share one pool of 40 threads. Tasks that hold all of them keep
-every plain `def` endpoint waiting. A limiter of their own leaves the pool to the others; tasks that await need no
-thread at all.
+Plain `def` endpoints, dependencies and background tasks share one pool of 40 threads. While tasks use all of them,
+every plain `def` endpoint waits. With a limiter of their own, the tasks leave the pool to the endpoints; tasks that
+await need no thread.
 """
 
 import asyncio
@@ -15,30 +15,30 @@ from fastapi import BackgroundTasks, Depends, FastAPI
 app = FastAPI()
 mail_threads = CapacityLimiter(5)
 
-# Whether the mail server, which is very slow today, has answered: for threads, and for the event loop.
+# Set when the slow mail server answers: one event for threads, one for the event loop.
 answered = threading.Event()
 answered_async = asyncio.Event()
 
 
 def send_in_pool(email: str) -> None:
-    """Holds its thread until the mail server answers."""
+    """Block a thread until the mail server answers."""
     answered.wait(10)
-    append(f"mail to {email}\n")
+    write_log(f"mail to {email}")
 
 
 async def send_with_own_limiter(email: str) -> None:
-    """Five threads at most are taken for mails, and none of the common pool."""
+    """Use at most five threads for mails, and none of the shared pool."""
     await to_thread.run_sync(send_in_pool, email, limiter=mail_threads)
 
 
 async def send_awaiting(email: str) -> None:
     await asyncio.wait_for(answered_async.wait(), 10)
-    append(f"mail to {email}\n")
+    write_log(f"mail to {email}")
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 async def mail_server_is_slow() -> None:
@@ -47,14 +47,14 @@ async def mail_server_is_slow() -> None:
 
 
 async def mail_server_answers_soon() -> None:
-    """It answers all who wait, 0.3 s from now."""
+    """Let the mail server answer all tasks, 0.3 s from now."""
     loop = asyncio.get_running_loop()
     loop.call_later(0.3, answered.set)
     loop.call_later(0.3, answered_async.set)
 
 
-async def common_pool() -> dict[str, int]:
-    """How many threads the common pool has, how many of them are taken, and how many tasks wait for one."""
+async def shared_pool() -> dict[str, int]:
+    """Count the threads of the shared pool, those in use, and the tasks that wait for one."""
     threads = to_thread.current_default_thread_limiter().statistics()
     return {
         "threads": int(threads.total_tokens),
@@ -63,7 +63,7 @@ async def common_pool() -> dict[str, int]:
     }
 
 
-Pool = Annotated[dict[str, int], Depends(common_pool)]
+Pool = Annotated[dict[str, int], Depends(shared_pool)]
 
 
 @app.post("/pool/{email}", dependencies=[Depends(mail_server_is_slow)])
@@ -91,5 +91,5 @@ async def ping_in_loop(pool: Pool) -> dict[str, int]:
 
 @app.get("/ping", dependencies=[Depends(mail_server_answers_soon)])
 def ping_in_thread(pool: Pool) -> dict[str, int]:
-    """A plain `def`: it needs a thread."""
+    """Run in a thread, because it is a plain `def`."""
     return pool

@@ -1,7 +1,7 @@
-"""Background tasks in a collection of one's own: one that no response ever gets, and one that every response gets.
+"""Two `BackgroundTasks` objects that the app creates itself: one gets no response, the other gets all of them.
 
-FastAPI makes a collection for each request and attaches it to the response. A helper that wants to add tasks takes
-that collection as a parameter.
+FastAPI makes one object for each request and attaches it to the response. A helper that adds tasks should take that
+object as a parameter.
 """
 
 import time
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 app = FastAPI()
 
-for_everybody = BackgroundTasks()
+shared_tasks = BackgroundTasks()
 
 
 def remind(order: str) -> None:
@@ -20,9 +20,9 @@ def remind(order: str) -> None:
         log.write(f"reminder for {order}\n")
 
 
-def remind_later_in_vain(order: str) -> None:
+def remind_later_without_response(order: str) -> None:
     tasks = BackgroundTasks()
-    tasks.add_task(remind, order)  # and with the end of the function the collection is gone
+    tasks.add_task(remind, order)  # no response gets this object
 
 
 def remind_later(order: str, tasks: BackgroundTasks) -> None:
@@ -31,14 +31,14 @@ def remind_later(order: str, tasks: BackgroundTasks) -> None:
 
 @app.post("/trap/own/{order}")
 async def own(order: str) -> dict[str, str]:
-    remind_later_in_vain(order)
+    remind_later_without_response(order)
     return {"order": order}
 
 
 @app.post("/trap/shared/{order}")
 async def shared(order: str) -> JSONResponse:
-    for_everybody.add_task(remind, order)
-    return JSONResponse({"order": order}, background=for_everybody)
+    shared_tasks.add_task(remind, order)
+    return JSONResponse({"order": order}, background=shared_tasks)
 
 
 @app.post("/remedy/{order}")

@@ -1,8 +1,8 @@
-"""What a dependency with `yield` holds while a background task runs: a database session, from a pool of two.
+"""A dependency with `yield` that holds a database session, from a pool of two, while a background task runs.
 
-By default its exit code runs after the background tasks, so a task of 0.4 s keeps the session for 0.4 s, used or not.
-With `scope="function"` it runs before the response is sent: the session is free early, and closed for the task. So a
-task that needs a session opens its own, when it needs it.
+By default the code after `yield` runs after the background tasks: a task of 0.4 s keeps the session for 0.4 s, even if
+it does not use it. With `scope="function"` it runs before the response is sent: the session is free early, but closed
+for the task. So a task that needs a session should open its own.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ pool = asyncio.Semaphore(2)
 
 
 class Session:
-    """Stands for a database session."""
+    """Simulates a database session."""
 
     open = True
 
     def save(self, order: str) -> None:
-        append(f"{'saved' if self.open else 'not saved, the session is closed:'} {order}\n")
+        write_log(f"{'saved' if self.open else 'not saved, the session is closed:'} {order}")
 
 
 @asynccontextmanager
@@ -42,25 +42,25 @@ async def get_session() -> AsyncIterator[Session]:
 
 
 async def ship(order: str, session: Session) -> None:
-    """Takes its time, and then saves with the session of the request."""
+    """Work for 0.4 s, and then save with the session of the request."""
     await asyncio.sleep(0.4)
     session.save(order)
 
 
 async def ship_with_own_session(order: str) -> None:
-    """Takes its time, and then opens a session for as long as it saves."""
+    """Work for 0.4 s, and then open a session to save."""
     await asyncio.sleep(0.4)
     async with open_session() as session:
         session.save(order)
 
 
-def append(line: str) -> None:
-    with open("log.txt", "a") as log:
-        log.write(line)
+def write_log(line: str) -> None:
+    with open("log.txt", "a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 RequestSession = Annotated[Session, Depends(get_session)]  # the same as scope="request"
-# FastAPI before 0.121 has no scope.
+# FastAPI before 0.121 has no `scope`.
 SCOPE: dict[str, Any] = {"scope": "function"} if "scope" in signature(Depends).parameters else {}
 FunctionSession = Annotated[Session, Depends(get_session, **SCOPE)]
 
@@ -78,7 +78,9 @@ async def buy_and_close(order: str, session: FunctionSession, background_tasks: 
 
 
 @app.post("/own-session/{order}")
-async def buy_and_let_go(order: str, session: FunctionSession, background_tasks: BackgroundTasks) -> dict[str, str]:
+async def buy_with_own_session(
+    order: str, session: FunctionSession, background_tasks: BackgroundTasks
+) -> dict[str, str]:
     background_tasks.add_task(ship_with_own_session, order)
     return {"message": "bought"}
 
