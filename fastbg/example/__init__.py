@@ -1,4 +1,4 @@
-"""The example app: ordinary FastAPI, to read, to copy and to try. ``uvicorn fastbg.example:app`` runs it."""
+"""The example app: ordinary FastAPI code to read, copy and try. Run it with ``uvicorn fastbg.example:app``."""
 
 from fastbg.example.app import app
 

@@ -1,17 +1,17 @@
-"""An append that is made once, however often it is asked for.
+"""Append to a file once, even if the same append is requested several times.
 
-A queue delivers a task at least once: a worker that dies between its write and its word that the task is done leaves a
-task that is delivered again. So each append carries a key, and ``FILE.keys`` beside the file has the key of each append
-that was made. Whoever appends holds the lock on ``FILE.keys`` meanwhile:
+A queue delivers a task at least once: if a worker dies after its write and before it reports the task as done, the task
+is delivered again. So each append has a key, and ``FILE.keys`` beside the file has an entry for each append that was
+made. A writer locks ``FILE.keys``, and then:
 
-1. Where the key is noted, the append was made: nothing is left to do.
-2. Otherwise the key is noted, with the size that the file will have afterwards, and then the text is appended.
-3. Where the last note tells of more bytes than the file has, a process died between the two halves of step 2. The note
-   is taken back by the next one that comes, and the task that was not done will be delivered again.
+1. If there is an entry for the key, the append was made before: nothing is left to do.
+2. If not, the writer adds an entry (the key, and the size that the file will have), and then appends the text.
+3. If the last entry has a larger size than the file, a process died between the two parts of step 2. The next writer
+   removes this entry, so that the append is made when the task is delivered again.
 
-The kernel frees the lock of a process that was killed. The limits: it holds for writers on one machine that all append
-by this function; a key is forgotten after `REMEMBERED` later appends; it survives the death of processes, and not the
-loss of power, where a disk may have kept one of the two files and not the other.
+If a process is killed, the kernel releases its lock. The limits: all writers have to be on one machine and use this
+function. A key is forgotten after `MAX_ENTRIES` later appends. A power cut may leave one of the two files on the disk
+without the other.
 """
 
 import fcntl
@@ -20,45 +20,45 @@ import os
 import threading
 from pathlib import Path
 
-REMEMBERED = 20_000  # appends
-_one_thread = threading.Lock()  # a lock on a file wakes all that wait for it, and one gets it
-NOTE_BYTES = 49  # 32 digits of the key, a space, 15 digits of the size, a newline
+MAX_ENTRIES = 20_000
+ENTRY_BYTES = 49  # 32 digits of the key, a space, 15 digits of the size, a newline
+_thread_lock = threading.Lock()  # a file lock wakes every thread that waits for it, and only one of them gets it
 
 
 def append_once(path: Path, data: bytes, key: str) -> bool:
-    """Append ``data`` in one write, unless that was done for ``key`` before; whether it was done now.
+    """Append ``data`` in one write, unless that was done for ``key`` before. Return whether it was done now.
 
-    Raises `OSError` where not all of it could be written, and then leaves the file as it was.
+    Raise `OSError` if not all of it could be written; the file is then unchanged.
     """
-    name = hashlib.sha256(b"\0".join((key.encode(), path.name.encode(), data))).hexdigest()[:32].encode() + b" "
+    digest = hashlib.sha256(key.encode() + b"\0" + data).hexdigest()[:32].encode()
     with (
-        _one_thread,
-        open(path.with_name(path.name + ".keys"), "a+b", buffering=0) as notes,
+        _thread_lock,
+        open(path.with_name(path.name + ".keys"), "a+b", buffering=0) as keys,
         open(path, "ab", buffering=0) as file,
     ):
-        fcntl.flock(notes, fcntl.LOCK_EX)  # until it is closed
+        fcntl.flock(keys, fcntl.LOCK_EX)  # closing the file releases the lock
         size = os.fstat(file.fileno()).st_size
-        if name in _read_notes(notes.fileno(), size):
+        if digest in _read_entries(keys.fileno(), size):
             return False
-        end = os.fstat(notes.fileno()).st_size
-        notes.write(b"%s%015d\n" % (name, size + len(data)))
+        keys_size = os.fstat(keys.fileno()).st_size
+        keys.write(b"%s %015d\n" % (digest, size + len(data)))
         written = file.write(data)
         if written != len(data):
             os.ftruncate(file.fileno(), size)
-            os.ftruncate(notes.fileno(), end)
-            raise OSError(f"only {written} of {len(data)} bytes went to {path.name}")
+            os.ftruncate(keys.fileno(), keys_size)
+            raise OSError(f"only {written} of {len(data)} bytes were written to {path.name}")
     return True
 
 
-def _read_notes(notes: int, size: int) -> bytes:
-    """The last notes, without one that was made before an append that was not: the file has ``size`` bytes."""
-    end = told = os.fstat(notes).st_size
-    end -= end % NOTE_BYTES  # a note that was torn
-    begin = max(0, end - REMEMBERED * NOTE_BYTES)
-    text = os.pread(notes, end - begin, begin)
-    if text and int(text[-16:-1]) > size:
-        end -= NOTE_BYTES
-        text = text[:-NOTE_BYTES]
-    if end != told:
-        os.ftruncate(notes, end)
-    return text
+def _read_entries(keys: int, file_size: int) -> bytes:
+    """Read the last entries. Remove an incomplete entry, and an entry whose append was not made."""
+    end = keys_size = os.fstat(keys).st_size
+    end -= end % ENTRY_BYTES
+    begin = max(0, end - MAX_ENTRIES * ENTRY_BYTES)
+    entries = os.pread(keys, end - begin, begin)
+    if entries and int(entries[-16:-1]) > file_size:
+        end -= ENTRY_BYTES
+        entries = entries[:-ENTRY_BYTES]
+    if end != keys_size:
+        os.ftruncate(keys, end)
+    return entries

@@ -1,22 +1,24 @@
-"""The routes of `fastbg.example.app` with a queue: the tasks run in other processes, and outlive this one.
+"""The routes of `fastbg.example.app` with a queue: the tasks run in other processes, and survive the end of this one.
 
-The same parameters, answers and files; `app` beside it is the same in one process. What is different:
+Parameters, responses and files are the same as in `app`, which does everything in one process. The differences:
 
-* A task is given to a broker before the answer, ``await write_log.kiq(...)``: Taskiq hands it to NATS JetStream, which
-  has it on its disk when it says so. The answer means: the broker has it. Where the broker does not say so in time, the
-  answer is 503. The client may then ask again with the same ``X-Request-ID``.
-* Workers take the tasks from the broker (``taskiq worker fastbg.example.queued:broker --ack-type when_saved``) and tell
-  it when one is done. A task whose worker is silent for ``ACK_WAIT_S`` is delivered to another one.
-* So a task may run twice. Each carries the id of its request, and its append is made once: see
+* Each route sends its tasks to a broker before it responds: ``await write_log.kiq(...)``. Taskiq sends the task to NATS
+  JetStream, which confirms it when the task is on its disk. So the response means that the broker has the task. If the
+  broker does not confirm it in time, the response is 503, and the client may repeat the request with the same
+  ``X-Request-ID``.
+* Workers get the tasks from the broker (``taskiq worker fastbg.example.queued:broker --ack-type when_saved``) and
+  report when a task is done. If there is no report within ``ACK_WAIT_S``, the broker delivers the task to another
+  worker.
+* So a task may run twice. Each task has the id of its request, so that its append is made once: see
   `fastbg.example.once`.
-* A task that raises is tried ``TRIES`` times, then it is kept in the stream, under the subject ``FAILED``.
-* Two tasks of one request are two messages: with several workers they may run at the same time, or the second one
-  first. Where the order matters, make one task of them.
+* A task that raises is tried ``TRIES`` times. After that it stays in the stream, under the subject ``FAILED``.
+* Two tasks of one request are two messages: if there are several workers, the tasks may run at the same time or in the
+  other order. If the order matters, make them one task.
 
-``FASTBG_BROKER`` names the broker: ``nats://host:4222``, several in a row with commas between, ``tls://`` for TLS,
-``nats://user:password@host:4222``. ``FASTBG_BROKER_REPLICAS`` is how many servers of a cluster keep each task. For a
-slow network or machine, ``FASTBG_BROKER_CONFIRM`` sets ``CONFIRM_S``, and ``FASTBG_BROKER_ACK_WAIT`` sets
-``ACK_WAIT_S``, which has to be the same for the app and its workers.
+``FASTBG_BROKER`` is the address of the broker: ``nats://host:4222``, several addresses with commas between them,
+``tls://`` for TLS, ``nats://user:password@host:4222``. ``FASTBG_BROKER_REPLICAS`` is the number of servers of a cluster
+that keep each task. For a slow network or machine, ``FASTBG_BROKER_CONFIRM`` sets ``CONFIRM_S``, and
+``FASTBG_BROKER_ACK_WAIT`` sets ``ACK_WAIT_S``, which must be the same for the app and its workers.
 """
 
 import asyncio
@@ -37,20 +39,20 @@ from taskiq import AsyncTaskiqDecoratedTask, SimpleRetryMiddleware, TaskiqMessag
 from taskiq.exceptions import NoResultError, SendTaskError
 from taskiq_nats import PullBasedJetStreamBroker
 
-from fastbg.example.app import FOLDER, WORK_SECONDS, Email, Framework, Q, answers
+from fastbg.example.app import FOLDER, WORK_SECONDS, Email, Framework, Q, example_response
 from fastbg.example.once import append_once
 
 logger = logging.getLogger("fastbg.example")
 
-TASKS, FAILED = "fastbg.evidence.tasks", "fastbg.failed"
-TRIES = 3  # of a task that raises
-DELIVERIES = 10  # of a task whose workers die; then it stays in the stream
-# Longer than a task takes: what is still running then is delivered again.
+TASKS, FAILED = "fastbg.tasks", "fastbg.failed"
+TRIES = 3  # for a task that raises
+DELIVERIES = 10  # for a task whose workers die; after that it stays in the stream
+# Must be longer than a task takes: a task that still runs after this time is delivered again.
 ACK_WAIT_S = float(os.environ.get("FASTBG_BROKER_ACK_WAIT", 3 + 2 * WORK_SECONDS))
-CONFIRM_S = float(os.environ.get("FASTBG_BROKER_CONFIRM", "0.8"))  # for the broker to say that it has a task
-CONNECT_S = max(1.0, CONFIRM_S)  # how long the app waits for the broker at its start; without it, it answers 503
+CONFIRM_S = float(os.environ.get("FASTBG_BROKER_CONFIRM", "0.8"))  # time for the broker to confirm a task
+CONNECT_S = max(1.0, CONFIRM_S)  # how long the app waits for the broker at startup
 RETRY_S = 1.0  # between two attempts to connect
-CLOSE_S = 5.0  # how long the app waits at its end for the connections to be closed
+CLOSE_S = 5.0  # how long the app waits for its connections to close at shutdown
 
 broker = PullBasedJetStreamBroker(
     os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
@@ -59,23 +61,23 @@ broker = PullBasedJetStreamBroker(
     durable="fastbg",
     stream_config=StreamConfig(
         subjects=[TASKS, FAILED],
-        retention=RetentionPolicy.WORK_QUEUE,  # what is done is taken away
+        retention=RetentionPolicy.WORK_QUEUE,  # tasks that are done are removed
         num_replicas=int(os.environ.get("FASTBG_BROKER_REPLICAS", "1")),
     ),
     consumer_config=ConsumerConfig(
         durable_name="fastbg", filter_subject=TASKS, ack_wait=ACK_WAIT_S, max_deliver=DELIVERIES
     ),
-    pull_consume_timeout=1,  # after a restart the broker knows of no request for tasks: ask again and again
+    pull_consume_timeout=1,  # a restarted broker has forgotten who wants tasks: ask every second
     max_reconnect_attempts=-1,
     reconnect_time_wait=0.5,
 )
 
 
 class KeepFailed(TaskiqMiddleware):
-    """Puts a task that was given up back into the stream, where nobody takes it away."""
+    """Keeps a task that failed for good in the stream, under a subject that no worker reads."""
 
     async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
-        if result.error is not None and not isinstance(result.error, NoResultError):  # which is to be tried again
+        if result.error is not None and not isinstance(result.error, NoResultError):  # NoResultError: it is tried again
             headers = {"error": re.sub(r"[^\x20-\x7e]", "?", repr(result.error))}
             await broker.js.publish(FAILED, broker.formatter.dumps(message).message, headers=headers)
 
@@ -85,16 +87,16 @@ broker.add_middlewares(SimpleRetryMiddleware(default_retry_count=TRIES, default_
 
 @asynccontextmanager
 async def connect_to_broker(app: FastAPI) -> AsyncIterator[None]:
-    """Before the first request, if the broker is there; as soon as it is there otherwise."""
+    """Connect before the first request, or later if the broker does not respond in time."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    broker.connection_kwargs["pending_size"] = 0  # what cannot be sent now fails now, and is not sent later
+    broker.connection_kwargs["pending_size"] = 0  # without a connection, sending fails at once; nothing is sent later
     connecting = asyncio.create_task(connect())
     await asyncio.wait({connecting}, timeout=CONNECT_S)
     yield
-    while not connecting.done():  # the client of NATS may swallow a cancellation while it closes a connection
+    while not connecting.done():  # the NATS client may ignore a cancellation while it closes a connection
         connecting.cancel()
         await asyncio.wait({connecting}, timeout=RETRY_S)
-    with suppress(TimeoutError):  # it may also wait without end for a connection that the broker has refused
+    with suppress(TimeoutError):  # it may also wait forever for a connection that the broker refused
         await asyncio.wait_for(broker.shutdown(), CLOSE_S)
 
 
@@ -114,22 +116,22 @@ async def connect() -> None:
 app = FastAPI(
     lifespan=connect_to_broker,
     title="fastbg example, queued",
-    summary="Tasks in path operations, dependencies and sub-dependencies, done by workers.",
+    summary="Tasks in path operations, dependencies and sub-dependencies, run by workers.",
     description=(
-        "Each route answers when the broker has its tasks. Workers append to **README.md** or **log.txt** afterwards, "
-        "but for the control, which does the same work first."
+        "Each route responds when the broker has its tasks. Workers append to **README.md** or **log.txt** after that. "
+        "Only the control does the same work before it responds."
     ),
     openapi_tags=[
-        {"name": "queued", "description": "Answer first, work later, in another process."},
-        {"name": "control", "description": "Work first, answer later: what the others are compared with."},
+        {"name": "queued", "description": "First the response, then the work, in another process."},
+        {"name": "control", "description": "First the work, then the response: for comparison."},
     ],
 )
 
 
 def request_id(request: Request) -> str:
-    """The client's ``X-Request-ID``, or a new one: all tasks of a request carry it."""
-    told = request.headers.get("x-request-id", "")
-    request.state.id = told if re.fullmatch(r"[\x21-\x7e]{1,128}", told) else uuid.uuid4().hex
+    """Return the client's ``X-Request-ID``, or a new id. All tasks of the request have it."""
+    sent = request.headers.get("x-request-id", "")
+    request.state.id = sent if re.fullmatch(r"[\x21-\x7e]{1,128}", sent) else uuid.uuid4().hex
     return str(request.state.id)
 
 
@@ -137,10 +139,10 @@ RequestId = Annotated[str, Depends(request_id)]
 
 
 @app.exception_handler(SendTaskError)
-async def broker_is_away(request: Request, error: SendTaskError) -> JSONResponse:
-    """The broker did not say that it has a task."""
+async def handle_send_error(request: Request, error: SendTaskError) -> JSONResponse:
+    """Respond with 503, because the broker did not confirm a task."""
     headers = {"X-Request-ID": request.state.id, "Retry-After": "1"}
-    message = "The task queue cannot be reached. Ask again with the same X-Request-ID: nothing is done twice."
+    message = "The task queue does not respond. Repeat the request with the same X-Request-ID: nothing is done twice."
     return JSONResponse({"detail": message}, 503, headers)
 
 
@@ -163,26 +165,26 @@ def write_log(message: str, key: str) -> None:
     append("log.txt", message, key)
 
 
-unavailable: dict[int | str, dict[str, Any]] = {503: {"description": "The broker did not take the task."}}
+unavailable: dict[int | str, dict[str, Any]] = {503: {"description": "The broker did not confirm a task."}}
 
 
 @app.post(
     "/background_tasks",
     tags=["queued"],
     summary="A task from the path operation",
-    responses=answers("任务已在后台运行") | unavailable,
+    responses=example_response("任务已在后台运行") | unavailable,
 )
 async def run_bg_task(framework: Framework, key: RequestId) -> dict[str, str]:
-    """Queues one task, which appends a heading to **README.md** after the response."""
+    """Send one task to the broker. A worker appends a heading to **README.md**."""
     await bg_task.kiq(framework, key)
     return {"message": "任务已在后台运行"}
 
 
 class Outbox:
-    """What a request wants to be done: dependencies add to it, the path operation sends it.
+    """The tasks of a request: dependencies add them, and the path operation sends them.
 
-    A dependency cannot know whether another parameter will be refused, or an exception raised, and what the broker has
-    cannot be taken back. (`BackgroundTasks` are an outbox as well: they are forgotten when a request fails.)
+    A dependency cannot know whether the request will fail later, and a task cannot be taken back from the broker.
+    (`BackgroundTasks` are an outbox too: its tasks are dropped when the request fails.)
     """
 
     def __init__(self, key: RequestId) -> None:
@@ -201,7 +203,7 @@ Out = Annotated[Outbox, Depends()]
 
 
 async def continue_write_readme(outbox: Out, q: Q = None) -> str | None:
-    """A dependency that has a task of its own."""
+    """Add a task from a dependency."""
     if q:
         outbox.add(bg_task, "\n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n")
     return q
@@ -211,12 +213,12 @@ async def continue_write_readme(outbox: Out, q: Q = None) -> str | None:
     "/dependency/background_tasks",
     tags=["queued"],
     summary="A task from a dependency",
-    responses=answers("README.md更新成功") | unavailable,
+    responses=example_response("README.md更新成功") | unavailable,
 )
 async def dependency_run_bg_task(
     outbox: Out, q: Annotated[str | None, Depends(continue_write_readme)]
 ) -> dict[str, str] | None:
-    """Where **q** is given, the dependency has a quotation for **README.md**; without it, the answer is `null`."""
+    """If **q** is given, the dependency adds a quotation for **README.md**. Without it, the response is `null`."""
     await outbox.send()
     if q:
         return {"message": "README.md更新成功"}
@@ -224,7 +226,7 @@ async def dependency_run_bg_task(
 
 
 async def get_query(outbox: Out, q: Q = None) -> str | None:
-    """A dependency here, a sub-dependency below: it need not know."""
+    """Add a task. The next route uses this as a dependency, the one after it as a sub-dependency."""
     if q:
         outbox.add(write_log, f"found query: {q}\n")
     return q
@@ -234,17 +236,17 @@ async def get_query(outbox: Out, q: Q = None) -> str | None:
     "/send-notification/{email}",
     tags=["queued"],
     summary="Tasks from a dependency and the path operation",
-    responses=answers("Message sent") | unavailable,
+    responses=example_response("Message sent") | unavailable,
 )
 async def send_notification(email: Email, outbox: Out, q: Annotated[str | None, Depends(get_query)]) -> dict[str, str]:
-    """Appends a line to **log.txt**, and where **q** is given another one."""
+    """Append a line to **log.txt**, and another line if **q** is given."""
     outbox.add(write_log, f"message to {email}\n")
     await outbox.send()
     return {"message": "Message sent"}
 
 
 async def log_framework(framework: Framework, outbox: Out, q: Annotated[str | None, Depends(get_query)]) -> str:
-    """A dependency with a dependency of its own, whose task is added before this one's."""
+    """Add a task, after the task of the sub-dependency."""
     outbox.add(write_log, f"framework: {framework}\n")
     return framework
 
@@ -253,10 +255,10 @@ async def log_framework(framework: Framework, outbox: Out, q: Annotated[str | No
     "/sub-dependency/background_tasks",
     tags=["queued"],
     summary="Tasks from all three levels",
-    responses=answers("任务已在后台运行") | unavailable,
+    responses=example_response("任务已在后台运行") | unavailable,
 )
 async def sub_dependency_run_bg_task(outbox: Out, framework: Annotated[str, Depends(log_framework)]) -> dict[str, str]:
-    """Appends two lines to **log.txt** (one of them where **q** is given), and a heading to **README.md**."""
+    """Append two lines to **log.txt** (one without **q**), and a heading to **README.md**."""
     outbox.add(bg_task, framework)
     await outbox.send()
     return {"message": "任务已在后台运行"}
@@ -266,9 +268,9 @@ async def sub_dependency_run_bg_task(outbox: Out, framework: Annotated[str, Depe
     "/foreground_tasks",
     tags=["control"],
     summary="The same work, before the response",
-    responses=answers("任务已完成"),
+    responses=example_response("任务已完成"),
 )
 def run_fg_task(framework: Framework, key: RequestId) -> dict[str, str]:
-    """Appends the heading to **README.md** and only then answers. A plain `def`: it runs in a thread."""
+    """Append the heading to **README.md**, and then respond. This is a plain `def`, so it runs in a thread."""
     bg_task(framework, key)
     return {"message": "任务已完成"}

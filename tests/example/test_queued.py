@@ -1,4 +1,4 @@
-"""The queued example: the answers and the bytes of the app beside it, a broker that is away, appends made once."""
+"""The queued example: responses and bytes of the example app, a broker that is down, appends that are made once."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from fastbg.example import queued as example
-from fastbg.example.once import NOTE_BYTES, append_once
+from fastbg.example.once import ENTRY_BYTES, append_once
 from fastbg.example.queued import CONFIRM_S
 from fastbg.services.broker import Broker
 from tests.example.test_example import BAD_TEXTS, REQUESTS, written
@@ -25,7 +25,7 @@ from tests.support.processes import PATIENCE_S, is_stopped, wait_for, wait_until
 from tests.support.queues import PATIENT, QUEUED, asked, keep_port, messages, queued, taskiq_worker
 from tests.support.servers import ask, uvicorn
 
-SOON = "0.2"  # seconds for the broker to confirm a task, where a test waits until they are over
+SOON = "0.2"  # seconds until the app stops waiting for a confirmation
 
 
 class Stage(NamedTuple):
@@ -36,11 +36,11 @@ class Stage(NamedTuple):
     broker: Broker
 
     def wait_until_done(self) -> None:
-        """Wait for every task that the broker was given: one of several may be done before an earlier one."""
+        """Wait until the broker has no task left: a task may end before an earlier one."""
         wait_until(lambda: asked(self.broker.address, messages) == 0)
 
     def log(self) -> bytes:
-        """What all tasks have written."""
+        """Return what all tasks have written."""
         self.wait_until_done()
         return (self.data / "log.txt").read_bytes()
 
@@ -56,12 +56,12 @@ def on_stage(folder: Path) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One for all tests that look for texts of their own."""
+    """One stage for all tests that look for their own texts."""
     with on_stage(tmp_path_factory.mktemp("queued")) as made:
         yield made
 
 
-def test_answers_and_files_are_those_of_the_app_in_one_process(tmp_path: Path) -> None:
+def test_responses_and_files_match_the_example_app(tmp_path: Path) -> None:
     other = tmp_path / "other"
     with (
         on_stage(tmp_path) as stage,
@@ -92,7 +92,7 @@ def test_answers_and_files_are_those_of_the_app_in_one_process(tmp_path: Path) -
         ("/sub-dependency/background_tasks", {"q": "refused, although q is good"}),
     ],
 )
-def test_nothing_is_queued_for_a_request_that_is_refused(path: str, query: dict[str, str], stage: Stage) -> None:
+def test_refused_request_queues_nothing(path: str, query: dict[str, str], stage: Stage) -> None:
     assert ask("POST", stage.url + path, params=query).status_code == 422
     marker = f"after-{path.split('/')[1]}"
     assert ask("POST", f"{stage.url}/send-notification/{marker}@example.com").status_code == 200
@@ -101,7 +101,7 @@ def test_nothing_is_queued_for_a_request_that_is_refused(path: str, query: dict[
     assert b"refused" not in log
 
 
-def test_request_that_is_sent_twice_with_its_id_is_done_once(stage: Stage) -> None:
+def test_repeated_request_with_its_id_is_done_once(stage: Stage) -> None:
     for name, key in (("twice", "one-id"), ("twice", "one-id"), ("twice", "another"), ("last", "one-id")):
         answer = ask("POST", f"{stage.url}/send-notification/{name}@example.com", headers={"X-Request-ID": key})
         assert answer.status_code == 200
@@ -109,7 +109,7 @@ def test_request_that_is_sent_twice_with_its_id_is_done_once(stage: Stage) -> No
     assert (log.count(b"to twice@"), log.count(b"to last@")) == (2, 1)
 
 
-def test_without_a_broker_the_answer_is_503(tmp_path: Path) -> None:
+def test_response_is_503_and_nothing_is_queued_without_a_broker(tmp_path: Path) -> None:
     with queued(tmp_path) as (url, broker):
         send = f"{url}/send-notification/"
         assert ask("POST", f"{send}first@example.com").status_code == 200
@@ -117,7 +117,7 @@ def test_without_a_broker_the_answer_is_503(tmp_path: Path) -> None:
         wait_until(lambda: ask("POST", f"{send}away@example.com").status_code == 503)
         answer = ask("POST", f"{send}away@example.com", headers={"X-Request-ID": "mine"})
         assert (answer.status_code, answer.headers["x-request-id"]) == (503, "mine")
-        assert "Ask again with the same X-Request-ID" in answer.json()["detail"]
+        assert "Repeat the request with the same X-Request-ID" in answer.json()["detail"]
         broker.start()
         wait_until(lambda: ask("POST", f"{send}back@example.com").status_code == 200)
         with taskiq_worker(tmp_path, FASTBG_DIR=str(tmp_path / "data"), FASTBG_WORK="0", FASTBG_BROKER=broker.address):
@@ -138,7 +138,7 @@ def test_app_starts_without_a_broker_and_finds_it_later(tmp_path: Path) -> None:
             send_until_queued(url, broker.address, "later@example.com")
 
 
-def test_stopped_broker_is_waited_for_until_the_timeout(tmp_path: Path) -> None:
+def test_app_waits_for_a_stopped_broker_as_configured(tmp_path: Path) -> None:
     path = "/send-notification/still@example.com"
     with (
         queued(tmp_path) as (patient_url, broker),
@@ -158,12 +158,12 @@ def test_stopped_broker_is_waited_for_until_the_timeout(tmp_path: Path) -> None:
         send_until_queued(url, broker.address, "again@example.com")
 
 
-def test_broker_is_waited_for_less_than_a_second_by_itself() -> None:
+def test_default_confirmation_limit_is_below_a_second() -> None:
     assert CONFIRM_S < 1
 
 
 def send_until_queued(url: str, address: str, email: str) -> None:
-    """Ask for a notification until the broker has its task, whatever the answer is."""
+    """Request a notification until the broker has its task, whatever the response is."""
 
     def is_queued() -> bool:
         ask("POST", f"{url}/send-notification/{email}")
@@ -173,7 +173,7 @@ def send_until_queued(url: str, address: str, email: str) -> None:
 
 
 async def last_task(js: JetStreamContext) -> str:
-    """The task that the broker got last, or an empty text."""
+    """Return the last task that the broker got, or an empty text."""
     try:
         message = await js.get_last_msg("fastbg", "fastbg.evidence.tasks")
     except NotFoundError:
@@ -191,8 +191,8 @@ def test_append_is_made_once_for_a_key_and_a_text(tmp_path: Path) -> None:
     assert file.read_bytes() == b"a\na\nb\n"
 
 
-def test_noted_append_that_was_not_made_is_made_again(tmp_path: Path) -> None:
-    file, notes = tmp_path / "log.txt", tmp_path / "log.txt.keys"
+def test_append_with_an_entry_that_was_not_made_is_made_later(tmp_path: Path) -> None:
+    file, keys = tmp_path / "log.txt", tmp_path / "log.txt.keys"
     append_once(file, b"first\n", "1")
     append_once(file, b"killed\n", "2")
     os.truncate(file, 6)  # as if the process had been killed right before it appended
@@ -200,17 +200,17 @@ def test_noted_append_that_was_not_made_is_made_again(tmp_path: Path) -> None:
     assert append_once(file, b"killed\n", "2")
     assert not append_once(file, b"first\n", "1")
     assert file.read_bytes() == b"first\nother\nkilled\n"
-    assert notes.stat().st_size == 3 * NOTE_BYTES
+    assert keys.stat().st_size == 3 * ENTRY_BYTES
 
 
-def test_torn_note_is_taken_back(tmp_path: Path) -> None:
-    file, notes = tmp_path / "log.txt", tmp_path / "log.txt.keys"
+def test_incomplete_entry_is_removed(tmp_path: Path) -> None:
+    file, keys = tmp_path / "log.txt", tmp_path / "log.txt.keys"
     append_once(file, b"first\n", "1")
-    with notes.open("ab") as stream:
+    with keys.open("ab") as stream:
         stream.write(b"torn")
     assert append_once(file, b"second\n", "2")
     assert not append_once(file, b"first\n", "1")
-    assert notes.stat().st_size == 2 * NOTE_BYTES
+    assert keys.stat().st_size == 2 * ENTRY_BYTES
 
 
 def append_all(file: Path, begin: int) -> int:
@@ -228,8 +228,8 @@ def test_several_processes_make_each_append_once(tmp_path: Path) -> None:
 # a slow broker
 
 
-class Way:
-    """A way to a broker. `hold` keeps what the broker says from then on until `release`; `held` is that."""
+class Proxy:
+    """A proxy to a broker. `hold` keeps what the broker sends, in `held`, until `release`."""
 
     def __init__(self, port: int) -> None:
         self.held = b""
@@ -283,7 +283,7 @@ class Way:
         writer.close()
 
 
-def test_app_ends_though_the_client_swallows_a_cancellation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_app_exits_if_the_nats_client_ignores_a_cancellation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[bool] = []
 
     async def connect() -> None:
@@ -309,37 +309,37 @@ def test_app_ends_though_the_client_swallows_a_cancellation(tmp_path: Path, monk
     assert len(cancelled) == 2
 
 
-CONFIRMED = b'"seq"'  # is in the broker's word that it has a task
+CONFIRMED = b'"seq"'  # a part of the broker's confirmation
 
 
-def test_response_waits_for_the_word_of_a_slow_broker(tmp_path: Path) -> None:
+def test_response_waits_for_a_slow_confirmation(tmp_path: Path) -> None:
     with (
         Broker(tmp_path / "data") as broker,
-        Way(broker.port) as way,
-        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=way.address, **PATIENT) as url,
+        Proxy(broker.port) as proxy,
+        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=proxy.address, **PATIENT) as url,
         ThreadPoolExecutor() as pool,
     ):
         assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
-        way.hold()
+        proxy.hold()
         waiting = pool.submit(ask, "POST", f"{url}/background_tasks?framework=F")
-        wait_until(lambda: CONFIRMED in way.held)
+        wait_until(lambda: CONFIRMED in proxy.held)
         assert not waiting.done()
-        way.release()
+        proxy.release()
         assert waiting.result().status_code == 200
 
 
-def test_unconfirmed_task_that_is_sent_again_runs_once(tmp_path: Path) -> None:
+def test_request_repeated_after_a_slow_confirmation_is_done_once(tmp_path: Path) -> None:
     data = tmp_path / "data"
     settings = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0"}
     path, key = "/send-notification/slow@example.com", {"X-Request-ID": "mine"}
-    with queued(tmp_path) as (url, broker), Way(broker.port) as way:
-        soon = settings | {"FASTBG_BROKER": way.address, "FASTBG_BROKER_CONFIRM": SOON}
+    with queued(tmp_path) as (url, broker), Proxy(broker.port) as proxy:
+        soon = settings | {"FASTBG_BROKER": proxy.address, "FASTBG_BROKER_CONFIRM": SOON}
         with uvicorn(f"{QUEUED}:app", tmp_path, **soon) as slow_url:
             send_until_queued(slow_url, broker.address, "connected@example.com")
-            way.hold()
+            proxy.hold()
             assert ask("POST", slow_url + path, headers=key).status_code == 503
             wait_until(lambda: "slow@" in asked(broker.address, last_task))
-            way.release()
+            proxy.release()
         number = asked(broker.address, messages)
         assert ask("POST", url + path, headers=key).status_code == 200
         assert asked(broker.address, messages) == number + 1
@@ -349,8 +349,8 @@ def test_unconfirmed_task_that_is_sent_again_runs_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_app_ends_although_a_connection_is_never_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As that of nats-py may be which the broker has refused."""
+async def test_app_exits_if_a_connection_is_never_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """nats-py may never close a connection that the broker refused."""
     cancelled = asyncio.Event()
 
     async def without_end() -> None:
