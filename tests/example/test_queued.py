@@ -175,7 +175,7 @@ def send_until_queued(url: str, address: str, email: str) -> None:
 async def last_task(js: JetStreamContext) -> str:
     """Return the last task that the broker got, or an empty text."""
     try:
-        message = await js.get_last_msg("fastbg", "fastbg.evidence.tasks")
+        message = await js.get_last_msg("fastbg", "fastbg.tasks")
     except NotFoundError:
         return ""
     return (message.data or b"").decode()

@@ -1,4 +1,4 @@
-"""The built-in scripts: each comes out as it says, on the versions that are installed."""
+"""The built-in scripts: each has the expected results with the installed versions."""
 
 import json
 import os
@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 SCENARIOS = [name for name in built_in() if name != DEFAULT]
 
 
-def test_all_of_them_come_out_as_they_say(tmp_path: Path) -> None:
+def test_all_scripts_have_the_expected_results(tmp_path: Path) -> None:
     result = fastbg("demo", "all", "--json", cwd=tmp_path, patience=300.0)
     written = json.loads(result.stdout)
     assert [run["script"] for run in written["runs"]] == built_in()
@@ -26,7 +26,7 @@ def test_all_of_them_come_out_as_they_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario_asks_answers_and_names_its_sources(name: str) -> None:
+def test_scenario_has_a_question_an_answer_and_links(name: str) -> None:
     source = script(name, os.environ).script
     assert source.title.endswith("?")
     assert source.about.endswith(".")
@@ -41,7 +41,7 @@ def test_scenario_asks_answers_and_names_its_sources(name: str) -> None:
 
 
 def test_harness_knows_no_scenario_by_its_name() -> None:
-    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # which is a reason in the journal, too
+    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # also a reason in the journal
     for path in (ROOT / "fastbg").rglob("*.py"):
         if path.parent.name != "scripts":
             found = {name for name in names if re.search(rf"[\"']{name}[\"']", path.read_text("utf-8"))}
@@ -67,7 +67,7 @@ def test_readme_lists_every_scenario_with_its_question() -> None:
     ]
 
 
-def test_parts_without_their_extra_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_with_missing_packages_are_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [part.name for part in script("sigkill", {}).script.parts if part.worker]
     monkeypatch.setattr(builtin, "find_spec", lambda name: None)
     source = script("sigkill", {})
