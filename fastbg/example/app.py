@@ -16,7 +16,7 @@ route                                       sub-dependency      dependency      
 ==========================================  ==================  =========================  ===================
 
 Headings and the quotation go to README.md, lines go to log.txt. Both files are in the folder ``FASTBG_DIR``. Each write
-waits ``FASTBG_WORK`` seconds first, to simulate slow work such as sending a mail.
+waits ``FASTBG_WORK`` seconds first, to simulate slow work such as sending an email.
 
 The tasks are plain ``def`` functions, because they block: FastAPI runs them in threads. The dependencies are
 ``async def``: they only queue a task, and that is faster without a thread.

@@ -40,7 +40,7 @@ def write_log(line: str) -> None:
 @app.exception_handler(MailError)
 async def on_mail_error(request: Request, error: MailError) -> JSONResponse:
     write_log(f"handler for MailError: {error}")
-    return JSONResponse({"detail": "the mail could not be sent"}, status_code=502)
+    return JSONResponse({"detail": "the email could not be sent"}, status_code=502)
 
 
 @app.exception_handler(Exception)

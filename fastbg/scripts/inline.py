@@ -1,4 +1,4 @@
-"""Sending a mail takes 0.3 s. One endpoint awaits it before it responds, the other passes it to `BackgroundTasks`.
+"""Sending an email takes 0.3 s. One endpoint awaits it before it responds, the other passes it to `BackgroundTasks`.
 
 The client of the first endpoint waits for the mail server; the client of the second one gets its response at once.
 """

@@ -1,7 +1,7 @@
-"""A registration that sends a mail through a slow mail server, in the endpoint and in a background task.
+"""A registration that sends an email through a slow mail server, in the endpoint and in a background task.
 
-If the endpoint sends the mail, the response waits for it. With a background task it does not, but then the response
-cannot say whether the mail was sent: so the task writes the result to a log.
+If the endpoint sends the email, the response waits for it. With a background task it does not, but then the response
+cannot say whether the email was sent: so the task writes the result to a log.
 """
 
 import os

@@ -27,7 +27,7 @@ def send_in_pool(email: str) -> None:
 
 
 async def send_with_own_limiter(email: str) -> None:
-    """Use at most five threads for mails, and none of the shared pool."""
+    """Use at most five threads for emails, and none of the shared pool."""
     await to_thread.run_sync(send_in_pool, email, limiter=mail_threads)
 
 
