@@ -283,6 +283,20 @@ def report(
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 
+@app.command()
+def explain(
+    topic: Annotated[
+        list[str] | None, typer.Argument(metavar="TOPIC", help="A page, or a word; lists the pages without any.")
+    ] = None,
+) -> None:
+    """Show a page of the documentation, or what it says about a word."""
+    from fastbg.commands.explain import explain
+
+    raise_deferred()
+    ignore_broken_pipe()
+    raise typer.Exit(explain(" ".join(topic or ())))
+
+
 def main() -> None:
     """Run the command line: exit codes 0 as expected, 1 not as expected, 2 usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):

@@ -87,7 +87,7 @@ class Reply(httpx.Response):
 
     @property
     def verdict(self) -> Verdict:
-        """What came first, the response or the tasks: one of the words in the README, "response-first" say."""
+        """What came first, the response or the tasks: one of the verdicts that `fastbg explain verdicts` lists."""
         __tracebackhide__ = True
         return self._settle().judgement().verdict
 
