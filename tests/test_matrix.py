@@ -1,4 +1,4 @@
-"""The matrix of versions: which cells there are, what is known to differ, what the README says of both."""
+"""The matrix of versions: which cells there are, what is known to differ, what the documentation says of both."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from fastbg.errors import FastbgError
-from tests.docs.test_readme import section
+from tests.documentation import page, section
 from tests.matrix import pythons, running
 from tests.matrix.__main__ import told
 from tests.matrix.cells import LOWEST, Cell, cells, chosen
@@ -44,24 +44,24 @@ def test_what_is_known_to_differ_depends_on_the_versions(fastapi: str, starlette
     assert known({"fastapi": fastapi, "starlette": starlette}) == differ
 
 
-def test_readme_has_the_table_of_differences() -> None:
-    rows = re.findall(r"^\| `.*", section("Versions"), re.MULTILINE)
+def test_page_has_the_table_of_differences() -> None:
+    rows = re.findall(r"^\| `.*", section(page("versions"), "Differences"), re.MULTILINE)
     assert rows == [difference.row for difference in DIFFERENCES]
 
 
 def test_docs_and_constraints_have_the_lowest_versions() -> None:
     bounds = {each.name: each.specifier for each in map(Requirement, PROJECT["dependencies"])}
     lowest = dict(re.findall(r"^(\w+)==([\w.]+)", LOWEST.read_text("utf-8"), re.MULTILINE))
-    told = dict(re.findall(r"^\| (\w+) \| ([\d.]+)", section("Versions"), re.MULTILINE))
+    told = dict(re.findall(r"^\| (\w+) \| ([\d.]+)", page("versions"), re.MULTILINE))
     for name in ("fastapi", "httpx", "pydantic", "rich", "typer", "uvicorn"):
         (bound,) = [spec.version for spec in bounds[name] if spec.operator == ">="]
         assert Version(lowest[name]) == Version(bound), name
         assert Version({key.lower(): value for key, value in told.items()}[name]) == Version(bound), name
 
 
-def test_classifiers_name_the_pythons_of_the_readme() -> None:
+def test_classifiers_name_the_pythons_of_the_page() -> None:
     classified = [text.removeprefix("Programming Language :: Python :: ") for text in PROJECT["classifiers"]]
-    first, last = re.findall(r"^\| Python \| (3\.\d+) \| (3\.\d+)", section("Versions"), re.MULTILINE)[0]
+    first, last = re.findall(r"^\| Python \| (3\.\d+) \| (3\.\d+)", page("versions"), re.MULTILINE)[0]
     minors = range(int(first.removeprefix("3.")), int(last.removeprefix("3.")) + 1)
     assert [text for text in classified if text.startswith("3.")] == [f"3.{minor}" for minor in minors]
     assert PROJECT["requires-python"] == f">={first}"

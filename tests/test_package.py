@@ -53,6 +53,7 @@ def test_package_works_without_the_clone(kind: str, tmp_path: Path) -> None:
     assert str(folder) in run(bin_ / "python", "-c", "import fastbg; print(fastbg.__file__)", cwd=folder)
     assert run(bin_ / "fastbg", "demo", "--quiet", cwd=folder).startswith("ok: 7 requests, 5 response-first, ")
     assert "register-email" in run(bin_ / "fastbg", "demo", "--list", cwd=folder)
+    assert "never started" in run(bin_ / "fastbg", "explain", "dropped", cwd=folder)
     mail = json.loads(run(bin_ / "fastbg", "demo", "register-email", "--json", cwd=folder, codes=(0, 1)))
     assert unmet_by_no_delay(mail) == []
     assert mail["summary"]["response_first"] == 1
@@ -77,4 +78,4 @@ def test_packages_contain_exactly_the_program(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in names(wheel) if ".dist-info/" not in name} == ours
-    assert ours | {"README.md", "pyproject.toml", "tests/test_package.py"} <= names(sdist)
+    assert ours | {"README.md", ".github/CONTRIBUTING.md", "pyproject.toml", "tests/test_package.py"} <= names(sdist)

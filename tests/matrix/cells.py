@@ -10,7 +10,7 @@ from tests.matrix.pythons import Python
 from tests.support.servers import ROOT
 
 LOWEST = ROOT / "tests" / "lowest.txt"
-# Around each version that DIFFERENCES or the README names, and some between.
+# Around each version that DIFFERENCES or the documentation names, and some between.
 FASTAPI = (
     *("0.110.3", "0.112.2", "0.115.0", "0.117.1", "0.118.0", "0.120.4", "0.121.0", "0.128.0"),
     *("0.135.0", "0.140.0", "0.150.0", "0.160.0", "0.165.0"),

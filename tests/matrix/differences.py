@@ -1,4 +1,4 @@
-"""What the catalogue is known to find different on older versions than it describes: the README's table."""
+"""What the catalogue is known to find different on older versions than it describes, as the page on versions has it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Difference:
 
     @property
     def row(self) -> str:
-        """As the README has it."""
+        """As the page has it."""
         return f"| `{self.scenario}` | {self.package} {self.since} and later, before {self.before} | {self.what} |"
 
 

@@ -1,4 +1,4 @@
-"""The pictures in the README: drawn from runs that are kept here, so that a test can draw them again.
+"""The pictures in the README and on its pages: drawn from runs that are kept, so that a test can draw them again.
 
 ``python -m tests.pictures [NAME ...]`` runs the scripts anew, keeps what was seen as JSON and draws the pictures.
 """

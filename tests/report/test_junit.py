@@ -18,6 +18,7 @@ from tests.support.processes import fastbg
 from tests.support.results import background, foreground, in_milliseconds, run, runs
 from tests.support.servers import ROOT
 from tests.support.traces import LOG, expecting, finished, requested, sent, task, trace, wrote
+from tests.documentation import page, section
 
 WORK = ("--work", "0")
 
@@ -170,9 +171,8 @@ def test_report_of_a_failed_demo_is_written_too(tmp_path: Path) -> None:
     assert failures == ["path operation", "dependency", "sub-dependency", "control"]
 
 
-def test_command_that_the_readme_names_for_ci_works(tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text("utf-8").partition("### In CI\n")[2]
-    found = re.search(r"```sh\nfastbg (.*--junit (\S+).*)\n```", section)
+def test_command_for_ci_works_as_documented(tmp_path: Path) -> None:
+    found = re.search(r"```sh\nfastbg (.*--junit (\S+).*)\n```", section(page("scripts"), "CI"))
     assert found is not None
     result = fastbg(*found[1].split(), cwd=tmp_path, GITHUB_STEP_SUMMARY="summary.md", FASTBG_WORK="0")
     assert (result.returncode, result.stderr) == (0, b"")

@@ -12,8 +12,8 @@ from fastbg.scripting.builtin import DEFAULT, built_in, listed, missing_extra, s
 from tests.support.delays import unmet_by_no_delay
 from tests.support.processes import fastbg
 from tests.support.servers import ROOT
+from tests.documentation import page
 
-README = (ROOT / "README.md").read_text("utf-8")
 SCENARIOS = [name for name in built_in() if name != DEFAULT]
 
 
@@ -57,8 +57,8 @@ def test_list_shows_every_script_with_its_question_by_group(tmp_path: Path) -> N
             assert re.search(line, shown, re.MULTILINE)
 
 
-def test_readme_lists_every_scenario_with_its_question() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \| (.+\?) \|$", README, re.MULTILINE)
+def test_page_lists_every_scenario_with_its_question() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+\?) \|$", page("catalogue"), re.MULTILINE)
     assert rows == [
         (source.name.removesuffix(".toml"), source.script.title)
         for sources in listed(os.environ).values()

@@ -1,6 +1,5 @@
-"""The settings for several machines that the README gives, on a cluster of three real servers on loopback."""
+"""The settings for several machines, as documented, on a cluster of three real servers on loopback."""
 
-import re
 import signal
 import ssl
 import subprocess
@@ -17,12 +16,12 @@ from tests.services.test_worker import IMPATIENT, events, serving, worker
 from tests.support.processes import wait_for, wait_until
 from tests.support.queues import asked, free_ports
 from tests.support.servers import ROOT, ask, served
-
-README = (ROOT / "README.md").read_text("utf-8")
+from tests.documentation import blocks, page
+from tests.servers import ask, served
 
 
 class Cluster:
-    """Three servers with the README's configuration, and what clients need to reach them."""
+    """Three servers with the documented configuration, and what clients need to reach them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +36,7 @@ class Cluster:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        (text,) = re.findall(r"```conf\n(.*?)```", README, re.DOTALL)
+        (text,) = blocks(page("queue"), "conf")
         for number, (port, route) in enumerate(zip(self.ports, self.routes, strict=True), 1):
             own = {
                 "server_name: one": f"server_name: n{number}",

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import PATIENCE_S, environment, is_alive, until, wait_until
 from tests.support.servers import ROOT
+from tests.documentation import blocks, page
 
 pytest_plugins = ["pytester"]
 
@@ -93,18 +94,11 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*UNUSED, *arguments, timeout=PATIENCE_S)
 
 
-def section(title: str) -> str:
-    text = (ROOT / "README.md").read_text("utf-8")
-    found = re.search(rf"^### {title}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
-
-
 # what a user writes
 
 
-def test_what_the_readme_shows(shop: pytest.Pytester) -> None:
-    settings, *tests = re.findall(r"^```(?:toml|python)\n(.*?)^```", section("In pytest"), re.MULTILINE | re.DOTALL)
+def test_what_the_documentation_shows(shop: pytest.Pytester) -> None:
+    (settings,), tests = blocks(page("pytest"), "toml"), blocks(page("pytest"), "python")
     Path("tox.ini").unlink()
     shop.makepyprojecttoml(settings)
     backend = "@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
