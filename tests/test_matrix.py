@@ -13,13 +13,13 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from fastbg.errors import FastbgError
-from tests.documentation import page, section
 from tests.matrix import pythons, running
 from tests.matrix.__main__ import told
 from tests.matrix.cells import LOWEST, Cell, cells, chosen
 from tests.matrix.differences import DIFFERENCES, known
 from tests.matrix.pythons import Python, find
 from tests.matrix.running import Outcome, core, run
+from tests.support.documentation import page, section
 from tests.support.processes import is_alive, wait_until
 from tests.support.servers import ROOT
 

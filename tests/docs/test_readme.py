@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.delays import unmet_by_no_delay
+from tests.support.documentation import README, blocks, page, section
 from tests.support.processes import PATIENCE_S, environment, fastbg
-from tests.support.servers import ROOT
-from tests.documentation import README, blocks, page, section
 
 TEXT = README.read_text("utf-8")
 

@@ -14,11 +14,10 @@ from fastbg.errors import FastbgError
 from fastbg.evidence.results import RunResult
 from fastbg.evidence.trace import ExpectedWrite, ReceivedBody
 from fastbg.report.junit import junit, save_junit
+from tests.support.documentation import page, section
 from tests.support.processes import fastbg
 from tests.support.results import background, foreground, in_milliseconds, run, runs
-from tests.support.servers import ROOT
 from tests.support.traces import LOG, expecting, finished, requested, sent, task, trace, wrote
-from tests.documentation import page, section
 
 WORK = ("--work", "0")
 

@@ -10,9 +10,9 @@ import pytest
 from fastbg.scripting import builtin
 from fastbg.scripting.builtin import DEFAULT, built_in, listed, missing_extra, script
 from tests.support.delays import unmet_by_no_delay
+from tests.support.documentation import page
 from tests.support.processes import fastbg
 from tests.support.servers import ROOT
-from tests.documentation import page
 
 SCENARIOS = [name for name in built_in() if name != DEFAULT]
 

@@ -13,11 +13,10 @@ from nats.js import JetStreamContext
 
 from fastbg.services.broker import find_program
 from tests.services.test_worker import IMPATIENT, events, serving, worker
+from tests.support.documentation import blocks, page
 from tests.support.processes import wait_for, wait_until
 from tests.support.queues import asked, free_ports
-from tests.support.servers import ROOT, ask, served
-from tests.documentation import blocks, page
-from tests.servers import ask, served
+from tests.support.servers import ask, served
 
 
 class Cluster:

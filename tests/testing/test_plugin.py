@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documentation import blocks, page
 from tests.support.processes import PATIENCE_S, environment, is_alive, until, wait_until
-from tests.support.servers import ROOT
-from tests.documentation import blocks, page
 
 pytest_plugins = ["pytester"]
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from fastbg.errors import FastbgError
-from fastbg.faults import near
+from fastbg.text import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +65,7 @@ def explain(topic: str) -> int:
     passages = find(topic, pages) if topic else ()
     if topic and not passages:
         raise FastbgError(
-            f"no page explains {topic!r}{near(name_of(topic), names(pages))}",
+            f"no page explains {topic!r}{did_you_mean(name_of(topic), names(pages))}",
             where="the argument TOPIC",
             remedy="`fastbg explain` lists the pages",
         )

@@ -14,9 +14,9 @@ import typer
 
 from fastbg.cli import app
 from fastbg.report.document import document
-from tests.documentation import CONTRIBUTING, DOCUMENTS, PAGES, README, blocks, page, section, without_blocks
-from tests.results import runs
-from tests.servers import ROOT
+from tests.support.documentation import CONTRIBUTING, DOCUMENTS, PAGES, README, blocks, page, section, without_blocks
+from tests.support.results import runs
+from tests.support.servers import ROOT
 
 GROUP: Any = typer.main.get_command(app)  # of Click, or of what Typer has instead
 LANGUAGES = {"sh", "python", "toml", "json", "conf", "text"}

@@ -14,19 +14,21 @@ import pytest
 from rich.console import Console, Group
 from rich.table import Table
 
+from fastbg.commands.explain import blocks, find, for_terminal, name_of, names, read_pages, rows, sections
 from fastbg.events import Source, Verdict
-from fastbg.explain import blocks, find, for_terminal, name_of, names, read_pages, rows, sections
-from fastbg.report import console, timelines
+from fastbg.evidence.tasks import TaskState
+from fastbg.recorder import journal_events
+from fastbg.report import console, tables, timelines
 from fastbg.report.document import document
 from fastbg.report.history import requests
 from fastbg.report.screen import Screen
-from fastbg.script import Script
-from fastbg.tasks import TaskState
-from tests.documentation import PAGES
-from tests.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal
-from tests.recordings import mail
-from tests.results import background, run, runs
-from tests.servers import ROOT
+from fastbg.report.style import checks
+from fastbg.scripting.model import Script
+from tests.support.documentation import PAGES
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal
+from tests.support.recordings import mail
+from tests.support.results import background, run, runs
+from tests.support.servers import ROOT
 
 MODULES = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "fastbg").rglob("*.py"))]
 SCHEMA: dict[str, Any] = json.loads(Script.schema_text())
@@ -79,12 +81,12 @@ def screen_words() -> Iterator[str]:
     overview = console.overview([run()], encoding="utf-8")
     assert isinstance(overview, Group)
     (first,) = (each for each in overview.renderables if isinstance(each, Table))
-    yield from titles(console.verdicts(run(), encoding="utf-8"), console.distributions(load, encoding="utf-8"), first)
+    yield from titles(tables.verdicts(run(), encoding="utf-8"), tables.distributions(load, encoding="utf-8"), first)
     yield from titles(requests(()))
     for values in (timelines.SEEN, timelines.RECORDED, timelines.UNICODE, timelines.ASCII):
         yield from (text for text in astuple(values) if isinstance(text, str) and text.strip())
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]
-    yield from (console._checks("utf-8") + console._checks("ascii"))
+    yield from (checks("utf-8") + checks("ascii"))
     yield from (str(task.description) for task in Screen(Console(), run, step=False)._bars.tasks)
     yield "too close to call"
 
@@ -106,11 +108,12 @@ def constants() -> Iterator[str]:
 
 
 def journal_words() -> Iterator[str]:
-    """The events in the tables of docstrings, and the fields in the dictionary of their types."""
-    tables = [text for text in constants() if re.search(r"^(request_received|task_queued) {2,}\S", text, re.MULTILINE)]
-    found = {name for text in tables for name in re.findall(r"^([a-z_]+) {2,}\S", text, re.MULTILINE)}
-    assert {"request_received", "task_retried", "events_lost"} <= found
-    yield from found
+    """The events that have a function, those of a worker, and the fields in the dictionary of their types."""
+    makers = vars(journal_events).items()
+    found = {name for name, each in makers if getattr(each, "__annotations__", {}).get("return") is journal_events.Line}
+    assert {"request_received", "events_lost"} <= found
+    yield from (name for name in found if not name.startswith("_") and name != "task_in_worker")
+    yield from get_args(journal_events.WorkerEvent)
     fields = [
         {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
         for module in MODULES
@@ -299,7 +302,7 @@ def test_interrupt_ends_it(tmp_path: Path) -> None:
     program = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nclass Find:\n    def find_spec(self, name, *rest):\n"
-        f"        if name == 'fastbg.explain':\n            exec({program!r})\nsys.meta_path.insert(0, Find())\n"
+        f"        if name == 'fastbg.commands.explain':\n            exec({program!r})\nsys.meta_path.insert(0, Find())\n"
     )
     result = subprocess.run(
         [*FASTBG, "explain", "evidence"],

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
