@@ -421,11 +421,11 @@ def test_url_where_nobody_listens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (("--url", "nonsense"), "no URL"),
+        (("--url", "nonsense"), "not a valid URL"),
         (("--app", "missing:app"), "no module missing"),
-        (("--save", "demo.png"), ".svg or an .html"),
-        (("--save", "no/such/demo.svg"), "no place"),
-        (("--save", "."), ".svg or an .html"),
+        (("--save", "demo.png"), ".svg or .html"),
+        (("--save", "no/such/demo.svg"), "does not exist"),
+        (("--save", "."), ".svg or .html"),
         (("--step", "--json"), "--step"),
         (("--app", "a:b", "--url", "http://127.0.0.1:1"), "--app"),
         (("--work", "-1"), "--work"),
