@@ -1,1 +1,0 @@
-"""Reports: each module renders the same result in its own way."""

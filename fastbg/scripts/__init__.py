@@ -1,1 +1,0 @@
-"""The built-in scripts: TOML files, and a small app for each."""
