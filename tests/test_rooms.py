@@ -144,3 +144,14 @@ def test_wrong_import_is_found(module: str, text: str, fault: str | None, tmp_pa
     page = "| room | what |\n| --- | --- |\n| `commands/` | x |\n| `server/` | y |\n"
     found = faults(tmp_path / "pkg", page)
     assert [each[: len(fault or "")] for each in found] == ([fault] if fault else [])
+
+
+def test_every_module_of_run_has_tests_named_for_it() -> None:
+    modules = {path.stem for path in (PACKAGE / "run").glob("*.py")} - {"__init__"}
+    assert modules <= {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "run").glob("test_*.py")}
+
+
+def test_names_of_tests_are_short() -> None:
+    trees = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "tests").rglob("test_*.py"))
+    names = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert [name for name in names if name.startswith("test_") and len(name) > 60] == []

@@ -6,6 +6,6 @@ from fastbg.run.options import RunOptions
 from fastbg.server.settings import ServerSettings
 
 
-def test_a_run_sends_once_and_one_after_the_other_to_a_server_of_ours() -> None:
+def test_default_run_sends_once_to_a_server_of_ours() -> None:
     options = RunOptions(Path("/data"), 10.0, ServerSettings("", directory=Path("/data")), {})
     assert (options.url, options.repeat, options.concurrency) == (None, 1, 1)

@@ -29,7 +29,7 @@ def test_other_phases_are_none(phase: str) -> None:
     assert event_of(phase, {}, "r1", dict) is None
 
 
-def test_sizes_are_looked_at_before_the_request_and_after_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_are_read_before_request_and_after_response(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(100))
     monkeypatch.setattr("time.monotonic_ns", lambda: next(now))
 

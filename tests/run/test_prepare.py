@@ -60,7 +60,7 @@ def paths(made: Source, folder: Path) -> RunPaths:
     return RunPaths.of(made, folder / "data", {"dir": str(folder / "data")})
 
 
-def test_files_lie_in_the_folder_of_the_app_or_where_they_are_named(tmp_path: Path) -> None:
+def test_files_are_relative_to_the_folder_of_the_app(tmp_path: Path) -> None:
     found = paths(source(tmp_path), tmp_path)
     assert found.folder == tmp_path / "sub"
     assert list(found.files.values()) == [tmp_path / "sub" / "log.txt", tmp_path / "data" / "more.txt"]

@@ -37,7 +37,7 @@ def test_later_ones_are_kept_where_they_are_not_as_expected() -> None:
     assert kept.groups[0].unmet == MAX_UNMET + 5
 
 
-def test_groups_come_in_the_order_of_the_script_and_live_ones_by_id() -> None:
+def test_groups_are_in_script_order_and_live_results_by_id() -> None:
     kept = ResultStore(NAMES)
     kept.add(RequestResult.of(foreground()))
     kept.add(RequestResult.of(background()))

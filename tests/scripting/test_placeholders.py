@@ -87,6 +87,6 @@ def test_path_that_leads_nowhere_is_a_lookup_error(path: str) -> None:
 
 
 @given(st.text(alphabet="${}mark. ", max_size=40))
-def test_escaped_text_has_no_placeholder_and_is_filled_in_as_it_was(text: str) -> None:
+def test_escaped_text_has_no_placeholder_and_stays_the_same(text: str) -> None:
     assert placeholders.names(placeholders.escape(text)) == []
     assert placeholders.fill(placeholders.escape(text), {"mark": "m-1", "": 1}) == text
