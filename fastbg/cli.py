@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastbg.data_folder import DEFAULT, journal_of, written_files
-from fastbg.errors import INTERRUPTED, NO_ROOM, FastbgError, MachineError
+from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
 from fastbg.output import drop_output, ignore_broken_pipe, report_error
 
@@ -312,10 +312,10 @@ def main() -> None:
         drop_output()
         sys.exit(0)
     except OSError as error:
-        lack = MachineError.of(error)
+        lack = MachineError.from_os_error(error)
         if lack is None:
             raise
-        if error.errno in NO_ROOM:
+        if error.errno in CANNOT_WRITE_ERRNOS:
             drop_output()
         report_error(lack)
         sys.exit(2)

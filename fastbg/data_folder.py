@@ -6,10 +6,10 @@ DEFAULT = Path(".fastbg")
 
 
 def journal_of(folder: Path) -> Path:
-    """The journal of the server."""
+    """Return the path of the server's journal."""
     return folder / "journal.jsonl"
 
 
 def written_files(folder: Path) -> tuple[Path, Path]:
-    """The files that the tasks of the example app write."""
+    """Return the paths of the files that the tasks of the example app write."""
     return folder / "README.md", folder / "log.txt"

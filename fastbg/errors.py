@@ -1,4 +1,4 @@
-"""What fastbg raises for a mistake that its user can mend.
+"""Errors that the user of fastbg can fix.
 
 * FastbgError
   + MachineError
@@ -7,8 +7,8 @@
   + ScriptError
   + FollowError
 
-Each one says what happened, where, and what to do. The command line prints the three
-parts and exits with 2; a traceback is for fastbg's own mistakes only.
+Each error says what happened, where, and how to fix it. The command line prints these three parts and exits with 2.
+Only a bug in fastbg prints a traceback.
 """
 
 import errno
@@ -16,22 +16,22 @@ from collections.abc import Sequence
 
 from fastbg.text import escape_control
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-NO_FILES = (errno.EMFILE, errno.ENFILE)
-STARTUP_FAILURE = 3  # uvicorn's exit code where the app does not start
+CANNOT_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+TOO_MANY_FILES_ERRNOS = (errno.EMFILE, errno.ENFILE)
+STARTUP_FAILURE = 3  # uvicorn's exit code if the app does not start
 INTERRUPTED = 130  # exit code after Ctrl-C
-LAST_LINES = 20  # of what a server wrote before it ended
+LAST_LINES = 20  # lines of a server's output that an error shows
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra of fastbg, and where to run it: no package index has fastbg."""
+    """Return the command that installs an extra, and where to run it: fastbg is not on a package index."""
     return f"pip install '.[{extra}]' (in the clone of fastbg)"
 
 
 class FastbgError(Exception):
-    """``what`` happened, ``where`` (a path, an address, a key), and what to do about it (``remedy``).
+    """An error with three parts: ``what`` happened, ``where`` (a path, an address, a key), how to fix it (``remedy``).
 
-    ``details``: lines that say more, one fault each.
+    ``details``: more lines, one fault per line.
     """
 
     def __init__(self, what: str, *, where: str, remedy: str, details: Sequence[str] = ()) -> None:
@@ -42,42 +42,42 @@ class FastbgError(Exception):
         self.details = tuple(details)
 
     def lines(self) -> list[str]:
-        """The three parts and the details as lines of text, with control characters escaped."""
+        """Return the three parts and the details as lines of text, with control characters escaped."""
         return [
             f"fastbg: {escape_control(self.what)}",
             f"  where: {escape_control(self.where)}",
             *(f"    {escape_control(detail)}" for detail in self.details),
-            f"  to do: {escape_control(self.remedy)}",
+            f"  fix: {escape_control(self.remedy)}",
         ]
 
 
 class MachineError(FastbgError):
-    """The machine has no room left: on a disk, or for open files."""
+    """The disk is full, or too many files are open."""
 
     @classmethod
-    def of(cls, error: OSError) -> "MachineError | None":
-        """What ``error`` says of the machine, or None. Without a file's name in it, standard output is what it met."""
-        if error.errno in NO_FILES:
+    def from_os_error(cls, error: OSError) -> "MachineError | None":
+        """Return the error for these two causes, None for any other. An error without a file name is of the output."""
+        if error.errno in TOO_MANY_FILES_ERRNOS:
             return cls(
                 f"no more files can be opened: {error.strerror}",
                 where=str(error.filename or "this process"),
-                remedy="allow more, `ulimit -n 4096`; with a smaller --concurrency fewer are needed",
+                remedy="raise the limit with `ulimit -n 4096`, or choose a smaller --concurrency",
             )
-        if error.errno in NO_ROOM:
+        if error.errno in CANNOT_WRITE_ERRNOS:
             return cls(
                 f"the output cannot be written: {error.strerror}",
                 where=str(error.filename or "standard output"),
-                remedy="free some space, or let it go elsewhere",
+                remedy="free some disk space, or write the output to another disk",
             )
         return None
 
 
 class ServerError(FastbgError):
-    """A server could not be started or reached: busy port, app that does not import, refused connection."""
+    """A server cannot be started or reached: a port in use, an app that does not import, a refused connection."""
 
 
 class ServerDied(ServerError):
-    """The child server ended by itself. ``stderr``: the last lines that it wrote there, ``details``: the last few."""
+    """The server process ended unexpectedly. ``stderr``: its last output lines; ``details``: at most `LAST_LINES`."""
 
     def __init__(self, what: str, *, where: str, remedy: str, stderr: list[str]) -> None:
         super().__init__(what, where=where, remedy=remedy, details=[f"| {line}" for line in stderr[-LAST_LINES:]])
@@ -85,8 +85,8 @@ class ServerDied(ServerError):
 
 
 class ScriptError(FastbgError):
-    """A script that cannot be run as it is written."""
+    """A script is not valid."""
 
 
 class FollowError(FastbgError):
-    """A file that cannot be followed: a folder, a device, one that may not be read."""
+    """A file cannot be followed: it is a folder or a device, or it cannot be read."""

@@ -1,7 +1,7 @@
-"""What the witnesses say: events of client and server, and what a follower sees of files.
+"""Events of the client and the server, and what a follower reports about files.
 
-All times named ``t_ns`` are `time.monotonic_ns`, which the processes of one boot of one host share.
-Two events with different ``boot`` are never compared by time.
+All times named ``t_ns`` are `time.monotonic_ns`. All processes of one host share this clock until the next boot.
+Times of events with different ``boot`` are never compared.
 """
 
 import platform
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-LOST = "events_lost"  # the event of the journal that tells of a gap in it
+LOST = "events_lost"  # the journal event that reports a gap in the journal
 
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
@@ -19,14 +19,14 @@ Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that one witness saw at one time.
+    """An event that the client or the server recorded.
 
-    ``t_ns``: monotonic nanoseconds. ``source``: the witness. ``name``: one of the names below.
-    ``request_id``: the request it belongs to, or None. ``detail``: what else is known, by name.
+    ``t_ns``: monotonic nanoseconds. ``source``: who recorded it. ``name``: one of the names below.
+    ``request_id``: the request it belongs to, or None. ``detail``: more fields by name.
 
     client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.run.client`)
     server: see `fastbg.recorder.journal_events`
-    What a follower sees comes as `Appended` and `Notice`.
+    A follower reports `Appended` and `Notice` instead.
     """
 
     t_ns: int
@@ -38,11 +38,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Bytes that a follower saw at the end of a file.
+    """Bytes that were appended to a followed file.
 
-    ``t_ns``: when the follower saw how far the file reaches, before it read anything. ``path``: as the caller named it.
-    ``file``: ``(st_dev, st_ino)``, so that a rotated file is another one. ``offset``: of the first byte
-    in the file. ``data``: the bytes, never empty.
+    ``t_ns``: when the follower saw the new size, before it read the bytes. ``path``: as the caller wrote it. ``file``:
+    ``(st_dev, st_ino)``; a rotated file has another one. ``offset``: of the first byte in the file. ``data``: the
+    bytes, never empty.
     """
 
     t_ns: int
@@ -54,12 +54,12 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something else that a follower has to say about a file.
+    """A change of a followed file other than appended bytes.
 
-    ``kind``: ``missing`` (not there, or not any more), ``appeared``, ``truncated``, ``replaced``, ``skipped`` (parts
-    of a journal were deleted before they could be read), ``refused`` (cannot be followed as it is: a folder, a
-    device, no permission), ``polling`` (the kernel has no notifications left, all files are polled). ``message``: for
-    people.
+    ``kind``: ``missing`` (does not exist, or was deleted), ``appeared``, ``truncated``, ``replaced``, ``skipped``
+    (parts of a journal were deleted before they were read), ``refused`` (cannot be followed: a folder, a device, no
+    permission), ``polling`` (the kernel's limit for notifications is reached, all files are polled). ``message``: a
+    text for the user.
     """
 
     t_ns: int
@@ -70,7 +70,7 @@ class Notice:
 
 @cache
 def boot_id() -> str:
-    """Names this boot of this host: the kernel's random boot id, or the host's name where there is none."""
+    """Return the id of this boot of this host: the kernel's random boot id, else the host name."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

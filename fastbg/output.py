@@ -1,4 +1,4 @@
-"""Standard output that may lose its reader, and errors on standard error."""
+"""Standard output whose reader may close it, and errors on standard error."""
 
 import errno
 import io
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _Lasting(io.FileIO):
-    """A descriptor to write to, until a pipe's reader has left or the terminal was closed."""
+class _DiscardingOutput(io.FileIO):
+    """An output file that discards writes after the pipe's reader or the terminal was closed."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -31,15 +31,15 @@ class _Lasting(io.FileIO):
 
 
 def ignore_broken_pipe(*loggers: str) -> None:
-    """Let standard output be such a one from now on, for commands that have more to do than to write there.
+    """Discard standard output after its reader has closed it, so that the command continues without it.
 
-    ``loggers``: the names of those that write there already.
+    ``loggers``: names of the loggers that already write to standard output.
     """
     output = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         output.flush()
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Lasting(output.fileno())),
+            io.BufferedWriter(_DiscardingOutput(output.fileno())),
             encoding=output.encoding,
             errors=output.errors,
             line_buffering=output.line_buffering,
@@ -54,13 +54,12 @@ def ignore_broken_pipe(*loggers: str) -> None:
 
 
 def drop_output() -> None:
-    """Discard what is still buffered for standard output, so that nothing waits or fails at exit."""
+    """Discard the buffered standard output, so that the exit neither waits nor fails."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
 
 
 def report_error(error: FastbgError) -> None:
-    """Write ``error`` to standard error."""
     sys.stderr.write("".join(line + "\n" for line in error.lines()))
     sys.stderr.flush()

@@ -1,15 +1,15 @@
-"""JSON from outside. Python's own reader takes more than there is in JSON, and what it takes then cannot be written."""
+"""Strict JSON. Python's `json` module also reads texts that are not valid JSON, and their values cannot be written."""
 
 import json
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, NoReturn
 
-MAX_DEPTH = 100  # levels of arrays and objects: far below what Python's recursion allows to read, compare and write
+MAX_DEPTH = 100  # levels of arrays and objects, far below Python's recursion limit for reading and writing
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a valid JSON number")
 
 
 def _finite(digits: str) -> float:
@@ -18,14 +18,13 @@ def _finite(digits: str) -> float:
 
 
 decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).raw_decode
-"""The value at the beginning of a text, and where it ends. Raises `ValueError` and `RecursionError`."""
+"""Return the first value of a text, and the index after it. Raises `ValueError` and `RecursionError`."""
 
 
 def loads(data: bytes) -> Any:
-    """The value that ``data`` is.
+    """Return the value of a JSON text.
 
-    Raises `ValueError`, also for a number that is none, too many levels, and half of a surrogate pair: text that cannot
-    be sent on.
+    Raises `ValueError`, also for NaN and Infinity, too many levels, and a lone surrogate, which cannot be encoded.
     """
     text = data.decode(json.detect_encoding(data)).strip(" \t\r\n")
     try:
@@ -40,7 +39,7 @@ def loads(data: bytes) -> Any:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether arrays and objects are nested in ``value`` in more than so many ``levels``."""
+    """Return whether arrays and objects in ``value`` are nested deeper than ``levels``."""
     level = [value]
     for _ in range(levels + 1):
         level = [

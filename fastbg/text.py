@@ -1,14 +1,14 @@
-"""Text in messages: text from outside made safe to show, and the name that may have been meant.
+"""Text in messages: escapes control characters, and suggests similar names.
 
-Files, responses, scripts and exceptions may hold anything. Whatever reaches a terminal, a pipe
-or a picture passes `safe` first; Rich gets it as `rich.text.Text`, never as markup.
+Files, responses, scripts and exceptions may contain any character. `escape_control` is applied before such a text is
+written to a terminal, a pipe or a picture. Rich gets it as `rich.text.Text`, never as markup.
 """
 
 import re
 from collections.abc import Iterable
 
 # Unicode categories Cc, Cf, Cs, Zl and Zp, without the two joiners that emoji and several scripts need (U+200C,
-# U+200D), and the noncharacters, which XML and HTML cannot hold. `tests/test_text.py` checks it against `unicodedata`.
+# U+200D), and the noncharacters, which XML and HTML forbid. `tests/test_text.py` checks this against `unicodedata`.
 _LAST_OF_PLANES = "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
@@ -30,15 +30,15 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def escape_control(text: str) -> str:
-    r"""``text`` on one line, with control, format and bidirectional characters shown as escapes.
+    r"""Return ``text`` on one line, with control, format and bidirectional characters as escapes.
 
-    ``"a\x1b[31m\n"`` becomes ``r"a\x1b[31m\n"``; an ordinary text is returned as it is.
+    ``"a\x1b[31m\n"`` becomes ``r"a\x1b[31m\n"``. A text without them is returned unchanged.
     """
     return _UNSAFE.sub(_escape, text)
 
 
 def did_you_mean(wrong: str, candidates: Iterable[str]) -> str:
-    """Return ``"; did you mean verdict?"`` if one of ``candidates`` is similar to ``wrong``, else an empty text."""
+    """Return ``"; did you mean verdict?"`` if one of ``candidates`` is similar to ``wrong``, else an empty string."""
     import difflib  # only needed for error messages
 
     by_lower = {candidate.lower(): candidate for candidate in candidates}

@@ -1,4 +1,4 @@
-"""The versions that a result depends on."""
+"""The versions of fastbg, Python and the packages that influence a result."""
 
 import platform
 from functools import cache
@@ -9,7 +9,7 @@ from fastbg import __version__
 
 @cache
 def versions() -> dict[str, str]:
-    """Return name to version, fastbg first, from the metadata of the installed packages, without importing them."""
+    """Return the version of each package by name, fastbg first, from package metadata: nothing is imported."""
     packages = ("fastapi", "starlette", "uvicorn", "httpx")
     return {
         "fastbg": __version__,

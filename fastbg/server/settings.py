@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.data_folder import journal_of, written_files
-from fastbg.errors import NO_ROOM, ServerError
+from fastbg.errors import CANNOT_WRITE_ERRNOS, ServerError
 
 EXAMPLE = "fastbg.example:app"
 QUEUED_EXAMPLE = "fastbg.example.queued:app"
@@ -85,8 +85,9 @@ class ServerSettings:
                     trial.unlink()
                     file.write(bytes(ROOM))
         except OSError as error:
+            free_space = "free some disk space there, or " if error.errno in CANNOT_WRITE_ERRNOS else ""
             raise ServerError(
                 f"the data folder cannot be written: {error.strerror}",
                 where=str(error.filename or self.directory),
-                remedy=f"{'free some space there, or ' * (error.errno in NO_ROOM)}choose another folder with --dir",
+                remedy=f"{free_space}choose another folder with --dir",
             ) from None

@@ -415,7 +415,7 @@ def test_url_where_nobody_listens(tmp_path: Path) -> None:
         complaint = refused("--url", url, cwd=tmp_path)
     assert "the server does not answer" in complaint
     assert f"where: {url}" in complaint
-    assert "to do: " in complaint
+    assert "fix: " in complaint
 
 
 @pytest.mark.parametrize(

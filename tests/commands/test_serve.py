@@ -284,11 +284,11 @@ def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
     own = folder / "own.py"
     with serving(folder, "--reload") as server:
         server.change(own, "import nothing_of_that_name\n")
-        said = wait_for(server.log, b"to do: .*\n").decode()
+        said = wait_for(server.log, b"fix: .*\n").decode()
         assert "No module named 'nothing_of_that_name'" in said
         assert "Traceback" not in said
         server.change(own, APP)
-        wait_for(server.log, rb"(?s)to do: .*startup complete")
+        wait_for(server.log, rb"(?s)fix: .*startup complete")
         assert server.get("/version").json() == 1
         assert server.end(signal.SIGINT)[0] == 0
 
@@ -360,7 +360,7 @@ def _refused(arguments: list[str], folder: Path, parts: list[str]) -> None:
     said = ended.stderr.decode()
     assert ended.returncode == 2, said
     assert "Traceback" not in said
-    assert [line.split(":")[0] for line in said.splitlines()] == ["fastbg", "  where", "  to do"]
+    assert [line.split(":")[0] for line in said.splitlines()] == ["fastbg", "  where", "  fix"]
     for part in parts:
         assert part in said
     assert not ended.stdout

@@ -364,7 +364,7 @@ def test_file_that_is_no_journal_is_refused(tmp_path: Path, name: str, what: str
     assert (result.returncode, result.stdout) == (2, b"")
     complaint = result.stderr.decode()
     assert what in complaint
-    assert "to do: name the journal.jsonl" in complaint
+    assert "fix: name the journal.jsonl" in complaint
     assert "\x1b" not in complaint
     assert "Traceback" not in complaint
 

@@ -193,4 +193,4 @@ def test_summary_that_cannot_be_written_is_told_and_ends_with_2(tmp_path: Path) 
     assert result.returncode == 2
     assert result.stdout.startswith(b"ok: 7 requests")
     assert b"the summary for GitHub cannot be written: No space left on device" in result.stderr
-    assert b"to do: choose another file" in result.stderr
+    assert b"fix: choose another file" in result.stderr

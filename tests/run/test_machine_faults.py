@@ -369,7 +369,7 @@ def test_too_few_descriptors_for_a_run_are_told(tmp_path: Path) -> None:
     assert result.stderr.decode().splitlines() == [
         "fastbg: no more files can be opened: Too many open files",
         "  where: this process",
-        "  to do: allow more, `ulimit -n 4096`; with a smaller --concurrency fewer are needed",
+        "  fix: raise the limit with `ulimit -n 4096`, or choose a smaller --concurrency",
     ]
 
 
@@ -407,5 +407,5 @@ def test_output_that_cannot_be_written_is_an_error(arguments: tuple[str, ...]) -
     assert result.stderr.decode().splitlines() == [
         "fastbg: the output cannot be written: No space left on device",
         "  where: standard output",
-        "  to do: free some space, or let it go elsewhere",
+        "  fix: free some disk space, or write the output to another disk",
     ]

@@ -222,7 +222,7 @@ def test_without_the_extra_the_line_to_paste_is_told(command: list[str], tmp_pat
     (tmp_path / "taskiq.py").write_text("raise ModuleNotFoundError('No module named taskiq', name='taskiq')")
     result = fastbg(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert result.returncode == 2
-    assert b"to do: pip install '.[queue]'" in result.stderr
+    assert b"fix: pip install '.[queue]'" in result.stderr
 
 
 def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:

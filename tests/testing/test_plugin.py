@@ -239,9 +239,9 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
     result = run(shop)
     result.assert_outcomes(errors=3)
     for told in (
-        ["fastbg: there is no module no_shop", "  where: *", "  to do: *did you mean *"],
-        ["fastbg: shop:nothing names no app: there is no 'nothing'", "  where: *shop.py", "  to do: *"],
-        ["fastbg: no app is named", "  where: the fixture fastbg_app", "  to do: set fastbg_app = *"],
+        ["fastbg: there is no module no_shop", "  where: *", "  fix: *did you mean *"],
+        ["fastbg: shop:nothing names no app: there is no 'nothing'", "  where: *shop.py", "  fix: *"],
+        ["fastbg: no app is named", "  where: the fixture fastbg_app", "  fix: set fastbg_app = *"],
     ):
         result.stdout.fnmatch_lines(told, consecutive=True)
     assert "Traceback" not in result.stdout.str()
@@ -271,7 +271,7 @@ def test_what_a_server_wrote_before_it_failed_to_start_is_shown(shop: pytest.Pyt
     result = run(shop)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["fastbg: the server *", "  where: closed:app", "    | *LookupError: no database", "  to do: *"]
+        ["fastbg: the server *", "  where: closed:app", "    | *LookupError: no database", "  fix: *"]
     )
 
 
