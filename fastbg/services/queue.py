@@ -1,4 +1,4 @@
-"""What the tasks of a script need where a queue does them: a broker and a worker, which a script may kill."""
+"""A broker and a worker for a script whose tasks go to a queue. The script can kill and restart them."""
 
 import asyncio
 import os
@@ -14,20 +14,20 @@ from typing import Self
 from fastbg.errors import ServerError
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S, pauses
-from fastbg.services.broker import Broker, needs_queue
+from fastbg.services.broker import Broker, check_queue_extra
 
-LISTENS = b"Listening started"  # Taskiq's word for it
+READY_MESSAGE = b"Listening started"  # in Taskiq's log
 
 
 class TaskQueue:
-    """``async with TaskQueue(settings) as services``: an embedded broker, and a worker for ``settings.app``.
+    """An embedded broker, and a worker for ``settings.app``: ``async with TaskQueue(settings) as queue``.
 
-    ``settings``: of the worker; ``app``: module:attribute of Taskiq's broker. Both are gone at the end. Raises
-    `FastbgError` where one of them does not start.
+    ``settings``: of the worker; ``app``: "module:attribute" of Taskiq's broker. Both processes end with the block.
+    Raises `FastbgError` if one of them does not start.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        needs_queue()
+        check_queue_extra()
         settings.make_folder()
         self.broker = Broker(settings.directory)
         self.settings = replace(settings, env=(*settings.env, ("FASTBG_BROKER", self.broker.address)))
@@ -49,14 +49,14 @@ class TaskQueue:
         self._end()
 
     async def signal(self, to: str, number: signal.Signals) -> None:
-        """Send the "broker" or the "worker" a signal, wait until it has ended, and start it again."""
+        """Send a signal to the "broker" or the "worker", wait until it has ended, and start it again."""
         if to == "broker":
-            self.broker.send(number)
+            self.broker.send_signal(number)
             await _until_ended("the broker", lambda: self.broker.pid is None)
             self.broker.start()
             return
         if (worker := self._worker) is not None:
-            if number == signal.SIGKILL:  # Taskiq's manager would start another process at once
+            if number == signal.SIGKILL:  # the whole group: the manager would restart a killed worker process
                 os.killpg(worker.pid, number)
             else:
                 worker.send_signal(number)
@@ -67,10 +67,8 @@ class TaskQueue:
         self._end_worker()
         begin = self.log.stat().st_size if self.log.exists() else 0
         self._worker = self._spawn_worker()
-        failure = ServerError(
-            "the worker did not start up", where=self.settings.app, remedy=f"see what it wrote: {self.log}"
-        )
-        for pause_s in pauses(lambda: LISTENS in self.log.read_bytes()[begin:], failure, self._worker):
+        failure = ServerError("the worker did not start", where=self.settings.app, remedy=f"read its log: {self.log}")
+        for pause_s in pauses(lambda: READY_MESSAGE in self.log.read_bytes()[begin:], failure, self._worker):
             await asyncio.sleep(pause_s)
 
     def _spawn_worker(self) -> "subprocess.Popen[bytes]":
@@ -79,7 +77,7 @@ class TaskQueue:
                 [sys.executable, "-P", "-m", "fastbg.services.worker"],
                 cwd=self.settings.run_in,
                 env=os.environ | self.settings.environment(),
-                stdin=subprocess.PIPE,  # which closes with us: see `fastbg.server.parent`
+                stdin=subprocess.PIPE,  # closed when this process ends, see `fastbg.server.parent`
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -97,6 +95,6 @@ class TaskQueue:
 
 
 async def _until_ended(who: str, has_ended: Callable[[], bool]) -> None:
-    failure = ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send it SIGKILL")
+    failure = ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send SIGKILL")
     for pause_s in pauses(has_ended, failure):
         await asyncio.sleep(pause_s)

@@ -1,7 +1,7 @@
-"""``fastbg worker``: runs Taskiq's own worker, with the recorder, on the tasks that a server has queued.
+"""``fastbg worker``: runs Taskiq's worker, with the recorder, for the tasks that a server has queued.
 
-Taskiq's manager starts the worker processes, and starts one again that has died. SIGTERM and Ctrl-C let the tasks
-that run finish; what is not done by then the broker delivers to another worker.
+Taskiq's manager starts the worker processes, and restarts a process that has died. After SIGTERM or Ctrl-C the running
+tasks finish. The broker delivers the other tasks to another worker.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from fastbg.output import report_error
 from fastbg.server.logs import SafeFormatter
 from fastbg.server.parent import end_with
 from fastbg.server.settings import ServerSettings
-from fastbg.services.broker import address_file, known_address, needs_queue, without_password
+from fastbg.services.broker import address_file, check_queue_extra, known_address, without_password
 from fastbg.text import escape_control
 
 if TYPE_CHECKING:
@@ -29,22 +29,23 @@ if TYPE_CHECKING:
     from taskiq.cli.worker.args import WorkerArgs
 
 T = TypeVar("T")
-THREADS = 10  # tasks at once
+THREADS = 10  # tasks in parallel per worker process
 
 
 def work(settings: ServerSettings, modules: Sequence[str], broker: str | None, *, workers: int, threads: int) -> int:
-    """Work until a signal comes, then finish what runs: 0. Raises `FastbgError` if it cannot start.
+    """Run tasks until a signal arrives, finish the running tasks, and return 0. Raises `FastbgError`.
 
-    ``settings.app``: module:attribute of Taskiq's broker. ``modules``: with more tasks. ``broker``: addresses; those of
-    the embedded one in the data folder without it. ``threads``: tasks that each of the ``workers`` runs at once.
+    ``settings.app``: "module:attribute" of Taskiq's broker. ``modules``: modules with more tasks. ``broker``: its
+    addresses; None is the embedded broker of the data folder. ``workers``: processes. ``threads``: tasks in parallel
+    per process.
     """
-    needs_queue()
+    check_queue_extra()
     address = broker or known_address(settings.directory)
     if address is None:
         raise FastbgError(
-            "nobody says where the broker is",
+            "the address of the broker is unknown",
             where=str(address_file(settings.directory)),
-            remedy="start `fastbg serve --engine queue` with the same --dir, or name the broker with --broker",
+            remedy="start `fastbg serve --engine queue` with the same --dir, or give the address with --broker",
         )
     os.environ |= settings.environment() | {"FASTBG_BROKER": address}
     settings.make_folder()
@@ -53,83 +54,83 @@ def work(settings: ServerSettings, modules: Sequence[str], broker: str | None, *
     from taskiq.cli.worker.args import WorkerArgs
     from taskiq.cli.worker.process_manager import ProcessManager
 
-    _log()
+    _configure_logging()
     arguments = WorkerArgs(
         broker=settings.app,
         modules=list(modules),
         app_dir=str(settings.app_dir),
         workers=workers,
-        # A task that waits for a thread would be delivered again meanwhile: take no more than there are.
+        # The broker would deliver a task again while it waits for a thread: take no more tasks than threads.
         max_threadpool_threads=threads,
         max_async_tasks=threads,
-        ack_type=AcknowledgeType.WHEN_SAVED,  # the end is in the journal by then
+        ack_type=AcknowledgeType.WHEN_SAVED,  # the journal then already contains the end of the task
         configure_logging=False,
     )
     sys.stdout.write(
-        escape_control(f"fastbg works on the tasks of {settings.app}, from {without_password(address)}") + "\n"
+        escape_control(f"fastbg worker runs the tasks of {settings.app} from {without_password(address)}") + "\n"
     )
     sys.stdout.flush()
     return ProcessManager(arguments, worker_function=run_worker).start() or 0
 
 
-def _log() -> None:
-    """Taskiq's log goes to standard error: of the manager, and of each worker, which need not be a fork of it."""
+def _configure_logging() -> None:
+    """Write Taskiq's log to standard error. Worker processes call this too: not all are forks of the manager."""
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _load(settings: ServerSettings) -> "AsyncBroker":
-    """Taskiq's broker that the settings name. Raises `FastbgError` where they name none."""
+    """Import Taskiq's broker, ``settings.app``. Raises `FastbgError`."""
     from taskiq import AsyncBroker
     from taskiq.cli.utils import import_object
 
-    remedy = "name Taskiq's broker, or a function that returns it, as module:attribute"
+    remedy = "give Taskiq's broker, or a function that returns it, as module:attribute"
     try:
         found = import_object(settings.app, app_dir=str(settings.app_dir))
         found = found() if inspect.isfunction(found) else found
-    except Exception as error:  # the user's module may raise anything
+    except Exception as error:  # the user's module may raise any exception
         reason = f"{type(error).__name__}: {error}"
         raise FastbgError(f"the broker could not be loaded: {reason}", where=settings.app, remedy=remedy) from error
     if not isinstance(found, AsyncBroker):
-        raise FastbgError(f"that is no broker, but {type(found).__name__}", where=settings.app, remedy=remedy)
+        raise FastbgError(f"not a Taskiq broker, but {type(found).__name__}", where=settings.app, remedy=remedy)
     return found
 
 
 def _check(settings: ServerSettings) -> None:
-    """Raise `FastbgError` where the broker cannot be loaded.
+    """Raise `FastbgError` if the broker cannot be loaded.
 
-    It is loaded in a process of its own: a client of NATS that several workers inherit would have the same names in all
-    of them, and each would get what is for another one.
+    A separate process loads it. Workers that inherit a NATS client would share its inbox names, and receive messages
+    for each other.
     """
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    with ours, theirs:
-        process = multiprocessing.Process(target=_try, args=(settings, theirs))
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with receiver, sender:
+        process = multiprocessing.Process(target=_send_load_error, args=(settings, sender))
         process.start()
         process.join()
-        error = ours.recv() if ours.poll() else None
+        error = receiver.recv() if receiver.poll() else None
     if error is not None:
         raise FastbgError(error[0], where=error[1], remedy=error[2])
 
 
-def _try(settings: ServerSettings, told: "multiprocessing.connection.Connection") -> None:
+def _send_load_error(settings: ServerSettings, sender: "multiprocessing.connection.Connection") -> None:
     _end_with_manager()
     try:
         _load(settings)
     except FastbgError as error:
-        told.send((error.what, error.where, error.remedy))
+        sender.send((error.what, error.where, error.remedy))
 
 
 def run_worker(args: "WorkerArgs") -> None:
-    """What each worker process does: Taskiq's own function for that, with the recorder installed."""
+    """Run Taskiq's worker loop with the recorder. The manager calls this in each worker process."""
     from taskiq.cli.worker.run import start_listen
 
     _end_with_manager()
-    _log()
+    _configure_logging()
     settings = ServerSettings.from_environment()
     broker = _load(settings)
-    broker.listen = functools.partial(prompt, broker.listen)  # type: ignore[method-assign]  # see there
-    args = dataclasses.replace(args, broker=broker)  # type: ignore[arg-type]  # `start_listen` takes one, too
+    broker.listen = functools.partial(cancellable, broker.listen)  # type: ignore[method-assign]  # see its docstring
+    args = dataclasses.replace(args, broker=broker)  # type: ignore[arg-type]  # `start_listen` accepts a broker, too
     if settings.record:
         from fastbg.recorder import taskiq
         from fastbg.recorder.journal import Journal
@@ -138,37 +139,36 @@ def run_worker(args: "WorkerArgs") -> None:
     start_listen(args)
 
 
-async def prompt(listen: "Callable[[], AsyncGenerator[T, None]]") -> "AsyncGenerator[T, None]":
-    """What ``listen`` yields, until it is cancelled.
+async def cancellable(listen: "Callable[[], AsyncGenerator[T, None]]") -> "AsyncGenerator[T, None]":
+    """Yield the messages of ``listen`` until the generator is cancelled.
 
-    taskiq-nats goes on listening where the cancellation meets the end of one of its requests, of which there is one
-    each second: a worker that was told to end would then wait for ever. A message that comes at that very moment is
-    delivered again.
+    taskiq-nats sends a request per second, and continues to listen if a cancellation arrives at the end of such a
+    request: the worker would then never exit. The broker delivers a message again that arrives at this moment.
     """
     messages = listen()
     while True:
-        coming = asyncio.ensure_future(anext(messages))
+        next_message = asyncio.ensure_future(anext(messages))
         try:
-            await asyncio.wait({coming})
+            await asyncio.wait({next_message})
         except asyncio.CancelledError:
-            coming.cancel()
+            next_message.cancel()
             raise
         try:
-            message = coming.result()
+            message = next_message.result()
         except StopAsyncIteration:
             return
         yield message
 
 
 def _end_with_manager() -> None:
-    """End this process, which multiprocessing has started, when the manager has died."""
+    """End this process when the manager ends, even by SIGKILL."""
     manager = multiprocessing.parent_process()
     if manager is not None:
-        end_with(manager.sentinel)  # the read end of a pipe, however the process was started
+        end_with(manager.sentinel)  # the read end of a pipe with all start methods
 
 
 def main() -> None:
-    """Run a worker that another part of fastbg starts: its settings come by the environment, its stdin is a pipe."""
+    """Run the worker of a script: the settings are in the environment, standard input is a pipe."""
     end_with(sys.stdin.fileno())
     try:
         sys.exit(work(ServerSettings.from_environment(), [], os.environ["FASTBG_BROKER"], workers=1, threads=THREADS))

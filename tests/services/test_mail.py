@@ -1,4 +1,4 @@
-"""The mail server: what arrives is a line in a file, and nothing is left of the server."""
+"""The mail server: it writes a line to a file for each mail, and closes everything at its end."""
 
 import asyncio
 import builtins
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbg.errors import FastbgError
-from fastbg.services.mail import LONGEST, MAX_BYTES, MailServer, address_of, line_of
+from fastbg.services.mail import MAX_BYTES, MAX_FIELD, MailServer, inbox_line, parse_address
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, wait_for
 
 
@@ -44,7 +44,7 @@ def send(server: MailServer, message: EmailMessage, **more: Any) -> None:
         connection.send_message(message, **more)
 
 
-def test_a_mail_is_in_the_file_before_its_sender_goes_on(tmp_path: Path) -> None:
+def test_a_mail_is_in_the_file_before_the_response(tmp_path: Path) -> None:
     inbox = tmp_path / "new" / "mail.txt"
 
     async def test() -> None:
@@ -58,7 +58,7 @@ def test_a_mail_is_in_the_file_before_its_sender_goes_on(tmp_path: Path) -> None
     run(test)
 
 
-def test_many_mails_at_once_tear_no_line(tmp_path: Path) -> None:
+def test_mails_in_parallel_write_whole_lines(tmp_path: Path) -> None:
     inbox = tmp_path / "mail.txt"
 
     async def test() -> None:
@@ -122,7 +122,7 @@ def test_the_port_is_free_and_no_connection_left_at_the_end(tmp_path: Path, fail
         socket.create_connection((servers[0].host, servers[0].port))
 
 
-def test_an_inbox_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_inbox_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     async def test() -> None:
         with pytest.raises(FastbgError) as refused:
             async with MailServer(tmp_path):
@@ -132,7 +132,7 @@ def test_an_inbox_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     run(test)
 
 
-def test_without_the_extra_the_line_to_paste_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_has_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *more: Any) -> Any:
@@ -151,8 +151,8 @@ def test_without_the_extra_the_line_to_paste_is_told(tmp_path: Path, monkeypatch
     assert not (tmp_path / "mail.txt").exists()
 
 
-def test_whatever_would_forge_a_line_is_an_escape() -> None:
-    line = line_of(["a\x1b[31m@b"], None, b"Subject: =?utf-8?q?one=0Amail_to_x_from_y=3A_z?=\r\n\r\n")
+def test_control_characters_of_a_mail_are_escaped() -> None:
+    line = inbox_line(["a\x1b[31m@b"], None, b"Subject: =?utf-8?q?one=0Amail_to_x_from_y=3A_z?=\r\n\r\n")
     assert line == "mail to a\\x1b[31m@b from <>: one\\nmail to x from y: z\n"
 
 
@@ -160,26 +160,26 @@ def test_whatever_would_forge_a_line_is_an_escape() -> None:
     st.lists(st.text(), max_size=3), st.none() | st.text(), st.binary() | st.binary().map(lambda b: b"Subject: " + b)
 )
 def test_any_mail_is_one_bounded_line_in_utf_8(recipients: list[str], sender: str | None, content: bytes) -> None:
-    line = line_of(recipients, sender, content)
+    line = inbox_line(recipients, sender, content)
     assert line.encode().count(b"\n") == 1
     assert line.endswith("\n")
 
 
 def test_a_long_subject_is_cut() -> None:
-    line = line_of(["a@b.c"] * 100, "d@e.f", b"Subject: " + b"x" * 10_000)
-    assert len(line) < 3 * LONGEST
+    line = inbox_line(["a@b.c"] * 100, "d@e.f", b"Subject: " + b"x" * 10_000)
+    assert len(line) < 3 * MAX_FIELD
     assert "…" in line
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", ":25", "host:0", "host:70000", "host:x", "host:²"])
-def test_an_address_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(FastbgError, match="no address"):
-        address_of(text)
+def test_an_invalid_address_is_refused(text: str) -> None:
+    with pytest.raises(FastbgError, match="not a valid address"):
+        parse_address(text)
 
 
 def test_an_address_may_be_of_ipv6() -> None:
-    assert address_of("[::1]:25") == ("::1", 25)
-    assert address_of("mail.example.com:587") == ("mail.example.com", 587)
+    assert parse_address("[::1]:25") == ("::1", 25)
+    assert parse_address("mail.example.com:587") == ("mail.example.com", 587)
 
 
 # in a script
@@ -238,7 +238,7 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "script.toml"
 
 
-def test_the_arrival_of_a_mail_is_a_witness(script: Path) -> None:
+def test_the_arrival_of_a_mail_is_evidence(script: Path) -> None:
     result = fastbg("demo", "script.toml", "--json", cwd=script.parent)
     assert (result.returncode, result.stderr) == (0, b"")
     background, inline = json.loads(result.stdout)["requests"]
@@ -250,7 +250,7 @@ def test_the_arrival_of_a_mail_is_a_witness(script: Path) -> None:
     assert background["tasks"][0]["blocked_ms"] == 0
 
 
-def test_with_a_mail_server_elsewhere_its_mails_are_no_witness(script: Path, tmp_path: Path) -> None:
+def test_mails_to_another_mail_server_are_no_evidence(script: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere" / "inbox.txt"
     results: list[subprocess.CompletedProcess[bytes]] = []
 
@@ -272,13 +272,13 @@ def test_with_a_mail_server_elsewhere_its_mails_are_no_witness(script: Path, tmp
     assert not (script.parent / "mail.txt").exists()
 
 
-def test_an_address_that_is_none_ends_the_run(script: Path) -> None:
+def test_an_invalid_address_ends_the_run(script: Path) -> None:
     result = fastbg("demo", "script.toml", cwd=script.parent, FASTBG_SMTP="nowhere")
     assert (result.returncode, result.stdout) == (2, b"")
     assert b"FASTBG_SMTP=nowhere" in result.stderr
 
 
-def test_ctrl_c_leaves_no_mail_server(script: Path) -> None:
+def test_ctrl_c_stops_the_mail_server(script: Path) -> None:
     seen = "import os; open('port.txt', 'w').write(os.environ['SMTP_PORT'] + '\\n')\n"
     (script.parent / "app.py").write_text(seen + APP.replace("asked_inline.set()", "threading.Event().wait()"))
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The broker and the worker that a script has: what is left of them."""
+"""The broker and the worker of a script end with the process that started them."""
 
 import subprocess
 import sys

@@ -65,7 +65,7 @@ class Cluster:
             process.wait()
 
     def stream(self) -> Any:
-        """What the cluster says of the example's stream."""
+        """Return the cluster's information about the example's stream."""
 
         async def info(js: JetStreamContext) -> Any:
             return await js.stream_info("fastbg")
@@ -87,9 +87,9 @@ def test_tasks_survive_the_loss_of_a_cluster_server(cluster: Cluster, tmp_path: 
     variables = {
         "FASTBG_BROKER": cluster.addresses,
         "FASTBG_BROKER_REPLICAS": "3",
-        "FASTBG_BROKER_CONFIRM": "5",  # what the killed server was given and did not confirm is sent again soon
+        "FASTBG_BROKER_CONFIRM": "5",  # seconds until a message that the killed server did not confirm is sent again
         "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
-        **IMPATIENT,  # what the killed server was told is done may be delivered again
+        **IMPATIENT,  # a task whose end only the killed server knew may be delivered again
     }
     with (
         serving(tmp_path, "--work", "0", **variables) as url,
@@ -109,7 +109,7 @@ def test_tasks_survive_the_loss_of_a_cluster_server(cluster: Cluster, tmp_path: 
 
 
 def send(url: str, number: int) -> None:
-    """Ask until the broker has the task, with one id for all that: while a leader is elected the answer is 503."""
+    """Repeat the request, with the same id, until the broker has the task: the response is 503 during an election."""
     path = f"{url}/send-notification/{number}@example.com"
     wait_until(lambda: ask("POST", path, headers={"X-Request-ID": f"r{number}"}).status_code == 200)
 
@@ -119,9 +119,7 @@ def send(url: str, number: int) -> None:
     [{"SSL_CERT_FILE": "/nowhere.pem"}, {"FASTBG_BROKER": "wrong password"}],
     ids=["unknown authority", "wrong password"],
 )
-def test_without_the_right_settings_the_answer_is_503(
-    variables: dict[str, str], cluster: Cluster, tmp_path: Path
-) -> None:
+def test_response_is_503_with_wrong_settings(variables: dict[str, str], cluster: Cluster, tmp_path: Path) -> None:
     right = {"FASTBG_BROKER": cluster.addresses, "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
     wrong = right | variables
     if "FASTBG_BROKER" in variables:

@@ -1,4 +1,4 @@
-"""What becomes of queued tasks at the limits: poison, workers that die, journals of two boots, many tasks."""
+"""Queued tasks in bad cases: tasks that always raise, workers that die, journals of two boots, many tasks."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.servers import ask
 
 
 def requests(folder: Path, name: str) -> set[str]:
-    """The requests of such events: a task that is delivered too often has more events than requests."""
+    """Return the requests of these events: a task that is delivered again has more events than requests."""
     return {event["request"] for event in events(folder, name)}
 
 
@@ -31,7 +31,7 @@ def broker_of(folder: Path) -> str:
 
 def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url:
-        (tmp_path / ".fastbg" / "log.txt").mkdir()  # nobody can append to that
+        (tmp_path / ".fastbg" / "log.txt").mkdir()  # a task cannot append to a folder
         with worker(tmp_path, "--work", "0"):
             answer = ask("POST", f"{url}/send-notification/a@example.com", headers={"X-Request-ID": "poison"})
             assert answer.status_code == 200
@@ -124,7 +124,7 @@ def reported(folder: Path, text: str) -> dict[str, Any]:
 
 
 def test_times_of_another_boot_prove_nothing_and_are_not_shown(tmp_path: Path) -> None:
-    for begin_ms in (5, 5_000_000):  # whatever that clock says
+    for begin_ms in (5, 5_000_000):  # before and after the server's times
         request = reported(tmp_path, journal(by_worker(begin_ms, "task_started"), by_worker(begin_ms, "task_finished")))
         (task,) = request["tasks"]
         assert (task["state"], task["where"], task["started_ms"], task["finished_ms"]) == (
@@ -171,20 +171,20 @@ def test_demo_compares_no_times_with_another_boot() -> None:
 # delivered more than once
 
 
-def told(*names: str) -> list[Event]:
+def worker_events(*names: str) -> list[Event]:
     about = {**TASK, "where": "worker", "server": "b/1", "boot": "b"}
     return [Event(number, "server", name, "r1", about) for number, name in enumerate(names, 1)]
 
 
-def test_task_is_as_it_ended_however_often_it_was_delivered() -> None:
-    (task,) = tasks_of(told("task_queued", "task_started", "task_started", "task_finished", "task_started"))
+def test_repeated_deliveries_do_not_change_the_end_of_a_task() -> None:
+    (task,) = tasks_of(worker_events("task_queued", "task_started", "task_started", "task_finished", "task_started"))
     assert (task.state, task.started_ns, task.ended_ns, task.tries) == ("finished", 2, 4, 3)
-    (task,) = tasks_of(told("task_queued", "task_started", "task_retried", "task_started"))
+    (task,) = tasks_of(worker_events("task_queued", "task_started", "task_retried", "task_started"))
     assert (task.state, task.tries) == ("started", 2)
-    (task,) = tasks_of(told("task_queued", "task_started", "task_retried", "task_started", "task_failed"))
+    (task,) = tasks_of(worker_events("task_queued", "task_started", "task_retried", "task_started", "task_failed"))
     assert (task.state, task.ended_ns) == ("failed", 5)
 
 
 def test_worker_faster_than_the_confirmation_keeps_the_order() -> None:
-    (task,) = tasks_of(reversed(told("task_queued", "task_started", "task_finished")))
+    (task,) = tasks_of(reversed(worker_events("task_queued", "task_started", "task_finished")))
     assert task.state == "finished"

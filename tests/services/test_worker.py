@@ -1,4 +1,4 @@
-"""``fastbg serve --engine queue`` and ``fastbg worker``: what they say, what the journal has, how they end."""
+"""``fastbg serve --engine queue`` and ``fastbg worker``: their output, the journal, and how they end."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fastbg.services.broker import known_address
-from fastbg.services.worker import prompt
+from fastbg.services.worker import cancellable
 from tests.support.journals import read
 from tests.support.processes import (
     FASTBG,
@@ -31,16 +31,16 @@ from tests.support.processes import (
 from tests.support.queues import PATIENT, appends_held, kill_group
 from tests.support.servers import ask, served
 
-IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # a task of a worker that is silent for so long is delivered again
+IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # seconds without a sign of the worker: its task is delivered again
 
 
 @contextmanager
 def worker(
     cwd: Path, *arguments: str, log: str = "worker.log", command: Sequence[str] = FASTBG, **variables: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """``fastbg worker`` in the folder ``cwd``, ready for tasks. ``command``: what fastbg is started with.
+    """Run ``fastbg worker`` in the folder ``cwd``, and wait until it is ready. ``command``: how fastbg is started.
 
-    It may take `PATIENT` long over a task, unless ``variables`` say otherwise: those of `serving` have to be the same.
+    A task may take as long as `PATIENT` allows, unless ``variables`` change that: `serving` needs the same ones.
     """
     with (cwd / log).open("wb") as output:
         process = subprocess.Popen(
@@ -60,7 +60,7 @@ def worker(
 
 
 def serving(cwd: Path, *arguments: str, **variables: str) -> AbstractContextManager[str]:
-    """The URL of ``fastbg serve --engine queue`` in the folder ``cwd``, where a broker may be `PATIENT` slow."""
+    """Run ``fastbg serve --engine queue`` in the folder ``cwd``, with the time limits `PATIENT`; yield its URL."""
     return served("--engine", "queue", *arguments, cwd=cwd, **(PATIENT | variables))
 
 
@@ -69,7 +69,7 @@ def events(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def pids(folder: Path, name: str) -> set[int]:
-    """The processes that told of such an event: a task that is delivered too often has more events than processes."""
+    """Return the processes that recorded this event: a task that is delivered again has more events than processes."""
     return {event["pid"] for event in events(folder, name)}
 
 
@@ -97,11 +97,11 @@ main()
 """
 
 
-def test_workers_that_are_no_forks_say_as_much(tmp_path: Path) -> None:
-    """As they are from Python 3.14 on, and on macOS."""
+def test_spawned_workers_write_their_log(tmp_path: Path) -> None:
+    """Python 3.14 does not fork by default, nor does Python on macOS."""
     with serving(tmp_path), worker(tmp_path, command=[sys.executable, "-c", SPAWNING]):
-        said = (tmp_path / "worker.log").read_bytes()
-    assert re.search(rb"\[worker-0\] Listening started", said)
+        log = (tmp_path / "worker.log").read_bytes()
+    assert re.search(rb"\[worker-0\] Listening started", log)
 
 
 def test_report_and_tail_show_what_workers_did(tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def is_answered(folder: Path, path: str) -> bool:
 
 
 def test_demo_waits_for_workers_and_proves_their_order(tmp_path: Path) -> None:
-    """The worker begins when every response has been sent: what it does before that proves no order."""
+    """The worker starts after the last response: a task that starts earlier does not prove an order."""
     with serving(tmp_path, "--work", "0") as url, ThreadPoolExecutor() as pool:
         demo = pool.submit(fastbg, "demo", "--url", url, "--timeout", f"{PATIENCE_S:g}", "--json", cwd=tmp_path)
-        wait_until(lambda: demo.done() or is_answered(tmp_path, "/foreground_tasks"))  # which is asked last
+        wait_until(lambda: demo.done() or is_answered(tmp_path, "/foreground_tasks"))  # the last request
         with worker(tmp_path, "--work", "0"):
             result = demo.result()
     requests = {request["name"]: request for request in json.loads(result.stdout)["requests"]}
@@ -145,7 +145,7 @@ def test_task_that_no_broker_took_is_dropped_in_the_journal(tmp_path: Path) -> N
     assert (dropped["reason"], dropped["status"]) == ("broker", 503)
 
 
-def test_serve_says_which_broker_it_uses_and_what_to_type_next(tmp_path: Path) -> None:
+def test_serve_shows_its_broker_and_the_next_command(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as output:
         process = subprocess.Popen(
             [*FASTBG, "serve", "--engine", "queue", "--port", "0"], cwd=tmp_path, env=environment(), stdout=output
@@ -162,7 +162,7 @@ def test_serve_says_which_broker_it_uses_and_what_to_type_next(tmp_path: Path) -
     assert "\n  fastbg worker\n" in said
 
 
-def test_embedded_broker_ends_with_its_server_however_that_ends(tmp_path: Path) -> None:
+def test_embedded_broker_ends_with_its_server(tmp_path: Path) -> None:
     pattern = rb"Server id|Starting nats-server"
     for number in (signal.SIGTERM, signal.SIGKILL):
         with (tmp_path / "log").open("wb") as output:
@@ -175,7 +175,7 @@ def test_embedded_broker_ends_with_its_server_however_that_ends(tmp_path: Path) 
         assert is_running(pid)
         process.send_signal(number)
         process.wait(PATIENCE_S)
-        wait_until(lambda: not is_running(pid))  # noqa: B023  # asked at once
+        wait_until(lambda: not is_running(pid))  # noqa: B023  # called in this iteration
 
 
 def test_two_servers_do_not_share_an_embedded_broker(tmp_path: Path) -> None:
@@ -203,29 +203,29 @@ def test_password_of_a_broker_is_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["worker"], "start `fastbg serve --engine queue`"),
         (["worker", "--broker", "nats://127.0.0.1:1", "json:dumps"], "the broker could not be loaded: TypeError"),
         (["worker", "--broker", "nats://127.0.0.1:1", "nowhere:broker"], "No module named 'nowhere'"),
-        (["worker", "--broker", "nats://127.0.0.1:1", "os:sep"], "that is no broker, but str"),
+        (["worker", "--broker", "nats://127.0.0.1:1", "os:sep"], "not a Taskiq broker, but str"),
     ],
 )
-def test_worker_that_cannot_start_says_why(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_worker_that_cannot_start_reports_why(arguments: list[str], message: str, tmp_path: Path) -> None:
     result = fastbg(*arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert told in result.stderr.decode()
+    assert message in result.stderr.decode()
 
 
 @pytest.mark.parametrize("command", [["serve", "--engine", "queue"], ["worker"]])
-def test_without_the_extra_the_line_to_paste_is_told(command: list[str], tmp_path: Path) -> None:
+def test_without_the_extra_the_error_has_the_install_command(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "taskiq.py").write_text("raise ModuleNotFoundError('No module named taskiq', name='taskiq')")
     result = fastbg(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert result.returncode == 2
     assert b"fix: pip install '.[queue]'" in result.stderr
 
 
-def test_sigterm_lets_a_worker_finish_what_it_has(tmp_path: Path) -> None:
+def test_worker_finishes_running_tasks_after_sigterm(tmp_path: Path) -> None:
     with (
         serving(tmp_path, "--work", "0") as url,
         worker(tmp_path, "--work", "0") as process,
@@ -248,7 +248,7 @@ def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -
         serving(tmp_path, "--work", "0") as url,
         worker(tmp_path, "--work", "0", "--workers", "2", "--threads", "1"),
     ):
-        with appends_held(tmp_path / ".fastbg" / "log.txt"):  # so each process has one of the first two, and no more
+        with appends_held(tmp_path / ".fastbg" / "log.txt"):  # each process takes one task, and waits
             for number in range(20):
                 assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_started")) == 2)
@@ -287,18 +287,18 @@ def test_task_of_a_worker_that_hangs_is_done_by_another_one(tmp_path: Path) -> N
         assert len(pids(tmp_path, "task_started")) == 2
 
 
-def test_worker_ends_although_its_broker_goes_on_listening() -> None:
+def test_worker_ends_although_its_broker_continues_to_listen() -> None:
     async def test() -> None:
         end, listening = asyncio.Event(), asyncio.Event()
 
-        async def deaf() -> AsyncGenerator[int, None]:
+        async def ignores_cancellation() -> AsyncGenerator[int, None]:
             yield 1
             while not end.is_set():
                 listening.set()
                 with suppress(asyncio.CancelledError):
                     await end.wait()
 
-        messages = prompt(deaf)
+        messages = cancellable(ignores_cancellation)
         assert await anext(messages) == 1
         waiting = asyncio.ensure_future(anext(messages))
         await listening.wait()
