@@ -320,8 +320,8 @@ def test_nothing_gets_through_a_log_line(colours: bool) -> None:
         caught.__cause__ = KeyError(ALL)
         caught.args = (ALL,)
         error = sys.exc_info()
-    messages = logs.Messages("%(levelprefix)s %(message)s", use_colors=colours)
-    accesses = logs.Accesses('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=colours)
+    messages = logs.SafeDefaultFormatter("%(levelprefix)s %(message)s", use_colors=colours)
+    accesses = logs.SafeAccessFormatter('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=colours)
     arguments: list[Any] = [(ALL, 1), ({"name": ALL},), (KeyError(ALL), 2)]
     shown = ""
     for message, values in zip(("%s %d", "%(name)s", "%s %.1f"), arguments, strict=True):

@@ -1,4 +1,4 @@
-"""The app factory that uvicorn calls in each serving process, whether it is alone, a worker or reloaded."""
+"""The app factory that uvicorn calls in each server process: a single one, a worker, or one with reload."""
 
 import gc
 import os
@@ -20,21 +20,21 @@ FACTORY = f"{__name__}:application"
 
 
 def application() -> Any:
-    """Return the app that the settings in the environment name, wrapped in the recorder."""
+    """Load the app of the settings in the environment, and wrap it in the recorder."""
     ignore_broken_pipe("uvicorn.access")
     settings = ServerSettings.from_environment()
     app = _load(settings)
-    gc.freeze()  # the collector then skips everything loaded so far: a request costs a tenth less
+    gc.freeze()  # the collector then skips all modules loaded so far: a request takes a tenth less time
     recorder = _recorder(app, settings) if settings.record else None
-    draining = GracefulShutdown(app if recorder is None else recorder)
-    on_second_interrupt(lambda: _exit_at_once(recorder), draining.begin)
-    return draining
+    graceful = GracefulShutdown(app if recorder is None else recorder)
+    on_second_interrupt(lambda: _exit_at_once(recorder), graceful.begin)
+    return graceful
 
 
 def _load(settings: ServerSettings) -> Any:
     try:
         return load(settings.app, settings.app_dir)
-    except ServerError as error:  # only after a change: the parent loaded it before
+    except ServerError as error:  # only after a change of the code: the parent process has already loaded the app
         report_error(error)
         sys.exit(STARTUP_FAILURE)
 
@@ -46,7 +46,7 @@ def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
 
     install()
     journal = Journal(settings.journal, settings.journal_size)
-    if "taskiq" in sys.modules:  # the app uses it
+    if "taskiq" in sys.modules:  # imported by the app
         from fastbg.recorder import taskiq
 
         taskiq.install(journal, settings.followed)
@@ -61,6 +61,6 @@ def _exit_at_once(recorder: "Recorder | None") -> NoReturn:
         lost = f"{count} background task{' was' if count == 1 else 's were'} lost"
     else:
         lost = "no background task was lost"
-    with suppress(OSError):  # the reader may have gone by the same Ctrl-C
+    with suppress(OSError):  # the same Ctrl-C may have ended the reader
         os.write(2, f"fastbg: process {os.getpid()} exited at once: {lost}\n".encode())
-    os._exit(INTERRUPTED)  # threads that run tasks would delay any other exit
+    os._exit(INTERRUPTED)  # sys.exit would wait for the threads that run tasks

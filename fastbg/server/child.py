@@ -1,6 +1,6 @@
-"""What runs in the child that `process` starts: serves on the socket that it inherited, and tells how it went.
+"""The program of the child process that `process` starts. It serves on an inherited socket, and reports its status.
 
-Arguments: the descriptors of the socket and of the pipe for its status. The garbage collector is off until the app is
+Arguments: the descriptors of the socket and of the pipe for the status. The garbage collector is off until the app is
 loaded.
 """
 
@@ -26,13 +26,13 @@ from fastbg.server.supervisors import run
 from fastbg.server.uvicorn_versions import UvicornServer
 
 
-class PromptServer(UvicornServer):
-    """uvicorn's server, which ends at once when it has nothing left to do.
+class FastShutdownServer(UvicornServer):
+    """uvicorn's server without the sleeps of its shutdown.
 
-    uvicorn itself sleeps up to 0.1 s before it notices a signal, and 0.1 s again for the connections, even if there are
-    none: `fastbg demo --work 0` would take 34 % longer. After a SIGTERM the process ends as one that uvicorn's own
-    command started: the signal is raised again and kills it, with the tasks and threads that are left. After any other
-    end they finish.
+    uvicorn sleeps up to 0.1 s before it handles a signal, and another 0.1 s for connections, even if there are none:
+    `fastbg demo --work 0` would take 34 % longer. After a SIGTERM the process ends like a process of uvicorn's own
+    command: the signal is raised again and kills it, with its remaining tasks and threads. After any other end they
+    finish.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -55,7 +55,7 @@ class PromptServer(UvicornServer):
 
     def handle_exit(self, sig: int, frame: object) -> None:
         self._terminated |= sig == signal.SIGTERM
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn asks for a frame and does not look at it
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn's type is a frame, but it ignores it
         if self._ticks is not None and not self._ticks.done():
             self._ticks.get_loop().call_soon_threadsafe(self._ticks.cancel)
 
@@ -72,7 +72,7 @@ def main() -> None:
     listener, status = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     for descriptor in (listener.fileno(), status):
         os.set_inheritable(descriptor, False)
-    atexit.register(_finish, status)  # registered first, called last: whatever the app wants to do at its end is done
+    atexit.register(_finish, status)  # registered first, so called last: after the atexit functions of the app
     end_with(sys.stdin.fileno())
     settings = ServerSettings.from_environment()
     try:
@@ -84,16 +84,16 @@ def main() -> None:
         sys.exit(2)
     gc.enable()
 
-    async def tell() -> None:
+    async def report_ready() -> None:
         os.write(status, READY)
 
-    # uvicorn calls this first when it has started up, and not again for years.
+    # uvicorn calls `report_ready` when it has started, and not again within the timeout (30 years).
     options = dict(settings.options)
-    config = uvicorn.Config(application, factory=True, callback_notify=tell, timeout_notify=10**9, **options)
-    sys.exit(run(PromptServer(config), listener))
+    config = uvicorn.Config(application, factory=True, callback_notify=report_ready, timeout_notify=10**9, **options)
+    sys.exit(run(FastShutdownServer(config), listener))
 
 
 def _finish(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.close(status)  # what is left is taking down the interpreter, for which nobody has to wait
+    os.close(status)  # the parent does not have to wait for the interpreter's own shutdown

@@ -1,4 +1,4 @@
-"""Finds the user's app by ``module:attribute``; whatever is wrong with it comes out as a `ServerError`."""
+"""Imports the user's app by ``module:attribute``. Every failure is a `ServerError`."""
 
 import importlib
 import inspect
@@ -13,23 +13,23 @@ from typing import Any
 from fastbg.errors import ServerError
 from fastbg.text import did_you_mean
 
-NOT_THE_USERS = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")  # and what is installed
+FOREIGN_CODE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")  # not the user's files
 
 
 @cache
-def load(target: str, folder: Path) -> Any:  # an ASGI app: whatever can be called
-    """The app that ``target`` ("module:attribute") names, called first if it is a function without arguments.
+def load(target: str, folder: Path) -> Any:  # an ASGI app: any callable
+    """Import the app ``target`` ("module:attribute"). A function without arguments is called, and returns the app.
 
-    ``folder`` is put first in `sys.path`. Loaded once in a process. Raises `ServerError`.
+    ``folder`` becomes the first entry of `sys.path`. Each app is loaded once per process. Raises `ServerError`.
     """
     if str(folder) not in sys.path[:1]:
         sys.path.insert(0, str(folder))
     name, colon, path = target.partition(":")
     if not (name and colon and path) or not all(part.isidentifier() for part in (name + "." + path).split(".")):
         raise ServerError(
-            f"{target!r} names no app",
+            f"{target!r} is not a valid name of an app",
             where="the name of the app",
-            remedy="write it as module:attribute, `main:app` for the `app` in main.py",
+            remedy="write it as module:attribute, for example `main:app` for the `app` in main.py",
         )
     module = _import(name, folder)
     app: Any = module
@@ -37,12 +37,12 @@ def load(target: str, folder: Path) -> Any:  # an ASGI app: whatever can be call
         try:
             app = getattr(app, part)
         except AttributeError:
-            raise _no_attribute(module, target, app, part) from None
+            raise _missing_attribute(module, target, app, part) from None
     if not callable(app):
         raise ServerError(
-            f"{path} is no app but {_a(type(app).__name__)}: it cannot be called",
+            f"{path} is not an ASGI app, but {_a(type(app).__name__)}",
             where=_file(module),
-            remedy="name the attribute that holds the ASGI app, the FastAPI() object",
+            remedy="name the attribute that contains the ASGI app, for example the FastAPI() object",
         )
     if _is_factory(app):
         try:
@@ -59,9 +59,9 @@ def _import(name: str, folder: Path) -> ModuleType:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
             raise _failed(error, name) from error
         raise ServerError(
-            f"there is no module {error.name}",
+            f"the module {error.name} does not exist",
             where=str(folder),
-            remedy="run fastbg in the folder that holds it, or correct the name"
+            remedy="run fastbg in the folder that contains the module, or correct the name"
             + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
         ) from None
     except (Exception, SystemExit) as error:
@@ -69,7 +69,7 @@ def _import(name: str, folder: Path) -> ModuleType:
 
 
 def _failed(error: BaseException, what: str) -> ServerError:
-    """``error`` was raised by the user's code: its type, its text, and the line of theirs that it came from."""
+    """Return an error with the type and the text of ``error``, and the last line of the user's code in its trace."""
     where = what
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
@@ -77,9 +77,9 @@ def _failed(error: BaseException, what: str) -> ServerError:
     else:
         text = str(error)
         for frame in traceback.extract_tb(error.__traceback__):
-            if not frame.filename.startswith(NOT_THE_USERS) and "site-packages" not in frame.filename:
+            if not frame.filename.startswith(FOREIGN_CODE) and "site-packages" not in frame.filename:
                 where = f"{frame.filename}:{frame.lineno}"
-    remedy = f"mend it there; `python -c 'import {what.split()[-1]}'` shows all of it"
+    remedy = f"fix this line; `python -c 'import {what.split()[-1]}'` shows the traceback"
     if isinstance(error, ModuleNotFoundError) and error.name:
         remedy = f"install {error.name.partition('.')[0]} where fastbg is installed ({sys.prefix}), or correct the name"
     return ServerError(
@@ -89,10 +89,11 @@ def _failed(error: BaseException, what: str) -> ServerError:
     )
 
 
-def _no_attribute(module: ModuleType, target: str, owner: Any, part: str) -> ServerError:
+def _missing_attribute(module: ModuleType, target: str, owner: Any, part: str) -> ServerError:
+    owner_name = f"the module {module.__name__}" if owner is module else f"the {type(owner).__name__} object"
     public = [name for name in vars(owner) if not name.startswith("_") and callable(getattr(owner, name, None))]
     return ServerError(
-        f"{target} names no app: there is no {part!r}",
+        f"the app {target} does not exist: {owner_name} has no attribute {part!r}",
         where=_file(module),
         remedy="correct the name" + did_you_mean(part, public),
     )
@@ -107,7 +108,7 @@ def _a(noun: str) -> str:
 
 
 def _is_factory(app: Any) -> bool:
-    """Whether ``app`` is to be called for the app, as uvicorn does: it needs no argument."""
+    """Return whether ``app`` is a factory, by uvicorn's rule: it can be called without arguments."""
     try:
         inspect.signature(app).bind()
     except (TypeError, ValueError):

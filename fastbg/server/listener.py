@@ -1,11 +1,11 @@
-"""A listening socket, which a server inherits: a request may be sent to it before the app has started."""
+"""The listening socket that a server inherits. Clients can send requests to it before the app has started."""
 
 import errno
 import socket
 
 from fastbg.errors import ServerError
 
-BACKLOG = 2048  # as uvicorn's
+BACKLOG = 2048  # uvicorn's default
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -14,7 +14,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ServerError("no such host", where=where, remedy="give an address of this machine with --host") from None
+        remedy = "choose an address of this machine with --host"
+        raise ServerError("the host does not exist", where=where, remedy=remedy) from None
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         listener = socket.socket(family, kind, protocol)
@@ -38,7 +39,7 @@ def _cannot_bind(error: OSError, where: str) -> ServerError:
             "stop the program that listens there, or choose another --port (0 picks a free one)",
         ),
         errno.EACCES: ("no permission to use the port", "choose a --port of 1024 or above"),
-        errno.EADDRNOTAVAIL: ("this machine has no such address", "give an address of this machine with --host"),
+        errno.EADDRNOTAVAIL: ("not an address of this machine", "choose an address of this machine with --host"),
     }
     what, remedy = remedies.get(
         error.errno or 0, (f"cannot listen: {error.strerror}", "choose another --host and --port")
@@ -47,7 +48,7 @@ def _cannot_bind(error: OSError, where: str) -> ServerError:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL that reaches ``listener``, without a slash at its end."""
+    """Return the URL of ``listener``, without a trailing slash."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it listens on all addresses
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""Watches a server that runs as a child process: whether it is ready, what it writes, when and why it ends."""
+"""Watches a server process: when it is ready, what it writes, when and why it ends."""
 
 import asyncio
 import json
@@ -11,17 +11,18 @@ from types import TracebackType
 from typing import Self
 
 from fastbg.errors import ServerDied, ServerError
-from fastbg.server.process import LAST_MOMENT_S, READY, ServerProcess
+from fastbg.server.process import EXIT_S, READY, ServerProcess
 from fastbg.server.starting import READY_S
 
-LINES = 200  # of the server's output are kept,
-LINE_BYTES = 2000  # each up to this long
+LINES = 200  # of the server's output that are kept
+LINE_BYTES = 2000  # of each of them
 
 
 class ServerMonitor:
-    """``async with ServerMonitor(child) as server``: watches ``child``, and lets it drain for ``stop_s`` seconds.
+    """Watches the server process ``child``: ``async with ServerMonitor(child) as server``.
 
-    On an error (Ctrl-C, say) it is asked to end and not waited for: what then still runs is killed with the child.
+    At the end of the block the server receives SIGINT, and has ``stop_s`` seconds to finish. After an error or a Ctrl-C
+    it has 0.5 s. `ServerProcess` then kills it.
     """
 
     def __init__(self, child: ServerProcess, *, stop_s: float = 10.0) -> None:
@@ -29,8 +30,8 @@ class ServerMonitor:
         self.stop_s = stop_s
         self._lines: deque[str] = deque(maxlen=LINES)
         self._rest = b""
-        self._word = b""
-        self._told = asyncio.Event()
+        self._status = b""
+        self._has_status = asyncio.Event()
         self._ended = asyncio.Event()
 
     @property
@@ -43,7 +44,7 @@ class ServerMonitor:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None as long as it runs."""
+        """The exit code, negative for a signal, None while the process runs."""
         return self._child.process.poll()
 
     async def __aenter__(self) -> Self:
@@ -61,51 +62,51 @@ class ServerMonitor:
             for descriptor in (self._child.output, self._child.status):
                 asyncio.get_running_loop().remove_reader(descriptor)
 
-    async def ready(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # it is told in the error
-        """Wait until the app has started up. Raises `ServerDied` if it ends instead, or `ServerError`."""
+    async def ready(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # the error shows it
+        """Wait until the app has started. Raises `ServerDied` if the process ends, `ServerError` after ``timeout``."""
         try:
             async with asyncio.timeout(timeout):
-                await self._told.wait()
+                await self._has_status.wait()
         except TimeoutError:
             raise ServerError(
                 f"the server did not start up within {timeout:g} s",
                 where=self._child.settings.app,
-                remedy="look for what blocks in its startup",
+                remedy="find the code that blocks its startup",
             ) from None
-        if self._word != READY:
+        if self._status != READY:
             raise await self.died()
 
     async def died(self) -> ServerDied:
-        """Wait until the child has ended, and say why."""
+        """Wait until the process has ended, and return the reason."""
         await self._ended.wait()
-        code = self._child.process.wait()  # it is on its way out: a matter of milliseconds
+        code = self._child.process.wait()  # it exits within milliseconds
         self._read_output()
-        if self._word.endswith(b"\n") and self._word != READY:
-            return ServerDied(**json.loads(self._word), stderr=self.stderr_tail())
+        if self._status.endswith(b"\n") and self._status != READY:
+            return ServerDied(**json.loads(self._status), stderr=self.stderr_tail())
         return ServerDied(
             f"the server {_ending(code)}",
             where=self._child.settings.app,
-            remedy="see what it wrote last",
+            remedy="read the last lines of its output",
             stderr=self.stderr_tail(),
         )
 
     async def failure(self) -> ServerError:
-        """Why the server does not answer: it has died, or it hangs."""
+        """Return why the server does not respond: it has ended, or it hangs."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_MOMENT_S):
+            async with asyncio.timeout(EXIT_S):
                 return await self.died()
         return ServerError(
-            "the server runs, but does not answer",
+            "the server runs, but does not respond",
             where=f"{self._child.settings.app} at {self.url}",
-            remedy="look for what blocks its event loop or its startup",
+            remedy="find the code that blocks its event loop or its startup",
         )
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the server."""
         self._child.process.send_signal(number)
 
-    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109  # what comes after it is the point
-        """SIGINT, which lets running tasks and threads finish, and up to ``timeout`` seconds for that."""
+    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109  # a timeout is not an error here
+        """Send SIGINT, and wait up to ``timeout`` seconds until running tasks and threads have finished."""
         if self.returncode is None:
             self.send(signal.SIGINT)
         with suppress(TimeoutError):
@@ -113,44 +114,44 @@ class ServerMonitor:
                 await self._ended.wait()
 
     def stderr_tail(self) -> list[str]:
-        """The last lines that the child wrote to standard error or output."""
+        """Return the last lines that were read from the server's standard output and error."""
         return [*self._lines, *([_text(self._rest)] if self._rest else [])]
 
-    def forget_output(self) -> None:
-        """What the child wrote until now is not told any more."""
+    def discard_output(self) -> None:
+        """Read and discard the output so far."""
         self._read_output()
         self._lines.clear()
         self._rest = b""
 
-    def last_words(self) -> list[str]:
-        """`stderr_tail`, with what the child has written and nobody has read yet."""
+    def read_stderr_tail(self) -> list[str]:
+        """Read the output so far, and return `stderr_tail`."""
         self._read_output()
         return self.stderr_tail()
 
     def _read_output(self) -> None:
-        self._read(self._child.output, self._keep)
+        self._read(self._child.output, self._add_output)
 
     def _read_status(self) -> None:
-        self._read(self._child.status, self._hear)
+        self._read(self._child.status, self._add_status)
 
-    def _read(self, descriptor: int, take: Callable[[bytes], None]) -> None:
-        """Take what there is, and b"" at the end; never waits."""
+    def _read(self, descriptor: int, add: Callable[[bytes], None]) -> None:
+        """Pass the available bytes to ``add``, and b"" at the end of file. Never waits."""
         with suppress(BlockingIOError):
             while data := os.read(descriptor, 65536):
-                take(data)
+                add(data)
             asyncio.get_running_loop().remove_reader(descriptor)
-            take(b"")
+            add(b"")
 
-    def _keep(self, data: bytes) -> None:
+    def _add_output(self, data: bytes) -> None:
         *lines, rest = (self._rest + data).split(b"\n")
         self._lines.extend(map(_text, lines))
         self._rest = rest[:LINE_BYTES]
 
-    def _hear(self, data: bytes) -> None:
-        self._word += data
-        if self._word.endswith(b"\n") or not data:
-            self._told.set()
-        if not data:  # the child closes it last of all
+    def _add_status(self, data: bytes) -> None:
+        self._status += data
+        if self._status.endswith(b"\n") or not data:
+            self._has_status.set()
+        if not data:  # the child closes it when everything else is done
             self._ended.set()
 
 

@@ -1,4 +1,4 @@
-"""Ends a process when its parent has died, even by SIGKILL."""
+"""Ends a process after its parent has ended, even by SIGKILL."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-ORPHAN_S = 10.0  # how long a process may take to end after its parent has died
+ORPHAN_S = 10.0  # how long a process may take to exit after its parent has ended
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -15,8 +15,8 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 def end_with(descriptor: int) -> None:
     """End this process when ``descriptor`` reaches its end of file.
 
-    ``descriptor``: the read end of a pipe whose write end only the parent holds, so that it is closed with the parent.
-    The process receives SIGTERM, and exits with 1 if it still runs after `ORPHAN_S` seconds.
+    ``descriptor``: the read end of a pipe. Only the parent has the write end, which closes when the parent ends. The
+    process then receives SIGTERM, and exits with 1 if it still runs after `ORPHAN_S` seconds.
     """
     threading.Thread(target=_follow, args=(descriptor,), daemon=True).start()
 
@@ -30,13 +30,13 @@ def _follow(descriptor: int) -> None:
 
 
 def death_signal() -> Callable[[], None] | None:
-    """Return the ``preexec_fn`` of a program that is not ours and so cannot call `end_with`; None if not on Linux.
+    """Return a ``preexec_fn`` for other programs, which cannot call `end_with`; None if not on Linux.
 
-    The kernel then sends the program SIGTERM when the thread that started it has ended.
+    The kernel sends SIGTERM to the program when the thread that started it has ended.
     """
     if sys.platform != "linux":
         return None
-    import ctypes  # not in the child, where another thread may have held the import lock at the fork
+    import ctypes  # not in the child: another thread may have held the import lock at the fork
 
     prctl = ctypes.CDLL(None).prctl
 

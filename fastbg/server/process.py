@@ -1,4 +1,4 @@
-"""Starts a server as a child process. Needs no event loop, so the child can start before anything else is imported."""
+"""Starts a server as a child process. Needs no event loop: the child can start before other modules are imported."""
 
 import os
 import signal
@@ -10,26 +10,27 @@ from typing import Self
 from fastbg.server.listener import bind, url_of
 from fastbg.server.settings import ServerSettings
 
-# Nothing that is imported is garbage: to look for some takes a twentieth of the time until the server answers.
+# Imports create no garbage. With the collector on, the time until the first response is a twentieth longer.
 PROGRAM = "import gc; gc.disable(); from fastbg.server.child import main; main()"
-LAST_MOMENT_S = 10.0  # how long a server that answers no more may take to end
-READY = b'{"ready": true}\n'  # what the child tells when its app has started up
+EXIT_S = 10.0  # how long a server that no longer responds may take to exit
+READY = b'{"ready": true}\n'  # the status of the child when its app has started
 
 
 class ServerProcess:
-    """``with ServerProcess(settings) as child``: a server on a free port of ``host``, which is gone at the end.
+    """A server process on a free port of ``host``: ``with ServerProcess(settings) as child``. Killed with the block.
 
-    It inherits a socket that listens already: a request may be sent to ``url`` at once, and is answered when the app
-    has started up. It also ends when this process dies, even by SIGKILL, as its standard input is a pipe that closes
-    with us. ``output`` gets what it writes to standard output and error. ``status`` gets a line of JSON, `READY` or the
-    three parts of a `ServerError`, and ends when the child has nothing more to do. Both are descriptors to read from
-    that do not block. Raises `ServerError` where no port is to be had, or the data folder cannot be made.
+    It inherits a socket that already listens: requests to ``url`` can be sent immediately, and are served when the app
+    has started. It also ends when this process ends, even by SIGKILL: its standard input is a pipe that then closes.
+
+    ``output``: its standard output and error. ``status``: one line of JSON, `READY` or the three parts of a
+    `ServerError`; its end of file means that the server has finished. Both are non-blocking descriptors to read from.
+    Raises `ServerError` if no port is free or the data folder cannot be created.
     """
 
     def __init__(self, settings: ServerSettings, *, host: str = "127.0.0.1") -> None:
         self.settings = settings
         settings.make_folder()
-        with bind(host, 0) as listener:  # closed here, so that a dead child means a refused connection
+        with bind(host, 0) as listener:  # closed here, so that connections are refused when the child has ended
             self.url = url_of(listener)
             self.status, child_status = os.pipe()
             try:
@@ -50,18 +51,18 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self.process:  # closes its pipes, then waits for its end
+        with self.process:  # closes its pipes, then waits for its exit
             if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)  # it leads a session of its own
+                os.killpg(self.process.pid, signal.SIGKILL)  # it is the leader of its own session
         os.close(self.status)
 
 
 def _start(settings: ServerSettings, listener: int, status: int) -> "subprocess.Popen[bytes]":
-    """Start the child, which inherits these descriptors."""
+    """Start the child process. It inherits both descriptors."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, str(listener), str(status)],
         cwd=settings.run_in,
-        stdin=subprocess.PIPE,  # which closes with us: see `fastbg.server.parent`
+        stdin=subprocess.PIPE,  # closed when this process ends, see `fastbg.server.parent`
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pass_fds=(listener, status),

@@ -1,4 +1,4 @@
-"""What a serving process needs to know. It travels in the environment, which all serving processes inherit."""
+"""The settings of a server process. They are passed in an environment variable, which all server processes inherit."""
 
 import json
 import os
@@ -15,18 +15,18 @@ QUEUED_EXAMPLE = "fastbg.example.queued:app"
 JOURNAL_SIZE = 64 * 2**20  # bytes
 
 VARIABLE = "FASTBG_SETTINGS"
-ROOM = 4096  # bytes that the data folder must have room for when a server starts: some twenty events
+MIN_FREE_BYTES = 4096  # that a server needs in its data folder to start: about twenty events
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What to serve, and where its files are.
+    """The app to serve, and the paths of its files.
 
-    ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow
-    job. ``record``: write the journal. ``journal_size``: bytes at which it is rotated, 0 for never. ``files``: the
-    files whose sizes the journal records; README.md and log.txt in the data folder if None. ``app_dir``: the folder to
-    import the app from. ``run_in``: the working directory of a child process, this one's if None. ``env``: more
-    environment variables. ``options``: settings of uvicorn.
+    ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow job.
+    ``record``: write the journal. ``journal_size``: bytes at which it is rotated, 0 never rotates. ``files``: the files
+    whose sizes the journal records, None for README.md and log.txt in the data folder. ``app_dir``: the folder to
+    import the app from. ``run_in``: the working directory of a child process, None for the current one. ``env``: more
+    environment variables. ``options``: of uvicorn.
     """
 
     app: str
@@ -49,7 +49,7 @@ class ServerSettings:
         return written_files(self.directory) if self.files is None else self.files
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that carry the settings to a serving process, and to the example app."""
+        """Return the environment variables that pass the settings to a server process and to the example app."""
         values = {
             "app": self.app,
             "directory": str(self.directory),
@@ -60,8 +60,8 @@ class ServerSettings:
             "app_dir": str(self.app_dir),
             "options": self.options,
         }
-        ours = {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
-        return ours | dict(self.env)
+        variables = {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
+        return variables | dict(self.env)
 
     @classmethod
     def from_environment(cls) -> "ServerSettings":
@@ -74,16 +74,16 @@ class ServerSettings:
         return cls(**values)
 
     def make_folder(self) -> None:
-        """Make the data folder, and the journal in it, if there is room for some events. Raises `ServerError`."""
+        """Create the data folder and the journal, and check the free disk space. Raises `ServerError`."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self.record:
                 with self.journal.open("ab"):
                     pass
-                trial = self.directory / f".room-{os.getpid()}-{time.monotonic_ns()}"
+                trial = self.directory / f".free-space-{os.getpid()}-{time.monotonic_ns()}"
                 with trial.open("xb") as file:
                     trial.unlink()
-                    file.write(bytes(ROOM))
+                    file.write(bytes(MIN_FREE_BYTES))
         except OSError as error:
             free_space = "free some disk space there, or " if error.errno in CANNOT_WRITE_ERRNOS else ""
             raise ServerError(

@@ -1,4 +1,4 @@
-"""The second Ctrl-C, and the end of the terminal, in a process that serves or supervises."""
+"""Signal handlers of server and supervisor processes: the second Ctrl-C, and a closed terminal."""
 
 import signal
 import threading
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def on_second_interrupt(act: Callable[[], None], begin: Callable[[], None] = lambda: None) -> None:
-    """Call ``act`` on a SIGINT that follows a first SIGINT or SIGTERM; the first one goes to its former handler.
+    """Call ``act`` on a SIGINT that follows a first SIGINT or SIGTERM. The first signal goes to its former handler.
 
-    ``begin`` is called on the first one, in the signal handler. SIGHUP, which a closing terminal sends, counts as
-    SIGTERM, unless it is ignored, as under ``nohup``.
+    The first signal also calls ``begin``, in the signal handler. SIGHUP, which a closed terminal sends, is handled like
+    SIGTERM. It stays ignored if it was ignored before, for example under ``nohup``.
     """
     if threading.current_thread() is not threading.main_thread():
-        return  # an embedded server, which no signal reaches
+        return  # Python runs signal handlers only in the main thread
     former: dict[int, Any] = {}
     stopping = False
 

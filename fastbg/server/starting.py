@@ -1,4 +1,4 @@
-"""Waits for a process to start or to end."""
+"""Waiting for a process to start or to end."""
 
 import subprocess
 import time
@@ -13,9 +13,9 @@ PAUSE_S = 0.01
 def pauses(
     is_reached: Callable[[], bool], failure: ServerError, process: "subprocess.Popen[bytes] | None" = None
 ) -> Iterator[float]:
-    """Yield the seconds to wait before the next check, until ``is_reached``.
+    """Yield the seconds to sleep before the next check, until ``is_reached()``.
 
-    Raises ``failure`` after `READY_S`, or as soon as ``process`` has ended.
+    Raises ``failure`` after `READY_S`, or when ``process`` has ended.
     """
     end = time.monotonic() + READY_S
     while not is_reached():

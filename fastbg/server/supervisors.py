@@ -1,4 +1,4 @@
-"""Serves in this process, in several, or in one that is restarted when the code changes."""
+"""Serves in this process, in several processes, or in one that restarts when the code changes."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def run(server: "Server", listener: socket.socket) -> int:
-    """Serve on ``listener`` in this process; 0 after a signal and a clean end, uvicorn's exit code otherwise."""
+    """Serve on ``listener`` in this process. Return 0 after a signal and a clean shutdown, else uvicorn's exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn handles these while it serves, and raises them again at its end: there they have to have no effect.
+        # uvicorn handles these signals while it serves, and raises them again at its end: then they must do nothing.
         signal.signal(number, server.handle_exit)
     try:
         server.run(sockets=[listener])
@@ -26,7 +26,7 @@ def run(server: "Server", listener: socket.socket) -> int:
 
 
 def run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
-    """Serve in ``config.workers`` processes; their exit codes."""
+    """Serve in ``config.workers`` processes, and return their exit codes."""
     from fastbg.server.uvicorn_versions import UvicornWorkers
 
     supervisor = UvicornWorkers(config, listener)
@@ -36,12 +36,12 @@ def run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
 
 
 def run_reloader(config: "Config", listener: socket.socket) -> list[int | None]:
-    """Serve in a process that is restarted when the code changes; its exit code, none where the code is broken."""
+    """Serve in a process that restarts when the code changes. Return its exit code, or [] if the code is broken."""
     from uvicorn.supervisors import ChangeReload
 
     from fastbg.server.uvicorn_versions import UvicornServer
 
-    class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # which class it is depends on what is installed
+    class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # uvicorn chooses the class by the installed packages
         def startup(self) -> None:
             super().startup()  # installs its signal handlers
             on_second_interrupt(lambda: _interrupt([self.process.pid]))

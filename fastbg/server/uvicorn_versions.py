@@ -1,4 +1,4 @@
-"""What differs between versions of uvicorn, in one place."""
+"""The code that depends on the version of uvicorn."""
 
 import signal
 import sys
@@ -11,11 +11,11 @@ from uvicorn.supervisors import Multiprocess
 
 from fastbg.errors import STARTUP_FAILURE
 
-HEALTHCHECK_S = 30  # how long a worker may take to answer, or it is killed: it may be starting on a busy machine
+HEALTHCHECK_S = 30  # uvicorn kills a worker that responds later; the start may be slow on a busy machine
 
 
 class UvicornServer(uvicorn.Server):
-    """uvicorn's server. Where the app does not start up, the process exits with `STARTUP_FAILURE` in all versions."""
+    """uvicorn's server. With all versions it exits with `STARTUP_FAILURE` if the app does not start."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
@@ -24,16 +24,16 @@ class UvicornServer(uvicorn.Server):
 
 
 class UvicornWorkers(Multiprocess):
-    """uvicorn's supervisor of several processes that share ``listener``. SIGHUP is left as it is."""
+    """uvicorn's supervisor of several processes that share ``listener``. It does not change the handler of SIGHUP."""
 
     def __init__(self, config: uvicorn.Config, listener: socket) -> None:
         options: dict[str, Any] = {"sockets": [listener]}
         if "target" in signature(Multiprocess).parameters:  # uvicorn before 0.51
             options["target"] = UvicornServer(config).run
-        config.timeout_worker_healthcheck = HEALTHCHECK_S  # where uvicorn asks for it; before 0.37 it waits 5 s
-        hanging_up = signal.getsignal(signal.SIGHUP)
+        config.timeout_worker_healthcheck = HEALTHCHECK_S  # uvicorn before 0.37 ignores it and waits 5 s
+        sighup_handler = signal.getsignal(signal.SIGHUP)
         super().__init__(config, **options)
-        signal.signal(signal.SIGHUP, hanging_up)  # uvicorn would start new workers, for nobody
+        signal.signal(signal.SIGHUP, sighup_handler)  # uvicorn would restart the workers after the terminal has closed
 
     @property
     def pids(self) -> list[int | None]:
@@ -44,7 +44,7 @@ class UvicornWorkers(Multiprocess):
         return [worker.process.exitcode for worker in self.processes]
 
     def keep_subprocess_alive(self) -> None:
-        """Stop where a worker did not start up; uvicorn before 0.50 would start it again, without end."""
+        """Stop if a worker did not start. uvicorn before 0.50 would restart it forever."""
         if STARTUP_FAILURE in self.exit_codes:
             self.should_exit.set()
         super().keep_subprocess_alive()

@@ -58,10 +58,10 @@ class ChildServer:
         return None
 
     def begin(self) -> None:
-        self._portal.call(self._server.forget_output)
+        self._portal.call(self._server.discard_output)
 
     def last_lines(self) -> list[str]:
-        return self._portal.call(self._server.last_words)
+        return self._portal.call(self._server.read_stderr_tail)
 
     def stop(self, *, drain: bool = True) -> None:
         if not drain:

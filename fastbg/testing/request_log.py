@@ -17,7 +17,7 @@ from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.evidence.verdict import Judgement, judge
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.run.phases import event_of
-from fastbg.server.process import LAST_MOMENT_S
+from fastbg.server.process import EXIT_S
 from fastbg.testing.server import Server
 from fastbg.text import escape_control
 
@@ -59,13 +59,13 @@ class RequestLog:
         """Return why the server has died, now that a connection to it broke, or None if it still runs."""
         if trouble := self.server.trouble(DEATH_S):
             return trouble
-        return None if self._is_listening() else self.server.trouble(LAST_MOMENT_S)
+        return None if self._is_listening() else self.server.trouble(EXIT_S)
 
     def _is_listening(self) -> bool:
         """Whether the server takes connections, as one does that hangs, and none that is about to end."""
         url = urlsplit(self.server.url)
         try:
-            socket.create_connection((url.hostname or "", url.port or 0), LAST_MOMENT_S).close()
+            socket.create_connection((url.hostname or "", url.port or 0), EXIT_S).close()
         except OSError:
             return False
         return True

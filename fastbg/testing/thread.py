@@ -19,7 +19,7 @@ from fastbg.errors import ServerError
 from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
-from fastbg.server.child import PromptServer
+from fastbg.server.child import FastShutdownServer
 from fastbg.server.listener import bind, url_of
 from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
@@ -44,7 +44,7 @@ class ThreadServer:
             self._written = _Journal(self.journal_path)
             stack.enter_context(_recording())
             self._recorder = Recorder(app, self._written)
-            self._server = PromptServer(_config(self._recorder, self._ready))
+            self._server = FastShutdownServer(_config(self._recorder, self._ready))
             listener = bind("127.0.0.1", 0)
             self.url = url_of(listener)
             self._thread = threading.Thread(target=self._run, args=[listener], name="fastbg server", daemon=True)

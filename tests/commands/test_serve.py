@@ -316,12 +316,12 @@ def test_an_app_that_does_not_start_up_is_no_success(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("application", "code", "parts"),
     [
-        ("own", "", ["'own' names no app", "the name of the app", "module:attribute"]),
-        ("own:", "", ["names no app", "module:attribute"]),
-        ("own.py:app", "", ["there is no module own.py", "; did you mean own?"]),
-        ("owm:app", "", ["there is no module owm", "; did you mean own?"]),
-        ("own:aap", "app = print", ["there is no 'aap'", "own.py", "; did you mean app?"]),
-        ("own:app", "app = 3", ["app is no app but an int", "own.py"]),
+        ("own", "", ["'own' is not a valid name of an app", "the name of the app", "module:attribute"]),
+        ("own:", "", ["'own:' is not a valid name of an app", "module:attribute"]),
+        ("own.py:app", "", ["the module own.py does not exist", "; did you mean own?"]),
+        ("owm:app", "", ["the module owm does not exist", "; did you mean own?"]),
+        ("own:aap", "app = print", ["the module own has no attribute 'aap'", "own.py", "; did you mean app?"]),
+        ("own:app", "app = 3", ["app is not an ASGI app, but an int", "own.py"]),
         ("own:app", "import nothing_of_that_name", ["No module named 'nothing_of_that_name'", "own.py:1", "install"]),
         ("own:app", "\n1 / 0", ["ZeroDivisionError: division by zero", "own.py:2"]),
         ("own:app", "import json\n\njson.loads('{')", ["JSONDecodeError", "own.py:3"]),
@@ -339,15 +339,16 @@ def test_an_app_that_cannot_be_loaded_is_told_in_three_parts(
 
 def test_an_app_is_loaded_before_workers_or_a_reloader_start(tmp_path: Path) -> None:
     for mode in (["--reload"], ["--workers", "2"]):
-        _refused(["serve", "own:app", "--port", "0", *mode], tmp_path, ["there is no module own"])
+        _refused(["serve", "own:app", "--port", "0", *mode], tmp_path, ["the module own does not exist"])
 
 
 def test_a_busy_port_and_a_wrong_host_are_told_in_three_parts(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         _refused(["serve", "own:app", "--port", port], folder, ["the port is in use", f"127.0.0.1:{port}", "--port"])
-    _refused(["serve", "own:app", "--host", "no.such.host.invalid"], folder, ["no such host", "--host"])
-    _refused(["serve", "own:app", "--host", "192.0.2.1"], folder, ["no such address", "192.0.2.1", "--host"])
+    _refused(["serve", "own:app", "--host", "no.such.host.invalid"], folder, ["the host does not exist", "--host"])
+    elsewhere = ["not an address of this machine", "192.0.2.1", "--host"]
+    _refused(["serve", "own:app", "--host", "192.0.2.1"], folder, elsewhere)
 
 
 @pytest.mark.parametrize("data", ["own.py", "own.py/deeper"])

@@ -298,7 +298,7 @@ def test_file_that_is_there_is_left_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "name", "what"),
     [
-        ("shop:nothing", "first.toml", "shop:nothing names no app"),
+        ("shop:nothing", "first.toml", "the app shop:nothing does not exist"),
         ("shop:app", "none/first.toml", "the script cannot be written: No such file"),
         ("shop:app", f"{'x' * 300}.toml", "the script cannot be written: File name too long"),
     ],

@@ -1,4 +1,4 @@
-"""A server as a child process: `ServerProcess` starts it, `Server` watches it."""
+"""A server as a child process: `ServerProcess` starts it, `ServerMonitor` watches it."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fastbg.errors import ServerDied, ServerError
-from fastbg.server.child import PromptServer
+from fastbg.server.child import FastShutdownServer
 from fastbg.server.listener import bind
 from fastbg.server.monitor import LINE_BYTES, LINES, ServerMonitor
 from fastbg.server.process import ServerProcess
@@ -72,12 +72,12 @@ async def get(server: ServerMonitor, path: str, **query: str | float) -> httpx.R
 
 
 async def start_work(server: ServerMonitor, folder: Path) -> None:
-    """Start a task in a thread that writes ``written`` as soon as there is a ``written.now``."""
+    """Start a task in a thread that writes ``written`` when ``written.now`` exists."""
     await get(server, "/work", file=str(folder / "written"))
     await asyncio.to_thread(events, folder / "journal.jsonl", "/work", until="task_started")
 
 
-async def until_told(server: ServerMonitor, text: str) -> None:
+async def until_output(server: ServerMonitor, text: str) -> None:
     """Wait until the server has written a line with ``text``."""
     while not any(text in line for line in server.stderr_tail()):
         await asyncio.sleep(0.01)
@@ -91,16 +91,16 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
+def test_a_request_can_be_sent_before_the_server_has_started(tmp_path: Path) -> None:
     async def test() -> None:
-        startup = f"while not os.path.exists({str(tmp_path / 'asked')!r}): time.sleep(0.005)"
+        startup = f"while not os.path.exists({str(tmp_path / 'sent')!r}): time.sleep(0.005)"
         async with serving(tmp_path, startup=startup) as server:
             host, _, port = server.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"GET /print?lines=0&length=0 HTTP/1.1\r\nHost: x\r\nX-Request-ID: /print\r\n")
             writer.write(b"Connection: close\r\n\r\n")
             await writer.drain()
-            (tmp_path / "asked").touch()
+            (tmp_path / "sent").touch()
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
             writer.close()
             await server.ready()
@@ -111,7 +111,7 @@ def test_a_request_may_be_sent_before_the_server_is_up(tmp_path: Path) -> None:
 
 def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
     async def let_it_finish(server: ServerMonitor) -> None:
-        await until_told(server, "Waiting for background tasks to complete")
+        await until_output(server, "Waiting for background tasks to complete")
         (tmp_path / "written.now").touch()
 
     async def test() -> None:
@@ -134,7 +134,7 @@ def test_a_task_that_takes_too_long_is_killed_with_the_server(tmp_path: Path) ->
     assert not (tmp_path / "written").exists()
 
 
-def test_nothing_is_left_when_the_watcher_is_cancelled(tmp_path: Path) -> None:
+def test_a_cancelled_monitor_ends_the_server(tmp_path: Path) -> None:
     pids: list[int] = []
 
     async def watch() -> None:
@@ -160,10 +160,10 @@ def test_nothing_is_left_when_the_watcher_is_cancelled(tmp_path: Path) -> None:
     [
         ("import nothing_of_that_name", "No module named 'nothing_of_that_name'", "own.py:1"),
         ("\napp = 1 / 0", "ZeroDivisionError: division by zero", "own.py:2"),
-        ("application = print", "there is no 'app'", "own.py"),
+        ("application = print", "the module own has no attribute 'app'", "own.py"),
     ],
 )
-def test_an_app_that_does_not_load_is_told_in_three_parts(tmp_path: Path, code: str, what: str, where: str) -> None:
+def test_an_app_that_does_not_load_is_an_error_in_three_parts(tmp_path: Path, code: str, what: str, where: str) -> None:
     async def test() -> None:
         prepared = settings(tmp_path)
         (tmp_path / "own.py").write_text(code)
@@ -190,7 +190,7 @@ def test_failed_startup_shows_the_last_output(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_startup_that_hangs_is_told(tmp_path: Path) -> None:
+def test_a_startup_that_hangs_is_an_error(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path, startup="time.sleep(3600)", stop_s=0) as server:
             with pytest.raises(ServerError, match="did not start up within"):
@@ -210,7 +210,7 @@ def test_sigterm_kills_an_abandoned_thread_as_uvicorn_does(
                 await start_work(server, tmp_path)
                 server.send(number)
                 if written:
-                    await until_told(server, "Finished server process")
+                    await until_output(server, "Finished server process")
                     (tmp_path / "written.now").touch()
                 died = await server.died()
         assert died.what == f"the server {'ended with exit code 0' if written else 'was killed by SIGTERM'}"
@@ -221,7 +221,7 @@ def test_sigterm_kills_an_abandoned_thread_as_uvicorn_does(
 
 
 def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
-    server = PromptServer(uvicorn.Config(FastAPI(), log_config=None))
+    server = FastShutdownServer(uvicorn.Config(FastAPI(), log_config=None))
     with bind("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
@@ -232,7 +232,7 @@ def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
             assert not thread.is_alive()
 
 
-def test_killed_server_is_noticed_and_refuses_connections(tmp_path: Path) -> None:
+def test_killed_server_is_reported_and_refuses_connections(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as server:
             await server.ready()
@@ -251,7 +251,7 @@ def test_only_the_last_lines_of_the_output_are_kept(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as server:
             await get(server, "/print", lines=500, length=5000)
-            await until_told(server, "499499")
+            await until_output(server, "499499")
             tail = server.stderr_tail()
             assert len(tail) <= LINES + 1
             assert max(map(len, tail)) <= LINE_BYTES

@@ -1,4 +1,4 @@
-"""A process follows its parent: it ends when that has died, however it was started."""
+"""A process ends after its parent has ended, with all start methods."""
 
 import subprocess
 import sys
@@ -14,17 +14,17 @@ from fastbg.server.parent import end_with
 
 def child():
     end_with(multiprocessing.parent_process().sentinel)
-    print("follows", flush=True)
+    print("started", flush=True)
     time.sleep(3600)
 
 if __name__ == "__main__":
     multiprocessing.set_start_method(sys.argv[1])
-    for _ in range(2):  # the second one of a fork inherits what the first one follows
+    for _ in range(2):  # a second fork inherits the pipe of the first
         multiprocessing.Process(target=child).start()
     time.sleep(3600)
 """
 
-DEAF = """
+IGNORES_SIGTERM = """
 import signal, sys, time
 from fastbg.server import parent
 signal.signal(signal.SIGTERM, lambda *_: print("SIGTERM", flush=True))
@@ -41,7 +41,7 @@ def test_processes_of_multiprocessing_end_with_a_killed_parent(method: str, tmp_
     command = [sys.executable, str(tmp_path / "family.py"), method]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as parent:
         try:
-            until(parent.stdout, b"(?s)follows.*follows")
+            until(parent.stdout, b"(?s)started.*started")
             children = descendants(parent.pid)
         finally:
             parent.kill()
@@ -49,8 +49,10 @@ def test_processes_of_multiprocessing_end_with_a_killed_parent(method: str, tmp_
     wait_until(lambda: not any(map(is_running, children)))
 
 
-def test_process_that_does_not_obey_sigterm_exits_all_the_same() -> None:
-    with subprocess.Popen([sys.executable, "-c", DEAF], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def test_process_that_ignores_sigterm_exits_too() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", IGNORES_SIGTERM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdin is not None
         process.stdin.close()
         until(process.stdout, b"SIGTERM")

@@ -1,4 +1,4 @@
-"""`fastbg serve` is asked by clients that speak no HTTP, never finish what they say, or do not listen."""
+"""`fastbg serve` with clients that send invalid HTTP, never finish a request, or do not read the response."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ SERVED = {
 
 @dataclass(frozen=True)
 class Serving:
-    """``fastbg serve`` in ``folder``: its process, its address, and what it logs."""
+    """A running ``fastbg serve``: its process, its URL, its log and its journal."""
 
     process: Process
     url: str
@@ -83,18 +83,18 @@ class Serving:
     journal: Path
 
     def connect(self, data: bytes) -> socket.socket:
-        """A connection on which ``data`` was sent, as far as the server took it."""
+        """Open a connection and send ``data``, as much as the server accepts."""
         host, _, port = self.url.removeprefix("http://").partition(":")
         connection = socket.create_connection((host, int(port)), PATIENCE_S)
         with suppress(ConnectionError):
             connection.sendall(data)
         return connection
 
-    def answer(self, data: bytes, *, half_closed: bool = True) -> bytes:
-        """What it answers to ``data`` on a connection that is ``half_closed`` then."""
+    def response(self, data: bytes, *, half_closed: bool = True) -> bytes:
+        """Send ``data``, shut down the sending side if ``half_closed``, and return the response."""
         with self.connect(data) as connection:
             found = b""
-            with suppress(OSError):  # it may leave without reading all
+            with suppress(OSError):  # it may close the connection before it has read everything
                 if half_closed:
                     connection.shutdown(socket.SHUT_WR)
                 while more := connection.recv(65536):
@@ -113,7 +113,7 @@ def serving(folder: Path) -> Iterator[Serving]:
     os.close(theirs)
     try:
         found = re.search(URL, until(ours, rb"  curl .*\n"))
-        os.close(ours)  # nobody reads what it tells of each request
+        os.close(ours)  # nobody reads its access log
         assert found
         wait_for(log, b"startup complete")
         yield Serving(process, found[1].decode(), log, folder / ".fastbg" / "journal.jsonl")
@@ -129,16 +129,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_http_is_refused_and_others_are_served(server: Serving, name: str) -> None:
-    answer = server.answer(REFUSED[name])
-    assert answer.startswith(b"HTTP/1.1 400 ") or answer == b""  # lost where the server left without reading all
+def test_invalid_http_is_refused_and_other_requests_are_served(server: Serving, name: str) -> None:
+    response = server.response(REFUSED[name])
+    assert response.startswith(b"HTTP/1.1 400 ") or response == b""  # b"": closed before the server had read everything
     assert ask("GET", f"{server.url}/after/{name}").json() == "served"
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_what_is_odd_is_served_and_leaves_the_journal_in_order(server: Serving, name: str) -> None:
+def test_unusual_requests_are_served_and_recorded(server: Serving, name: str) -> None:
     before = len(read(server.journal))
-    assert b" 200 OK\r\n" in server.answer(SERVED[name], half_closed=False)  # uvicorn may close it
+    assert b" 200 OK\r\n" in server.response(SERVED[name], half_closed=False)  # uvicorn may close it
     ask("GET", f"{server.url}/after", headers={"X-Request-ID": name})
     events(server.journal, name)
     lines = server.journal.read_bytes().splitlines()[before:]
@@ -146,7 +146,7 @@ def test_what_is_odd_is_served_and_leaves_the_journal_in_order(server: Serving, 
     assert {json.loads(line)["event"] for line in lines} == {"request_received", "response_sent", "request_finished"}
 
 
-def test_log_does_not_complain_that_nobody_reads_it(server: Serving) -> None:
+def test_log_without_a_reader_is_no_error(server: Serving) -> None:
     assert ask("GET", f"{server.url}/any").status_code == 200
     assert b"Logging error" not in server.log.read_bytes()
 
@@ -163,9 +163,9 @@ def test_slow_clients_delay_neither_others_nor_the_end(tmp_path: Path) -> None:
         ask("GET", f"{server.url}/work", headers={"X-Request-ID": "work"})
         events(server.journal, "work", until="task_started")
         received = [event["path"] for event in read(server.journal) if event["event"] == "request_received"]
-        assert "/" not in received  # of what is not yet a request there is nothing to remember
+        assert "/" not in received  # an incomplete request is not recorded
         server.process.send_signal(signal.SIGINT)
-        wait_for(server.log, b"Waiting for background tasks to complete")  # and for no connection
+        wait_for(server.log, b"Waiting for background tasks to complete")  # and not for connections
         (tmp_path / "now").touch()
         assert server.process.wait(PATIENCE_S) == 0
         assert [event["event"] for event in events(server.journal, "work")][-2:] == [
@@ -174,14 +174,14 @@ def test_slow_clients_delay_neither_others_nor_the_end(tmp_path: Path) -> None:
         ]
 
 
-def test_recorder_keeps_no_more_than_it_writes(tmp_path: Path) -> None:
+def test_recorder_does_not_keep_finished_requests(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
     async def nothing(message: Message | None = None) -> Message:
         return {}
 
-    async def ask_much() -> None:
+    async def send_requests() -> None:
         for number in range(1000):
             path = f"/{number}/" + "x" * 20_000
             scope = {"type": "http", "method": path, "path": path, "headers": [(b"x-request-id", path.encode())]}
@@ -189,7 +189,7 @@ def test_recorder_keeps_no_more_than_it_writes(tmp_path: Path) -> None:
 
     recorder = Recorder(app, Journal(tmp_path / "journal.jsonl"))
     tracemalloc.start()
-    asyncio.run(ask_much())
+    asyncio.run(send_requests())
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 8 * 2**20

@@ -1,4 +1,4 @@
-"""The wait for a process to start or to end."""
+"""Waiting for a process to start or to end."""
 
 import subprocess
 import sys
@@ -14,8 +14,8 @@ FAILURE = ServerError("it did not start up", where="here", remedy="read its log"
 
 
 def test_pauses_end_when_the_process_is_ready() -> None:
-    answers = iter([False, False, True])
-    assert list(pauses(lambda: next(answers), FAILURE)) == [PAUSE_S] * 2
+    checks = iter([False, False, True])
+    assert list(pauses(lambda: next(checks), FAILURE)) == [PAUSE_S] * 2
 
 
 def test_pauses_fail_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,8 +239,12 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
     result = run(shop)
     result.assert_outcomes(errors=3)
     for told in (
-        ["fastbg: there is no module no_shop", "  where: *", "  fix: *did you mean *"],
-        ["fastbg: shop:nothing names no app: there is no 'nothing'", "  where: *shop.py", "  fix: *"],
+        ["fastbg: the module no_shop does not exist", "  where: *", "  fix: *did you mean *"],
+        [
+            "fastbg: the app shop:nothing does not exist: the module shop has no attribute 'nothing'",
+            "  where: *shop.py",
+            "  fix: *",
+        ],
         ["fastbg: no app is named", "  where: the fixture fastbg_app", "  fix: set fastbg_app = *"],
     ):
         result.stdout.fnmatch_lines(told, consecutive=True)
