@@ -1,9 +1,9 @@
-"""Which bytes of a followed file belong to which request. Pure: it is told what was appended.
+"""Assigns the texts in followed files to the requests that wrote them. Pure: the caller passes the appended bytes.
 
-A text with the request's own mark in it belongs to that request wherever it turns up. A text without one (the
-seed's dependency writes the same line for everybody) may come from another request, or from a second demo in the same
-folder: it counts only if it lies between the file's size when the client sent the request and the size when the server
-was done with it. Each such text is given to one request; where there are several it might be, it says so.
+A text that contains the id of a request belongs to that request, wherever it is. A text without an id (the example's
+dependency writes the same line for every request) may be the write of another request, or of a second demo in the same
+folder. It counts only between the file's size when the client sent the request and its size when the server had
+finished the request. Each such text is assigned to one request, together with the equal texts that may be meant.
 """
 
 import re
@@ -15,20 +15,23 @@ from dataclasses import dataclass, field
 from fastbg.events import Appended
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
-MAX_MATCH_BYTES = 4096  # bytes that the match of a pattern may span over several reads
-KEPT = 2**20  # bytes of a file that are kept before we look what of it is needed
+MAX_MATCH_BYTES = 4096  # bytes: longest match of a pattern that is found across reads
+MIN_KEPT_BYTES = 2**20  # of a file, before unnecessary bytes are discarded
 
 Place = tuple[str, int]
 
 
 @dataclass(slots=True)
-class _Tape:
-    """The bytes of one file since we follow it: ``data`` begins at ``start``; ``pieces`` holds (end, t_ns)."""
+class _FileBuffer:
+    """The followed bytes of one file.
+
+    ``start``: offset of the first byte in ``data``. ``reads``: end and time of each read.
+    """
 
     start: int = 0
     data: bytearray = field(default_factory=bytearray)
-    pieces: deque[tuple[int, int]] = field(default_factory=deque)
-    limit: int = KEPT
+    reads: deque[tuple[int, int]] = field(default_factory=deque)
+    limit: int = MIN_KEPT_BYTES
 
     @property
     def end(self) -> int:
@@ -38,25 +41,25 @@ class _Tape:
         if item.offset != self.end:
             self.start = item.offset
             self.data.clear()
-            self.pieces.clear()
+            self.reads.clear()
         self.data += item.data
-        self.pieces.append((self.end, item.t_ns))
+        self.reads.append((self.end, item.t_ns))
 
     def seen_ns(self, end: int) -> int:
-        """When the byte before ``end`` was seen."""
-        return self.pieces[bisect_left(self.pieces, (end, 0))][1]
+        """Return the time at which the byte before ``end`` was seen."""
+        return self.reads[bisect_left(self.reads, (end, 0))][1]
 
-    def forget(self, before: int) -> None:
-        """What lies before that offset is not asked for any more."""
+    def discard(self, before: int) -> None:
+        """Discard the bytes before that offset."""
         del self.data[: max(before - self.start, 0)]
         self.start = max(before, self.start)
-        while self.pieces and self.pieces[0][0] <= self.start:
-            self.pieces.popleft()
-        self.limit = max(KEPT, 2 * len(self.data))
+        while self.reads and self.reads[0][0] <= self.start:
+            self.reads.popleft()
+        self.limit = max(MIN_KEPT_BYTES, 2 * len(self.data))
 
 
 class _Claim:
-    """What a request is expected to bring to one file. ``lower``: size of the file when the request was sent."""
+    """One expected write of a request. ``lower``: size of the file when the request was sent."""
 
     def __init__(self, trace: Trace, expected: ExpectedWrite, lower: int) -> None:
         self.trace = trace
@@ -67,187 +70,189 @@ class _Claim:
         self._pattern = re.compile(expected.text, re.MULTILINE) if expected.pattern else None
 
     @property
-    def reach(self) -> int:
-        """How many bytes its text may span."""
+    def max_bytes(self) -> int:
+        """The maximum length of its text."""
         return MAX_MATCH_BYTES if self._pattern else len(self._data)
 
-    def matches(self, tape: _Tape, lower: int, upper: int) -> list[tuple[int, int]]:
-        """Offset and length of each match that lies wholly between ``lower`` and ``upper``, in their order."""
-        first, last = max(lower - tape.start, 0), max(upper - tape.start, 0)
+    def matches(self, buffer: _FileBuffer, lower: int, upper: int) -> list[tuple[int, int]]:
+        """Return offset and length of each match between ``lower`` and ``upper``, ascending."""
+        first, last = max(lower - buffer.start, 0), max(upper - buffer.start, 0)
         found = []
         if self._pattern is None:
-            at = tape.data.find(self._data, first, last)
+            at = buffer.data.find(self._data, first, last)
             while at >= 0:
-                found.append((tape.start + at, len(self._data)))
-                at = tape.data.find(self._data, at + len(self._data), last)
+                found.append((buffer.start + at, len(self._data)))
+                at = buffer.data.find(self._data, at + len(self._data), last)
             return found
-        text = tape.data[first:last].decode("utf-8", "surrogateescape")
+        text = buffer.data[first:last].decode("utf-8", "surrogateescape")
         for match in self._pattern.finditer(text):
             if match[0]:
                 before, inside = (
                     len(part.encode("utf-8", "surrogateescape")) for part in (text[: match.start()], match[0])
                 )
-                found.append((tape.start + first + before, inside))
+                found.append((buffer.start + first + before, inside))
         return found
 
 
 class Attribution:
-    """Hands the bytes of followed files to the requests that expect them. ``marks``: what every mark looks like.
+    """Assigns the texts in followed files to requests. ``id_pattern``: a pattern that matches every request id.
 
-    ``from_front``: a text without a mark is the first one in its window that nobody else has, not the last one.
+    ``first_match``: whether a text without an id is the first free match in its window instead of the last.
     """
 
-    def __init__(self, marks: str) -> None:
-        self._marks = re.compile(marks.encode())
-        self._tapes: dict[str, _Tape] = {}
-        self._claims: dict[str, list[_Claim]] = {}  # by request
-        self._unread: dict[str, list[_Claim]] = {}  # by file: the server is done, the follower is not
-        self._taken: dict[Place, _Claim | None] = {}  # texts without a mark; None: of a request that is over
-        self._complete_ones: list[_Claim] = []  # unmarked, in the order in which the server was done with them
-        self._reach = 0
-        self.from_front = False
+    def __init__(self, id_pattern: str) -> None:
+        self._id_pattern = re.compile(id_pattern.encode())
+        self._buffers: dict[str, _FileBuffer] = {}
+        self._claims: dict[str, list[_Claim]] = {}  # by request id
+        self._unread: dict[str, list[_Claim]] = {}  # by file: the server has finished, the follower has not
+        self._taken: dict[Place, _Claim | None] = {}  # texts without an id; None: of a removed request
+        self._complete_claims: list[_Claim] = []  # without an id, in the order in which the server finished them
+        self._max_bytes = 0
+        self.first_match = False
 
     def sent(self, trace: Trace, sizes: dict[str, int]) -> None:
-        """``trace`` is being sent; its writes can only lie behind these ``sizes`` (path to bytes)."""
+        """Expect the writes of ``trace``, which is being sent, after these ``sizes`` (path to bytes)."""
         claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in trace.expected.writes]
         self._claims[trace.request_id] = claims
-        self._reach = max([self._reach, *(claim.reach for claim in claims)])
+        self._max_bytes = max([self._max_bytes, *(claim.max_bytes for claim in claims)])
 
     def finished(self, trace: Trace, sizes: dict[str, int]) -> None:
-        """The server is done with ``trace``; its unmarked writes can only lie before these ``sizes``."""
+        """Expect the writes without an id before these ``sizes``: the server has finished ``trace``."""
         for claim in self._claims.get(trace.request_id, []):
             claim.expected.size = sizes.get(claim.expected.file)
             if claim.expected.size is not None and not self._complete(claim):
                 self._unread.setdefault(claim.expected.file, []).append(claim)
 
-    def over(self, trace: Trace) -> None:
-        """Nothing more is wanted for ``trace``, and nothing of it is kept."""
+    def remove(self, trace: Trace) -> None:
+        """Remove ``trace``; its texts stay assigned."""
         for claim in self._claims.pop(trace.request_id, []):
             unread = self._unread.get(claim.expected.file, [])
             if claim in unread:
                 unread.remove(claim)
-            if not claim.expected.marked:
-                self._complete_ones = [other for other in self._complete_ones if other is not claim]
+            if not claim.expected.has_id:
+                self._complete_claims = [other for other in self._complete_claims if other is not claim]
                 self._taken |= {(claim.expected.file, offset): None for offset in claim.found}
 
     def appended(self, item: Appended) -> list[Trace]:
-        """A follower saw ``item``; returns the requests that it concerns."""
+        """Add the bytes that a follower saw; return the requests with new evidence."""
         path = str(item.path)
-        tape = self._tapes.setdefault(path, _Tape())
-        tape.append(item)
-        begin = item.offset - self._reach  # a text may lie across two reads
-        concerned = {}
-        for claim in self._marked_since(path, tape, begin):
-            self._take_marked(claim, tape, max(begin, claim.lower))
-            concerned[claim.trace.request_id] = claim.trace
+        buffer = self._buffers.setdefault(path, _FileBuffer())
+        buffer.append(item)
+        start = item.offset - self._max_bytes  # a text may span two reads
+        changed = {}
+        for claim in self._claims_with_id(path, buffer, start):
+            self._take_with_id(claim, buffer, max(start, claim.lower))
+            changed[claim.trace.request_id] = claim.trace
         unread = self._unread.get(path, [])
         for claim in [claim for claim in unread if self._complete(claim)]:
             unread.remove(claim)
-            concerned[claim.trace.request_id] = claim.trace
-        if len(tape.data) > tape.limit:
-            self._forget(path, tape)
-        return list(concerned.values())
+            changed[claim.trace.request_id] = claim.trace
+        if len(buffer.data) > buffer.limit:
+            self._discard(path, buffer)
+        return list(changed.values())
 
     def restarted(self, path: str) -> None:
-        """``path`` was truncated or replaced: offsets count from 0 again."""
-        self._tapes[path] = _Tape()
+        """Start again at offset 0: ``path`` was truncated or replaced."""
+        self._buffers[path] = _FileBuffer()
         self._taken = {place: holder for place, holder in self._taken.items() if place[0] != path}
         for claims in self._claims.values():
             for claim in claims:
                 if claim.expected.file == path and len(claim.found) < claim.expected.count:
                     claim.lower = 0
 
-    def _marked_since(self, path: str, tape: _Tape, begin: int) -> Iterator[_Claim]:
-        """The claims of every request whose mark stands in the file behind ``begin``."""
-        marks = {match[0] for match in self._marks.finditer(tape.data, max(begin - tape.start, 0))}
-        for mark in marks:
-            for claim in self._claims.get(mark.decode(), []):
-                if claim.expected.marked and claim.expected.file == path:
+    def _claims_with_id(self, path: str, buffer: _FileBuffer, start: int) -> Iterator[_Claim]:
+        """Yield the claims of every request whose id is in the file after ``start``."""
+        ids = {match[0] for match in self._id_pattern.finditer(buffer.data, max(start - buffer.start, 0))}
+        for request_id in ids:
+            for claim in self._claims.get(request_id.decode(), []):
+                if claim.expected.has_id and claim.expected.file == path:
                     yield claim
 
     def _complete(self, claim: _Claim) -> bool:
-        """Whether the follower has come as far as the server had; then the texts without a mark are looked for."""
+        """Return whether the file was read up to the claim's size; if so, search texts without an id."""
         expected, size = claim.expected, claim.expected.size
-        tape = self._tapes.get(expected.file)
-        if size is None or (size and size > claim.lower and (tape is None or tape.end < size)):
+        buffer = self._buffers.get(expected.file)
+        if size is None or (size and size > claim.lower and (buffer is None or buffer.end < size)):
             return False
         expected.complete = True
-        if not expected.marked:
-            self._complete_ones.append(claim)
-            self._take_unmarked(claim)
+        if not expected.has_id:
+            self._complete_claims.append(claim)
+            self._take_without_id(claim)
         return True
 
-    def deal_from_front(self) -> None:
-        """From now on the texts without a mark are taken from the front, those that are not taken for good as well.
+    def use_first_match(self) -> None:
+        """Assign texts without an id by the first match from now on, and assign those of open requests again.
 
-        The last text in its window is the likeliest to be a request's own, since to write is mostly the last thing
-        that its task does. But who takes the last one may take it from a request that has no other, as will be known
-        only when that ends. The first one is always safe, if requests take in the order in which they end: of all
-        texts in the window it is the one that fewest of the later windows hold.
+        The last match in the window is the most likely one, because a write is usually the last step of a task. But it
+        may be the only match of another request, which is known only when that request ends. The first match is always
+        safe if requests are served in the order in which they end: of all matches in the window it is in the fewest of
+        the later windows.
         """
-        self.from_front = True
-        for claim in self._complete_ones:
+        self.first_match = True
+        for claim in self._complete_claims:
             for offset in claim.found:
                 del self._taken[claim.expected.file, offset]
             claim.found.clear()
             claim.expected.writes.clear()
-        for claim in self._complete_ones:
-            self._take_unmarked(claim)
+        for claim in self._complete_claims:
+            self._take_without_id(claim)
 
-    def _take_unmarked(self, claim: _Claim) -> None:
-        tape = self._tapes.get(claim.expected.file)
-        if tape is not None:
-            while len(claim.found) < max(claim.expected.count, 1) and self._take(claim, tape, set()):
+    def _take_without_id(self, claim: _Claim) -> None:
+        buffer = self._buffers.get(claim.expected.file)
+        if buffer is not None:
+            while len(claim.found) < max(claim.expected.count, 1) and self._take(claim, buffer, set()):
                 pass
 
-    def _take_marked(self, claim: _Claim, tape: _Tape, lower: int) -> None:
-        twins = [
-            twin
-            for twin in self._claims[claim.trace.request_id]
-            if (twin.expected.file, twin.expected.text) == (claim.expected.file, claim.expected.text)
+    def _take_with_id(self, claim: _Claim, buffer: _FileBuffer, lower: int) -> None:
+        same_text = [
+            other
+            for other in self._claims[claim.trace.request_id]
+            if (other.expected.file, other.expected.text) == (claim.expected.file, claim.expected.text)
         ]
-        for offset, length in claim.matches(tape, lower, tape.end):
-            if not any(offset in twin.found for twin in twins):
-                lacking = (twin for twin in twins if len(twin.found) < twin.expected.count)
-                self._give(next(lacking, claim), tape, offset, length)
+        for offset, length in claim.matches(buffer, lower, buffer.end):
+            if not any(offset in other.found for other in same_text):
+                incomplete = (other for other in same_text if len(other.found) < other.expected.count)
+                self._assign(next(incomplete, claim), buffer, offset, length)
 
-    def _take(self, claim: _Claim, tape: _Tape, tried: set[int]) -> bool:
-        """Find a write for ``claim``, if need be by finding another one for the claim that holds it."""
-        matches = claim.matches(tape, claim.lower, claim.expected.size or 0)
+    def _take(self, claim: _Claim, buffer: _FileBuffer, tried: set[int]) -> bool:
+        """Find a write for ``claim``; if another claim has it, find a different one for that claim first."""
+        matches = claim.matches(buffer, claim.lower, claim.expected.size or 0)
         certain = len(matches) <= claim.expected.count
-        for offset, length in matches if self.from_front else reversed(matches):
+        for offset, length in matches if self.first_match else reversed(matches):
             if offset in tried or offset in claim.found:
                 continue
             tried.add(offset)
             place = claim.expected.file, offset
             if place in self._taken:
                 holder = self._taken[place]
-                if holder is None or not self._take(holder, tape, tried):
+                if holder is None or not self._take(holder, buffer, tried):
                     continue
                 holder.found.remove(offset)
                 holder.expected.writes = [write for write in holder.expected.writes if write.offset != offset]
             self._taken[place] = claim
             others = () if certain else ((at, at + size) for at, size in matches if at != offset)
-            self._give(claim, tape, offset, length, others)
+            self._assign(claim, buffer, offset, length, others)
             return True
         return False
 
     @staticmethod
-    def _give(claim: _Claim, tape: _Tape, offset: int, length: int, others: Iterable[tuple[int, int]] = ()) -> None:
+    def _assign(
+        claim: _Claim, buffer: _FileBuffer, offset: int, length: int, others: Iterable[tuple[int, int]] = ()
+    ) -> None:
         claim.found.add(offset)
-        text = bytes(tape.data[offset - tape.start : offset - tape.start + length]).decode("utf-8", "replace")
-        write = Write(claim.expected.file, text, tape.seen_ns(offset + length), offset, length, tuple(others))
+        text = bytes(buffer.data[offset - buffer.start : offset - buffer.start + length]).decode("utf-8", "replace")
+        write = Write(claim.expected.file, text, buffer.seen_ns(offset + length), offset, length, tuple(others))
         claim.expected.writes.append(write)
 
-    def _forget(self, path: str, tape: _Tape) -> None:
-        """Keep what a claim without a mark may still ask for, and as much as a text may span."""
-        wanted = (
+    def _discard(self, path: str, buffer: _FileBuffer) -> None:
+        """Discard the bytes that no claim without an id and no text across reads needs."""
+        needed = (
             claim.lower
             for claims in self._claims.values()
             for claim in claims
-            if claim.expected.file == path and not claim.expected.marked
+            if claim.expected.file == path and not claim.expected.has_id
         )
-        tape.forget(min([tape.end - self._reach, *wanted]))
+        buffer.discard(min([buffer.end - self._max_bytes, *needed]))
         self._taken = {
-            place: holder for place, holder in self._taken.items() if place[0] != path or place[1] >= tape.start
+            place: holder for place, holder in self._taken.items() if place[0] != path or place[1] >= buffer.start
         }

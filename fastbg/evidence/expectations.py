@@ -1,4 +1,4 @@
-"""Which expectations of a script a request does not meet, with both values and who saw the actual one. Pure."""
+"""Compares a request with the expectations of its script. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from pathlib import PurePath
 from typing import Any
 
 from fastbg.evidence.tasks import Task
-from fastbg.evidence.trace import SentRequest, Trace
+from fastbg.evidence.trace import ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import Judgement
 from fastbg.scripting.faults import describe_value, key_text
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of
 
-MAX_TOLD = 1000  # characters of a body that is not as expected; the document has what is kept
+MAX_BODY_CHARACTERS = 1000  # of an unexpected body in a message; the JSON report has more
 
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """An expectation that was not met: the key of the script, both values, and who saw the actual one."""
+    """An unmet expectation: its key in the script, the expected and the actual value, and the witness of the actual."""
 
     key: KeyPath
     expected: str
@@ -29,12 +29,12 @@ class Unmet:
         return f"{name}: expected {self.expected}, {self.actual}"
 
     def place(self, request: SentRequest) -> str | None:
-        """``FILE:LINE`` where ``request`` is expected to be so, None without a script."""
+        """Return the ``FILE:LINE`` of the expectation, None without a script."""
         return f"{request.script}:{line_of(self.key, request.lines)}" if request.script else None
 
 
 def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:
-    """The expectations that ``trace`` does not meet."""
+    """Return the expectations that ``trace`` does not meet."""
     return [
         *_response_unmet(trace),
         *_verdict_unmet(trace, judgement),
@@ -47,13 +47,13 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
     expected, status = trace.expected, trace.status
     if status not in expected.statuses and not (trace.request.hangs_up and status is None):
         wanted = " or ".join(map(str, expected.statuses))
-        yield Unmet(("expect", "status"), wanted, _told_status(trace), "client")
+        yield Unmet(("expect", "status"), wanted, _describe_status(trace), "client")
     elif expected.body is not None and not contains(
         trace.body.text if isinstance(expected.body, str) else trace.body.json, expected.body
     ):
-        yield Unmet(("expect", "body"), repr(expected.body), _told_body(trace), "client")
-    for name, what in trace.unsaved.items():
-        yield Unmet(("save", name), what, "was not there", "client")
+        yield Unmet(("expect", "body"), repr(expected.body), _describe_body(trace), "client")
+    for name, source in trace.unsaved.items():
+        yield Unmet(("save", name), source, "was not in the response", "client")
     response_ms = trace.ms(trace.time("response_complete"))
     most_ms, least_ms = expected.response_within_ms, expected.response_at_least_ms
     if most_ms is not None and (response_ms is None or response_ms > most_ms):
@@ -62,19 +62,20 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
         yield Unmet(("expect", "response_at_least"), f"at least {_seconds(least_ms)}", _was(response_ms), "client")
 
 
-def _told_status(trace: Trace) -> str:
+def _describe_status(trace: Trace) -> str:
     if trace.status is None:
-        return "none came"
-    redirect = f", a redirect to {describe_value(trace.location)} (none is followed)" if trace.location else ""
-    return f"was {trace.status}{redirect}"
+        return "got no response"
+    if trace.location:
+        return f"was {trace.status}, a redirect to {describe_value(trace.location)} (redirects are not followed)"
+    return f"was {trace.status}"
 
 
-def _told_body(trace: Trace) -> str:
+def _describe_body(trace: Trace) -> str:
     if trace.find("response_complete") is None:
-        return "did not come as a whole"
+        return "the body was incomplete"
     body = trace.body
-    text = repr(body.text[:MAX_TOLD]) + ("…" if len(body.text) > MAX_TOLD else "")
-    return f"was {text}" + (f" ({body.length} bytes came, too many to be kept)" if body.cut else "")
+    text = repr(body.text[:MAX_BODY_CHARACTERS]) + ("…" if len(body.text) > MAX_BODY_CHARACTERS else "")
+    return f"was {text}" + (f" (received {body.length} bytes, kept only the first part)" if body.cut else "")
 
 
 def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
@@ -98,7 +99,7 @@ def _tasks_unmet(trace: Trace) -> Iterator[Unmet]:
         return
     if trace.witnesses.gap:
         names = ", ".join(task.name for task in expected) or "none"
-        yield Unmet(("expect", "tasks"), names, f"nobody can tell: {trace.witnesses.gap}", "no witness")
+        yield Unmet(("expect", "tasks"), names, f"unknown: {trace.witnesses.gap}", "no witness")
         return
     tasks = sorted(trace.tasks, key=lambda task: (task.started_ns is None, task.started_ns or 0))
     if len(tasks) != len(expected) or not all(is_called(t.name, e.name) for t, e in zip(tasks, expected, strict=True)):
@@ -108,18 +109,22 @@ def _tasks_unmet(trace: Trace) -> Iterator[Unmet]:
     for number, (task, wanted) in enumerate(zip(tasks, expected, strict=True)):
         path = ("expect", "tasks", number)
         if wanted.state not in (None, task.state):
-            yield Unmet((*path, "state"), f"{wanted.name} {wanted.state}", f"was {_told_state(task)}", "server")
+            yield Unmet((*path, "state"), f"{wanted.name} {wanted.state}", f"was {_describe_state(task)}", "server")
         if wanted.where not in (None, task.where):
-            yield Unmet((*path, "where"), f"{wanted.name} in {wanted.where}", f"was in {task.where}", "server")
+            yield Unmet((*path, "where"), f"{wanted.name} in {wanted.where}", _describe_place(task), "server")
         if wanted.within_ms is not None:
             ended_ms = trace.ms(task.ended_ns)
             if ended_ms is None or ended_ms > wanted.within_ms:
                 yield Unmet((*path, "within"), f"at most {_seconds(wanted.within_ms)}", _was(ended_ms), "server")
 
 
-def _told_state(task: Task) -> str:
+def _describe_state(task: Task) -> str:
     why = task.error or task.reason
     return f"{task.state} ({why})" if why else task.state
+
+
+def _describe_place(task: Task) -> str:
+    return f"was in {task.where}" if task.where else "did not start"
 
 
 def _writes_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
@@ -129,14 +134,23 @@ def _writes_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
         path = ("expect", "writes", number)
         found, file = len(expected.writes), PurePath(expected.file).name
         if found > expected.count or (found < expected.count and not explained):
-            wanted = expected.told if expected.count == 1 else f"{expected.count} times {expected.told}"
-            yield Unmet((*path, "count"), f"{wanted} in {file}", f"came {found} times", "file")
+            yield Unmet((*path, "count"), _describe_count(expected, file), f"found {_times(found)}", "file")
         elif not expected.count and not expected.complete:
-            yield Unmet((*path, "count"), f"no {expected.told} in {file}", "nobody can tell", "no witness")
+            yield Unmet((*path, "count"), _describe_count(expected, file), "unknown", "no witness")
         if expected.within_ms is not None and expected.writes:
             last_ms = trace.ms(max(write.t_ns for write in expected.writes))
             if last_ms is None or last_ms > expected.within_ms:
                 yield Unmet((*path, "within"), f"at most {_seconds(expected.within_ms)}", _was(last_ms), "file")
+
+
+def _describe_count(expected: ExpectedWrite, file: str) -> str:
+    if not expected.count:
+        return f"no {expected.description} in {file}"
+    return f"{expected.description} in {file}" + (f" {expected.count} times" if expected.count > 1 else "")
+
+
+def _times(count: int) -> str:
+    return "1 time" if count == 1 else f"{count} times"
 
 
 def _seconds(ms: float) -> str:
@@ -144,16 +158,16 @@ def _seconds(ms: float) -> str:
 
 
 def _was(ms: float | None) -> str:
-    return "never came" if ms is None else f"was {ms / 1000:.3f} s"
+    return "did not happen" if ms is None else f"was {ms / 1000:.3f} s"
 
 
 def contains(body: Any, part: Any) -> bool:
-    """Whether ``part`` is in ``body``: objects may have more keys, everything else is equal."""
+    """Return whether ``body`` contains ``part``: objects may have more keys, all other values must be equal."""
     if isinstance(part, Mapping) and isinstance(body, Mapping):
         return all(key in body and contains(body[key], value) for key, value in part.items())
     return bool(body == part)
 
 
 def is_called(name: str, wanted: str) -> bool:
-    """Whether a task's ``name``, or its end behind a dot, is the ``wanted`` one."""
+    """Return whether a task's ``name`` is ``wanted``, or ends with ``wanted`` after a dot."""
     return name == wanted or name.endswith("." + wanted)

@@ -1,10 +1,10 @@
-"""What a finished journal tells: each request, and the sums over all of them. Pure: it is told event after event.
+"""Summarizes a finished journal: its last requests and the totals of all requests. Pure: the caller adds the events.
 
-The server is the only witness here. Nobody saw the client or a file, so the verdict of a request rests on the order
-of moments in one process, and times count from the moment that process received the request.
+The server is the only witness here: there is no evidence from the client or the files. The verdict of a request depends
+on the order of times in one process. Times are relative to the moment at which that process received the request.
 
-Memory does not grow with the journal: kept are the requests that are not done yet (`MAX_HELD` bytes of journal at
-most), the last few, and counts.
+Memory does not grow with the journal: it holds the unfinished requests (at most `MAX_HELD` bytes of journal), the last
+requests, and counts.
 """
 
 from collections import deque
@@ -18,33 +18,33 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded
 
-MAX_HELD = 16 * 2**20  # bytes of the lines that tell of requests which are not done
-MAX_TASKS = 100  # tasks of one request that are kept when it is done
-MAX_PROCESSES = 10_000  # that are told apart
-LATEST_NS = 2**63  # no clock counts further: a larger time is no time
+MAX_HELD = 16 * 2**20  # bytes of journal lines of unfinished requests
+MAX_TASKS = 100  # kept tasks of a finished request
+MAX_PROCESSES = 10_000  # that are counted
+MAX_T_NS = 2**63  # larger than any clock value: the line is not an event
 
-REUSED = "its id was used again before it was done: the journal cannot tell the two apart"
-SKIPPED = "a part of the journal that may tell its end was deleted"
+REUSED = "its id was used again before it was done: the journal cannot distinguish the two requests"
+SKIPPED = "a part of the journal was deleted, and the end of the request may be in it"
 GAP = "the server could not write its journal for a while"
-GIVEN_UP = "too much was open at once: what the journal tells of it later was not looked at"
+GIVEN_UP = "too many requests were unfinished at the same time: later events of this request were not read"
 
 _ENDS = ("task_finished", "task_failed", "task_dropped")
-_TOLD = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}  # of a task
-_KNOWN = {*_TOLD, "response_sent", "response_lost", "request_finished"}
+_TASK_EVENTS = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}
+_KNOWN = {*_TASK_EVENTS, "response_sent", "response_lost", "request_finished"}
 
 Key = tuple[str, str | None]  # boot and process of the server, and the request
 
 
 @dataclass(frozen=True, slots=True)
 class JournalSummary:
-    """A whole journal.
+    """Represents a whole journal.
 
-    ``events``: lines that are events. ``lost``: events that could not be written. ``foreign``: other lines (torn, or
-    another program's). ``strays``: events of requests whose beginning is not there. ``skipped_parts``: of the journal,
-    that were deleted. ``boots`` and ``processes``: how many wrote it. ``requests``: how many there were, ``counts`` of
-    them by verdict. ``unfinished``: requests that were not done when the journal ended. ``responses``: from received to
-    response sent. ``works``: from start to end of each task. ``last``: the last requests in the order in which they
-    were received.
+    ``events``: number of lines that are events. ``lost``: events that could not be written. ``foreign``: other lines
+    (incomplete, or of another program). ``strays``: events of requests whose start is missing. ``skipped_parts``:
+    deleted parts of the journal. ``boots`` and ``processes``: number of writers. ``requests``: number of requests;
+    ``counts``: by verdict. ``unfinished``: requests that were not finished when the journal ended. ``responses``: times
+    from the request to the sent response. ``works``: times from start to end of each task. ``last``: the last requests
+    in the order in which they were received.
     """
 
     events: int
@@ -64,8 +64,10 @@ class JournalSummary:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A request that is not done: its events of tasks, the numbers of those that run or that a worker is to run, and
-    the bytes that its lines take.
+    """An unfinished request.
+
+    ``size``: bytes of its journal lines. ``events``: its task events. ``running``: numbers of the tasks that run, or
+    that are queued.
     """
 
     request: RecordedRequest
@@ -75,7 +77,7 @@ class _Open:
 
 
 class JournalAggregator:
-    """Takes the events of a journal in the order of its lines; keeps the ``last`` few requests."""
+    """Aggregates the events of a journal in the order of its lines; keeps the ``last`` requests."""
 
     def __init__(self, last: int) -> None:
         self.foreign = 0
@@ -93,44 +95,44 @@ class JournalAggregator:
         self._last: deque[RecordedRequest] = deque(maxlen=last)
 
     def add(self, event: Event, size: int) -> None:
-        """Take an event that a line of ``size`` bytes told."""
-        if not 0 <= event.t_ns < LATEST_NS:
+        """Add an event from a line of ``size`` bytes."""
+        if not 0 <= event.t_ns < MAX_T_NS:
             self.foreign += 1
             return
         self._events += 1
         detail = event.detail
         if event.name == LOST:
             self._lost += detail.get("count", 0)
-            for each in self._open.values():  # of other processes, too: their tasks may be with this one
+            for each in self._open.values():  # also of other processes: this one may run their tasks
                 each.request.server.flaw = GAP
             return
-        server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # which a worker names
+        server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # only a worker names its server
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
             self._begin(key, event, size)
             return
         entry = self._open.get(key)
         if entry is None:
-            of_none = event.request_id is None and detail.get("where") == "worker"
-            self._strays += event.name != "shutdown" and not of_none  # which are of no request
+            without_request = event.request_id is None and detail.get("where") == "worker"
+            self._strays += event.name != "shutdown" and not without_request
         elif event.name in _KNOWN:
             self._held += size
             entry.size += size
-            self._take(key, entry, event)
+            self._record(key, entry, event)
             if self._held > MAX_HELD:
                 oldest = next(iter(self._open))
                 self._open[oldest].request.server.flaw = GIVEN_UP
                 self._close(oldest)
 
     def skip(self, parts: int) -> None:
-        """So many parts of the journal are missing here: what is open by now may have ended there."""
+        """Skip ``parts`` deleted parts of the journal: the unfinished requests may have ended there."""
         self._skipped += parts
         for key in list(self._open) if parts else ():
             self._open[key].request.server.flaw = SKIPPED
             self._close(key)
 
     def summary(self) -> JournalSummary:
-        """What the journal tells, now that it has ended."""
+        """Close all requests and summarize the journal."""
         unfinished = len(self._open)
         for key in list(self._open):
             self._close(key)
@@ -172,9 +174,9 @@ class JournalAggregator:
         self._requests += 1
         self._last.append(request)
 
-    def _take(self, key: Key, entry: _Open, event: Event) -> None:
+    def _record(self, key: Key, entry: _Open, event: Event) -> None:
         server, detail, name = entry.request.server, event.detail, event.name
-        if name in _TOLD:
+        if name in _TASK_EVENTS:
             entry.events.append(event)
             if name in ("task_queued", "task_started"):
                 entry.running.add(detail["n"])
@@ -186,7 +188,7 @@ class JournalAggregator:
             server.status, server.client_gone = detail.get("status"), True
         else:
             server.finished, server.error = True, detail.get("error")
-        if server.finished and not entry.running:  # a thread may outlive the call that started it, a worker does
+        if server.finished and not entry.running:  # tasks in threads and workers outlive the call
             self._close(key)
 
     def _close(self, key: Key) -> None:

@@ -1,4 +1,4 @@
-"""Brings together what the witnesses say of requests that are under way: client, files, journal."""
+"""Collects the evidence about running requests from client, files and journal."""
 
 import asyncio
 import time
@@ -11,14 +11,14 @@ from fastbg.evidence.trace import Trace
 from fastbg.follow.follower import Follower
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
-LATE_NS = 10_000_000_000  # how long what stands in the files at the end of a limit may take to be read
-UNREAD_S = 1.0  # how long what stands in the files may take to be read where nothing else is waited for
-LOOK_S = 0.05  # between two looks at whether all was read
-MAX_HELD = 32  # requests that wait for others because of texts without a mark
+READ_LIMIT_NS = 10_000_000_000  # for reading the files after another limit has ended
+UNREAD_S = 1.0  # limit for reading the files in `read_all`
+POLL_S = 0.05  # between two checks whether everything was read
+MAX_HELD = 32  # settled requests that wait for others because of texts without an id
 
 
 def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
-    """The size of each file in bytes, by its path; 0 for one that is not there."""
+    """Return the size of each file in bytes, by its path; 0 if it does not exist."""
     sizes = {}
     for path in paths:
         try:
@@ -29,63 +29,69 @@ def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
 
 
 class Observer:
-    """Follows ``files`` and ``journal``, and hands each event to the trace of its request.
+    """Follows ``files`` and ``journal`` and adds each event to the trace of its request.
 
-    ``marks``: what the id of every request looks like, as a pattern. ``over`` is called with each trace as soon as
-    nothing more is to come of it; then it is forgotten. ``tells_all``: the journal tells the sizes of all files.
+    ``id_pattern``: a pattern that matches every request id. ``on_done``: receives each complete trace, which the
+    observer then removes. ``has_all_sizes``: whether the server records the sizes of all files.
 
-    ``live``: the traces that are not over, by request id. ``remarks``: what else a reader of the result has to know.
-    ``gap``: why the journal tells nothing any more, or None.
+    ``live``: the traces that are not complete, by request id. ``remarks``: notes for the reader of the result.
+    ``gap``: why the server no longer writes its journal, or None.
     """
 
     def __init__(
-        self, files: Iterable[Path], journal: Path, marks: str, over: Callable[[Trace], None], *, tells_all: bool
+        self,
+        files: Iterable[Path],
+        journal: Path,
+        id_pattern: str,
+        on_done: Callable[[Trace], None],
+        *,
+        has_all_sizes: bool,
     ) -> None:
         self.files = tuple(files)
         self.journal = journal
         self.paths = (*self.files, journal)
         self.live: dict[str, Trace] = {}
         self.remarks: dict[str, None] = {}
-        self.heard_ns = time.monotonic_ns()
+        self.last_event_ns = time.monotonic_ns()
         self.gap: str | None = None
-        self._over = over
-        self._tells_all = tells_all
-        self._attribution = Attribution(marks)
+        self._on_done = on_done
+        self._has_all_sizes = has_all_sizes
+        self._attribution = Attribution(id_pattern)
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
-        self._held: list[tuple[int, Trace]] = []  # settled, with the moment when the server was done
+        self._held: list[tuple[int, Trace]] = []  # settled, with the time at which the server finished them
         self._lines = JournalLines()
         self._changed = asyncio.Event()
         self._follower: Follower | None = None
 
-    def look(self) -> dict[str, int]:
-        """The size of each followed file in bytes."""
+    def file_sizes(self) -> dict[str, int]:
+        """Return the size of each followed file in bytes."""
         return sizes_of(self.files)
 
     def watch(self, trace: Trace) -> None:
-        """``trace`` is about to be sent."""
+        """Add ``trace``, which is about to be sent."""
         trace.witnesses.gap = self.gap
         self.live[trace.request_id] = self._open[trace.request_id] = trace
 
-    def tell(self, trace: Trace, event: Event) -> None:
-        """The client saw ``event``."""
-        self.heard_ns = time.monotonic_ns()
+    def record(self, trace: Trace, event: Event) -> None:
+        """Record an event of the client."""
+        self.last_event_ns = time.monotonic_ns()
         trace.events.append(event)
         if event.name == "request_sent":
             self._attribution.sent(trace, event.detail["sizes"])
 
-    def consider(self, trace: Trace) -> None:
-        """Something is known of ``trace`` that was not before."""
+    def update(self, trace: Trace) -> None:
+        """Check whether new evidence completes ``trace``."""
         if trace.request_id in self._open and trace.settled:
             del self._open[trace.request_id]
-            if any(not expected.marked for expected in trace.expected.writes):
+            if any(not expected.has_id for expected in trace.expected.writes):
                 self._held.append((trace.time("request_finished") or 0, trace))
             else:
                 self._finish(trace)
             self._release()
         self._changed.set()
 
-    def give_up(self, trace: Trace, why: str | None) -> None:
-        """Nothing more is waited for; ``trace`` is over as it is."""
+    def end(self, trace: Trace, why: str | None) -> None:
+        """End ``trace`` with the evidence so far."""
         trace.ended = trace.ended or why
         self._open.pop(trace.request_id, None)
         self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
@@ -93,25 +99,25 @@ class Observer:
         self._release()
 
     async def follow(self, follower: Follower) -> None:
-        """Take what comes, until cancelled."""
+        """Read the follower's items until cancelled."""
         self._follower = follower
         async for item in follower:
             if isinstance(item, Notice):
-                self._note(item)
+                self._handle_notice(item)
             elif item.path == self.journal:
                 self._read_journal(item)
             else:
                 for trace in self._attribution.appended(item):
-                    self.heard_ns = time.monotonic_ns()
-                    self.consider(trace)
+                    self.last_event_ns = time.monotonic_ns()
+                    self.update(trace)
             self._changed.set()
 
     def all_read(self) -> bool:
-        """Whether the follower has told everything that stands in the files."""
+        """Return whether the follower has delivered all bytes of the files."""
         return self._follower is not None and self._follower.all_given()
 
     async def read_all(self) -> None:
-        """Wait until everything that stands in the files is known, for a second at most."""
+        """Wait until all bytes of the files are read, at most `UNREAD_S` seconds."""
         await self.until(self.all_read, UNREAD_S)
 
     async def until(
@@ -122,57 +128,57 @@ class Observer:
         quiet: bool = False,
         due_ns: Callable[[], int | None] = lambda: None,
     ) -> bool:
-        """Whether ``happened`` came true within ``seconds``; it is asked whenever a witness has said something.
+        """Wait until ``happened()`` is true, at most ``seconds``; return whether it became true.
 
-        What stands in the files at that moment still counts: on a busy machine nobody may have read it yet.
-        ``quiet``: within so many seconds since a witness has last said anything of a request, which may be over.
-        ``due_ns``: a monotonic time after which nothing is waited for, None as long as there is none.
+        Bytes that are in the files at the end of the limit still count: on a busy machine they may be unread.
+        ``quiet``: the limit starts again with every event of a request. ``due_ns``: returns a monotonic time that ends
+        the wait, or None.
         """
-        begin_ns, over_ns = time.monotonic_ns(), 0
+        start_ns, expired_ns = time.monotonic_ns(), 0
         while not happened():
-            now_ns, last_ns = time.monotonic_ns(), due_ns()
-            left_s = seconds - (now_ns - (self.heard_ns if quiet else begin_ns)) / 1e9
-            if last_ns is not None:
-                left_s = min(left_s, (last_ns - now_ns) / 1e9)
-            over_ns = (over_ns or now_ns) if left_s <= 0 else 0
-            if over_ns and (self._follower is None or self.all_read() or now_ns - over_ns > LATE_NS):
+            now_ns, end_ns = time.monotonic_ns(), due_ns()
+            left_s = seconds - (now_ns - (self.last_event_ns if quiet else start_ns)) / 1e9
+            if end_ns is not None:
+                left_s = min(left_s, (end_ns - now_ns) / 1e9)
+            expired_ns = (expired_ns or now_ns) if left_s <= 0 else 0
+            if expired_ns and (self._follower is None or self.all_read() or now_ns - expired_ns > READ_LIMIT_NS):
                 return False
             self._changed.clear()
             try:
-                async with asyncio.timeout(left_s if left_s > 0 else LOOK_S):
+                async with asyncio.timeout(left_s if left_s > 0 else POLL_S):
                     await self._changed.wait()
             except TimeoutError:
                 continue
         return True
 
     def wake(self) -> None:
-        """Let `until` ask again."""
+        """Let `until` check its conditions again."""
         self._changed.set()
 
-    def lacks_events(self, why: str) -> None:
-        """The journal may lack events of each request that is under way."""
+    def mark_gap(self, why: str) -> None:
+        """Mark that events of every unsettled request may be missing in the journal."""
         self.remarks[why] = None
         for trace in [trace for trace in self.live.values() if trace.witnesses.journal and not trace.settled]:
             trace.witnesses.gap = why
-            self.consider(trace)
+            self.update(trace)
 
     def _release(self) -> None:
-        """End those that are held: each may expect a text without a mark.
+        """Complete the held requests whose texts without an id can no longer move to another request.
 
-        Such a text may belong to any request that was under way when it came, and be handed on from one to another
-        until all of these are known. Few are held until every request that was sent before one of them was done is
-        known. Under load that moment never comes: then the texts are taken from the front, and who was held so may
-        go when every request that was sent before it was done is known.
+        Such a text may belong to any request that was running when it was written. It may move from one request to
+        another until all of these are settled. Up to `MAX_HELD` requests wait until every request is settled that was
+        sent before the last of them finished. Under load that never happens: then texts are assigned by the first
+        match, and a request waits only for those that were sent before it finished itself.
         """
-        if len(self._held) > MAX_HELD and not self._attribution.from_front:
-            self._attribution.deal_from_front()
+        if len(self._held) > MAX_HELD and not self._attribution.first_match:
+            self._attribution.use_first_match()
         if not self._held:
             return
         oldest_ns = next((sent_ns for trace in self._open.values() if (sent_ns := trace.time("request_sent"))), None)
-        last_ns = max(done_ns for done_ns, _ in self._held)
+        newest_ns = max(done_ns for done_ns, _ in self._held)
         held, self._held = self._held, []
         for done_ns, trace in held:
-            limit_ns = done_ns if self._attribution.from_front else last_ns
+            limit_ns = done_ns if self._attribution.first_match else newest_ns
             if oldest_ns is not None and oldest_ns < limit_ns:
                 self._held.append((done_ns, trace))
             else:
@@ -180,29 +186,29 @@ class Observer:
 
     def _finish(self, trace: Trace) -> None:
         if self.live.pop(trace.request_id, None) is not None:
-            self._over(trace)
-            self._attribution.over(trace)
+            self._on_done(trace)
+            self._attribution.remove(trace)
             self._changed.set()
 
-    def _note(self, notice: Notice) -> None:
+    def _handle_notice(self, notice: Notice) -> None:
         if notice.kind == "polling":
             self.remarks[notice.message] = None
         if notice.kind in ("refused", "skipped"):
             self.remarks[f"{notice.path}: {notice.message}"] = None
         if notice.kind == "skipped":
-            self.lacks_events("a part of the server's journal was deleted before it was read")
+            self.mark_gap("a part of the server's journal was deleted before it was read")
         if notice.kind in ("truncated", "replaced"):
             path = str(notice.path)
             if notice.path == self.journal:
                 self._lines = JournalLines()
                 if notice.kind == "truncated":
-                    self.lacks_events("the server's journal was truncated or rewritten meanwhile")
+                    self.mark_gap("the server's journal was truncated or rewritten during the run")
                 return
             self._attribution.restarted(path)
             for trace in list(self.live.values()):
                 if not trace.settled:
                     trace.witnesses.disturbed.add(path)
-                    self.consider(trace)
+                    self.update(trace)
 
     def _read_journal(self, item: Appended) -> None:
         for line in self._lines.feed(item.data, item.file):
@@ -210,20 +216,22 @@ class Observer:
             if event is None:
                 continue
             if event.name == LOST:
-                self.lacks_events("the server could not write its journal for a while, see its log")
+                self.mark_gap("the server could not write its journal for a while (see its log)")
             trace = self.live.get(event.request_id or "")
             if trace is None:
                 continue
             if event.detail.get("boot") != boot_id() and event.detail.get("server", "").startswith(boot_id()):
-                self.remarks["a worker runs under another boot: its times are not compared with ours"] = None
+                self.remarks["a worker runs under another boot: its times cannot be compared with the server's"] = None
             elif event.detail.get("boot") != boot_id():
-                self.remarks["the server runs on another host: its times are not compared with ours"] = None
+                self.remarks[
+                    "the server runs on another host: its events are ignored, since its clock is different"
+                ] = None
                 continue
             trace.events.append(event)
-            if trace.request_id in self._open:  # and no probe
-                self.heard_ns = time.monotonic_ns()
+            if trace.request_id in self._open:  # not a probe
+                self.last_event_ns = time.monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}
-                none = dict.fromkeys(map(str, self.files), 0) if self._tells_all else {}
+                none = dict.fromkeys(map(str, self.files), 0) if self._has_all_sizes else {}
                 self._attribution.finished(trace, none | sizes)
-            self.consider(trace)
+            self.update(trace)

@@ -1,4 +1,4 @@
-"""One request as the journal of its server tells of it. Pure."""
+"""One request as the journal of its server recorded it. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
 
 @dataclass(slots=True, eq=False)
 class RecordedRequest:
-    """One request as a server process told of it, complete when `JournalAggregator` has judged it.
+    """One request as a server process recorded it, complete when `JournalAggregator` has judged it.
 
-    ``received_ns``: monotonic, of the boot ``boot``; ``wall_ns``: the same moment by the calendar. ``more_tasks``: how
-    many there were beside ``tasks``.
+    ``received_ns``: monotonic, of the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``:
+    number of tasks that are not in ``tasks``.
     """
 
     request_id: str
@@ -35,25 +35,25 @@ class RecordedRequest:
         return f"{self.method} {self.path}"
 
     def ms(self, t_ns: int | None) -> float | None:
-        """A monotonic time of the same boot, in milliseconds from the moment the server received the request."""
+        """Return a monotonic time of the same boot in milliseconds since the server received the request."""
         return ms_between(self.received_ns, t_ns)
 
     @property
     def response_ms(self) -> float | None:
-        """When the server had sent the response."""
+        """The time at which the server had sent the response."""
         return self.ms(self.server.sent.sent_ns) if self.server.sent else None
 
     @property
     def done_ms(self) -> float | None:
-        """When the last of its tasks had ended."""
+        """The time at which the last task had ended."""
         return self.ms(max((task.ended_ns for task in self.tasks if task.ended_ns is not None), default=None))
 
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
-        """From when to when each task ran."""
+        """The start and end of each task."""
         return spans_ms(self.tasks, self.ms)
 
     @property
     def writes_ms(self) -> Sequence[float]:
-        """Nobody saw any."""
+        """Always empty: a journal records no writes."""
         return ()

@@ -1,4 +1,4 @@
-"""The result of a run: what every report renders, and nothing else."""
+"""The result of a run: the input of every report."""
 
 from array import array
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from fastbg.evidence.verdict import Judgement, judge
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
-    """One request: what was seen, the verdict, and the expectations that it does not meet.
+    """One request: its trace, its verdict, and its unmet expectations.
 
-    Times are milliseconds from the moment the client sent the request, None where the thing was not seen. ``of_many``:
-    how many of that name there are, of which this is one.
+    Times are milliseconds since the client sent the request, None if not seen. ``of_many``: number of requests with
+    this name.
     """
 
     trace: Trace
@@ -33,7 +33,7 @@ class RequestResult:
         return cls(trace, judgement, tuple(unmet(trace, judgement)))
 
     def ms(self, t_ns: int | None) -> float | None:
-        """A monotonic time, in milliseconds from the moment the request was sent."""
+        """Return a monotonic time in milliseconds since the request was sent."""
         return self.trace.ms(t_ns)
 
     @property
@@ -46,7 +46,7 @@ class RequestResult:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Whether the run no longer waits for this request."""
         return self.trace.settled or self.trace.ended is not None
 
     @property
@@ -55,22 +55,22 @@ class RequestResult:
 
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
-        """From when to when each task ran."""
+        """The start and end of each task."""
         return spans_ms(self.trace.tasks, self.ms)
 
     @property
     def writes_ms(self) -> list[float]:
-        """When each write was seen, in that order."""
+        """The time at which each write was seen, ascending."""
         return [self.ms(write.t_ns) or 0.0 for write in self.trace.writes]
 
     @property
     def write_ms(self) -> float | None:
-        """The first write that a follower saw."""
+        """The time at which the first write was seen."""
         return min(self.writes_ms, default=None)
 
     @property
     def lead_ms(self) -> float | None:
-        """How much later than the response the first write was seen; negative where it was seen earlier."""
+        """The time from the response to the first write; negative if the write was seen earlier."""
         response, write = self.response_ms, self.write_ms
         return None if response is None or write is None else write - response
 
@@ -81,10 +81,10 @@ def _times() -> "array[float]":
 
 @dataclass(slots=True)
 class Group:
-    """All requests of one name in one part: how many, their verdicts, and their times in milliseconds.
+    """All requests of one name in one part: their number, their verdicts, and their times in milliseconds.
 
-    ``unmet``: how many did not meet an expectation. ``first``: the first of them. ``outside_ms``: the leads that a
-    client could tell; ``too_close``: how many responses came first by the server's order alone, with a write close by.
+    ``unmet``: number of requests with an unmet expectation. ``first``: the first request. ``outside_ms``: the leads
+    that client and file prove. ``too_close``: number of written, response-first requests that only the server proves.
     """
 
     part: str
@@ -100,7 +100,7 @@ class Group:
     too_close: int = 0
 
     def add(self, result: RequestResult) -> None:
-        """Count one more."""
+        """Count one request."""
         verdict = result.judgement.verdict
         self.count += 1
         self.unmet += bool(result.unmet)
@@ -129,11 +129,11 @@ def add_to_groups(groups: dict[tuple[str, str], Group], result: RequestResult) -
 class RunResult:
     """One run of a script.
 
-    ``name``: of the script. ``server``: the app or the URL. ``journal``: the server's journal, None where it keeps
-    none. ``work``: seconds of simulated work, None where the app is not the example. ``groups``: all requests;
-    ``requests``: those that are shown one by one, which are all of them in a run of ordinary length. ``remarks``: what
-    else a reader of the result has to know. ``seconds``: from the first request until everything was known.
-    ``stopped``: why the run ended early, or empty; ``stderr``: then the server's last lines there.
+    ``name``: name of the script. ``server``: the app or the URL. ``journal``: the server's journal, None without one.
+    ``work``: seconds of simulated work, None if the app is not the example. ``groups``: all requests. ``requests``: the
+    requests that reports show one by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of
+    the result. ``seconds``: duration of the run from the first request. ``stopped``: why the run ended early, or empty.
+    ``stderr``: the server's last lines on standard error if the run ended early.
     """
 
     versions: dict[str, str]
@@ -156,17 +156,17 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every expectation was met and the run came to its end."""
+        """Whether the run was complete and every expectation was met."""
         return not self.stopped and not self.unmet
 
     @property
     def total(self) -> int:
-        """How many requests there were."""
+        """The number of requests."""
         return sum(group.count for group in self.groups)
 
     @property
     def unmet(self) -> int:
-        """How many of them did not meet an expectation."""
+        """The number of requests with an unmet expectation."""
         return sum(group.unmet for group in self.groups)
 
     @property
@@ -183,7 +183,7 @@ class RunResult:
 
     @property
     def representatives(self) -> tuple[RequestResult, ...]:
-        """One request of each name, in their order: the first one, or the first that was not as expected."""
+        """One request of each name, in their order: the first with an unmet expectation, or else the first."""
         first: dict[tuple[str, str], RequestResult] = {}
         counts: dict[tuple[str, str], int] = {}
         for request in self.requests:
@@ -197,7 +197,7 @@ class RunResult:
         return tuple(replace(request, of_many=counts[key]) for key, request in first.items())
 
     def name_of(self, file: str) -> str:
-        """A file's name in the data folder or in the app's, or its whole path elsewhere."""
+        """Return a file's path relative to the data folder or the app's folder, else its full path."""
         path = Path(file)
         for folder in (self.directory, self.folder):
             if path.is_relative_to(folder):
@@ -205,12 +205,12 @@ class RunResult:
         return file
 
     def times_ms(self, kind: str) -> list[float]:
-        """All times of a kind ("responses_ms", "writes_ms", "leads_ms"), ascending."""
+        """Return all times of a ``kind`` ("responses_ms", "writes_ms", "leads_ms"), ascending."""
         return sorted(time for group in self.groups for time in getattr(group, kind))
 
 
 def percentile(ascending: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile (``share`` from 0 to 1) of ascending values, or None without any."""
+    """Return the nearest-rank percentile (``share`` from 0 to 1) of ascending values, None without values."""
     if not ascending:
         return None
     return ascending[max(ceil(share * len(ascending)), 1) - 1]

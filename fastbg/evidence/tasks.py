@@ -1,4 +1,4 @@
-"""What the server's events say of the background tasks of one request. Pure."""
+"""The background tasks of one request, built from the server's events. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +12,13 @@ TaskState = Literal["queued", "started", "finished", "failed", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One background task as the server told of it. Times are monotonic nanoseconds, None for not (yet).
+    """One background task as the server recorded it. Times are monotonic nanoseconds, None if it did not happen (yet).
 
-    A task that a worker runs (``where``) may be started more than once: ``tries``. ``started_ns`` is then the first
-    start. Where a worker ran under another boot than the server, its times are not comparable, and both are None:
-    ``elsewhere``.
+    ``tries``: number of starts; a worker may start a task again. ``started_ns`` is the first start. ``elsewhere``: a
+    worker ran it under another boot than the server's; both times are then None, because they cannot be compared.
 
-    ``waited_ms``: for a thread, None where it needs none or has none yet. ``blocked_ms``: how long it kept the event
-    loop from everything else, all in all; short steps are not counted.
+    ``waited_ms``: time until a thread was free, None without a thread. ``blocked_ms``: total time for which its steps
+    blocked the event loop; short steps are not counted.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Task:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the task has not ended yet."""
         return self.state not in _ENDS
 
 
@@ -49,14 +48,14 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_dropped": "dropped",
 }
 _ENDS = ("finished", "failed", "dropped")
-_KNOWN = ("where", "error", "reason", "waited_ms")
+_FIELDS = ("where", "error", "reason", "waited_ms")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:
-    """The tasks that the events of one request describe, in the order of their numbers.
+    """Build the tasks of one request from its ``events``, in the order of their numbers.
 
-    What has ended stays so, though a message may be delivered again; but what was done was done, whatever was told of
-    it before.
+    A task that has ended stays ended, even if the broker delivers its message again. The exception is a task that
+    finishes after it failed or was dropped: it counts as finished.
     """
     fields: dict[int, dict[str, Any]] = {}
     starts: Counter[int] = Counter()
@@ -79,7 +78,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         if task["state"] in _ENDS and not (state == "finished" and task["state"] != "finished"):
             continue
         task["state"] = state
-        task |= {key: detail[key] for key in _KNOWN if detail.get(key) not in (None, "")}
+        task |= {key: detail[key] for key in _FIELDS if detail.get(key) not in (None, "")}
         if state == "finished":
             task.pop("error", None)  # of an earlier try
         if state in ("finished", "failed") and timed:
@@ -88,23 +87,23 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
 
 
 def ms_between(begin_ns: int | None, t_ns: int | None) -> float | None:
-    """Milliseconds from one monotonic time to another, None where one of them is not known."""
+    """Return the milliseconds between two monotonic times, None if one of them is None."""
     return None if begin_ns is None or t_ns is None else (t_ns - begin_ns) / 1e6
 
 
 def spans_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float, float | None]]:
-    """From when to when each task ran that has started; ``ms`` makes milliseconds of a monotonic time."""
+    """Return the start and end of each started task. ``ms`` converts a monotonic time to milliseconds."""
     return [(started, ms(task.ended_ns)) for task in tasks if (started := ms(task.started_ns)) is not None]
 
 
 def _in_order(events: Iterable[Event]) -> list[Event]:
-    """By time; those of a worker under another boot come last, as their place among the others is not known."""
+    """Sort by time. Events of a worker under another boot are last, because their times cannot be compared."""
     return sorted(events, key=lambda event: (_is_elsewhere(event), event.t_ns))
 
 
 def _is_elsewhere(event: Event) -> bool:
-    """Whether it is a worker's, under another boot than that of the server that queued the task."""
-    server = event.detail.get("server")  # which only a worker's events name
+    """Return whether a worker wrote the event under another boot than the server's."""
+    server = event.detail.get("server")  # only in events of a worker
     if server is None:
         return False
     boot, slash, _ = server.rpartition("/")

@@ -1,6 +1,6 @@
-"""What is expected of one request, and all that was seen of it. Pure: no files, no sockets, no clock.
+"""The expectations of one request and the evidence about it. Pure: no files, no sockets, no clock.
 
-`fastbg.evidence.verdict` makes a verdict of it.
+`fastbg.evidence.verdict` decides the verdict from it.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from fastbg.scripting.placeholders import KeyPath
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A text that a follower saw in a file: ``length`` bytes from ``offset`` on, at ``t_ns``.
+    """A text that a follower saw in a file at ``t_ns``: ``length`` bytes from ``offset``.
 
-    ``others``: where else it may be, offset and end: the same text, which another request may have written as well.
+    ``others``: offset and end of equal texts; each of them may be this write, or the write of another request.
     """
 
     file: str
@@ -28,28 +28,28 @@ class Write:
 
     @property
     def earliest(self) -> int:
-        """The lowest offset at which it may be."""
+        """The lowest offset at which the write may start."""
         return min([self.offset, *(offset for offset, _ in self.others)])
 
     @property
     def latest(self) -> int:
-        """The highest end that it may have."""
+        """The highest offset at which the write may end."""
         return max([self.offset + self.length, *(end for _, end in self.others)])
 
 
 @dataclass(slots=True)
 class ExpectedWrite:
-    """What a request is expected to bring to a file, ``count`` times, and the writes that did.
+    """A text that a request is expected to write to a file ``count`` times, and the writes that were found.
 
-    ``pattern``: whether ``text`` is a regular expression. ``marked``: whether it holds the request's own mark. One that
-    does not may be another request's, and only the server's journal can tell. ``within_ms``: from sent to seen.
-    ``size``: of the file when the server was done with the request, None where nobody told; ``complete``: as much was
-    read.
+    ``pattern``: whether ``text`` is a regular expression. ``has_id``: whether it contains the request id. Without the
+    id it may be the write of another request, so the server's journal is necessary. ``within_ms``: limit from the
+    request to the write. ``size``: size of the file when the server had finished the request, None if unknown.
+    ``complete``: whether the file was read up to that size.
     """
 
     file: str
     text: str
-    marked: bool
+    has_id: bool
     count: int = 1
     pattern: bool = False
     within_ms: float | None = None
@@ -58,14 +58,14 @@ class ExpectedWrite:
     complete: bool = False
 
     @property
-    def told(self) -> str:
-        """The text, or the pattern, for people."""
+    def description(self) -> str:
+        """The text or the pattern as messages show it."""
         return f"a match of {self.text!r}" if self.pattern else repr(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTask:
-    """A task that is expected: the end of its name, what has to become of it, and where. None for anything."""
+    """An expected task: the end of its name, its final state, and where it runs. None allows anything."""
 
     name: str
     state: TaskState | None = None
@@ -75,11 +75,11 @@ class ExpectedTask:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is expected of a request. Times in milliseconds, None for any.
+    """The expectations of a request. Times are milliseconds. None allows anything.
 
-    ``statuses``: each of them will do. ``body``: the whole text, a part of the JSON value, or None for any. ``tasks``:
-    all tasks in the order in which they start. ``unseen``: why some of the writes that the script expects cannot be
-    seen and are not among ``writes``.
+    ``statuses``: the allowed statuses. ``body``: the whole text, or a part of the JSON value. ``tasks``: all tasks in
+    the order of their starts. ``unseen``: why some expected writes of the script cannot be seen and are not in
+    ``writes``.
     """
 
     verdict: Verdict = "response-first"
@@ -95,10 +95,10 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request as it is sent, and where a script says so.
+    """A request as it is sent, and its place in a script.
 
-    ``part``: of the script. ``script`` and ``lines``: the file in which the request is written, and the lines of its
-    keys. ``hangs_up``: the client closes the connection before the response.
+    ``part``: part of the script. ``script``: file of the script. ``lines``: line numbers of the request's keys.
+    ``hangs_up``: the client closes the connection before the response.
     """
 
     request_id: str
@@ -113,9 +113,9 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedBody:
-    """What is kept of the body of a response: as text, and as a JSON value where it is one.
+    """The kept part of a response body, as text and, if it is JSON, as a value.
 
-    ``length``: bytes that came; ``cut``: not all of them are kept.
+    ``length``: number of received bytes. ``cut``: whether some of them are not kept.
     """
 
     text: str = ""
@@ -126,10 +126,11 @@ class ReceivedBody:
 
 @dataclass(slots=True)
 class Witnesses:
-    """Which evidence there is of a request beside its client's.
+    """The witnesses of a request besides its client.
 
-    ``journal``: whether the server's journal is at hand. ``gap``: why it may lack events of this request, where its
-    silence proves nothing. ``disturbed``: files that were truncated or replaced meanwhile, where offsets prove nothing.
+    ``journal``: whether the server's journal is available. ``gap``: why events of this request may be missing in it; a
+    missing event then proves nothing. ``disturbed``: files that were truncated or replaced during the request; their
+    offsets prove nothing.
     """
 
     journal: bool = True
@@ -138,7 +139,7 @@ class Witnesses:
 
     @property
     def whole_journal(self) -> bool:
-        """Whether what the journal does not tell did not happen."""
+        """Whether the journal has all events, so that a missing event proves that nothing happened."""
         return self.journal and not self.gap
 
 
@@ -146,8 +147,8 @@ class Witnesses:
 class Trace:
     """Everything that was seen of one request.
 
-    ``unsaved``: what was to be saved of the response and was not there, by the key. ``answered``: the client has done
-    its part. ``ended``: why the wait for more was given up.
+    ``unsaved``: sources of the values that the response did not contain, by their name in ``save``. ``answered``:
+    whether the client has finished. ``ended``: why the wait for more events was stopped.
     """
 
     request: SentRequest
@@ -161,93 +162,93 @@ class Trace:
 
     @property
     def name(self) -> str:
-        """What people call the request."""
+        """The name of the request in reports."""
         return self.request.name
 
     @property
     def request_id(self) -> str:
-        """What every witness calls it."""
+        """The id of the request in the evidence of every witness."""
         return self.request.request_id
 
     def find(self, name: str) -> Event | None:
-        """The first event of that name, or None."""
+        """Return the first event of that name, or None."""
         return next((event for event in self.events if event.name == name), None)
 
     def time(self, name: str) -> int | None:
-        """When the first event of that name was seen, or None."""
+        """Return the time of the first event of that name, or None."""
         event = self.find(name)
         return event.t_ns if event else None
 
     def ms(self, t_ns: int | None) -> float | None:
-        """A monotonic time, in milliseconds from the moment the request was sent."""
+        """Return a monotonic time in milliseconds since the request was sent."""
         return ms_between(self.time("request_sent"), t_ns)
 
     @property
     def status(self) -> int | None:
-        """The status of the response, or None where none came."""
+        """The status of the response, or None without a response."""
         headers = self.find("response_headers")
         return headers.detail["status"] if headers else None
 
     @property
     def location(self) -> str:
-        """Where a redirect led to, or an empty text."""
+        """The target of a redirect, or an empty string."""
         headers = self.find("response_headers")
         return headers.detail.get("location", "") if headers and 300 <= headers.detail["status"] < 400 else ""
 
     @property
     def writes(self) -> list[Write]:
-        """The expected writes that were seen, in the order in which they were."""
+        """The expected writes that were seen, ordered by time."""
         found = [write for expected in self.expected.writes for write in expected.writes]
         return sorted(found, key=lambda write: write.t_ns)
 
     @property
     def missing(self) -> list[ExpectedWrite]:
-        """The expected writes that did not come, or not often enough."""
-        return [write for write in self.expected.writes if len(write.writes) < write.count and self._knowable(write)]
+        """The expected writes that were not seen, or not often enough."""
+        return [write for write in self.expected.writes if len(write.writes) < write.count and self._is_knowable(write)]
 
     @property
     def unknowable(self) -> list[ExpectedWrite]:
-        """The expected writes of which nobody can tell whether they came."""
+        """The expected writes for which the evidence does not show whether they were made."""
         return [
-            write for write in self.expected.writes if len(write.writes) < write.count and not self._knowable(write)
+            write for write in self.expected.writes if len(write.writes) < write.count and not self._is_knowable(write)
         ]
 
-    def _knowable(self, write: ExpectedWrite) -> bool:
-        return write.file not in self.witnesses.disturbed and (write.marked or self.witnesses.whole_journal)
+    def _is_knowable(self, write: ExpectedWrite) -> bool:
+        return write.file not in self.witnesses.disturbed and (write.has_id or self.witnesses.whole_journal)
 
     @property
     def within_ms(self) -> float | None:
-        """How long after the request the last missing write is due; None without a limit, or while a task may write."""
+        """The limit of the last missing write, None without a limit or while a task may still write it."""
         limits = [write.within_ms for write in self.missing]
         known = [limit for limit in limits if limit is not None]
-        if not known or len(known) < len(limits):  # mostly; it is asked whenever a witness says something
+        if not known or len(known) < len(limits):  # the usual case first: every event evaluates this property
             return None
-        return max(known) if self.find("request_finished") and not self._unended else None
+        return max(known) if self.find("request_finished") and not self._open_tasks else None
 
     @property
     def due_ns(self) -> int | None:
-        """The moment at which `within_ms` ends."""
+        """The monotonic time at which `within_ms` ends."""
         sent, within_ms = self.time("request_sent"), self.within_ms
         return None if sent is None or within_ms is None else sent + int(within_ms * 1e6)
 
     @property
     def tasks(self) -> list[Task]:
-        """The background tasks that the server's journal names, in the order in which they were queued."""
+        """The background tasks in the server's journal, in the order in which they were queued."""
         return tasks_of(self.events)
 
     @property
     def with_broker(self) -> bool:
-        """Whether all that is left to do is with a broker or its workers, who do not need the server for it."""
-        left = self._unended
-        return bool(left) and self.find("request_finished") is not None and all(t.where == "worker" for t in left)
+        """Whether only a broker and its workers have open tasks, which do not need the server."""
+        tasks = self._open_tasks
+        return bool(tasks) and self.find("request_finished") is not None and all(t.where == "worker" for t in tasks)
 
     @property
-    def _unended(self) -> list[Task]:
+    def _open_tasks(self) -> list[Task]:
         return [task for task in self.tasks if task.is_open]
 
     @property
     def settled(self) -> bool:
-        """Whether nothing that is still to come could change the verdict."""
+        """Whether no later event can change the verdict."""
         finished = self.find("request_finished")
         if not self.answered:
             return False
@@ -261,7 +262,7 @@ class Trace:
         if not finished:
             return False
         tasks = self.tasks
-        # In a thread, which outlives a call that is cancelled, or queued for a worker: a server drops its own.
+        # A task in a thread outlives a cancelled call, and a task of a worker outlives the request.
         if any(task.is_open for task in tasks):
             return False
         hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)

@@ -1,25 +1,26 @@
-"""From what the witnesses saw to a verdict. Pure: no files, no sockets, no clock.
+"""Decides the verdict of a request from its evidence. Pure: no files, no sockets, no clock.
 
-`judge` weighs all witnesses of a request that fastbg sent, `judge_recorded` the server alone. The rules on what the
-server says of tasks and of their order are the same for both.
+`judge` uses all witnesses of a request that fastbg sent, `judge_recorded` only the server. The rules for the server's
+events are the same in both.
 
-These proofs tell what came first:
+These proofs show what came first:
 
 ``client+file``
-    When the client had the whole response it looked at the size of each followed file. A write that lies
-    at or behind that size was made later.
+    The client read the sizes of the followed files after it had received the complete response. A write at or after
+    that size was made later.
 ``server``
-    The server handed the last byte of the response to the kernel, then started the tasks: two moments of
-    one process. No write stood in its file right after that byte. (Or a task had ended before it was handed over.)
+    The server passed the last byte of the response to the kernel and started the tasks later: two times of one
+    process. No write was in its file right after that byte. For ``work-first``: a task ended before the server
+    passed that byte to the kernel.
 ``server+worker``
-    The server handed the last byte of the response to the kernel, and a worker, another process under the
-    same boot of the same host, started the task later: two times of one clock, the kernel's monotonic one.
-    Of a worker under another boot nothing is concluded.
+    The server passed the last byte of the response to the kernel, and a worker started the task later. The worker is
+    another process under the same boot of the same host, so both times are from the kernel's monotonic clock. A
+    worker under another boot proves nothing.
 ``file+server``
-    Right before the server sent the last byte of the response it looked at the sizes. A write that lies
-    wholly below was made earlier.
+    The server read the file sizes right before it sent the last byte of the response. A write that ends at or below
+    that size was made earlier.
 
-Where no proof holds, the verdict is ``unproven``.
+Without a proof, the verdict is ``unproven``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ UNFINISHED = "the journal ends before that"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, the witnesses that it rests on, and why it is not another one."""
+    """A verdict, the evidence that proves it, and the reason if it needs an explanation."""
 
     verdict: Verdict
     evidence: tuple[str, ...] = ()
@@ -45,9 +46,9 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class SentResponse:
-    """The server handed the last byte of a response to the kernel between two monotonic times of its own.
+    """The interval in which the server passed the last byte of a response to the kernel, in monotonic nanoseconds.
 
-    ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if it could not tell.
+    ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown.
     """
 
     sending_ns: int
@@ -56,16 +57,16 @@ class SentResponse:
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """Read it from the journal's event ``response_sent``."""
+        """Read the journal's event ``response_sent``."""
         return cls(event.detail.get("sending_ns", 0), event.t_ns, event.detail.get("buffered"))
 
 
 @dataclass(slots=True)
 class ServerRecord:
-    """What a server recorded about one request, apart from its tasks.
+    """What a server recorded about one request, except its tasks.
 
-    ``status``: of a response that was sent, or that the client did not wait for (``client_gone``). ``finished``: the
-    app's call ended; ``error``: what it raised. ``flaw``: why the events prove nothing.
+    ``status``: status of the response, also if the client disconnected before it (``client_gone``). ``finished``: the
+    app's call ended. ``error``: the exception that it raised. ``flaw``: why the events prove nothing.
     """
 
     status: int | None = None
@@ -77,7 +78,7 @@ class ServerRecord:
 
 
 def judge(trace: Trace) -> Judgement:
-    """Decide the verdict of one request from what was seen of it so far."""
+    """Decide the verdict of one request from the evidence so far."""
     failed = trace.find("request_failed")
     if not trace.find("request_sent"):
         return _unproven(f"not sent: {failed.detail['error']}" if failed else trace.ended)
@@ -96,7 +97,7 @@ def judge(trace: Trace) -> Judgement:
 
 
 def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
-    """Decide the verdict of a request from what its server recorded."""
+    """Decide the verdict of a request from the record of its server."""
     if record.flaw:
         return _unproven(record.flaw)
     if broken := _failed_or_dropped(tasks):
@@ -107,7 +108,7 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
         return _server_order(record.sent, tasks, client_gone=record.client_gone)
     if record.finished:
         return _nothing_queued(record.error)
-    return _unproven(f"was not done: {UNFINISHED}")
+    return _unproven("the journal ends before the request finished")
 
 
 def _unproven(reason: str | None) -> Judgement:
@@ -123,7 +124,7 @@ def _failed_or_dropped(tasks: Sequence[Task]) -> Judgement | None:
 
 
 def _why(task: Task) -> str:
-    return task.error or task.reason or "no reason given"
+    return task.error or task.reason or "no reason recorded"
 
 
 def _unfinished(tasks: Sequence[Task]) -> list[str]:
@@ -132,55 +133,57 @@ def _unfinished(tasks: Sequence[Task]) -> list[str]:
 
 def _nothing_queued(error: str | None) -> Judgement:
     raised = f"; the app raised {error}" if error else ""
-    return Judgement("no-work", ("server",), f"nothing was queued{raised}")
+    return Judgement("no-work", ("server",), f"no background task was queued{raised}")
 
 
 def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_gone: bool) -> Judgement:
-    """What came first in the server, all of whose ``tasks`` have finished."""
+    """Decide the order from the server's events; all ``tasks`` have finished."""
     if sent is None:
-        gone = "the client had gone before the response was sent"
-        return _unproven(gone if client_gone else "the journal tells of no response")
+        disconnected = "the client disconnected before the response was sent"
+        return _unproven(disconnected if client_gone else "the journal has no response_sent event")
     witness = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
     early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent.sending_ns]
     if early:
         return Judgement("work-first", (witness,), f"{', '.join(early)} finished before the response was sent")
     if not tasks:
-        return _unproven("what wrote was no background task that the server knows of")
+        return _unproven("the journal has no background task of this request")
     if any(task.elsewhere for task in tasks):
-        return _unproven("a worker under another boot ran it, whose clock is not compared with the server's")
+        return _unproven("a worker under another boot ran the task, and its clock cannot be compared with the server's")
     if not all(task.started_ns is not None and task.started_ns > sent.sent_ns for task in tasks):
-        return _unproven("a task started before the response was sent, and ended after it")
+        return _unproven("a task was running while the server sent the response")
     if sent.buffered is None:
-        return _unproven("the server could not tell whether all of the response had left")
+        return _unproven("the server could not check whether its write buffer still held a part of the response")
     if sent.buffered:
-        return _unproven("the server still held a part of the response when the task started")
+        return _unproven("the server's write buffer still held a part of the response after the send")
     return Judgement("response-first", (witness,))
 
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
-    """What was due and did not come."""
+    """Find unfinished tasks and missing writes."""
     parts = [] if trace.witnesses.gap else _unfinished(tasks)
-    parts += [f"{PurePath(write.file).name} never got {_lacking(write)}" for write in trace.missing]
+    parts += [_describe_missing(write) for write in trace.missing]
     if not parts:
         return None
     ends = (trace.find("request_finished"), trace.find("request_failed"))
-    because = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), None)
+    cause = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), None)
     evidence = ("file", "server") if trace.witnesses.whole_journal else ("file",)
-    return Judgement("lost", evidence, "; ".join(parts) + (f" ({because})" if because else ""))
+    return Judgement("lost", evidence, "; ".join(parts) + (f" ({cause})" if cause else ""))
 
 
-def _lacking(write: ExpectedWrite) -> str:
-    return write.told if write.count == 1 else f"{write.told} {write.count} times, but {len(write.writes)}"
+def _describe_missing(write: ExpectedWrite) -> str:
+    file = PurePath(write.file).name
+    if not write.writes:
+        return f"{file} never got {write.description}"
+    return f"{file} got {write.description} only {len(write.writes)} of {write.count} times"
 
 
 def _why_unknowable(trace: Trace) -> str:
     disturbed = {write.file for write in trace.unknowable} & trace.witnesses.disturbed
     if disturbed:
         names = sorted({PurePath(file).name for file in disturbed})
-        return f"{', '.join(names)} was truncated or replaced meanwhile"
-    if trace.witnesses.gap:
-        return f"the text carries no mark, and {trace.witnesses.gap}"
-    return "the text carries no mark, and no server's journal tells whose write it is"
+        return f"{', '.join(names)} was truncated or replaced during the request"
+    why = trace.witnesses.gap or "there is no server journal that shows which request wrote it"
+    return f"the expected text has no ${{mark}}, and {why}"
 
 
 def _without_work(trace: Trace) -> Judgement:
@@ -189,40 +192,51 @@ def _without_work(trace: Trace) -> Judgement:
     finished = trace.find("request_finished")
     if trace.witnesses.journal and finished:
         return _nothing_queued(finished.detail.get("error"))
-    return _unproven("no server's journal tells whether a task was queued")
+    missing = "request_finished event" if trace.witnesses.journal else "server journal"
+    return _unproven(f"there is no {missing} that shows whether a task was queued")
 
 
-_ORDERS = {"server": "server's order", "server+worker": "clock that server and worker share"}
+_PROOFS = {
+    "server": "the server's events prove the order",
+    "server+worker": "the clock that server and worker share proves the order",
+}
 
 
 def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judgement:
-    """What came first, where both the response and all of the work were seen."""
+    """Decide the order of the response and the work, both of which were seen."""
     sent = trace.find("response_sent")
-    gone = trace.find("response_lost") is not None
-    server = _server_order(SentResponse.of(sent) if sent else None, tasks, client_gone=gone)
-    outside = _after_in_clients_eyes(trace, writes)
+    client_gone = trace.find("response_lost") is not None
+    server = _server_order(SentResponse.of(sent) if sent else None, tasks, client_gone=client_gone)
+    outside = _written_after_response(trace, writes)
     early = _written_before(trace, sent) or (server if server.verdict == "work-first" else None)
     if early and outside:
-        return _unproven(f"the witnesses disagree: {early.reason}, yet the client had the response before")
+        return _unproven(f"contradictory evidence: {early.reason}, but the client had the response before the write")
     if early:
         return early
-    inside = server.verdict == "response-first" and not trace.witnesses.gap and not _written_by_then(trace, sent)
+    inside = server.verdict == "response-first" and not trace.witnesses.gap and not _written_by_end_of_send(trace, sent)
     evidence = (("client+file",) if outside else ()) + (server.evidence if inside else ())
     if not evidence:
-        return _unproven(f"{_why_not_outside(writes)}, and {_why_not_inside(trace, server)}")
+        outside_gap, server_gap = _why_not_outside(trace, writes), _why_not_inside(trace, server)
+        return _unproven(f"no proof from client and file: {outside_gap}; no proof from the server: {server_gap}")
     if outside or not writes:
         return Judgement("response-first", evidence)
-    reason = f"{_why_not_outside(writes)}: proved from the {_ORDERS[evidence[0]]}"
-    return Judgement("response-first", evidence, reason)
+    return Judgement("response-first", evidence, f"{_why_not_outside(trace, writes)}; {_PROOFS[evidence[0]]}")
 
 
-def _why_not_outside(writes: Sequence[Write]) -> str:
+def _why_not_outside(trace: Trace, writes: Sequence[Write]) -> str:
+    """Explain why the client and the files do not prove the order."""
+    if not writes:
+        return "no write was seen"
     if any(write.others for write in writes):
-        return "another request may have written the same text meanwhile"
-    return "too close to call from outside"
+        return "another request may have written the same text at the same time"
+    if any(write.file in trace.witnesses.disturbed for write in writes):
+        return "a file was truncated or replaced during the request"
+    if trace.find("response_complete") is None:
+        return "the client has no complete response"
+    return "when the client had the response, the write was already in the file"
 
 
-def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
+def _written_after_response(trace: Trace, writes: Sequence[Write]) -> bool:
     complete = trace.find("response_complete")
     if complete is None or not writes:
         return False
@@ -231,29 +245,31 @@ def _after_in_clients_eyes(trace: Trace, writes: Sequence[Write]) -> bool:
 
 
 def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
-    """Whether some of the writes stood in the files before the response was sent."""
-    early = _below(trace, sent.detail.get("files") if sent else None)
+    """Judge ``work-first`` if some of the writes were in the files before the response was sent."""
+    early, count = _count_below(trace, sent.detail.get("files") if sent else None), len(trace.writes)
     if not early:
         return None
-    reason = f"{early} of {len(trace.writes)} writes stood in the file when the response was sent"
+    writes = "its write" if count == 1 else f"{early} of its {count} writes"
+    verb = "was" if early == 1 else "were"
+    reason = f"{writes} {verb} already in the file when the response was sent"
     return Judgement("work-first", ("file+server",), reason)
 
 
-def _written_by_then(trace: Trace, sent: Event | None) -> int:
-    """How many writes stood in the files when the response had been sent."""
-    return _below(trace, (sent.detail.get("files_after") or sent.detail.get("files")) if sent else None)
+def _written_by_end_of_send(trace: Trace, sent: Event | None) -> int:
+    """Count the writes that were in the files right after the response was sent."""
+    return _count_below(trace, (sent.detail.get("files_after") or sent.detail.get("files")) if sent else None)
 
 
-def _below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
-    """How many writes certainly lie within these sizes."""
+def _count_below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
+    """Count the writes that certainly end within these sizes."""
     known = {file: size for file, size in (sizes or {}).items() if file not in trace.witnesses.disturbed}
     return sum(write.latest <= known.get(write.file, 0) for write in trace.writes)
 
 
 def _why_not_inside(trace: Trace, server: Judgement) -> str:
-    """Why the server proves no order; ``server``: what it says alone."""
+    """Explain why the server does not prove the order. ``server``: the verdict from the server's events alone."""
     if not trace.witnesses.journal:
-        return "no server's journal to tell the order"
+        return "its journal is not available"
     if trace.witnesses.gap:
         return trace.witnesses.gap
-    return server.reason or "something was written while the server sent the response"
+    return server.reason or "a write was made while the server sent the response"

@@ -154,7 +154,7 @@ class RequestTemplate:
         return ExpectedWrite(
             file=str(self._paths.files[write.file]),
             text=text,
-            marked=known["mark"] in text.replace("\\-", "-"),
+            has_id=known["mark"] in text.replace("\\-", "-"),
             count=write.count,
             pattern=write.pattern is not None,
             within_ms=_ms(write.within),

@@ -36,16 +36,16 @@ class Prober:
         """Nothing was heard for long: find out whether the journal is still written, and tell the observer if not."""
         observer = self._observer
         async with self._checking:
-            if self._checked_ns == observer.heard_ns:
+            if self._checked_ns == observer.last_event_ns:
                 return
-            self._checked_ns = observer.heard_ns
+            self._checked_ns = observer.last_event_ns
             await observer.read_all()  # this process may have been stopped meanwhile
             if observer.gap or server.client is None or server.gone:
                 return
             failure, recorded = await self._ask(server.client, ANSWER_S, journal=True)
             if failure is None and not recorded and not server.gone:
                 observer.gap = "the server writes its journal no more: is there room for it?"
-                observer.lacks_events(observer.gap)
+                observer.mark_gap(observer.gap)
 
     async def _ask(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
         self._count += 1

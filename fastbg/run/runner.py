@@ -55,7 +55,7 @@ class Runner:
             journal_of(options.directory),
             rf"{self._run_id}-[0-9]+",
             self._on_over,
-            tells_all=(options.url or source.script.url) is None,
+            has_all_sizes=(options.url or source.script.url) is None,
         )
         self._testbed = Testbed(source.script, options, paths, known, self._observer, self._run_id, child)
         self._saved: dict[int, Values] = {}  # by the number of the repetition
@@ -179,7 +179,7 @@ class Runner:
         if self._testbed.server.refuses or client is None or missing:
             why = self._testbed.server.refuses or f"no earlier response had what {', '.join(missing)} stands for"
             trace.answered = True
-            self._observer.give_up(trace, f"not sent: {why}")
+            self._observer.end(trace, f"not sent: {why}")
             return trace
         response = await self._response(client, template, outgoing, trace)
         if response is not None:
@@ -188,7 +188,7 @@ class Runner:
             saved |= found
         trace.answered = True
         self._answered += 1
-        self._observer.consider(trace)
+        self._observer.update(trace)
         return trace
 
     async def _response(
@@ -200,7 +200,7 @@ class Runner:
             limit_s = self._limits[request_id] = request.timeout
 
         def emit(event: Event) -> None:
-            self._observer.tell(trace, event)
+            self._observer.record(trace, event)
 
         try:
             async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
@@ -252,10 +252,10 @@ class Runner:
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
             waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
-            observer.give_up(trace, f"not within {waited_s:g} s")
+            observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
-            observer.give_up(trace, server.gone)
+            observer.end(trace, server.gone)
 
     def _on_over(self, trace: Trace) -> None:
         result = RequestResult.of(trace)

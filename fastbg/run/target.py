@@ -70,7 +70,7 @@ class TargetServer:
         """Ask the server at ``url``, which is not ours."""
         from fastbg.run.client import Client
 
-        self.client = await self._stack.enter_async_context(Client(url, self._observer.look))
+        self.client = await self._stack.enter_async_context(Client(url, self._observer.file_sizes))
         return self.client
 
     async def start(self, wanted: ServerSettings, group: asyncio.TaskGroup) -> "Client":

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fastbg.events import Appended
-from fastbg.evidence.attribution import KEPT, Attribution
+from fastbg.evidence.attribution import MIN_KEPT_BYTES, Attribution
 from fastbg.evidence.trace import ExpectedWrite, Trace
 from tests.support.traces import LOG, expecting, requested, trace
 
-MARKS = "r[0-9]+"
+ID_PATTERN = "r[0-9]+"
 
 
 def request(request_id: str, *writes: ExpectedWrite) -> Trace:
@@ -18,8 +18,8 @@ def appended(t_ns: int, offset: int, data: bytes) -> Appended:
     return Appended(t_ns, Path(LOG), (1, 1), offset, data)
 
 
-def test_marked_text_across_two_reads_has_the_later_time() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "hello r1\n", True)
+def test_text_across_two_reads_has_the_later_time() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "hello r1\n", True)
     attribution.sent(request("r1", write), {LOG: 100})
     attribution.appended(appended(1, 100, b"other\nhel"))
     assert not write.writes
@@ -28,14 +28,14 @@ def test_marked_text_across_two_reads_has_the_later_time() -> None:
 
 
 def test_text_from_before_the_request_does_not_count() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "hello r1\n", True)
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "hello r1\n", True)
     attribution.appended(appended(1, 0, b"hello r1\n"))
     attribution.sent(request("r1", write), {LOG: 9})
     assert not write.writes
 
 
 def test_same_text_twice_needs_two_writes() -> None:
-    attribution = Attribution(MARKS)
+    attribution = Attribution(ID_PATTERN)
     writes = [ExpectedWrite(LOG, "r1\n", True), ExpectedWrite(LOG, "r1\n", True)]
     attribution.sent(request("r1", *writes), {LOG: 0})
     attribution.appended(appended(1, 0, b"r1\n"))
@@ -44,8 +44,8 @@ def test_same_text_twice_needs_two_writes() -> None:
     assert sorted(write.writes[0].offset for write in writes) == [0, 3]
 
 
-def test_unmarked_text_waits_for_the_servers_word() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+def test_text_without_an_id_waits_for_the_server() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.sent(made, {LOG: 0})
     attribution.appended(appended(1, 0, b"same\n"))
@@ -53,8 +53,8 @@ def test_unmarked_text_waits_for_the_servers_word() -> None:
     attribution.finished(made, {LOG: 5})
 
 
-def test_unmarked_text_outside_the_window_is_not_taken() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+def test_text_without_an_id_counts_only_in_its_window() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.appended(appended(1, 0, b"same\n"))
     attribution.sent(made, {LOG: 5})
@@ -64,8 +64,8 @@ def test_unmarked_text_outside_the_window_is_not_taken() -> None:
     assert not write.writes
 
 
-def test_last_unmarked_text_is_taken_with_its_alternatives() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "same\n", False)
+def test_last_text_without_an_id_is_taken_with_its_alternatives() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
     made = request("r1", write)
     attribution.sent(made, {LOG: 0})
     attribution.appended(appended(1, 0, b"same\n"))
@@ -73,14 +73,14 @@ def test_last_unmarked_text_is_taken_with_its_alternatives() -> None:
     attribution.finished(made, {LOG: 10})
     (found,) = write.writes
     assert (found.offset, found.others, found.earliest, found.latest) == (5, ((0, 5),), 0, 10)
-    attribution.deal_from_front()
+    attribution.use_first_match()
     (found,) = write.writes
     assert (found.offset, found.others, found.earliest, found.latest) == (0, ((5, 10),), 0, 10)
 
 
 def test_two_requests_with_equal_texts_get_one_write_each() -> None:
-    """The first to finish takes the later write, and gives it up to the one that has no other."""
-    attribution = Attribution(MARKS)
+    """The first to finish takes the later write, and leaves it to the request that has no other match."""
+    attribution = Attribution(ID_PATTERN)
     first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
     one, two = request("r1", first), request("r2", second)
     attribution.sent(one, {LOG: 0})
@@ -92,16 +92,16 @@ def test_two_requests_with_equal_texts_get_one_write_each() -> None:
     assert (first.writes[0].offset, second.writes[0].offset) == (0, 5)
 
 
-def test_file_that_begins_again_is_searched_from_its_start() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "r1\n", True)
+def test_restarted_file_is_searched_from_its_start() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "r1\n", True)
     attribution.sent(request("r1", write), {LOG: 100})
     attribution.restarted(LOG)
     attribution.appended(appended(1, 0, b"r1\n"))
     assert write.writes[0].offset == 0
 
 
-def test_surplus_is_seen_and_absence_is_known_when_all_was_read() -> None:
-    attribution = Attribution(MARKS)
+def test_surplus_and_absence_are_known_when_all_is_read() -> None:
+    attribution = Attribution(ID_PATTERN)
     once, never = ExpectedWrite(LOG, "once r1\n", True), ExpectedWrite(LOG, "never r1\n", True, count=0)
     made = request("r1", once, never)
     attribution.sent(made, {LOG: 0})
@@ -113,15 +113,15 @@ def test_surplus_is_seen_and_absence_is_known_when_all_was_read() -> None:
 
 
 def test_pattern_matches_text_and_not_bytes() -> None:
-    attribution, write = Attribution(MARKS), ExpectedWrite(LOG, "^[äö] r1 \\w+$", True, pattern=True)
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "^[äö] r1 \\w+$", True, pattern=True)
     attribution.sent(request("r1", write), {LOG: 0})
     attribution.appended(appended(1, 0, "ö other\nä r1 größer\n".encode()))
     (found,) = write.writes
     assert (found.text, found.offset, found.length) == ("ä r1 größer", 9, len("ä r1 größer".encode()))
 
 
-def test_mark_is_not_taken_for_a_longer_one() -> None:
-    attribution = Attribution(MARKS)
+def test_id_does_not_match_a_longer_id() -> None:
+    attribution = Attribution(ID_PATTERN)
     one, ten = ExpectedWrite(LOG, "r01", True), ExpectedWrite(LOG, "r10", True)
     attribution.sent(request("r01", one), {LOG: 0})
     attribution.sent(request("r10", ten), {LOG: 0})
@@ -129,24 +129,24 @@ def test_mark_is_not_taken_for_a_longer_one() -> None:
     assert (len(one.writes), len(ten.writes)) == (0, 1)
 
 
-def test_file_is_not_kept_once_nobody_asks_for_it() -> None:
-    attribution, chunk = Attribution(MARKS), b"x" * 65536
+def test_unnecessary_bytes_are_discarded() -> None:
+    attribution, chunk = Attribution(ID_PATTERN), b"x" * 65536
     attribution.sent(request("r1", ExpectedWrite(LOG, "r1\n", True)), {LOG: 0})
     for number in range(64):
         attribution.appended(appended(number, number * len(chunk), chunk))
-    tape = attribution._tapes[LOG]  # what is kept is not to be seen from outside
-    assert len(tape.data) <= KEPT
-    assert tape.end == 64 * len(chunk)
+    buffer = attribution._buffers[LOG]  # no public method shows the kept bytes
+    assert len(buffer.data) <= MIN_KEPT_BYTES
+    assert buffer.end == 64 * len(chunk)
 
 
-def test_text_stays_with_a_request_that_is_over() -> None:
-    attribution = Attribution(MARKS)
+def test_text_stays_with_a_removed_request() -> None:
+    attribution = Attribution(ID_PATTERN)
     first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
     one, two = request("r1", first), request("r2", second)
     attribution.sent(one, {LOG: 0})
     attribution.sent(two, {LOG: 0})
     attribution.appended(appended(1, 0, b"same\n"))
     attribution.finished(one, {LOG: 5})
-    attribution.over(one)
+    attribution.remove(one)
     attribution.finished(two, {LOG: 5})
     assert (len(first.writes), len(second.writes)) == (1, 0)

@@ -1,4 +1,4 @@
-"""Durations that are counted in classes: how exact their percentiles are."""
+"""The accuracy of percentiles of durations in classes."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Expectations: what is not met, and how it is told."""
+"""Unmet expectations and their messages."""
 
 from fastbg.evidence.expectations import contains, unmet
 from fastbg.evidence.trace import Expected, ExpectedTask, ReceivedBody
@@ -19,7 +19,7 @@ def test_unmet_expectations_show_both_values() -> None:
     assert [str(each) for each in unmet(seen, judge(seen))] == ["status: expected 201 or 202, was 200"]
 
 
-def test_unmet_expectation_names_its_key_and_who_saw_it() -> None:
+def test_unmet_expectation_has_its_key_and_witness() -> None:
     seen = wrote(task(sent(answered(trace(), 2_001_000, size=100), 1900, size=100), 2_002_000), 3_001_000, offset=100)
     expecting(
         seen,
@@ -50,7 +50,7 @@ def test_tasks_are_expected_in_the_order_in_which_they_start() -> None:
     assert unmet(seen, judge(seen)) == []
 
 
-def test_too_many_and_too_few_writes_are_told() -> None:
+def test_too_many_and_too_few_writes_are_reported() -> None:
     seen = finished(sent(answered(trace(writes=2), 2000, size=100), 1900, size=100))
     seen = task(wrote(wrote(seen, 3000, offset=100), 3001, offset=108), 1950)
     seen.expected.writes[0].complete = seen.expected.writes[1].complete = True
@@ -58,23 +58,23 @@ def test_too_many_and_too_few_writes_are_told() -> None:
     assert judgement.reason == f"log.txt never got {TEXT!r}"
     assert [str(each) for each in unmet(seen, judgement)] == [
         "verdict: expected response-first, was lost",
-        f"writes[1].count: expected {TEXT!r} in log.txt, came 2 times",
+        f"writes[1].count: expected {TEXT!r} in log.txt, found 2 times",
     ]
 
 
-def test_write_that_must_not_come_is_unmet_if_nobody_can_tell() -> None:
+def test_unknown_absence_of_a_write_is_unmet() -> None:
     seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
     (write,) = seen.expected.writes
     write.count, write.size = 0, 200
     assert not seen.settled
     (unknown,) = unmet(seen, judge(seen))
-    assert str(unknown) == f"writes[1].count: expected no {TEXT!r} in log.txt, nobody can tell"
+    assert str(unknown) == f"writes[1].count: expected no {TEXT!r} in log.txt, unknown"
     write.complete = True
     assert seen.settled
     assert unmet(seen, judge(seen)) == []
 
 
-def test_client_that_hangs_up_is_no_end_for_the_servers_tasks() -> None:
+def test_tasks_continue_after_the_client_hangs_up() -> None:
     seen = requested(trace(writes=0), hangs_up=True)
     seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
     assert not seen.settled
@@ -83,7 +83,7 @@ def test_client_that_hangs_up_is_no_end_for_the_servers_tasks() -> None:
     assert (judge(seen).verdict, unmet(seen, judge(seen))[0].key) == ("unproven", ("expect", "verdict"))
 
 
-def test_write_of_a_request_that_was_hung_up_is_waited_for() -> None:
+def test_write_is_awaited_after_the_client_hangs_up() -> None:
     seen = requested(finished(task(trace(), 3000)), hangs_up=True)
     seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
     seen.expected.writes[0].size = 200  # the server found it in the file, the follower has not read so far

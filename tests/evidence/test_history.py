@@ -1,4 +1,4 @@
-"""A finished journal: what it tells, and `fastbg report`, which shows it."""
+"""The summary of a finished journal, and `fastbg report`."""
 
 import io
 import json
@@ -30,15 +30,15 @@ DONE = line(2000, "request_finished")
 STARTED = line(1003, "task_started", **TASK, where="thread")
 
 
-def told(*lines: bytes, last: int = 20) -> JournalSummary:
-    """What a journal of these lines tells."""
+def summarize(*lines: bytes, last: int = 20) -> JournalSummary:
+    """Summarize a journal of these lines."""
     aggregator = JournalAggregator(last)
     read(io.BytesIO(b"".join(lines)), None, aggregator)
     return aggregator.summary()
 
 
 def only(*lines: bytes) -> RecordedRequest:
-    (request,) = told(*lines).last
+    (request,) = summarize(*lines).last
     return request
 
 
@@ -80,48 +80,48 @@ def test_failed_and_dropped_tasks() -> None:
     assert verdict(received(), queued, sent(status=404), dropped, DONE) == ("dropped", "shop.mail dropped: exception")
 
 
-def test_task_that_has_no_end_is_lost() -> None:
+def test_task_without_an_end_is_lost() -> None:
     assert verdict(received(), sent(), STARTED) == (
         "lost",
         "shop.mail started, never finished (the journal ends before that)",
     )
-    history = told(received(), sent(), STARTED, mail(request="r2"))
+    history = summarize(received(), sent(), STARTED, mail(request="r2"))
     assert history.unfinished == 1
     assert (history.counts["lost"], history.counts["response-first"]) == (1, 1)
 
 
 def test_finished_request_without_tasks_is_no_work() -> None:
-    assert verdict(received(), sent(), DONE) == ("no-work", "nothing was queued")
+    assert verdict(received(), sent(), DONE) == ("no-work", "no background task was queued")
     assert verdict(received(), sent(), line(2000, "request_finished", error="KeyError: x")) == (
         "no-work",
-        "nothing was queued; the app raised KeyError: x",
+        "no background task was queued; the app raised KeyError: x",
     )
-    assert verdict(received(), sent())[0] == "unproven"
+    assert verdict(received(), sent()) == ("unproven", "the journal ends before the request finished")
 
 
 @pytest.mark.parametrize(
-    ("response", "told"),
+    ("response", "expected"),
     [
-        (sent(buffered=None), "could not tell whether all of the response had left"),
-        (sent(buffered=99), "still held a part of the response"),
-        (sent(1004), "started before the response was sent, and ended after it"),
-        (sent(1600, sending_ns=1_400_000_000), "started before the response was sent, and ended after it"),
-        (line(1002, "response_lost", status=200), "the client had gone"),
-        (b"", "tells of no response"),
+        (sent(buffered=None), "could not check whether its write buffer still held a part of the response"),
+        (sent(buffered=99), "write buffer still held a part of the response after the send"),
+        (sent(1004), "a task was running while the server sent the response"),
+        (sent(1600, sending_ns=1_400_000_000), "a task was running while the server sent the response"),
+        (line(1002, "response_lost", status=200), "the client disconnected before the response was sent"),
+        (b"", "the journal has no response_sent event"),
     ],
 )
-def test_order_that_the_server_cannot_prove_is_unproven(response: bytes, told: str) -> None:
+def test_order_that_the_server_cannot_prove_is_unproven(response: bytes, expected: str) -> None:
     found, reason = verdict(received(), response, STARTED, line(1500, "task_finished", **TASK), DONE)
     assert found == "unproven"
-    assert told in (reason or "")
+    assert expected in (reason or "")
 
 
-def test_thread_that_outlives_its_request_is_waited_for() -> None:
+def test_thread_that_outlives_its_request_is_awaited() -> None:
     end = line(2500, "task_finished", **TASK)
     assert only(received(), sent(), STARTED, DONE, end).done_ms == 1500.0
 
 
-def test_task_that_outlives_its_request_is_waited_for() -> None:
+def test_task_that_outlives_its_request_is_awaited() -> None:
     queued = line(1001, "task_queued", **TASK)
     start, end = line(2000.5, "task_started", **TASK), line(2500, "task_finished", **TASK)
     request = only(received(), queued, sent(), DONE, start, end)
@@ -134,17 +134,17 @@ def test_task_that_outlives_its_request_is_waited_for() -> None:
 def test_requests_of_several_processes_and_boots_are_kept_apart() -> None:
     other = mail(boot="b2").splitlines(keepends=True)
     mixed = [one for pair in zip(mail().splitlines(keepends=True), other, strict=True) for one in pair]
-    history = told(*mixed, mail(pid=8))
+    history = summarize(*mixed, mail(pid=8))
     assert (history.requests, history.boots, history.processes) == (3, 2, 3)
     assert history.counts["response-first"] == 3
 
 
 def test_id_that_is_used_again_is_another_request() -> None:
-    assert told(mail(), mail(), mail()).counts["response-first"] == 3
+    assert summarize(mail(), mail(), mail()).counts["response-first"] == 3
 
 
 def test_id_that_is_used_again_too_early_proves_nothing() -> None:
-    history = told(received(), sent(), STARTED, mail())
+    history = summarize(received(), sent(), STARTED, mail())
     assert [request.judgement.verdict for request in history.last] == ["unproven", "unproven"]
     assert "used again" in why(history.last[0].judgement)
 
@@ -152,63 +152,63 @@ def test_id_that_is_used_again_too_early_proves_nothing() -> None:
 def test_blocked_loop_has_a_task_and_shutdown_no_request() -> None:
     lines = mail().splitlines(keepends=True)
     lines.insert(4, line(1010, "loop_blocked", **TASK, ms=60.0))
-    history = told(*lines, line(2000, "shutdown", None, unfinished=1))
+    history = summarize(*lines, line(2000, "shutdown", None, unfinished=1))
     assert (history.strays, history.last[0].judgement.verdict) == (0, "response-first")
     assert [task.blocked_ms for task in history.last[0].tasks] == [60.0]
 
 
-def test_events_without_a_beginning_are_counted() -> None:
-    history = told(sent(), DONE, line(1, "task_started", None, **TASK), mail(request="r2"))
+def test_events_without_a_start_are_counted() -> None:
+    history = summarize(sent(), DONE, line(1, "task_started", None, **TASK), mail(request="r2"))
     assert (history.strays, history.requests, history.events) == (3, 1, 3 + EVENTS_PER_REQUEST)
 
 
 # reading
 
 
-def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
-    history = told(
+def test_other_lines_are_counted_and_ignored() -> None:
+    history = summarize(
         b'{"t_ns": 1, "wal\n', b"\n", mail(), b"\xff\xfe\n", b"x" * 3 * MAX_LINE_BYTES + b"\n", mail(), b'{"torn'
     )
     assert (history.foreign, history.requests) == (4, 2)
     assert history.counts["response-first"] == 2
 
 
-def test_line_that_lies_across_the_size_is_read_to_its_end() -> None:
+def test_line_across_the_size_is_read_to_its_end() -> None:
     lines = mail().splitlines(keepends=True)
     data = b"".join(lines)
     for size in range(len(data) + 1):
         aggregator = JournalAggregator(20)
         read(io.BytesIO(data), size, aggregator)
-        begun = sum(len(b"".join(lines[:number])) < size for number in range(len(lines)))
-        assert (aggregator.summary().events, aggregator.foreign) == (begun, 0)
+        started = sum(len(b"".join(lines[:number])) < size for number in range(len(lines)))
+        assert (aggregator.summary().events, aggregator.foreign) == (started, 0)
 
 
-def test_time_that_no_clock_shows_is_no_event() -> None:
-    history = told(received(), sent().replace(str(1002 * MS).encode(), b"9" * 400), DONE)
+def test_line_with_an_impossible_time_is_not_an_event() -> None:
+    history = summarize(received(), sent().replace(str(1002 * MS).encode(), b"9" * 400), DONE)
     assert (history.foreign, history.last[0].response_ms) == (1, None)
 
 
 @pytest.mark.parametrize("server", ["b1/²", "b1/" + "9" * 5000, "/", "b1"])
 def test_worker_may_name_any_server(server: str) -> None:
-    history = told(received(), line(1003, "task_started", **TASK, where="worker", server=server), DONE)
+    history = summarize(received(), line(1003, "task_started", **TASK, where="worker", server=server), DONE)
     assert (history.requests, history.strays) == (1, 1)
 
 
 @given(st.lists(st.sampled_from([*mail().splitlines(keepends=True), *mail(pid=8).splitlines(keepends=True), b"{\n"])))
 def test_lines_in_any_order_give_every_request_one_verdict(lines: list[bytes]) -> None:
-    history = told(*lines)
+    history = summarize(*lines)
     assert sum(history.counts.values()) == history.requests == len(history.last) or history.requests > 20
     assert history.events + history.foreign == len(lines)
 
 
 def test_only_the_last_requests_are_kept_in_their_order() -> None:
-    history = told(*(mail(request=f"r{number}") for number in range(50)), last=3)
+    history = summarize(*(mail(request=f"r{number}") for number in range(50)), last=3)
     assert [request.request_id for request in history.last] == ["r47", "r48", "r49"]
     assert history.requests == 50
-    assert told(mail(), last=0).last == ()
+    assert summarize(mail(), last=0).last == ()
 
 
-def test_requests_that_never_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_unfinished_requests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD", 10_000)
     aggregator = JournalAggregator(5)
     lines = [
@@ -223,7 +223,7 @@ def test_requests_that_never_end_cost_no_more_than_their_share(monkeypatch: pyte
     assert history.counts["lost"] == history.unfinished
 
 
-def test_tasks_without_end_cost_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_unfinished_tasks_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD", 100_000)
     request = only(received(), *(line(1001 + n, "task_queued", task="shop.mail", n=n) for n in range(2000)), DONE)
     assert request.judgement.verdict == "unproven"
@@ -242,7 +242,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / ".fastbg" / "journal.jsonl"
 
 
-def test_report_shows_again_what_the_demo_recorded(recorded: Path) -> None:
+def test_report_shows_the_requests_of_the_demo(recorded: Path) -> None:
     before = recorded.read_bytes()
     result = fastbg("report", recorded)
     assert (result.returncode, result.stderr) == (0, b"")
@@ -270,7 +270,7 @@ def test_bars_have_the_times_of_the_journal(tmp_path: Path) -> None:
     assert re.search(r"POST /control +━{50}● *\n", text)
 
 
-def test_report_as_json_has_the_same(recorded: Path) -> None:
+def test_json_report_has_the_same_requests(recorded: Path) -> None:
     result = fastbg("report", "--json", "--last", "2", recorded)
     assert (result.returncode, result.stderr) == (0, b"")
     written = json.loads(result.stdout)
@@ -278,9 +278,9 @@ def test_report_as_json_has_the_same(recorded: Path) -> None:
     assert written["summary"]["requests"] == 8
     assert written["summary"]["response_first"] == 5
     events = [json.loads(line) for line in recorded.read_bytes().splitlines()]
-    begun = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_started"}
+    started = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_started"}
     ended = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_finished"}
-    assert written["summary"]["task_ms"]["min"] == round(min(ended[task] - begun[task] for task in begun) / 1e6, 3)
+    assert written["summary"]["task_ms"]["min"] == round(min(ended[task] - started[task] for task in started) / 1e6, 3)
     first, second = written["requests"]
     assert (first["path"], first["verdict"]) == ("/sub-dependency/background_tasks", "response-first")
     assert [task["state"] for task in first["tasks"]] == ["finished"] * 3
@@ -289,7 +289,7 @@ def test_report_as_json_has_the_same(recorded: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", first["received"])
 
 
-def test_last_limits_what_is_shown_one_by_one(recorded: Path) -> None:
+def test_last_limits_the_requests_that_are_shown(recorded: Path) -> None:
     text = fastbg("report", "--last", "1", recorded).stdout.decode()
     assert "the last 1 request:" in text
     assert "POST /background_tasks" not in text
@@ -297,7 +297,7 @@ def test_last_limits_what_is_shown_one_by_one(recorded: Path) -> None:
     assert "●" not in fastbg("report", "--last", "0", recorded).stdout.decode()
 
 
-def test_journal_may_come_through_a_pipe(recorded: Path) -> None:
+def test_journal_can_be_read_from_a_pipe(recorded: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "fastbg", "report", "--json", "-"], input=recorded.read_bytes(), capture_output=True
     )
@@ -318,7 +318,7 @@ def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:
     assert "1 request was not finished when the journal ended" in flat
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_lines_are_reported(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(b"one\n" + sent() + mail(request="r2") + mail(request="r3", boot="b2") + b'{"torn')
     flat = " ".join(fastbg("report", journal).stdout.decode().split())
@@ -327,7 +327,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "The journal covers 2 boots" in flat
 
 
-def test_nothing_in_a_journal_acts_on_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_of_a_journal_are_escaped(tmp_path: Path) -> None:
     nasty = "\x1b[31m[red]x[/red]\u202e\x9b2J\n"
     journal = tmp_path / "journal.jsonl"
     failed = line(1004, "task_failed", task=nasty, n=0, error=nasty)
@@ -341,7 +341,7 @@ def test_nothing_in_a_journal_acts_on_the_terminal(tmp_path: Path) -> None:
     assert json.loads(fastbg("report", "--json", journal).stdout)["requests"][0]["received"] is None
 
 
-def test_terminal_that_knows_no_unicode_gets_ascii(recorded: Path) -> None:
+def test_terminal_without_unicode_gets_ascii(recorded: Path) -> None:
     result = fastbg("report", "--last", "1", recorded, PYTHONIOENCODING="ascii", COLUMNS="100")
     assert result.stdout.isascii()
     assert re.search(rb"POST /foreground_tasks +=+R", result.stdout)
@@ -358,7 +358,7 @@ def test_empty_journal_has_no_requests(tmp_path: Path) -> None:
     ("name", "what"),
     [("missing", "No such file"), (".", "Is a directory"), ("app.py", "this is no journal"), ("a\x1b", "No such file")],
 )
-def test_file_that_is_no_journal_is_refused(tmp_path: Path, name: str, what: str) -> None:
+def test_file_that_is_not_a_journal_is_refused(tmp_path: Path, name: str, what: str) -> None:
     (tmp_path / "app.py").write_text("import this\n")
     result = fastbg("report", name, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, b"")
@@ -373,7 +373,7 @@ def test_file_that_is_no_journal_is_refused(tmp_path: Path, name: str, what: str
 
 
 def in_parts(folder: Path, *files: bytes, first: int = 1) -> Path:
-    """A journal whose parts hold this, the last of them as ``journal.jsonl``."""
+    """Write a journal in parts; the last one is ``journal.jsonl``."""
     journal = folder / "journal.jsonl"
     for number, content in enumerate(files[:-1], first):
         part(journal, number).write_bytes(content)
@@ -381,7 +381,7 @@ def in_parts(folder: Path, *files: bytes, first: int = 1) -> Path:
     return journal
 
 
-def test_rotation_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
+def test_parts_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None:
     lines = mail().splitlines(keepends=True)
     others = [mail(request=f"r{number}") for number in range(2, 13)]
     journal = in_parts(tmp_path, *([*lines[:2], *others[:5]]), lines[2], *others[5:], *lines[3:5], lines[5])
@@ -392,13 +392,13 @@ def test_rotation_are_read_as_one_journal_in_their_order(tmp_path: Path) -> None
     assert [request.request_id for request in history.last] == [f"r{number}" for number in range(1, 13)]
 
 
-def test_journal_whose_rotation_was_killed_is_its_parts(tmp_path: Path) -> None:
+def test_journal_whose_rotation_was_killed_is_read(tmp_path: Path) -> None:
     journal = in_parts(tmp_path, mail(), b"")
     journal.unlink()
     assert read_history(journal, last=20).requests == 1
 
 
-def test_requests_without_a_beginning_have_no_verdict(tmp_path: Path) -> None:
+def test_requests_without_a_start_have_no_verdict(tmp_path: Path) -> None:
     lines = mail().splitlines(keepends=True)
     journal = in_parts(tmp_path, b"".join(lines[2:4]) + mail(request="r2"), lines[4] + lines[5], first=4)
     result = fastbg("report", journal)
@@ -418,7 +418,7 @@ def test_request_with_a_deleted_end_is_unproven(tmp_path: Path) -> None:
     assert "deleted" in why(history.last[0].judgement)
 
 
-def test_rotation_while_the_parts_are_opened_costs_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_while_the_parts_are_opened_loses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
 
     def rotated_meanwhile(path: Path) -> list[int]:
@@ -431,7 +431,7 @@ def test_rotation_while_the_parts_are_opened_costs_no_event(tmp_path: Path, monk
     assert [request.request_id for request in read_history(journal, last=20).last] == ["r1", "r2"]
 
 
-def test_what_is_written_meanwhile_is_left_for_the_next_report(tmp_path: Path) -> None:
+def test_later_lines_are_not_in_the_report(tmp_path: Path) -> None:
     journal = in_parts(tmp_path, mail(request="r1"), mail(request="r2"))
     aggregator = JournalAggregator(20)
     with ExitStack() as stack:
@@ -446,7 +446,7 @@ def test_what_is_written_meanwhile_is_left_for_the_next_report(tmp_path: Path) -
 
 # a long journal
 
-SHORT, LONG = 3_000, 30_000  # events; a million in tests/benchmarks, which look at the memory of the whole process
+SHORT, LONG = 3_000, 30_000  # events; tests/benchmarks measures a million in a whole process
 PEAK = """
 import sys, tracemalloc
 from pathlib import Path
@@ -458,7 +458,7 @@ print(tracemalloc.get_traced_memory()[1])
 
 
 def peak_bytes(journal: Path) -> int:
-    """The most that Python holds at once while it reads ``journal``, in a process of its own."""
+    """Return the peak memory of Python while another process reads ``journal``."""
     result = subprocess.run([sys.executable, "-c", PEAK, journal], capture_output=True, check=True, cwd=ROOT)
     return int(result.stdout)
 
@@ -485,11 +485,11 @@ def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"reading" not in result.stdout
     with terminal("report", "--last", "1", journal) as (process, screen):
-        shown = rest_of(screen)
+        output = rest_of(screen)
         assert process.wait(PATIENCE_S) == 0
-    assert re.search(rb"reading.*MB", shown)
-    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0  # the cursor is back
-    assert b"\x1b[2K" in shown[shown.rindex(b"reading") :]  # and the bar has gone
+    assert re.search(rb"reading.*MB", output)
+    assert output.count(b"\x1b[?25l") == output.count(b"\x1b[?25h") > 0  # the cursor is visible again
+    assert b"\x1b[2K" in output[output.rindex(b"reading") :]  # the bar is erased
 
 
 def test_ctrl_c_ends_the_reading(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Many requests at once: which write is whose, and when a request is over."""
+"""Many requests at the same time: the owner of each write, and the end of each request."""
 
 import asyncio
 import json
@@ -32,9 +32,9 @@ def journal(t_ns: int, name: str, request: str, **detail: object) -> bytes:
 
 
 def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
-    """The traces of requests that all write the same text, and how many were left; files are seen ``late``."""
-    over: list[Trace] = []
-    observer = Observer([LOG], JOURNAL, "r[0-9]+", over.append, tells_all=True)
+    """Return the traces of requests that write the same text, and the number of open ones; files are seen ``late``."""
+    done: list[Trace] = []
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", done.append, has_all_sizes=True)
     happens: list[tuple[int, int, int, str]] = []  # no two at one moment
     for number, times in enumerate(made):
         names = ("sent", "answered", "written", "finished")
@@ -43,13 +43,13 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
         Trace(SentRequest(f"r{number}", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), TEXT, False),)))
         for number in range(len(made))
     ]
-    size = told = 0
+    size = journal_size = 0
     items: list[Appended] = []
     waits: list[tuple[int, Appended]] = []
     sizes = {str(LOG): 0}
 
     async def stream() -> AsyncIterator[Appended]:
-        nonlocal size, told
+        nonlocal size, journal_size
         for t_ns, (_, number, _, name) in enumerate(sorted(happens), start=1):
             request, trace = f"r{number}", traces[number]
             sizes[str(LOG)] = size
@@ -57,11 +57,11 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
             match name:
                 case "sent":
                     observer.watch(trace)
-                    observer.tell(trace, Event(t_ns, "client", "request_sent", request, {"sizes": dict(sizes)}))
+                    observer.record(trace, Event(t_ns, "client", "request_sent", request, {"sizes": dict(sizes)}))
                 case "answered":
-                    observer.tell(trace, Event(t_ns, "client", "response_headers", request, {"status": 200}))
-                    observer.tell(trace, Event(t_ns, "client", "response_complete", request, {"sizes": dict(sizes)}))
-                    observer.consider(trace)
+                    observer.record(trace, Event(t_ns, "client", "response_headers", request, {"status": 200}))
+                    observer.record(trace, Event(t_ns, "client", "response_complete", request, {"sizes": dict(sizes)}))
+                    observer.update(trace)
                     task = {"task": "app.write", "n": 0}
                     lines = journal(t_ns, "task_queued", request, **task)
                     lines += journal(t_ns, "response_sent", request, status=200, files=dict(sizes), buffered=0)
@@ -74,33 +74,33 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
                     lines = journal(t_ns, "task_finished", request, task="app.write", n=0)
                     lines += journal(t_ns, "request_finished", request, files=dict(sizes))
             if lines:
-                yield Appended(t_ns, JOURNAL, (1, 2), told, lines)
-                told += len(lines)
+                yield Appended(t_ns, JOURNAL, (1, 2), journal_size, lines)
+                journal_size += len(lines)
             while waits and waits[0][0] <= t_ns:  # a file is seen in its order, however late
                 yield waits.pop(0)[1]
         for _, item in waits:
             yield item
 
-    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # whatever gives the items
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
     assert not items
-    return over, len(observer.live)
+    return done, len(observer.live)
 
 
 @given(made=requests, late=st.lists(st.integers(0, 20), min_size=1, max_size=4), most=st.integers(0, 20))
 def test_equal_texts_belong_to_one_request_each(made: list[Request], late: list[int], most: int) -> None:
-    """Whenever there are too many to know them all before the first is over."""
+    """The limit ``most`` decides when texts are assigned by the first match."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_HELD", most)
-        over, left = run(made, late)
-    assert (len(over), left) == (len(made), 0)
-    offsets = [write.offset for trace in over for write in trace.writes]
+        done, left = run(made, late)
+    assert (len(done), left) == (len(made), 0)
+    offsets = [write.offset for trace in done for write in trace.writes]
     assert sorted(offsets) == [number * len(TEXT) for number in range(len(made))]
-    assert {judge(trace).verdict for trace in over} == {"response-first"}
+    assert {judge(trace).verdict for trace in done} == {"response-first"}
 
 
 def test_parts_of_a_journal_have_lines_of_their_own() -> None:
     line, late = journal(5, "response_sent", "r1"), journal(4, "task_queued", "r1", task="app.write", n=0)
-    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, tells_all=True)
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
     trace = Trace(SentRequest("r1", "GET", "", ""))
     observer.watch(trace)
 
@@ -110,27 +110,27 @@ def test_parts_of_a_journal_have_lines_of_their_own() -> None:
         yield Appended(3, JOURNAL, (1, 1), 20, late[20:])
         yield Appended(4, JOURNAL, (1, 2), 20, line[20:])
 
-    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # all that it needs of a follower
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
     assert [event.name for event in trace.events] == ["task_queued", "response_sent"]
 
 
 def test_written_events_count_after_the_timeout(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.touch()
-    observer = Observer([], path, "r[0-9]+", lambda _: None, tells_all=True)
+    observer = Observer([], path, "r[0-9]+", lambda _: None, has_all_sizes=True)
     trace = Trace(SentRequest("r1", "GET", "", ""))
     observer.watch(trace)
 
-    async def told(name: str, seconds: float) -> bool:
-        with path.open("ab") as file:  # nobody reads meanwhile
+    async def written(name: str, seconds: float) -> bool:
+        with path.open("ab") as file:  # without a pause in which the follower could read
             file.write(journal(1, name, "r1"))
         return await observer.until(lambda: trace.find(name) is not None, seconds)
 
     async def scenario() -> None:
         async with Follower([path], journals=[path]) as follower:
             following = asyncio.create_task(observer.follow(follower))
-            assert await told("request_received", PATIENCE_S)
-            assert await told("request_finished", 0)
+            assert await written("request_received", PATIENCE_S)
+            assert await written("request_finished", 0)
             assert not await observer.until(lambda: False, 0)
             following.cancel()
 

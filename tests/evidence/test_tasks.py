@@ -1,4 +1,4 @@
-"""What the server's events tell of the tasks of a request."""
+"""The tasks of a request, built from the server's events."""
 
 from fastbg.events import Event
 from fastbg.evidence.tasks import Task, tasks_of
@@ -10,7 +10,7 @@ def event(t_ns: int, name: str, **detail: object) -> Event:
     return Event(t_ns, "server", name, "r1", {"task": "shop.mail", "n": 0, **detail})
 
 
-def test_the_wait_for_a_thread_and_the_blocked_loop_are_told() -> None:
+def test_wait_for_a_thread_and_blocked_loop_are_recorded() -> None:
     events = [
         event(1, "task_queued"),
         event(2, "task_started", where="loop"),
@@ -26,7 +26,7 @@ def test_the_wait_for_a_thread_and_the_blocked_loop_are_told() -> None:
     ]
 
 
-def test_events_that_are_not_known_are_passed_over() -> None:
+def test_unknown_events_are_ignored() -> None:
     events = [
         event(1, "task_queued"),
         event(2, "task_teleported"),
@@ -37,7 +37,7 @@ def test_events_that_are_not_known_are_passed_over() -> None:
     assert tasks_of(events) == [Task("shop.mail", "queued")]
 
 
-def test_a_thread_that_outlives_its_cancelled_call_is_waited_for() -> None:
+def test_thread_that_outlives_its_cancelled_call_is_awaited() -> None:
     trace = traces.sent(traces.answered(traces.trace(writes=0), 2000, size=100), 1500, size=100)
     traces.task(trace, 2500, end=None)
     trace.answered = True

@@ -1,4 +1,4 @@
-"""Verdicts from witnesses: each row of the table of verdicts, and what must not be claimed."""
+"""Verdicts: every rule, and the cases without a proof."""
 
 import pytest
 
@@ -22,13 +22,18 @@ def test_instant_write_rests_on_the_servers_order_alone() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1905), 1990, offset=100)
     judgement = judge(seen)
     assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
-    assert "too close to call from outside" in why(judgement)
+    assert why(judgement) == (
+        "when the client had the response, the write was already in the file; the server's events prove the order"
+    )
 
 
 def test_instant_write_without_a_journal_is_unproven() -> None:
     judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 1990, offset=100))
     assert (judgement.verdict, judgement.evidence) == ("unproven", ())
-    assert "no server's journal" in why(judgement)
+    assert why(judgement) == (
+        "no proof from client and file: when the client had the response, the write was already in the file; "
+        "no proof from the server: its journal is not available"
+    )
 
 
 def test_late_write_without_a_journal_is_proved_from_outside() -> None:
@@ -52,7 +57,7 @@ def test_half_of_the_work_before_the_response_is_work_first() -> None:
     seen = wrote(wrote(task(seen, 1950), 1800, offset=100), 3000, offset=108, n=1)
     judgement = judge(seen)
     assert judgement.verdict == "work-first"
-    assert judgement.reason == "1 of 2 writes stood in the file when the response was sent"
+    assert judgement.reason == "1 of its 2 writes was already in the file when the response was sent"
 
 
 def test_task_finished_before_the_response_is_work_first() -> None:
@@ -66,7 +71,7 @@ def test_task_that_ended_during_the_send_proves_no_order() -> None:
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
     judgement = judge(finished(seen))
     assert judgement.verdict == "unproven"
-    assert why(judgement).endswith("a task started before the response was sent, and ended after it")
+    assert why(judgement).endswith("a task was running while the server sent the response")
 
 
 def test_server_proves_work_first_where_the_file_does_not() -> None:
@@ -80,7 +85,7 @@ def test_write_during_the_send_proves_no_order() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "something was written while the server sent the response" in why(judgement)
+    assert "a write was made while the server sent the response" in why(judgement)
 
 
 def test_writes_of_others_during_the_send_change_nothing() -> None:
@@ -88,22 +93,28 @@ def test_writes_of_others_during_the_send_change_nothing() -> None:
     assert judge(seen).evidence == ("server",)
 
 
-def test_witnesses_that_disagree_prove_nothing() -> None:
+def test_contradictory_evidence_proves_nothing() -> None:
     seen = wrote(task(sent(answered(trace(), 2000, size=100), 1900, size=108), 1950), 3000, offset=100)
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "disagree" in why(judgement)
+    assert why(judgement) == (
+        "contradictory evidence: its write was already in the file when the response was sent, but the client had the "
+        "response before the write"
+    )
 
 
 @pytest.mark.parametrize(
-    ("buffered", "told"),
-    [(1, "still held a part of the response"), (None, "could not tell whether all of the response had left")],
+    ("buffered", "reason"),
+    [
+        (1, "the server's write buffer still held a part of the response"),
+        (None, "could not check whether its write buffer still held a part of the response"),
+    ],
 )
-def test_buffered_response_is_not_called_sent(buffered: int | None, told: str) -> None:
+def test_buffered_response_is_not_called_sent(buffered: int | None, reason: str) -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=buffered)
     judgement = judge(wrote(task(seen, 1905), 1990, offset=100))
     assert judgement.verdict == "unproven"
-    assert told in why(judgement)
+    assert reason in why(judgement)
 
 
 def test_task_that_starts_before_the_response_proves_nothing() -> None:
@@ -112,24 +123,24 @@ def test_task_that_starts_before_the_response_proves_nothing() -> None:
 
 
 def test_text_that_may_be_another_requests_proves_no_order() -> None:
-    seen = sent(answered(trace(marked=False), 2000, size=108), 1900, size=108)
+    seen = sent(answered(trace(has_id=False), 2000, size=108), 1900, size=108)
     seen = task(seen, 1950)
     seen.expected.writes[0].writes.append(Write(LOG, TEXT, 1800, 100, len(TEXT), others=((108, 116),)))
     judgement = judge(finished(seen))
     assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
-    assert why(judgement).startswith("another request may have written the same text meanwhile")
+    assert why(judgement).startswith("another request may have written the same text at the same time; ")
     seen.expected.writes[0].writes = [Write(LOG, TEXT, 1800, 100, len(TEXT))]
     assert judge(seen).verdict == "work-first"
 
 
-def test_only_what_is_left_with_a_broker_needs_no_server() -> None:
+def test_only_open_tasks_of_a_broker_need_no_server() -> None:
     seen = finished(sent(answered(trace(), 2000, size=100), 1900, size=100))
-    assert not seen.with_broker  # the text that is due is the server's own affair
+    assert not seen.with_broker  # the missing text is a write of the server
     seen.events.append(event(1001, "server", "task_queued", task="app.write_log", n=0, where="worker"))
     assert seen.with_broker
 
 
-def test_disturbed_file_takes_the_proof_of_the_sizes_away() -> None:
+def test_disturbed_file_proves_nothing() -> None:
     seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
     seen.witnesses.disturbed.add(LOG)
     assert judge(seen).verdict == "unproven"
@@ -165,27 +176,32 @@ def test_task_that_started_and_never_finished_is_lost() -> None:
     assert judge(seen).verdict == "lost"
 
 
-def test_no_work_needs_the_servers_word() -> None:
+def test_no_work_needs_the_servers_journal() -> None:
     assert judge(finished(answered(trace(writes=0), 2000, size=100))).verdict == "no-work"
     assert judge(answered(trace(writes=0, journal=False), 2000, size=100)).verdict == "unproven"
 
 
-def test_no_work_of_an_app_that_raised_says_so() -> None:
+def test_no_work_names_the_exception_of_the_app() -> None:
     seen = answered(trace(writes=0), 2000, size=100)
     seen.events.append(event(9000, "server", "request_finished", error="KeyError: x"))
     judgement = judge(seen)
-    assert (judgement.verdict, judgement.reason) == ("no-work", "nothing was queued; the app raised KeyError: x")
+    assert (judgement.verdict, judgement.reason) == (
+        "no-work",
+        "no background task was queued; the app raised KeyError: x",
+    )
 
 
-def test_unmarked_text_without_a_journal_is_nobodys() -> None:
-    seen = answered(trace(marked=False, journal=False), 2000, size=100)
+def test_text_without_an_id_needs_the_servers_journal() -> None:
+    seen = answered(trace(has_id=False, journal=False), 2000, size=100)
     assert seen.settled
     judgement = judge(seen)
     assert judgement.verdict == "unproven"
-    assert "no mark" in why(judgement)
+    assert why(judgement) == (
+        "the expected text has no ${mark}, and there is no server journal that shows which request wrote it"
+    )
 
 
-def test_request_without_an_answer_is_no_success() -> None:
+def test_request_without_a_response_is_unproven() -> None:
     seen = trace(writes=0)
     seen.events.append(event(1500, "client", "request_failed", error="ConnectError: refused"))
     judgement = judge(seen)

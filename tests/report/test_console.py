@@ -96,7 +96,7 @@ def test_unmet_expectation_is_marked_and_told() -> None:
 def test_conclusion_names_instant_writes_as_too_close() -> None:
     made = wrote(task(sent(answered(trace(), 1002, size=108), 1001, size=100), 1002), 1001, offset=100)
     text = shown(final(run(in_milliseconds(finished(made))), encoding="utf-8"), width=120)
-    assert "too close to call from outside: proved from the server's order" in text
+    assert "the write was already in the file; the server's events prove the order" in text
     assert "after the response" not in text
 
 

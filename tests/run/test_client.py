@@ -148,7 +148,7 @@ def test_answer_that_is_broken_proves_nothing_and_says_why(outcome: dict[str, di
     assert (found["verdict"], found["status"]) == ("unproven", status)
     assert found["reason"].startswith("no response: ")
     assert why in found["reason"]
-    assert ("status: expected 200, none came" in found["unmet"]) == (status is None)
+    assert ("status: expected 200, got no response" in found["unmet"]) == (status is None)
 
 
 @pytest.mark.parametrize("path", ODD)
@@ -223,7 +223,9 @@ def test_redirect_is_shown_and_not_followed(tmp_path: Path) -> None:
         found = told(tmp_path, url, "/loop\nexpect.verdict = 'unproven'", "/elsewhere")
     assert asked == ["/loop"]
     assert (found["/loop"]["status"], found["/loop"]["location"]) == (302, "/loop\x1b")
-    assert found["/loop"]["unmet"] == ['status: expected 200, was 302, a redirect to "/loop\\u001b" (none is followed)']
+    assert found["/loop"]["unmet"] == [
+        'status: expected 200, was 302, a redirect to "/loop\\u001b" (redirects are not followed)'
+    ]
     assert found["/elsewhere"]["location"] is None
 
 
@@ -270,7 +272,7 @@ def test_body_that_is_too_long_to_be_kept_is_told_in_short(tmp_path: Path) -> No
     assert (found["body"], found["body_bytes"], found["body_cut"]) == ("x" * LIMIT, LIMIT + 1, True)
     (complaint,) = [unmet for unmet in found["unmet"] if unmet.startswith("body")]
     assert complaint.startswith("body: expected 'short', was 'xxx")
-    assert complaint.endswith(f"({LIMIT + 1} bytes came, too many to be kept)")
+    assert complaint.endswith(f"(received {LIMIT + 1} bytes, kept only the first part)")
     assert len(complaint) < 2000
 
 

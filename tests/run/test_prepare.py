@@ -99,7 +99,7 @@ def test_expectations_are_filled_in_and_in_milliseconds(tmp_path: Path) -> None:
     template = RequestTemplate(made, made.script.parts[1], 0, paths(made, tmp_path))
     trace = template.trace({"mark": "a-1", "id": 7}, url="/", journal=True, name="order")
     (write,) = trace.expected.writes
-    assert (write.file, write.text, write.marked) == (str(tmp_path / "sub" / "log.txt"), r"^order a\-1 [0-9]+", True)
+    assert (write.file, write.text, write.has_id) == (str(tmp_path / "sub" / "log.txt"), r"^order a\-1 [0-9]+", True)
     assert trace.expected.statuses == (200, 201)
     assert [task.within_ms for task in trace.expected.tasks or ()] == [2000]
 

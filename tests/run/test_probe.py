@@ -20,13 +20,13 @@ SHORT_S = 0.05  # for what never comes
 
 
 def run(url: str, folder: Path, test: Callable[[Prober, Client, Observer], Awaitable[None]]) -> None:
-    observer = Observer([], folder / "journal.jsonl", "x", lambda trace: None, tells_all=True)
+    observer = Observer([], folder / "journal.jsonl", "x", lambda trace: None, has_all_sizes=True)
 
     async def bounded() -> None:
         async with (
             asyncio.timeout(2 * PATIENCE_S),
             Follower(observer.paths) as follower,
-            Client(url, observer.look) as client,
+            Client(url, observer.file_sizes) as client,
             asyncio.TaskGroup() as group,
         ):
             following = group.create_task(observer.follow(follower))

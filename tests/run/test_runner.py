@@ -110,7 +110,7 @@ def test_missing_saved_value_stops_the_requests_that_need_it(tmp_path: Path) -> 
     first = request("first", 'path = "/echo"\nexpect.verdict = "no-work"', 'save = { id = "body.no.id" }')
     second = request("second", 'path = "/echo?${id}"')
     written = demo(tmp_path, HEAD, first, second, code=1)
-    assert written["requests"][0]["unmet"] == ["save.id: expected body.no.id, was not there"]
+    assert written["requests"][0]["unmet"] == ["save.id: expected body.no.id, was not in the response"]
     assert written["requests"][1]["verdict"] == "unproven"
     assert written["requests"][1]["reason"] == "not sent: no earlier response had what id stands for"
 
@@ -201,7 +201,7 @@ def test_text_that_comes_too_often_is_told(tmp_path: Path) -> None:
     lines = (WRITE.replace(" }\n", ", times = 3 }\n"), "[request.expect]", CAME)
     written = only(demo(tmp_path, HEAD, request("write", *lines), code=1))
     assert written["unmet"] == [
-        f"writes[1].count: expected 'hello {written['request_id']}\\n' in log.txt, came 3 times"
+        f"writes[1].count: expected 'hello {written['request_id']}\\n' in log.txt, found 3 times"
     ]
     met = CAME.replace(" }]", ", count = 3 }]")
     assert only(demo(tmp_path, HEAD, request("write", lines[0], lines[1], met)))["unmet"] == []
@@ -211,7 +211,7 @@ def test_text_that_must_not_come_is_told(tmp_path: Path) -> None:
     never = CAME.replace(" }]", ", count = 0 }]")
     written = only(demo(tmp_path, HEAD, request("write", WRITE, "[request.expect]", never), code=1))
     text = f"'hello {written['request_id']}\\n'"
-    assert written["unmet"] == [f"writes[1].count: expected 0 times {text} in log.txt, came 1 times"]
+    assert written["unmet"] == [f"writes[1].count: expected no {text} in log.txt, found 1 time"]
 
 
 def test_dropped_task_can_be_expected(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ Test = Callable[[TargetServer, asyncio.TaskGroup, ServerSettings], Awaitable[Non
 def run(folder: Path, test: Test) -> None:
     (folder / "own.py").write_text(APP)
     settings = ServerSettings("own:app", directory=folder, files=(), app_dir=folder)
-    observer = Observer([], settings.journal, "x", lambda trace: None, tells_all=True)
+    observer = Observer([], settings.journal, "x", lambda trace: None, has_all_sizes=True)
 
     async def bounded() -> None:
         async with asyncio.timeout(2 * PATIENCE_S), Follower(observer.paths) as follower, asyncio.TaskGroup() as group:

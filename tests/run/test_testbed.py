@@ -39,7 +39,7 @@ def run(folder: Path, text: str, url: str | None = None) -> list[tuple[str, bool
     source = read_script(text, "own.toml", ROOT, os.environ)
     known = {"dir": str(folder)}
     paths = RunPaths.of(source, folder, known)
-    observer = Observer(paths.files.values(), folder / "journal.jsonl", "x", lambda trace: None, tells_all=True)
+    observer = Observer(paths.files.values(), folder / "journal.jsonl", "x", lambda trace: None, has_all_sizes=True)
     options = RunOptions(folder, PATIENCE_S, ServerSettings("", directory=folder), os.environ, url)
     seen: list[tuple[str, bool, int | None]] = []
 

@@ -15,11 +15,11 @@ def event(t_ns: int, source: str, name: str, **detail: object) -> Event:
     return Event(t_ns, source, name, "r1", detail)  # type: ignore[arg-type]  # a test names the source in plain text
 
 
-def trace(*, verdict: Verdict = "response-first", writes: int = 1, journal: bool = True, marked: bool = True) -> Trace:
+def trace(*, verdict: Verdict = "response-first", writes: int = 1, journal: bool = True, has_id: bool = True) -> Trace:
     """A request that was sent at 1000 ns and expects ``writes`` times `TEXT` in `LOG`, which held 100 bytes."""
     made = Trace(
         SentRequest("r1", "POST", "http://127.0.0.1/", "notification"),
-        Expected(verdict, writes=tuple(ExpectedWrite(LOG, TEXT, marked) for _ in range(writes))),
+        Expected(verdict, writes=tuple(ExpectedWrite(LOG, TEXT, has_id) for _ in range(writes))),
         Witnesses(journal),
     )
     made.events.append(event(1000, "client", "request_sent", sizes={LOG: 100}))
