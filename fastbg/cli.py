@@ -1,4 +1,4 @@
-"""The command line: options in, exit code out. Whatever is heavy is imported inside the commands."""
+"""The command line: parses the options and returns exit codes. Each command imports its heavy modules itself."""
 
 import os
 import sys
@@ -21,29 +21,32 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Shows, proves and tests when FastAPI background tasks really run.",
+    help="Show, prove and test when FastAPI background tasks really run.",
 )
 
 
 def finite(value: float | None) -> float | None:
-    """Refuse what `float` reads but no clock can count."""
+    """Reject the values that `float` accepts but no option can use: ``nan`` and ``inf``."""
     if value is not None and not isfinite(value):
-        raise typer.BadParameter(f"{value} is no number of seconds.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 Folder = Annotated[
     Path,
-    typer.Option("--dir", envvar="FASTBG_DIR", help="Data folder: README.md, log.txt and journal.jsonl."),
+    typer.Option(
+        "--dir", metavar="FOLDER", envvar="FASTBG_DIR", help="Data folder: README.md, log.txt, journal.jsonl."
+    ),
 ]
 Work = Annotated[
     float,
     typer.Option(
         "--work",
         envvar="FASTBG_WORK",
+        metavar="SECONDS",
         min=0,
         callback=finite,
-        help="Seconds the example's slow job takes before it writes.",
+        help="Duration of each task of the example app.",
     ),
 ]
 JournalSize = Annotated[
@@ -54,7 +57,7 @@ JournalSize = Annotated[
         metavar="MIB",
         min=0,
         callback=finite,
-        help="MiB at which the journal goes on in a new file; 4 old ones are kept. 0: one file without end.",
+        help="Rotate the journal at this size and keep 4 old files. 0 never rotates.",
     ),
 ]
 Broker = Annotated[
@@ -64,7 +67,7 @@ Broker = Annotated[
         envvar="FASTBG_BROKER",
         metavar="ADDRESS",
         show_envvar=True,
-        help="NATS servers that keep the tasks, nats://host:4222, with commas between several.",
+        help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
     ),
 ]
 
@@ -86,7 +89,7 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and leave.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
     pass
@@ -95,22 +98,24 @@ def options(
 @app.command()
 def serve(
     application: Annotated[
-        str | None, typer.Argument(metavar="APP", help="module:attribute; the example app without it.")
+        str | None, typer.Argument(metavar="APP", help="module:attribute. Default: the example app.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
+    ] = 8000,
     directory: Folder = DEFAULT,
     work: Work = 0.5,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when the code changes.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of server processes.")] = 1,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
     journal_size: JournalSize = 64,
     engine: Annotated[
-        Engine, typer.Option(help="Where tasks run: in the server's process, or in workers that a queue feeds.")
+        Engine, typer.Option(help="Run tasks in the server's process, or queue them for fastbg worker.")
     ] = Engine.process,
     broker: Broker = None,
 ) -> None:
-    """Serve the example app, or your own, with the recorder around it."""
+    """Serve the example app or your own app, and record its background tasks."""
     from fastbg.commands.serve import serve
     from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
@@ -130,20 +135,20 @@ def serve(
 @app.command()
 def worker(
     tasks: Annotated[
-        str, typer.Argument(metavar="BROKER", help="module:attribute of Taskiq's broker; the example's without it.")
+        str, typer.Argument(metavar="BROKER", help="module:attribute of the Taskiq broker.")
     ] = "fastbg.example.queued:broker",
     modules: Annotated[
-        list[str] | None, typer.Argument(metavar="MODULE", help="Modules with more tasks of that broker.")
+        list[str] | None, typer.Argument(metavar="MODULE", help="More modules with tasks of this broker.")
     ] = None,
     directory: Folder = DEFAULT,
     work: Work = 0.5,
     broker: Broker = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Tasks that each process runs at once.")] = 10,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Tasks in parallel per process.")] = 10,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
     journal_size: JournalSize = 64,
 ) -> None:
-    """Run Taskiq's worker on the tasks that a server has queued, with the recorder."""
+    """Run a Taskiq worker for queued tasks, and record them."""
     from fastbg.server.settings import ServerSettings
     from fastbg.services.worker import work as run
 
@@ -154,72 +159,73 @@ def worker(
     raise typer.Exit(run(settings, modules or [], broker, workers=workers, threads=threads))
 
 
-SERVER, REPORTS, SCRIPTS = "The server", "What is shown and kept", "Help with scripts"
+SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
 
 
 @app.command()
 def demo(
     scripts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCRIPT", help="A .toml file or the name of a built-in script; all for all of these."),
+        typer.Argument(metavar="SCRIPT", help='A .toml file, a built-in name, or "all".'),
     ] = None,
     directory: Folder = DEFAULT,
     work: Work = 0.5,
     timeout: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             min=0.001,
             callback=finite,
-            help="Seconds for a response, then without news of its tasks and writes; 10 + 5 x work by itself.",
+            help="Timeout for the response, then for the next sign of progress. Default: 10 + 5 × --work.",
         ),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, max=1_000_000, help="Send the requests so many times.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="So many of these at once.")] = 1,
+    repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of repetitions.")] = 1,
+    concurrency: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Repetitions in parallel.")] = 1,
     application: Annotated[
         str | None,
         typer.Option(
-            "--app", metavar="APP", rich_help_panel=SERVER, help="Serve this module:attribute instead of the script's."
+            "--app", metavar="APP", rich_help_panel=SERVER, help="Serve this module:attribute, not the script's app."
         ),
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(rich_help_panel=SERVER, help="Ask a server that runs already, instead of starting one."),
+        typer.Option(metavar="URL", rich_help_panel=SERVER, help="Use a running server instead of starting one."),
     ] = None,
     step: Annotated[
         bool,
-        typer.Option("--step", rich_help_panel=REPORTS, help="Wait for Enter before each request: for a class room."),
+        typer.Option("--step", rich_help_panel=OUTPUT, help="Wait for Enter before each request, as for a class."),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=REPORTS, help="One JSON document instead of the picture.")
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", rich_help_panel=REPORTS, help="One line instead of the picture.")
+        bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line instead of the report.")
     ] = False,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Keep the picture as FILE.svg or FILE.html."),
+        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Save the report as a picture, .svg or .html."),
     ] = None,
     junit: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write a JUnit report, for CI servers."),
+        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write a JUnit report for CI servers."),
     ] = None,
     show_list: Annotated[
-        bool, typer.Option("--list", rich_help_panel=SCRIPTS, help="Show the built-in scripts and leave.")
+        bool, typer.Option("--list", rich_help_panel=SCRIPTS, help="List the built-in scripts and exit.")
     ] = False,
     init: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=SCRIPTS, help="Write a first script for --app and leave."),
+        typer.Option(metavar="FILE", rich_help_panel=SCRIPTS, help="Write a first script for --app and exit."),
     ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and leave.")
+        bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and exit.")
     ] = False,
 ) -> None:
-    """Fire a script at an app and show what came first, the response or the write."""
+    """Send requests to an app and show which came first: the response or the write."""
     ignore_broken_pipe()
     if show_list or schema or init is not None:
         from fastbg.commands import scripts as helpers
 
-        raise_deferred()  # the user's app is imported next, which may take for ever
+        raise_deferred()  # importing the user's app may block forever
         if init is not None:
             raise typer.Exit(helpers.init(init, application))
         raise typer.Exit(helpers.show_list() if show_list else helpers.show_schema())
@@ -249,15 +255,18 @@ def demo(
 @app.command()
 def tail(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE", help="Files; README.md and log.txt without any.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Files to follow. Default: README.md and log.txt of the data folder."),
     ] = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Show this many last lines first.")] = 10,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
-    journal: Annotated[bool, typer.Option("--journal", help="Add the server's events.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", metavar="N", min=0, help="Show the last N lines of each file first.")
+    ] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for new lines.")] = True,
+    journal: Annotated[bool, typer.Option("--journal", help="Show the events of the server's journal too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     directory: Folder = DEFAULT,
 ) -> None:
-    """Follow what the background tasks write."""
+    """Follow the files that background tasks write."""
     from fastbg.commands.tail import tail
 
     raise_deferred()
@@ -271,11 +280,11 @@ def tail(
 
 @app.command()
 def report(
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal.jsonl; - reads standard input.")],
-    last: Annotated[int, typer.Option(min=0, max=1000, help="Show this many last requests one by one.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the picture.")] = False,
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal.jsonl, or - for standard input.")],
+    last: Annotated[int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the report.")] = False,
 ) -> None:
-    """Show again what a server recorded earlier, without firing anything."""
+    """Show what a server recorded in its journal. Sends no requests."""
     from fastbg.commands.report import report
 
     raise_deferred()
@@ -298,36 +307,36 @@ def explain(
 
 
 def main() -> None:
-    """Run the command line: exit codes 0 as expected, 1 not as expected, 2 usage, 130 interrupted."""
+    """Run the command line. Exit codes: 0 as expected, 1 not as expected, 2 error, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets escapes, not a crash
+            stream.reconfigure(errors="backslashreplace")  # escapes instead of a crash where not UTF-8
     defer()
     try:
         _run()
     except FastbgError as error:
         report_error(error)
         sys.exit(2)
-    except BrokenPipeError:  # the reader has gone: `fastbg tail | head -1`
+    except BrokenPipeError:  # the reader has exited: `fastbg tail | head -1`
         drop_output()
         sys.exit(0)
     except OSError as error:
         lack = MachineError.from_os_error(error)
-        if lack is None:
+        if machine_error is None:
             raise
         if error.errno in CANNOT_WRITE_ERRNOS:
             drop_output()
-        report_error(lack)
+        report_error(machine_error)
         sys.exit(2)
 
 
 def _run() -> None:
-    """Run the command, with all of its output written at the end. Raises what the command does, and `OSError`."""
+    """Run the command and flush its output. Raises what the command raises, and `OSError`."""
     try:
         app()
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            _leave_interrupted()
+            _exit_interrupted()
         try:
             sys.stdout.flush()
         except BrokenPipeError:
@@ -335,8 +344,8 @@ def _run() -> None:
         raise
 
 
-def _leave_interrupted() -> NoReturn:
-    """Exit with 130. Where Ctrl-C met an import, CPython would at the very end kill itself by SIGINT instead."""
+def _exit_interrupted() -> NoReturn:
+    """Exit with 130. After a Ctrl-C during an import, CPython would kill itself with SIGINT at exit instead."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
