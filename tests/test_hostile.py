@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from markdown_it import MarkdownIt
 
-from fastbg.commands.demo import _conclude
+from fastbg.commands.demo import _write_result
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.commands.greeting import Broker
 from fastbg.commands.report import report
@@ -178,7 +178,7 @@ def strict(document: str) -> Any:
 def test_json_of_demo_is_ascii_and_gives_every_text_back(
     hostile: RunResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _conclude([hostile], DemoOptions(Path(), 0, as_json=True))
+    _write_result([hostile], DemoOptions(Path(), 0, as_json=True))
     written = capsys.readouterr().out
     assert raw_in(written.encode(), "ascii") == set()
     document = strict(written)

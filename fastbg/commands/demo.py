@@ -1,6 +1,6 @@
-"""``fastbg demo``: runs a script and renders its result.
+"""``fastbg demo``: runs scripts and renders their results.
 
-The server takes longest to start, so it is started first: whatever else is needed is imported while it does.
+The server takes the longest to start, so it is started first. The other modules are imported meanwhile.
 """
 
 import os
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
     from fastbg.scripting.reader import Source
 
 MAX_FILES = 65536
-MAX_BARS = 100  # requests; a longer run shows how far it is
+MAX_BARS = 100  # requests; a longer run shows progress bars instead
 
 
 def demo(options: DemoOptions) -> int:
-    """Run the scripts; 0 where everything was as expected, 1 where not. Raises `FastbgError`."""
+    """Run the scripts. Returns 0 if everything was as expected, else 1. Raises `FastbgError`."""
     options.check()
     _allow_files()
     sources = _sources(options.scripts)
     several = len(sources) > 1
     results = [_run_script(source, options, several=several) for source in sources] or [_run_script(None, options)]
-    _conclude(results, options)
+    _write_result(results, options)
     _save(results, options)
     return 0 if all(result.ok for result in results) else 1
 
 
 def _allow_files() -> None:
-    """Let this process and its server open as many files as the machine allows them.
+    """Raise the limit of open files for this process and its server.
 
-    Each request keeps its connection until its tasks are done, and a shell mostly allows no more than 1024 files.
+    Each request keeps its connection until its tasks are done, but most shells allow only 1024 files.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has one more limit, which it does not tell
+        with suppress(OSError, ValueError):  # macOS has a lower limit that it does not report
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _sources(names: Sequence[str]) -> "list[Source]":
-    """The scripts of these names; all of them are read before anything starts."""
+    """Read all scripts before anything starts."""
     if not names:
         return []
     from fastbg.scripting.builtin import ALL, built_in, missing_extra, script
@@ -66,16 +66,16 @@ def _sources(names: Sequence[str]) -> "list[Source]":
     for source in list(sources) if ALL in names else ():
         if extra := missing_extra(source, os.environ):
             sources.remove(source)
-            why = f"it needs more: {install_command(extra)}"
-            sys.stderr.write(escape_control(f"fastbg: {source.name} is left out, {why}") + "\n")
+            message = f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}"
+            sys.stderr.write(escape_control(message) + "\n")
     return sources
 
 
 def _run_script(source: "Source | None", options: DemoOptions, *, several: bool = False) -> "RunResult":
-    """Run one script, the default one where there is none."""
+    """Run ``source``, or the default script if None."""
     with ExitStack() as stack:
         child = None
-        if source is None and options.url is None:  # the default script's server, which can start before that is read
+        if source is None and options.url is None:  # this server can start before the default script is read
             child = stack.enter_context(ServerProcess(_default_settings(options)))
         from fastbg.run.options import RunOptions
         from fastbg.run.runner import Runner
@@ -97,8 +97,8 @@ def _run_script(source: "Source | None", options: DemoOptions, *, several: bool 
         return _run_on_screen(runner, step=options.step, brief=several)
 
 
-def _conclude(results: "list[RunResult]", options: DemoOptions) -> None:
-    """What is to be shown at the very end."""
+def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
+    """Write the result of all scripts to standard output."""
     if options.as_json:
         import json
 
@@ -124,15 +124,15 @@ def _default_settings(options: DemoOptions) -> ServerSettings:
 
 
 def _save(results: "list[RunResult]", options: DemoOptions) -> None:
-    """Write each file that was asked for; one that cannot be written keeps no other from it. Raises `FastbgError`."""
+    """Write all requested files, even if one fails. Raises `FastbgError` for the first that fails."""
     errors = []
     for save in _saves(results, options):
         try:
             save()
         except FastbgError as error:
             errors.append(error)
-    for another in errors[1:]:
-        report_error(another)
+    for other in errors[1:]:
+        report_error(other)
     if errors:
         raise errors[0]
 
@@ -153,30 +153,30 @@ def _saves(results: "list[RunResult]", options: DemoOptions) -> Iterator[Callabl
 
 
 def _run(runner: "Runner") -> "RunResult":
-    """Run to the end; SIGTERM, or a terminal that is closed, ends it as Ctrl-C does: the server is stopped first."""
+    """Run to the end. SIGTERM and SIGHUP stop the server and exit, as Ctrl-C does."""
     import asyncio
 
-    came: list[signal.Signals] = []
+    received: list[signal.Signals] = []
 
     async def run() -> "RunResult":
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # this is one
+        assert task is not None  # noqa: S101  # for mypy: a coroutine of asyncio.run is a task
 
-        def end(number: signal.Signals) -> None:
-            came.append(number)
-            if len(came) == 1:
+        def stop(number: signal.Signals) -> None:
+            received.append(number)
+            if len(received) == 1:
                 task.cancel()
 
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                asyncio.get_running_loop().add_signal_handler(number, end, number)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                asyncio.get_running_loop().add_signal_handler(number, stop, number)
         return await runner.run()
 
     raise_deferred()
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        sys.exit(128 + came[0])
+        sys.exit(128 + received[0])
 
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
@@ -187,7 +187,7 @@ def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
     console = plain_console()
     progress = runner.progress if runner.total > MAX_BARS else None
     screen = Screen(console, runner.result, step=step, progress=progress)
-    runner.before = screen.before if step else None
+    runner.before = screen.pause if step else None
     with screen:
         result = _run(runner)
     console.print(final(result, encoding=console.encoding, brief=brief))

@@ -1,4 +1,4 @@
-"""The options of ``fastbg demo``, and what can be wrong with them before anything starts."""
+"""The options of ``fastbg demo``, and the checks before anything starts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from fastbg.errors import FastbgError
 from fastbg.report.files import check_place
 from fastbg.server.settings import ServerSettings
 
-GRACE_S = 10.0  # how much longer than the scripted work a response or a write may take by default
+GRACE_S = 10.0  # default timeout beyond the duration of the work
 SUFFIXES = (".svg", ".html")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the user asked for.
+    """The options of one call.
 
-    ``scripts``: names and files, the default script if empty. ``work``, ``timeout``: seconds. ``save``: file for the
-    picture; ``junit``: for the JUnit report; ``summary``: file that a Markdown summary is appended to.
+    ``scripts``: names and files; empty for the default script. ``work``, ``timeout``: seconds. ``save``: file for the
+    picture. ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to.
     """
 
     directory: Path
@@ -38,16 +38,16 @@ class DemoOptions:
 
     @property
     def limit_s(self) -> float:
-        """Timeout of one request, unless its script has one; long enough for several tasks one after the other."""
+        """Timeout of one request unless its script sets one; the default allows for several tasks in sequence."""
         return self.timeout if self.timeout is not None else GRACE_S + 5 * self.work
 
     @property
     def base(self) -> ServerSettings:
-        """Settings of a server of ours, before the script is read."""
+        """Settings of the server to start, without those of the script."""
         return ServerSettings(self.app or "", directory=self.directory, work=self.work)
 
     def check(self) -> None:
-        """Raise `FastbgError` for options that contradict each other, or files that cannot be written."""
+        """Raise `FastbgError` for options that cannot be combined, or files that cannot be written."""
         self._check_combinations()
         self._check_url()
         if self.save is not None and self.save.suffix not in SUFFIXES:
@@ -60,16 +60,18 @@ class DemoOptions:
             check_place(path, what, where)
 
     def _check_combinations(self) -> None:
-        shown = {"--quiet": self.quiet, "--step": self.step, "--json": self.as_json}
-        chosen = [name for name, wanted in shown.items() if wanted]
+        modes = {"--quiet": self.quiet, "--step": self.step, "--json": self.as_json}
+        chosen = [name for name, enabled in modes.items() if enabled]
         if len(chosen) > 1:
             raise FastbgError(
-                f"{' and '.join(chosen)} cannot be combined: each shows the result in its own way",
+                f"{' and '.join(chosen)} cannot be combined",
                 where=" ".join(chosen),
                 remedy="use only one of them",
             )
         if self.step and self.repeat > 1:
-            raise FastbgError("--step runs a script only once", where="--step --repeat", remedy="use only one of them")
+            raise FastbgError(
+                "--step and --repeat cannot be combined", where="--step --repeat", remedy="use only one of them"
+            )
         if self.concurrency > self.repeat:
             raise FastbgError(
                 f"--concurrency {self.concurrency} is greater than --repeat {self.repeat}",
@@ -80,10 +82,14 @@ class DemoOptions:
     def _check_url(self) -> None:
         if self.url is not None and self.app is not None:
             raise FastbgError(
-                "a running server already has its app", where=f"--url {self.url} --app", remedy="use only one of them"
+                "--url and --app cannot be combined: a running server already has its app",
+                where=f"--url {self.url} --app {self.app}",
+                remedy="use only one of them",
             )
         if self.url is not None and not _has_host(self.url):
-            raise FastbgError("not a valid URL", where=f"--url {self.url}", remedy="write it as http://127.0.0.1:8000")
+            raise FastbgError(
+                "not a valid URL", where=f"--url {self.url}", remedy="write it like http://127.0.0.1:8000"
+            )
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
         if self.save is not None:
@@ -97,5 +103,5 @@ class DemoOptions:
 def _has_host(url: str) -> bool:
     try:
         return bool(urlsplit(url).netloc)
-    except ValueError:  # half a pair of brackets
+    except ValueError:  # an unmatched bracket
         return False

@@ -1,4 +1,4 @@
-"""What ``fastbg serve`` says when it starts: where it listens and writes, and what to type in the next terminal."""
+"""The greeting of ``fastbg serve``: its address, its files, and the commands for another terminal."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The broker of the tasks. ``addresses``: without passwords. ``folder``: of an embedded one, None for others."""
+    """The broker of the tasks. ``addresses``: without passwords. ``folder``: of an embedded broker, else None."""
 
     addresses: str
     folder: Path | None = None
@@ -31,13 +31,13 @@ def greeting(settings: ServerSettings, url: str, broker: Broker | None) -> Itera
 
 
 def _rotation(size: int) -> str:
-    return f" (rotated at {size / 2**20:.3g} MiB; the last {KEPT} old ones are kept)" if size else " (never rotated)"
+    return f" (rotated at {size / 2**20:.3g} MiB, {KEPT} old files are kept)" if size else " (never rotated)"
 
 
 def _described(broker: Broker) -> str:
     if broker.folder is None:
         return broker.addresses
-    return f"{broker.addresses}, an embedded NATS server; its tasks are stored in {broker.folder}"
+    return f"{broker.addresses}, an embedded NATS server; it stores the tasks in {broker.folder}"
 
 
 def _commands(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:

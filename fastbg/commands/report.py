@@ -1,7 +1,7 @@
-"""``fastbg report``: renders a journal that a server recorded earlier. Nothing is started and nothing is fired.
+"""``fastbg report``: renders the journal of a server. It starts no server and sends no request.
 
-The journal is read line by line, the oldest of its parts first (`fastbg.recorder.rotation`), up to the size that each
-has at the start, with a progress bar on a terminal.
+The parts of the journal (`fastbg.recorder.rotation`) are read from the oldest to the newest, each up to the size that
+it has at the start. A terminal shows a progress bar.
 """
 
 import gc
@@ -19,12 +19,12 @@ from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_jou
 from fastbg.recorder.rotation import numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
-BAR_FROM = 8 * 2**20  # a smaller journal is read before anybody could look
+BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read in an instant
 STDIN = Path("-")
 
 
 def report(journal: Path, *, last: int, as_json: bool) -> int:
-    """Render ``journal`` (`STDIN` for standard input), its ``last`` requests one by one; 0. Raises `FastbgError`."""
+    """Render ``journal`` (or `STDIN`) with its ``last`` requests one by one. Returns 0. Raises `FastbgError`."""
     history = read_history(journal, last=last)
     name = "standard input" if journal == STDIN else str(journal)
     if as_json:
@@ -45,7 +45,7 @@ def report(journal: Path, *, last: int, as_json: bool) -> int:
 
 
 def read_history(journal: Path, *, last: int) -> JournalSummary:
-    """What ``journal`` (`STDIN` for standard input) tells; memory does not grow with it. Raises `FastbgError`."""
+    """Summarize ``journal`` (or `STDIN`) in constant memory. Raises `FastbgError`."""
     aggregator = JournalAggregator(last)
     try:
         with ExitStack() as stack:
@@ -62,7 +62,7 @@ def read_history(journal: Path, *, last: int) -> JournalSummary:
     history = aggregator.summary()
     if history.foreign and not history.events:
         raise FastbgError(
-            "this is no journal: none of its lines is an event",
+            "not a journal: no line is an event",
             where=str(journal),
             remedy="name the journal.jsonl of a data folder",
         )
@@ -70,7 +70,7 @@ def read_history(journal: Path, *, last: int) -> JournalSummary:
 
 
 class Part:
-    """A file to read. ``missing``: how many parts before it were deleted. ``size``: in bytes, None for a stream."""
+    """A file of a journal. ``missing``: number of deleted parts before it. ``size``: in bytes, None for a stream."""
 
     def __init__(self, stream: BinaryIO, missing: int = 0) -> None:
         self.stream = stream
@@ -80,13 +80,13 @@ class Part:
 
 
 def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
-    """The parts of ``journal``, the oldest first, until ``stack`` closes them.
+    """Open the parts of ``journal``, the oldest first; ``stack`` closes them.
 
-    Raises `OSError`, as where there is neither the journal nor any part of it.
+    Raises `OSError`, `FileNotFoundError` if neither the journal nor any older part exists.
     """
-    youngest = None
-    try:  # first: then what is older than this has its number already
-        youngest = stack.enter_context(journal.open("rb"))
+    newest = None
+    try:  # opened first: every older part has already been renamed to its number
+        newest = stack.enter_context(journal.open("rb"))
     except FileNotFoundError:
         if not numbers(journal):
             raise
@@ -95,13 +95,13 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     for number in numbers(journal):
         try:
             opened = stack.enter_context(part(journal, number).open("rb"))
-        except FileNotFoundError:  # by now
+        except FileNotFoundError:  # rotation has just deleted it
             continue
         parts.append(Part(opened, number - before - 1))
         before = number
-        if youngest is not None and os.path.sameopenfile(opened.fileno(), youngest.fileno()):
+        if newest is not None and os.path.sameopenfile(opened.fileno(), newest.fileno()):
             return parts
-    return [*parts, Part(youngest)] if youngest is not None else parts
+    return [*parts, Part(newest)] if newest is not None else parts
 
 
 def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None:
@@ -119,12 +119,12 @@ def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None
 
 
 def _read_parts(
-    parts: Sequence[Part], aggregator: JournalAggregator, tell: Callable[[int], None] = lambda position: None
+    parts: Sequence[Part], aggregator: JournalAggregator, report_position: Callable[[int], None] = lambda position: None
 ) -> None:
     before = 0
     for each in parts:
         aggregator.skip(each.missing)
-        read(each.stream, each.size, aggregator, lambda position: tell(before + position))  # noqa: B023  # called at once
+        read(each.stream, each.size, aggregator, lambda position: report_position(before + position))  # noqa: B023  # called in this turn
         before += each.size or 0
 
 
@@ -132,23 +132,24 @@ def read(
     stream: BinaryIO,
     size: int | None,
     aggregator: JournalAggregator,
-    tell: Callable[[int], None] = lambda position: None,
+    report_position: Callable[[int], None] = lambda position: None,
 ) -> None:
-    """Hand the events in the first ``size`` bytes of ``stream`` to ``aggregator``; ``tell`` gets the bytes so far.
+    """Add the events in the first ``size`` bytes of ``stream`` to ``aggregator``.
 
-    The line that lies across ``size`` is read to its end. What is no event is counted, blank lines are not.
+    ``report_position`` is called with the number of bytes read so far. The line that crosses ``size`` is read to its
+    end. Lines that are not events are counted, except blank ones.
     """
     lines, position = JournalLines(), 0
-    collecting = gc.isenabled()
-    gc.disable()  # what a line makes goes away with it, and no cycle is made
+    enabled = gc.isenabled()
+    gc.disable()  # reading creates no cycles, so a collection would free nothing
     try:
         for data in _blocks(stream, size):
             _add(lines.feed(data), aggregator)
             position += len(data)
-            tell(position)
+            report_position(position)
         _add(lines.finish(), aggregator)
     finally:
-        if collecting:
+        if enabled:
             gc.enable()
 
 
@@ -163,7 +164,7 @@ def _blocks(stream: BinaryIO, size: int | None) -> Iterator[bytes]:
 
 
 def _add(lines: Sequence[bytes], aggregator: JournalAggregator) -> None:
-    events = [read_journal_line(line) for line in lines]  # the whole block first: 17 % less time than one by one
+    events = [read_journal_line(line) for line in lines]  # parsing the whole block first takes 17 % less time
     for line, event in zip(lines, events, strict=True):
         if event is not None:
             aggregator.add(event, len(line))

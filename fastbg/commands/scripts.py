@@ -1,4 +1,4 @@
-"""What helps to write a script: the list of the built-in ones, the schema for editors, a first draft."""
+"""Help for authors of scripts: the list of built-in scripts, the schema for editors, a first draft."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from fastbg.text import escape_control
 
 
 def show_list() -> int:
-    """Show what the built-in scripts are; 0."""
+    """List the built-in scripts. Returns 0."""
     from fastbg.report.console import scripts
     from fastbg.report.style import plain_console
     from fastbg.scripting.builtin import listed
@@ -24,26 +24,26 @@ def show_list() -> int:
 
 
 def show_schema() -> int:
-    """Print the JSON Schema of the format; 0."""
+    """Print the JSON Schema of scripts. Returns 0."""
     sys.stdout.write(resources.files("fastbg.scripts").joinpath("schema.json").read_text("utf-8"))
     return 0
 
 
 def init(path: Path, app: str | None) -> int:
-    """Write a first script for ``app`` ("module:attribute", of the current folder) to ``path``; 0.
+    """Write a first script for ``app`` ("module:attribute" in the current folder) to ``path``. Returns 0.
 
     Raises `FastbgError`.
     """
     if app is None:
         raise FastbgError(
-            "a first script is written for an app, and none is named",
+            "--init needs an app",
             where=f"--init {path}",
-            remedy="name it as --app module:attribute",
+            remedy="add --app module:attribute",
         )
     from fastbg.scripting.draft import write_draft
 
     names = write_draft(app, path, Path.cwd())
     requests = "1 request" if len(names) == 1 else f"{len(names)} requests"
-    sys.stdout.write(escape_control(f"{path} has {requests} now: {', '.join(names)}") + "\n")
+    sys.stdout.write(escape_control(f"Wrote {path} with {requests}: {', '.join(names)}") + "\n")
     sys.stdout.write(escape_control(f"Run it: fastbg demo {path}") + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""``fastbg serve``: serves the example app, or the user's, until a signal comes."""
+"""``fastbg serve``: serves the example app or the user's app until a signal is received."""
 
 import os
 import socket
@@ -20,10 +20,10 @@ from fastbg.text import escape_control
 def serve(
     settings: ServerSettings, *, host: str, port: int, reload: bool, workers: int, queued: bool, broker: str | None
 ) -> int:
-    """Serve until a signal comes, then let the running tasks finish; 0, or 130 after a second Ctrl-C.
+    """Serve until a signal is received, then let the running tasks finish. Returns 0, or 130 after a second Ctrl-C.
 
-    ``queued``: the tasks go to a queue; ``broker``: its addresses, an embedded one is started if None. Raises
-    `FastbgError` if it cannot start.
+    ``queued``: send the tasks to a queue. ``broker``: addresses of its broker; None starts an embedded one. Raises
+    `FastbgError` if the server cannot start.
     """
     if not queued:
         return _serve(settings, host, port, reload, workers, None)
@@ -72,13 +72,13 @@ def _serve(
         codes = [run(UvicornServer(config), listener)]
     if STARTUP_FAILURE in codes:
         raise ServerError(
-            "the app did not start up", where=settings.app, remedy="fix what the server's log above reports"
+            "the app did not start up", where=settings.app, remedy="fix the error in the server's log above"
         )
     return INTERRUPTED if INTERRUPTED in codes else 0
 
 
 def greet(settings: ServerSettings, listener: socket.socket, broker: Broker | None) -> None:
-    """Show where the server listens and writes."""
+    """Print the greeting, and a warning if other machines can reach the server."""
     sys.stdout.write("".join(escape_control(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
     sys.stdout.flush()
     host = listener.getsockname()[0]

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for a command that writes a stream of lines: they end it between two lines."""
+"""SIGINT and SIGTERM for a command that writes a stream of lines: it ends between two lines."""
 
 import select
 import signal
@@ -8,18 +8,18 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Self
 
-GRACE_S = 0.5  # for a line that is being written when a signal comes
+GRACE_S = 0.5  # for writing the current line after a signal
 
 
-class NobodyReadsError(Exception):
-    """A signal asked for the end, and `GRACE_S` later nobody reads the line that is being written."""
+class OutputBlockedError(Exception):
+    """`GRACE_S` after a signal, standard output still accepts no data: its reader does not read."""
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM, as a context manager.
+    """Records SIGINT and SIGTERM, as a context manager.
 
-    ``code``: the exit code once a signal has come, else 0. ``wake``: called then, in the main thread.
-    Raises `NobodyReadsError` in the main thread where the output takes nothing more after a signal.
+    ``code``: the exit code after a signal, else 0. ``wake``: called in the main thread on a signal.
+    Raises `OutputBlockedError` in the main thread if standard output stays blocked after a signal.
     """
 
     def __init__(self) -> None:
@@ -29,9 +29,9 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number, handler in (
-            (signal.SIGINT, self._ask),
-            (signal.SIGTERM, self._ask),
-            (signal.SIGALRM, self._insist),
+            (signal.SIGINT, self._stop),
+            (signal.SIGTERM, self._stop),
+            (signal.SIGALRM, self._check_output),
         ):
             self._restore.callback(signal.signal, number, signal.signal(number, handler))
         self._restore.callback(signal.setitimer, signal.ITIMER_REAL, 0)
@@ -40,12 +40,12 @@ class StopSignals:
     def __exit__(self, *_: object) -> None:
         self._restore.close()
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
         self.code = 128 + number
         signal.setitimer(signal.ITIMER_REAL, GRACE_S)
         self.wake()
 
-    def _insist(self, _number: int, _frame: FrameType | None) -> None:
+    def _check_output(self, _number: int, _frame: FrameType | None) -> None:
         if not select.select([], [sys.stdout], [], 0)[1]:
-            raise NobodyReadsError
-        signal.setitimer(signal.ITIMER_REAL, GRACE_S)  # the output takes more: only the machine is slow
+            raise OutputBlockedError
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S)  # the output accepts data: the machine is only slow

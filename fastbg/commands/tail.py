@@ -1,14 +1,14 @@
-"""``fastbg tail``: the last lines of files and then what comes, with the time each was observed.
+"""``fastbg tail``: shows the last lines of files, then new lines with the time at which each was seen.
 
-The last lines come file by file, in the order of the command line. SIGINT and SIGTERM end it between two lines (exit
-code 130, 143). So does a pipe whose reader has gone, at once and not only at the next line (exit code 0).
+The last lines are shown file by file, in the order of the command line. SIGINT and SIGTERM end the command between two
+lines (exit codes 130 and 143). If the reader of a pipe exits, the command ends immediately (exit code 0).
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastbg.commands.stop_signals import NobodyReadsError, StopSignals
+from fastbg.commands.stop_signals import OutputBlockedError, StopSignals
 from fastbg.commands.tail_last_lines import Sources, show_last_lines
 from fastbg.errors import FollowError
 from fastbg.follow.files import file_at
@@ -28,11 +28,11 @@ def tail(
     as_json: bool = False,
     data_folder: Path | None = None,
 ) -> int:
-    """Show the last ``lines`` lines of ``paths`` and ``journals`` on standard output, then what comes.
+    """Show the last ``lines`` lines of ``paths`` and ``journals`` on standard output, then new lines.
 
-    ``data_folder``: set where ``paths`` are its files and nobody named them, for the message when there are none.
-    Returns the exit code: 0, or 1 where one of several files could not be shown, 2 where none could, 128 + the
-    signal's number. Raises `FollowError` where the only file cannot be shown, `OSError` where nothing can be written.
+    ``data_folder``: set if ``paths`` are its files by default, for the error message if none exists.
+    Returns the exit code: 0; 1 if some of several files could not be shown; 2 if none could; 128 + the number of a
+    signal. Raises `FollowError` if the only file cannot be shown, `OSError` if standard output cannot be written.
     """
     sources = Sources(tuple(dict.fromkeys([*paths, *journals])), tuple(journals), lines)
     if data_folder is not None and not follow:
@@ -45,8 +45,8 @@ def tail(
             code = (_follow if follow else _show_last_lines)(sources, stream, signals)
             stream.close()
             if signals.code and sys.stdout.isatty():
-                print()  # noqa: T201  (the terminal has shown ^C: the prompt wants a line of its own)
-        except (BrokenPipeError, NobodyReadsError):
+                print()  # noqa: T201  (the terminal shows ^C: start a new line for the prompt)
+        except (BrokenPipeError, OutputBlockedError):
             drop_output()
             code = 0
         return signals.code or code
@@ -70,12 +70,12 @@ def _show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> 
 
 
 def _refuse_empty(data_folder: Path, paths: Sequence[Path]) -> None:
-    """Raise `FollowError` where none of ``paths`` is there yet."""
+    """Raise `FollowError` if none of ``paths`` exists."""
     if all(map(_is_missing, paths)):
         raise FollowError(
-            "nothing was written yet",
+            "no file has been written yet",
             where=str(data_folder),
-            remedy="run `fastbg demo`, or start `fastbg serve` and call it; or name another --dir",
+            remedy="run `fastbg demo`, send a request to `fastbg serve`, or choose another --dir",
         )
 
 
@@ -90,7 +90,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def _report(errors: Sequence[FollowError], *, of: int) -> int:
-    """Return the exit code for ``errors`` about ``of`` files. The only one is raised, several are reported here."""
+    """Report ``errors`` about ``of`` files and return the exit code. Raises the error of a single file."""
     if of == 1 and errors:
         raise errors[0]
     for error in errors:

@@ -1,4 +1,4 @@
-"""What ``fastbg tail`` shows while it follows files. Loads asyncio, which the last lines alone do not need."""
+"""The following part of ``fastbg tail``. It imports asyncio, which ``--no-follow`` does not need."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from fastbg.report.stream import Stream
 
 
 def refusals(paths: Iterable[Path]) -> dict[Path, FollowError]:
-    """Return those that cannot be followed as they are, and why. Missing ones can: they are waited for."""
+    """Return the error of each path that cannot be followed. Missing files can be: `Follower` waits for them."""
     refused = {}
     for path in paths:
         try:
@@ -31,9 +31,9 @@ def refusals(paths: Iterable[Path]) -> dict[Path, FollowError]:
 
 
 async def follow(sources: Sources, refused: Iterable[Path], stream: Stream, signals: StopSignals) -> None:
-    """Show the last lines and then what comes, until a signal comes or the reader of a pipe has gone.
+    """Show the last lines, then new lines, until a signal is received or the reader of a pipe exits.
 
-    ``refused``: the files of which the user knows already that they cannot be followed.
+    ``refused``: files that cannot be followed and have already been reported.
     """
     loop = asyncio.get_running_loop()
     showing = loop.create_task(_show(sources, set(refused), stream))
@@ -42,7 +42,7 @@ async def follow(sources: Sources, refused: Iterable[Path], stream: Stream, sign
         showing.cancel()
     output = sys.stdout.fileno()
     if stat.S_ISFIFO(os.fstat(output).st_mode):
-        loop.add_reader(output, showing.cancel)  # the writing end wakes us when the reader has gone
+        loop.add_reader(output, showing.cancel)  # becomes readable when the reader of the pipe exits
     try:
         with suppress(asyncio.CancelledError):
             await showing
@@ -55,7 +55,7 @@ async def _show(sources: Sources, refused: set[Path], stream: Stream) -> None:
         for path in sources.paths:
             for offset, data in follower.last_lines(path, sources.lines):
                 stream.old(path, offset, data)
-                await asyncio.sleep(0)  # a signal may want the end
+                await asyncio.sleep(0)  # lets a signal cancel this task
         while True:
             with suppress(TimeoutError):
                 item = await asyncio.wait_for(anext(follower), stream.show_due())

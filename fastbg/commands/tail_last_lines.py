@@ -1,4 +1,4 @@
-"""The files of ``fastbg tail``, and their last lines without following them."""
+"""The files of ``fastbg tail``, and their last lines for ``--no-follow``."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from fastbg.report.stream import Stream
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files to show. ``journals``: those of ``paths`` that are journals. ``lines``: how many of each at first."""
+    """The files to show. ``journals``: the journals among ``paths``. ``lines``: number of last lines per file."""
 
     paths: tuple[Path, ...]
     journals: tuple[Path, ...]
@@ -23,7 +23,7 @@ class Sources:
 
 
 def show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> list[FollowError]:
-    """Show the last lines file by file, until a signal comes. Returns why some files could not be shown."""
+    """Show the last lines file by file, until a signal is received. Returns the errors of files that failed."""
     errors = []
     for path in sources.paths:
         try:
@@ -48,9 +48,9 @@ def _open(path: Path) -> int:
         return open_file(path)
     except FileNotFoundError as error:
         raise FollowError(
-            "there is no such file",
+            "the file does not exist",
             where=str(path),
-            remedy="check the name; without --no-follow it is waited for",
+            remedy="correct the name, or remove --no-follow to wait for the file",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The result for people: time lines, what the files got, a table, one sentence, and where the evidence lies."""
+"""The report of a run for people: time lines, writes, a table, a conclusion, and the place of the evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,13 +19,13 @@ DEFAULT = "default"
 
 
 def live(run: RunResult, *, encoding: str, now_ns: int) -> RenderableType:
-    """The picture while the run goes on, at the monotonic time ``now_ns``."""
+    """Return the view of a run in progress at the monotonic time ``now_ns``."""
     bars = timelines(run.representatives, encoding=encoding, now_ns=now_ns)
     return Group(*heading(run), Text(), bars, Text(), written(run, last=8))
 
 
 def final(run: RunResult, *, encoding: str, brief: bool = False) -> RenderableType:
-    """The whole report of a run that has ended; ``brief``: one of several, without what can be looked up elsewhere."""
+    """Return the report of a finished run. ``brief``: without tables and conclusion, for one run of several."""
     table = distributions(run, encoding=encoding) if run.is_load else verdicts(run, encoding=encoding)
     bars = timelines(run.representatives, encoding=encoding)
     if brief:
@@ -49,7 +49,7 @@ def final(run: RunResult, *, encoding: str, brief: bool = False) -> RenderableTy
 
 
 def scripts(titles: Mapping[str, Sequence[tuple[str, str]]]) -> RenderableType:
-    """Names and titles of scripts, by their groups."""
+    """Return names and titles of scripts, by group."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -63,8 +63,8 @@ def scripts(titles: Mapping[str, Sequence[tuple[str, str]]]) -> RenderableType:
 
 
 def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
-    """One row for each of several runs."""
-    met, missed = checks(encoding)
+    """Return a table with one row per run, and a conclusion."""
+    ok_mark, unmet_mark = checks(encoding)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("script", no_wrap=True)
     table.add_column("as expected")
@@ -74,14 +74,17 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
         verdicts = Text(", ").join(
             Text(f"{count} {verdict}", style=STYLES[verdict]) for verdict, count in run.counts.items() if count
         )
-        unmet = run.stopped or f"{run.unmet} not"
-        told = Text(met, style="green") if run.ok else Text(escape_control(f"{missed} {unmet}"), style="red")
-        table.add_row(Text(escape_control(run.name)), told, str(run.total), verdicts)
-    differing = [run.name for run in runs if not run.ok]
+        problem = run.stopped or f"{run.unmet} not"
+        check = Text(ok_mark, style="green") if run.ok else Text(escape_control(f"{unmet_mark} {problem}"), style="red")
+        table.add_row(Text(escape_control(run.name)), check, str(run.total), verdicts)
+    unexpected = [run.name for run in runs if not run.ok]
     versions = ", ".join(f"{name} {runs[0].versions[name]}" for name in ("fastapi", "starlette", "uvicorn"))
-    all_met = f"All {len(runs)} scripts came out as expected with {versions}."
-    some_not = f"{', '.join(differing)} did not come out as expected with {versions}."
-    return Group(table, Text(), Text(escape_control(some_not if differing else all_met), style="bold"))
+    sentence = (
+        f"Not as expected: {', '.join(unexpected)}." if unexpected else f"All {len(runs)} scripts were as expected."
+    )
+    return Group(
+        table, Text(), Text(escape_control(sentence), style="bold"), Text(escape_control(versions), style="dim")
+    )
 
 
 def heading(run: RunResult) -> Iterable[Text]:
@@ -93,7 +96,7 @@ def heading(run: RunResult) -> Iterable[Text]:
 
 
 def explanation(run: RunResult) -> Iterable[Text]:
-    """Why, in the words of the script, and where to read on."""
+    """Yield the explanation of the script, and its links."""
     if run.about:
         yield Text()
         yield Text(escape_control(run.about))

@@ -1,4 +1,4 @@
-"""What a run did not do as expected, and why a verdict is what it is."""
+"""The unmet expectations of a run, and the reasons of its verdicts."""
 
 from collections.abc import Iterable
 
@@ -12,21 +12,21 @@ from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
-MAX_UNMET = 10  # requests that were not as expected are shown one by one
+MAX_UNMET = 10  # requests that are shown one by one
 MAX_REASONS = 20
 LONG_WAIT_MS = 200.0
 
 
 def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
-    """Each expectation that was not met, and why a verdict is what it is, where that is not plain."""
+    """Yield the unmet expectations, the reasons of verdicts that need one, delays, remarks, and a stopped server."""
     reasons: dict[str, list[str]] = {}
-    explained: set[tuple[str, str, Verdict]] = set()  # of many requests alike, one is enough
-    shown = 0
+    explained: set[tuple[str, str, Verdict]] = set()  # one reason is enough for requests that are alike
+    unmet = 0
     for result in run.requests:
         reason = result.judgement.reason
         if result.unmet:
-            shown += 1
-            if shown <= MAX_UNMET:
+            unmet += 1
+            if unmet <= MAX_UNMET:
                 yield from _unmet(result, encoding=encoding)
         elif reason and result.judgement.verdict != "no-work":
             kind = result.part, result.trace.name, result.judgement.verdict
@@ -34,10 +34,10 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
                 continue
             explained.add(kind)
             reasons.setdefault(reason, []).append(result.trace.name)
-    more = [f"{run.unmet - MAX_UNMET} more were not as expected"] if run.unmet > MAX_UNMET else []
+    more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
     lines = [(line, "red") for line in more]
     lines += [(f"{', '.join(dict.fromkeys(names))}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
-    lines += [(line, "yellow") for line in _hold_ups(run)]
+    lines += [(line, "yellow") for line in _delays(run)]
     lines += [(remark, "yellow") for remark in run.remarks]
     if run.stopped:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
@@ -46,8 +46,8 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     yield from (Text(escape_control(line), style=style) for line, style in lines)
 
 
-def _hold_ups(run: RunResult) -> Iterable[str]:
-    """What the server told of a blocked event loop, and of tasks that had to wait for a thread."""
+def _delays(run: RunResult) -> Iterable[str]:
+    """Yield tasks that blocked the event loop, and tasks that waited long for a thread."""
     blocked: dict[str, float] = {}
     waited: dict[str, float] = {}
     for result in run.requests:
@@ -55,14 +55,14 @@ def _hold_ups(run: RunResult) -> Iterable[str]:
             name = f"{result.trace.name}: {task.name}"
             blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
             waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
-    yield from (f"{name} held up the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
+    yield from (f"{name} blocked the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
     yield from (
         f"{name} waited up to {milliseconds(ms)} ms for a thread" for name, ms in waited.items() if ms >= LONG_WAIT_MS
     )
 
 
 def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
-    """One request that was not as expected: key by key both values and the witness, and its time line."""
+    """Yield each unmet expectation of a request with both values and the witness, and its time line."""
     trace = result.trace
     yield Text()
     yield Text(escape_control(f"{trace.name}: not as expected"), style="bold red")

@@ -1,4 +1,4 @@
-"""The result as one JSON document: the stable form that other programs rely on."""
+"""The result as one JSON document, a stable format for other programs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from fastbg.report.moments import utc
 
 
 def document(runs: Sequence[RunResult]) -> dict[str, Any]:
-    """What was run as plain values: one run as it is, several under ``runs``.
+    """Return runs as plain values: a single run directly, several under ``runs``.
 
-    Every ``*_ms`` counts from the moment the client sent that request, null for unseen.
+    Each ``*_ms`` counts from the moment when the client sent that request; null if not seen.
     """
     versions = dict(runs[0].versions)
     head = {"fastbg": versions.pop("fastbg"), "versions": versions, "ok": all(run.ok for run in runs)}
@@ -39,9 +39,9 @@ def _run(run: RunResult) -> dict[str, Any]:
             "unmet": run.unmet,
             "seconds": _rounded(run.seconds),
             **{verdict.replace("-", "_"): count for verdict, count in run.counts.items()},
-            "response_ms": _shares(run.times_ms("responses_ms")),
-            "write_ms": _shares(run.times_ms("writes_ms")),
-            "lead_ms": _shares(run.times_ms("leads_ms")),
+            "response_ms": _percentiles(run.times_ms("responses_ms")),
+            "write_ms": _percentiles(run.times_ms("writes_ms")),
+            "lead_ms": _percentiles(run.times_ms("leads_ms")),
         },
     }
 
@@ -53,13 +53,13 @@ def _group(group: Group) -> dict[str, Any]:
         "requests": group.count,
         "unmet": group.unmet,
         **{verdict.replace("-", "_"): count for verdict, count in group.verdicts.items()},
-        "response_ms": _shares(sorted(group.responses_ms)),
-        "write_ms": _shares(sorted(group.writes_ms)),
-        "lead_ms": _shares(sorted(group.leads_ms)),
+        "response_ms": _percentiles(sorted(group.responses_ms)),
+        "write_ms": _percentiles(sorted(group.writes_ms)),
+        "lead_ms": _percentiles(sorted(group.leads_ms)),
     }
 
 
-def _shares(ascending: Sequence[float]) -> dict[str, float | None]:
+def _percentiles(ascending: Sequence[float]) -> dict[str, float | None]:
     shares = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {name: _rounded(percentile(ascending, share)) for name, share in shares.items()}
 
@@ -109,7 +109,7 @@ def _write(run: RunResult, result: RequestResult, write: Write) -> dict[str, Any
 
 
 def history_document(history: JournalSummary, journal: str, versions: dict[str, str]) -> dict[str, Any]:
-    """A journal as plain values. Every ``*_ms`` counts from the moment the server received that request."""
+    """Return a journal as plain values. Each ``*_ms`` counts from the moment when the server received that request."""
     return {
         "fastbg": versions["fastbg"],
         "journal": journal,
@@ -125,8 +125,8 @@ def history_document(history: JournalSummary, journal: str, versions: dict[str, 
             "requests": history.requests,
             "unfinished": history.unfinished,
             **{verdict.replace("-", "_"): count for verdict, count in history.counts.items()},
-            "response_ms": _spread(history.responses),
-            "task_ms": _spread(history.works),
+            "response_ms": _journal_percentiles(history.responses),
+            "task_ms": _journal_percentiles(history.works),
         },
     }
 
@@ -151,7 +151,7 @@ def _recorded(request: RecordedRequest) -> dict[str, Any]:
     }
 
 
-def _spread(times: Distribution) -> dict[str, float | None]:
+def _journal_percentiles(times: Distribution) -> dict[str, float | None]:
     shares = {"min": 0.0, "p50": 0.5, "p95": 0.95, "max": 1.0}
     return {name: _rounded(times.percentile_ms(share)) for name, share in shares.items()}
 

@@ -1,4 +1,4 @@
-"""Writes the files that the user asked for. `check_place` refuses early what could not be written at the end."""
+"""Writing the files that the user requested. `check_place` finds faults before the run."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ def check_place(path: Path, what: str, where: str) -> None:
         raise FastbgError(
             f"{what} cannot be written: the folder {folder} does not exist",
             where=where,
-            remedy="use an existing folder",
+            remedy="create the folder, or choose another file",
         )
     if path.is_dir():
         raise FastbgError(f"{what} cannot be written: {path} is a folder", where=where, remedy="add a file name")

@@ -1,4 +1,4 @@
-"""A journal for people: time lines of the last requests, their tasks, and sums over all requests."""
+"""The report of a journal for people: time lines of the last requests, their tasks, and totals of all requests."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,9 @@ from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import RECORDED, timelines
 from fastbg.text import escape_control
 
-WITNESS = "Evidence: the server alone; client and files were not recorded. Times count from request received."
+WITNESS = (
+    "Evidence: the server only. A journal does not record clients or files. Times start when a request is received."
+)
 
 
 def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> RenderableType:
@@ -25,17 +27,17 @@ def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> R
             timelines(history.last, encoding=encoding, legend=RECORDED),
             Text(),
             requests(history.last),
-            *_apart(reasons(history.last)),
+            *_with_gap(reasons(history.last)),
         ]
-    return Group(*parts, *_apart(summary(history)))
+    return Group(*parts, *_with_gap(summary(history)))
 
 
 def heading(history: JournalSummary, journal: str) -> Text:
-    told = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
-    told += f", {_count(history.processes, 'server process', 'server processes')}"
+    counts = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
+    counts += f", {_count(history.processes, 'server process', 'server processes')}"
     if len(history.last) < history.requests:
-        told += f"; the last {_count(len(history.last), 'request')}:" if history.last else ""
-    return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", told)
+        counts += f"; the last {_count(len(history.last), 'request')}:" if history.last else ""
+    return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", counts)
 
 
 def requests(shown: Iterable[RecordedRequest]) -> Table:
@@ -79,17 +81,17 @@ def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
 
 
 def summary(history: JournalSummary) -> Iterable[Text]:
-    """Yield the sums, what could not be read, and the witness."""
+    """Yield totals, warnings, and the kind of evidence."""
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in history.counts.items() if count)
     sentence = _count(history.requests, "request") + (f": {counts}." if counts else ".")
     spreads = [("Response sent after", history.responses), ("Tasks took", history.works)]
     sentence += "".join(f" {what} {_spread(times)}." for what, times in spreads if times.count)
     yield Text(sentence, style="bold")
-    yield from (Text(caution, style="yellow") for caution in _cautions(history))
+    yield from (Text(warning, style="yellow") for warning in _warnings(history))
     yield Text(WITNESS, style="dim")
 
 
-def _cautions(history: JournalSummary) -> Iterable[str]:
+def _warnings(history: JournalSummary) -> Iterable[str]:
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
         yield f"{done} not finished when the journal ended. If that server still runs, run the report again later."
@@ -101,7 +103,7 @@ def _cautions(history: JournalSummary) -> Iterable[str]:
         yield f"{lost} lost: the server could not write its journal for a while. Some requests may be missing."
     if history.foreign:
         lines = _count(history.foreign, "line is not an event", "lines are not events")
-        yield f"{lines}: torn, or written by another program."
+        yield f"{lines}: incomplete, or written by another program."
     if history.strays:
         belong = _count(history.strays, "event belongs", "events belong")
         yield f"{belong} to requests whose start is not in the journal."
@@ -118,8 +120,8 @@ def _count(number: int, one: str, more: str = "") -> str:
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
-def _apart(lines: Iterable[Text]) -> Iterable[Text]:
-    """Yield an empty line before ``lines`` if there are any."""
+def _with_gap(lines: Iterable[Text]) -> Iterable[Text]:
+    """Yield an empty line before ``lines`` unless there are none."""
     for number, line in enumerate(lines):
         if not number:
             yield Text()

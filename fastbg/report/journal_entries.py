@@ -1,4 +1,4 @@
-"""What the lines of a followed journal say, for the stream that shows them."""
+"""The entries of a followed journal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A line of the journal that is no event."""
+    """A line of the journal that is not an event."""
 
     path: Path
     text: str
@@ -20,7 +20,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event, and the journal that it stands in."""
+    """An event and its journal."""
 
     path: Path
     event: Event
@@ -35,18 +35,18 @@ class JournalEntries:
         self._old_end = 0
 
     def old(self, offset: int, data: bytes) -> list[Entry | Foreign]:
-        """Return what the lines say that ``data`` completes, which was there before following began."""
+        """Return the entries that ``data`` completes; it was in the file before following started."""
         self._old_end = offset + len(data)
         return self._read(self._lines.feed(data), None)
 
     def new(self, item: Appended) -> list[Entry | Foreign]:
-        """Return what the lines say that ``item`` completes."""
+        """Return the entries that ``item`` completes."""
         if item.offset == self._old_end:
             self._lines.resume(item.file)
         return self._read(self._lines.feed(item.data, item.file), item.t_ns)
 
     def finish(self, seen_ns: int | None) -> list[Entry | Foreign]:
-        """Return what the lines say that have no end, since nothing more will come to them."""
+        """Return the entries of the last, incomplete lines."""
         return self._read(self._lines.finish(), seen_ns)
 
     def _read(self, lines: Sequence[bytes], seen_ns: int | None) -> list[Entry | Foreign]:
@@ -56,5 +56,5 @@ class JournalEntries:
         event = read_journal_line(line)
         if event is not None:
             return Entry(self._path, event)
-        text = LineDecoder().feed(line + b"\n")[0].text  # cut where a line of any other file is
+        text = LineDecoder().feed(line + b"\n")[0].text  # the same length limit as for other files
         return Foreign(self._path, text, seen_ns)

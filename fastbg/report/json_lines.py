@@ -10,12 +10,12 @@ from fastbg.report.moments import of_this_boot, utc, wall_ns_of, wall_ns_of_even
 
 
 class JsonPrinter:
-    """One JSON object a line, all ASCII. Each has a ``source``: ``file``, ``server`` or ``notice``.
+    """Prints one JSON object per line, in ASCII. Each has a ``source``: ``file``, ``server`` or ``notice``.
 
     ``file``: ``file``, ``text``, ``offset`` (of the first byte), ``continued``, ``complete``, ``cut`` (bytes not
     shown). ``server``: ``event``, ``request``, ``detail``, ``this_boot``; or ``event`` null and ``text``.
     ``notice``: ``file``, ``kind``, ``message``. All have ``t_ns`` (monotonic) and ``time`` (UTC, ISO 8601),
-    null where nobody saw the line come.
+    null if the line was already in the file.
     """
 
     def __init__(self, output: TextIO) -> None:
@@ -61,6 +61,6 @@ class JsonPrinter:
         if wall_ns is None and t_ns is not None:
             wall_ns = wall_ns_of(t_ns)
         moment = None if wall_ns is None else utc(wall_ns)
-        shown = None if moment is None else moment.isoformat(timespec="microseconds")
-        entry = {"source": source, "t_ns": t_ns, "time": shown, **fields}
+        text = None if moment is None else moment.isoformat(timespec="microseconds")
+        entry = {"source": source, "t_ns": t_ns, "time": text, **fields}
         self._output.write(json.dumps(entry, allow_nan=False) + "\n")

@@ -1,8 +1,8 @@
 """The result as JUnit XML for CI servers: one test case per request of the script.
 
-Times are in seconds. A repeated request is one test case, which fails if one of its repetitions was not as expected.
+Times are in seconds. A repeated request is one test case. It fails if any repetition was not as expected.
 
-The format is Jenkins' ``junit-10.xsd``, which pytest's ``xunit2`` follows as well.
+The format is Jenkins' ``junit-10.xsd``, as in pytest's ``xunit2``.
 """
 
 import xml.etree.ElementTree as ET
@@ -27,7 +27,7 @@ def save_junit(runs: Sequence[RunResult], path: Path) -> None:
 
 
 def junit(runs: Sequence[RunResult]) -> str:
-    """Return a document with one suite per run. A server that ended early is a test case with an error."""
+    """Return an XML document with one suite per run. A server that ended early is a test case with an error."""
     root = ET.Element("testsuites", {"name": "fastbg"})
     root.extend(_suite(run, SUITE if len(runs) == 1 else f"{SUITE} {run.name}") for run in runs)
     for name in ("tests", "failures", "errors"):
@@ -48,8 +48,8 @@ def _suite(run: RunResult, title: str) -> ET.Element:
     }
     suite = ET.Element("testsuite", {"name": escape_control(title), "skipped": "0", **sums})
     properties = ET.SubElement(suite, "properties")
-    told = {**run.versions, "server": run.server, "requests": str(run.total), "unmet": str(run.unmet)}
-    for name, value in told.items():
+    values = {**run.versions, "server": run.server, "requests": str(run.total), "unmet": str(run.unmet)}
+    for name, value in values.items():
         ET.SubElement(properties, "property", name=escape_control(name), value=escape_control(value))
     seen: Counter[str] = Counter()
     groups = {(group.part, group.name): group for group in run.groups}
@@ -78,17 +78,17 @@ def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET
     )
     if unmet:
         if group.count > 1:
-            unmet = [f"{group.unmet} of {group.count} requests, this is one", *unmet]
+            unmet = [f"{group.unmet} of {group.count} requests were not as expected, this one included", *unmet]
         message = "; ".join(unmet)
         failure = ET.SubElement(
             case, "failure", type=request.judgement.verdict, message=escape_control(message)[:MESSAGE_LIMIT]
         )
         failure.text = _lines([*unmet, *([request.judgement.reason] if request.judgement.reason else []), "", *line])
-    ET.SubElement(case, "system-out").text = _lines([*_many(group), *_evidence(run, request), "", *line])
+    ET.SubElement(case, "system-out").text = _lines([*_repetitions(group), *_evidence(run, request), "", *line])
     return case
 
 
-def _many(group: Group) -> Iterable[str]:
+def _repetitions(group: Group) -> Iterable[str]:
     """Yield verdicts and times of a repeated request."""
     if group.count == 1:
         return
@@ -97,11 +97,11 @@ def _many(group: Group) -> Iterable[str]:
         if times:
             ascending = sorted(times)
             yield f"{name}: " + ", ".join(f"{share} {_ms(percentile(ascending, at))}" for share, at in SHARES)
-    yield "one of them:"
+    yield "one of these requests:"
 
 
 def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
-    """Yield what was seen of a request, one line each; times count from when it was sent."""
+    """Yield the evidence of a request, one line each. Times count from the moment when it was sent."""
     trace, judgement = request.trace, request.judgement
     yield f"{trace.request.method} {trace.request.url}"
     yield f"verdict: {judgement.verdict}, expected: {trace.expected.verdict}"
@@ -110,15 +110,16 @@ def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
         yield f"reason: {judgement.reason}"
     yield f"status: {'none' if trace.status is None else trace.status}, response: {_ms(request.response_ms)}"
     for task in trace.tasks:
-        when = f"{_ms(request.ms(task.started_ns))} to {_ms(request.ms(task.ended_ns))}"
-        why = task.error or task.reason
-        yield f"task {task.name}: {task.state}, {task.where or 'nowhere'}, {when}" + (f", {why}" if why else "")
+        started, ended = request.ms(task.started_ns), request.ms(task.ended_ns)
+        when = "not started" if started is None else f"{_ms(started)} to {'-' if ended is None else _ms(ended)}"
+        parts = (task.state, task.where, when, task.error or task.reason)
+        yield f"task {task.name}: {', '.join(part for part in parts if part)}"
     for seen in trace.writes:
         yield f"write to {run.name_of(seen.file)}: {_ms(request.ms(seen.t_ns))}, {seen.text}"
 
 
 def _ms(value: float | None) -> str:
-    return "never" if value is None else f"{milliseconds(value)} ms"
+    return "not seen" if value is None else f"{milliseconds(value)} ms"
 
 
 def _lines(lines: Iterable[str]) -> str:

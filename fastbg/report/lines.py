@@ -1,4 +1,4 @@
-"""What a printer of followed lines can do, whatever its format: text in `text_lines`, JSON in `json_lines`."""
+"""The interface of printers of followed lines: text in `text_lines`, JSON in `json_lines`."""
 
 from pathlib import Path
 from typing import Protocol
@@ -8,22 +8,22 @@ from fastbg.follow.lines import Piece
 
 
 class Printer(Protocol):
-    """Writes what a stream shows. ``seen_ns``: monotonic, None where nobody saw it come."""
+    """Prints a stream. ``seen_ns``: monotonic, None for lines that were already in the file."""
 
     def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
-        """A line of a file, or a part of one."""
+        """Print a line of a file, or a part of one."""
 
     def event(self, path: Path, event: Event) -> None:
-        """An event of the server's journal."""
+        """Print an event of the server's journal."""
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
-        """A line of the journal that is no event."""
+        """Print a line of the journal that is not an event."""
 
     def notice(self, notice: Notice) -> None:
-        """What the follower has to say about a file."""
+        """Print a notice of the follower."""
 
     def flush(self) -> None:
-        """Let the reader have everything so far."""
+        """Flush the output."""
 
     def close(self) -> None:
-        """Complete what is open, and flush."""
+        """End an unfinished line, and flush the output."""

@@ -1,4 +1,4 @@
-"""The times of what is shown: from the nanoseconds of a clock to UTC and to the time of day."""
+"""Conversions from nanoseconds of a clock to UTC and to the time of day."""
 
 import time
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from fastbg.events import Event, boot_id
 
 
 def utc(wall_ns: int) -> datetime | None:
-    """Return ``wall_ns`` (since 1970) in UTC; None for a number that is no time (journals come from outside)."""
+    """Return ``wall_ns`` (since 1970) in UTC, None if out of range: a journal may hold any number."""
     try:
         return datetime.fromtimestamp(wall_ns // 10**9, UTC).replace(microsecond=wall_ns // 1000 % 10**6)
     except (OverflowError, ValueError, OSError):
@@ -17,7 +17,7 @@ def utc(wall_ns: int) -> datetime | None:
 
 @lru_cache(maxsize=16)
 def time_of_day(wall_s: int) -> str:
-    """Return ``wall_s`` (seconds since 1970) as HH:MM:SS in local time; empty for a number that is no time."""
+    """Return ``wall_s`` (seconds since 1970) as HH:MM:SS in local time, empty if out of range."""
     moment = utc(wall_s * 10**9)
     return "" if moment is None else moment.astimezone().strftime("%H:%M:%S")
 
@@ -28,12 +28,12 @@ def wall_ns_of(t_ns: int) -> int:
 
 
 def of_this_boot(event: Event) -> bool:
-    """Whether the time of ``event`` can be compared with ours."""
+    """Return whether the time of ``event`` is on this boot's monotonic clock."""
     return bool(event.detail.get("boot", boot_id()) == boot_id())
 
 
 def wall_ns_of_event(event: Event) -> int | None:
-    """Return the wall clock's time of ``event``: of another boot, as the server gives it."""
+    """Return the wall clock's time of ``event``; for another boot, the time that the server recorded."""
     if of_this_boot(event):
         return wall_ns_of(event.t_ns)
     wall_ns = event.detail.get("wall_ns")

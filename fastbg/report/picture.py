@@ -16,12 +16,12 @@ from fastbg.report.files import write
 
 WIDTH = 100  # columns
 
-_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's frame loads its font from the network
+_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # Rich's template loads its font from the network
 _TEXT = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)<')
 
 
 def _in_cells(text: re.Match[str]) -> str:
-    """Correct the length of a text: Rich counts characters, but a Chinese one fills two cells."""
+    """Correct the length of a text: Rich counts characters, but a Chinese character fills two cells."""
     content = html.unescape(text[3])
     length = float(text[1]) * cell_len(content) / len(content)
     return f'textLength="{length:g}"{text[2]}>{text[3]}<'

@@ -1,4 +1,4 @@
-"""The live picture on a terminal, and the pauses of ``--step``."""
+"""The live view on a terminal, and the pauses of ``--step``."""
 
 import asyncio
 import os
@@ -22,14 +22,15 @@ from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
 FRAMES_PER_SECOND = 12
-SWITCH_INTERVAL_S = 0.0005  # how long the drawing thread may hold the interpreter while the main thread takes times
+SWITCH_INTERVAL_S = 0.0005  # maximum delay of the main thread's timestamps by the drawing thread
 
 
 class Screen:
-    """A context manager that draws what ``result`` returns; it draws only on a terminal.
+    """The live view of a run, as a context manager. It draws only on a terminal.
 
-    With ``progress`` it draws two progress bars instead: answered requests and finished ones. A thread draws, so that
-    drawing does not delay the time at which a write is seen.
+    ``result`` returns the run as it is now. ``progress`` returns the numbers of all, answered and finished requests;
+    if set, two progress bars are drawn instead of the run. A thread draws, so that drawing does not delay the time at
+    which a write is seen.
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class Screen:
         self._progress = progress
         self._bars = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._answered = self._bars.add_task("answered", total=None)
-        self._over = self._bars.add_task("proved", total=None)
+        self._finished = self._bars.add_task("finished", total=None)
         self._live: Live | None = None
         self._switch_interval = sys.getswitchinterval()
-        self._left = 0  # requests whose bars stay on the screen
+        self._printed = 0  # requests whose bars were printed at a pause
 
     def __enter__(self) -> Self:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -63,15 +64,16 @@ class Screen:
         self._stop()
         sys.setswitchinterval(self._switch_interval)
 
-    async def before(self, name: str, about: str) -> None:
-        """Print the bars since the last pause and what comes next, then wait for Enter or the end of input."""
+    async def pause(self, name: str, about: str) -> None:
+        """Print the bars since the last pause and the next request. Then wait for Enter or the end of input."""
         self._stop()
         result = self._result()
         if result.requests:
             self._console.print(self._latest(result, now_ns=None), Text(), sep="\n")
-            self._left = len(result.requests)
+            self._printed = len(result.requests)
         self._console.print(
-            Text.assemble((escape_control(name), "bold"), ": ", escape_control(about)), Text("Press Enter", style="dim")
+            Text.assemble((escape_control(name), "bold"), ": ", escape_control(about)),
+            Text("Press Enter to send this request", style="dim"),
         )
         await _enter()
         self._start()
@@ -95,9 +97,9 @@ class Screen:
 
     def _draw(self) -> RenderableType:
         if self._progress is not None:
-            total, answered, over = self._progress()
+            total, answered, finished = self._progress()
             self._bars.update(self._answered, total=total, completed=answered)
-            self._bars.update(self._over, total=total, completed=over)
+            self._bars.update(self._finished, total=total, completed=finished)
             return self._bars.get_renderable()
         now_ns = time.monotonic_ns()
         if self._step:
@@ -105,24 +107,24 @@ class Screen:
         return live(self._result(), encoding=self._console.encoding, now_ns=now_ns)
 
     def _latest(self, result: RunResult, now_ns: int | None) -> RenderableType:
-        latest = replace(result, requests=result.requests[self._left :]).representatives
+        latest = replace(result, requests=result.requests[self._printed :]).representatives
         return Group(timelines(latest, encoding=self._console.encoding, now_ns=now_ns))
 
 
 async def _enter() -> None:
-    """Wait for a line on standard input, or its end. The waiting thread is a daemon, so Ctrl-C does not wait for it.
+    """Wait for Enter or the end of standard input. The waiting thread is a daemon, so Ctrl-C does not wait for it.
 
-    It reads the descriptor: a thread that holds the lock of a stream would block the interpreter's exit.
+    The thread reads the descriptor: a thread that holds the lock of a stream would block the interpreter's exit.
     """
-    loop, line = asyncio.get_running_loop(), asyncio.Event()
+    loop, entered = asyncio.get_running_loop(), asyncio.Event()
     keyboard = -1 if sys.stdin is None else sys.stdin.fileno()
 
     def wait() -> None:
-        with suppress(OSError):  # a closed terminal, or none at all
+        with suppress(OSError):  # the terminal is closed or missing
             while os.read(keyboard, 1) not in (b"\n", b""):
                 pass
-        with suppress(RuntimeError):  # the run has ended meanwhile
-            loop.call_soon_threadsafe(line.set)
+        with suppress(RuntimeError):  # the run has already ended
+            loop.call_soon_threadsafe(entered.set)
 
     threading.Thread(target=wait, name="fastbg-enter", daemon=True).start()
-    await line.wait()
+    await entered.wait()

@@ -1,7 +1,7 @@
-"""What files and journals hold, and what comes to them, on its way to the printer.
+"""The stream of lines and events from followed files to a printer.
 
-With a journal the stream is in the order of time: of the server's events by the time that the server gives, of a
-file's bytes by the time that we saw them. Events of another boot have their place by the time that they were read.
+With a journal the stream is in the order of time. The time of an event is the one that the server recorded; the time
+of a file's bytes is when they were seen. An event of another boot is ordered by the time at which it was read.
 """
 
 import time
@@ -18,20 +18,20 @@ from fastbg.report.time_order import TimeOrder
 
 HOLD_NS = 30_000_000
 
-Shown = Appended | Notice | Foreign | Entry
+Item = Appended | Notice | Foreign | Entry
 
 
 class Stream:
-    """Brings what the files and the journals hold to the printer, in the order of time."""
+    """Prints lines and events in the order of time."""
 
     def __init__(self, printer: Printer, journals: Sequence[Path]) -> None:
         self._printer = printer
         self._journals = {path: JournalEntries(path) for path in journals}
         self._decoders: dict[Path, LineDecoder] = {}
-        self._order = TimeOrder[Shown](HOLD_NS if journals else 0)
+        self._order = TimeOrder[Item](HOLD_NS if journals else 0)
 
     def old(self, path: Path, offset: int, data: bytes) -> None:
-        """Show what the file held before following began."""
+        """Print data that was in the file before following started."""
         if path in self._journals:
             for entry in self._journals[path].old(offset, data):
                 self._show(entry)
@@ -39,7 +39,7 @@ class Stream:
             self._show_pieces(path, offset, data, None)
 
     def old_end(self, path: Path) -> None:
-        """Say that nothing more comes to the file."""
+        """End the file: print its last, incomplete line."""
         if path in self._journals:
             for entry in self._journals[path].finish(None):
                 self._show(entry)
@@ -47,7 +47,7 @@ class Stream:
             self._end_line(path, None)
 
     def new(self, item: Appended | Notice) -> None:
-        """Take what the follower saw; `show_due` shows it when its time has come."""
+        """Add an item of the follower; `show_due` prints it when it is due."""
         journal = self._journals.get(item.path)
         if journal is None:
             self._order.add(item.t_ns, item)
@@ -55,23 +55,22 @@ class Stream:
             for entry in journal.new(item):
                 self._order.add(_time_of(entry, item.t_ns), entry)
         else:
-            for entry in journal.finish(item.t_ns) if _begins_again(item) else ():
+            for entry in journal.finish(item.t_ns) if _restarts(item) else ():
                 self._order.add(item.t_ns, entry)
             self._order.add(item.t_ns, item)
 
     def show_due(self) -> float | None:
-        """Show what is old enough. Returns the seconds until the next is, or None when nothing is held."""
+        """Print all due items. Returns the seconds until the next one is due, None if no item is held."""
         while (wait_s := self._order.wait_s()) is not None and wait_s <= 0:
             self._show(self._order.pop())
         self._printer.flush()
         return wait_s
 
     def flush(self) -> None:
-        """Let the reader have everything that was shown."""
         self._printer.flush()
 
     def close(self) -> None:
-        """Show what is still held, and complete the last lines."""
+        """Print all held items and the last, incomplete lines."""
         for journal in self._journals.values():
             for entry in journal.finish(None):
                 self._order.add(time.monotonic_ns(), entry)
@@ -79,12 +78,12 @@ class Stream:
             self._show(self._order.pop())
         self._printer.close()
 
-    def _show(self, item: Shown) -> None:
+    def _show(self, item: Item) -> None:
         match item:
             case Appended():
                 self._show_pieces(item.path, item.offset, item.data, item.t_ns)
             case Notice():
-                if _begins_again(item):
+                if _restarts(item):
                     self._end_line(item.path, item.t_ns)
                 self._printer.notice(item)
             case Foreign():
@@ -109,5 +108,5 @@ def _time_of(entry: Entry | Foreign, seen_ns: int) -> int:
     return seen_ns
 
 
-def _begins_again(notice: Notice) -> bool:
+def _restarts(notice: Notice) -> bool:
     return notice.kind in ("truncated", "replaced")

@@ -1,4 +1,4 @@
-"""How values look in all reports: colours, check marks, numbers."""
+"""The style of all reports: colours, check marks, numbers."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ STYLES: dict[Verdict, str] = {
 
 
 def plain_console() -> Console:
-    """A console that takes no text for markup."""
+    """Return a console that does not interpret markup in texts."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
@@ -30,12 +30,12 @@ def checks(encoding: str) -> tuple[str, str]:
 
 
 def milliseconds(value: float | None) -> str:
-    """Milliseconds with as many digits as they deserve, ``-`` for None."""
+    """Format milliseconds: one decimal below 100, none above, ``-`` for None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
 
 def typed_path(path: Path) -> str:
-    """A path as people type it: relative where it lies below the current folder."""
+    """Return ``path`` as people type it: relative if it is below the current folder."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""The result in short: one line, and a Markdown summary that GitHub shows with a job."""
+"""Short reports: one line, and a Markdown summary that GitHub shows for a job."""
 
 import html
 import re
@@ -53,7 +53,7 @@ def markdown(run: RunResult) -> str:
         shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MAX_ROWS])  # stable: in their order
     name = "" if run.name == DEFAULT else f" {_escaped(run.name, CELL_LIMIT)}"
     heading = f"### fastbg{name}: {_escaped(one_line([run]), LINE_LIMIT)}"
-    return "\n".join([heading, "", *_table(run, shown), *_rest(run, shown), ""])
+    return "\n".join([heading, "", *_table(run, shown), *_details(run, shown), ""])
 
 
 def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
@@ -72,10 +72,10 @@ def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
         yield f"| {' | '.join(cells)} |"
     if len(shown) < len(run.groups):
         yield ""
-        yield f"{len(run.groups) - len(shown)} more requests are not shown; unmet expectations come first."
+        yield f"{len(run.groups) - len(shown)} more requests are not shown. Unexpected results are listed first."
     if run.is_load:
         yield ""
-        yield "Repeated requests: median, 99th percentile in brackets."
+        yield "Repeated requests: median (99th percentile)."
 
 
 def _times(times: Sequence[float]) -> str:
@@ -90,13 +90,13 @@ def _verdicts(group: Group) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in group.verdicts.items())
 
 
-def _rest(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
-    told = [
+def _details(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
+    unmet = [
         (request.name, [*map(str, request.unmet), *([request.judgement.reason] if request.judgement.reason else [])])
         for request in shown
         if request.unmet
     ]
-    notes = [f"**{_escaped(name, CELL_LIMIT)}**: {_escaped('; '.join(why), LINE_LIMIT)}" for name, why in told]
+    notes = [f"**{_escaped(name, CELL_LIMIT)}**: {_escaped('; '.join(why), LINE_LIMIT)}" for name, why in unmet]
     remarks = [*run.remarks[:MAX_LINES], *([run.stopped] if run.stopped else [])]
     notes += [_escaped(remark, LINE_LIMIT) for remark in remarks]
     if notes:

@@ -1,4 +1,4 @@
-"""The tables of a run: what the files got, verdicts, distributions of times."""
+"""The tables of a run: writes, verdicts, distributions of times."""
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,7 +10,7 @@ from fastbg.text import escape_control
 
 
 def written(run: RunResult, last: int | None = None) -> RenderableType:
-    """What the followed files got from this run, in the order in which it was seen; the ``last`` few of it."""
+    """Return the writes of a run in the order in which they were seen; only the ``last`` ones if set."""
     rows = [(write, result) for result in run.requests for write in result.trace.writes]
     rows.sort(key=lambda row: row[0].t_ns)
     table = Table.grid(padding=(0, 1), expand=True)
@@ -29,13 +29,13 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
 
 
 def verdicts(run: RunResult, *, encoding: str) -> Table:
-    """One row a request: status, times in milliseconds, verdict, witnesses."""
-    met, missed = checks(encoding)
+    """Return a table with one row per request: status, times in milliseconds, verdict, evidence."""
+    ok_mark, unmet_mark = checks(encoding)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("request", no_wrap=True, overflow="ellipsis", max_width=24)
     table.add_column("status", justify="right")
-    table.add_column("response\nms after", justify="right")
-    table.add_column("write\nms after", justify="right")
+    table.add_column("response\nms", justify="right")
+    table.add_column("write\nms", justify="right")
     table.add_column("lead\nms", justify="right")
     table.add_column("verdict", no_wrap=True)
     table.add_column("evidence")
@@ -47,15 +47,15 @@ def verdicts(run: RunResult, *, encoding: str) -> Table:
             milliseconds(result.response_ms),
             milliseconds(result.write_ms),
             milliseconds(result.lead_ms),
-            Text(f"{missed if result.unmet else met} {judgement.verdict}", style=STYLES[judgement.verdict]),
+            Text(f"{unmet_mark if result.unmet else ok_mark} {judgement.verdict}", style=STYLES[judgement.verdict]),
             ", ".join(judgement.evidence) or "-",
         )
     return table
 
 
 def distributions(run: RunResult, *, encoding: str) -> Table:
-    """Three rows for each name: how long the response, the first write and the lead took, in milliseconds."""
-    met, missed = checks(encoding)
+    """Return a table with three lines per name: response, first write and lead, in milliseconds."""
+    ok_mark, unmet_mark = checks(encoding)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("request", no_wrap=True, overflow="ellipsis", max_width=24)
     table.add_column("verdicts")
@@ -65,12 +65,12 @@ def distributions(run: RunResult, *, encoding: str) -> Table:
         verdict = Text("\n").join(
             Text(f"{count} {verdict}", style=STYLES[verdict]) for verdict, count in group.verdicts.items()
         )
-        told = Text(f"{missed} {group.unmet} not as expected" if group.unmet else f"{met} as expected")
+        check = Text(f"{unmet_mark} {group.unmet} not as expected" if group.unmet else f"{ok_mark} as expected")
         rows = [("response", group.responses_ms), ("write", group.writes_ms), ("lead", group.leads_ms)]
         cells = [(name, sorted(times)) for name, times in rows if times]
         table.add_row(
             Text(escape_control(group.name if not group.part else f"{group.part}: {group.name}")),
-            Text("\n").join([verdict, told]),
+            Text("\n").join([verdict, check]),
             "\n".join(name for name, _ in cells),
             *("\n".join(milliseconds(percentile(times, share)) for _, times in cells) for _, share in SHARES),
         )

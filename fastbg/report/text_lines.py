@@ -1,11 +1,11 @@
 """Followed lines as text for people. One line is ``TIME NAME LINE``:
 
-* ``TIME`` is the local time at which the line's first byte was observed, or for the server's events the time
-  that the server gives. ``-`` where nobody saw it: the line was there already.
-* ``NAME`` is there only with several sources, each in its own colour.
-* A line whose end is not written yet is shown at once and goes on in place when nothing came between. Otherwise
-  the rest begins an output line of its own with the mark ``↪``. A rest that is only the line's end is not shown.
-* ``… N bytes more`` ends a line that is too long to be shown.
+* ``TIME`` is the local time at which the line's first byte was seen, or the time that the server recorded for an event.
+  ``-`` for a line that was already in the file.
+* ``NAME`` is shown only for several sources, each in its own colour.
+* An incomplete line is shown immediately and continued in place. If another line was shown meanwhile, the rest starts
+  a new output line with the mark ``↪``, unless the rest is only the end of the line.
+* ``… N more bytes`` ends a line that is too long.
 """
 
 import re
@@ -37,21 +37,22 @@ LOG_STYLES = {"error": "bold red", "warning": "yellow", "info": "green", "debug"
 NOTICES: Mapping[str, str] = {"missing": "waiting for {path}", "polling": "{message}"}
 
 EVENT_FIELDS = (("status",), ("method", "path"), ("task", "n", "where", "worker"), ("error",), ("reason",), ("detail",))
-"""The fields of an event that are shown, in this order; those of one group stand close together."""
+"""The displayed fields of an event, in order. A single space separates the fields of a group."""
 
 Part = tuple[str, str]
-"""A text, and its style or an empty one."""
+"""A text and its style; an empty style for none."""
 
 
 def labels(paths: Sequence[Path]) -> dict[Path, str]:
-    """A short name for each path: its last part, or all of it where two would be called the same."""
+    """Return a short name for each path: its file name, or the whole path if two files have the same name."""
     names = [path.name for path in paths]
     return {path: path.name if names.count(path.name) == 1 else str(path) for path in paths}
 
 
 class _Paint:
-    """Brings styled text to a terminal, as far as Rich finds that it shows styles. Its `Console` would take ten times
-    as long for a line that needs no layout. ``plain``: it shows none.
+    """Adds styles to text, as far as Rich finds that the output supports them.
+
+    Rich's `Console` takes ten times as long for a line that needs no layout. ``plain``: no styles are supported.
     """
 
     def __init__(self, output: TextIO) -> None:
@@ -79,11 +80,11 @@ class TextPrinter:
         self._styles = {path: NAME_STYLES[n % len(NAME_STYLES)] for n, path in enumerate(names)}
         self._output = output
         self._paint = _Paint(output)
-        self._open: Path | None = None  # whose unfinished line is the last thing in the output
+        self._open: Path | None = None  # the file whose incomplete line ends the output
         self._line_styles: dict[Path, str] = {}
 
     def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
-        more = f" … {piece.cut:,} bytes more" if piece.cut else ""
+        more = f" … {piece.cut:,} more bytes" if piece.cut else ""
         line: list[Part] = []
         if not (piece.continued and self._open == path):
             if piece.continued and not piece.text and not more:
@@ -101,10 +102,10 @@ class TextPrinter:
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
         line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
-        self._write([*line, ("no event: ", "yellow"), (escape_control(text), "dim")], end="\n")
+        self._write([*line, ("not an event: ", "yellow"), (escape_control(text), "dim")], end="\n")
 
     def notice(self, notice: Notice) -> None:
-        self.close()  # on a terminal both streams are one
+        self.close()  # a terminal shows standard output and standard error together
         words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
         sys.stderr.write(f"fastbg: {escape_control(words)}\n")
         sys.stderr.flush()
@@ -119,7 +120,7 @@ class TextPrinter:
         self.flush()
 
     def _begin(self, path: Path, wall_ns: int | None) -> list[Part]:
-        """The time and the name, on an output line of their own."""
+        """Return the time and the name, on a new output line."""
         line = [("\n", "")] if self._open is not None else []
         self._open = None
         line.append((f"{_time(wall_ns):<12} ", "dim"))
@@ -159,7 +160,7 @@ def _event_parts(event: Event) -> list[Part]:
     if event.request_id:
         parts.append((f"  [{escape_control(event.request_id)}]", "dim"))
     if not of_this_boot(event):
-        parts.append(("  (another boot: its place in this order means nothing)", "yellow"))
+        parts.append(("  (another boot: not in the order of time)", "yellow"))
     return parts
 
 

@@ -1,36 +1,36 @@
-"""Sorts what comes from several sources by its time."""
+"""Sorts items from several sources by time."""
 
 import heapq
 import time
 from typing import Generic, TypeVar
 
-MAX_HELD = 256  # items; beyond that the oldest is due at once
+MAX_HELD = 256  # items; if more are held, the oldest is due immediately
 
 Item = TypeVar("Item")
 
 
 class TimeOrder(Generic[Item]):
-    """Items in the order of their times. Each is held back until it is ``hold_ns`` old, since earlier ones may come."""
+    """Items in the order of their times. Each is held for ``hold_ns``, since earlier items may still arrive."""
 
     def __init__(self, hold_ns: int) -> None:
         self._hold_ns = hold_ns
         self._held: list[tuple[int, int, Item]] = []
-        self._count = 0  # of items so far, so that those of one time keep their order
+        self._count = 0  # keeps the order of items with the same time
 
     def __len__(self) -> int:
         return len(self._held)
 
     def add(self, t_ns: int, item: Item) -> None:
-        """Take ``item``, which belongs to the monotonic time ``t_ns``."""
+        """Add ``item`` with the monotonic time ``t_ns``."""
         self._count += 1
         heapq.heappush(self._held, (t_ns, self._count, item))
 
     def pop(self) -> Item:
-        """Return the oldest item, and forget it."""
+        """Remove and return the oldest item."""
         return heapq.heappop(self._held)[2]
 
     def wait_s(self) -> float | None:
-        """Return the seconds until the oldest item is due, at most 0 when it is, None without items."""
+        """Return the seconds until the oldest item is due: 0 or less if it is due, None without items."""
         if not self._held:
             return None
         if len(self._held) > MAX_HELD:

@@ -16,7 +16,7 @@ from fastbg.text import escape_control
 
 
 class Timed(Protocol):
-    """What the bar of a request shows. Milliseconds from its start, None for what was not seen."""
+    """The data for the bar of a request, in milliseconds from its start; None for events that were not seen."""
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class Timed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The marks of a bar; each has its own shape, not only its own colour."""
+    """The marks of a bar. They differ in shape, not only in colour."""
 
     waiting: str
     response: str
@@ -70,16 +70,13 @@ STYLES = {
 
 
 def glyphs_for(encoding: str) -> Glyphs:
-    """Return marks that this encoding can show."""
+    """Return marks that ``encoding`` supports."""
     return UNICODE if encoding.lower().startswith("utf") else ASCII
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The words of the legend: ``zero`` stands before the axis, the others beside their marks.
-
-    ``name_width``: columns for the names.
-    """
+    """The texts of the legend. ``zero``: label of the axis. ``name_width``: columns for the names."""
 
     zero: str
     waiting: str
@@ -89,14 +86,14 @@ class Legend:
     name_width: int
 
 
-WIDEST_NAME = 26
+MAX_NAME_WIDTH = 26
 SEEN = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
 RECORDED = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The bar of one request; ``end_ms``: the end of the scale; ``now_ms``: the present, while the bar grows."""
+    """The bar of one request; ``end_ms``: the end of the scale. ``now_ms``: the current time while the bar grows."""
 
     result: Timed
     end_ms: float
@@ -114,7 +111,7 @@ class Bar:
                 start = at
 
     def _cells(self, width: int) -> list[str]:
-        """Return for each column the kind of mark that it shows."""
+        """Return the kind of mark of each column."""
         cells = ["idle"] * width
         scale = (width - 1) / max(self.end_ms, 1e-9)
 
@@ -138,11 +135,11 @@ class Bar:
 
     @staticmethod
     def _place(cells: list[str], marks: Sequence[tuple[int, str]]) -> None:
-        """Place the marks in their order, side by side if they fall on the same column."""
+        """Place the marks in order, side by side if they would have the same column."""
         columns: list[int] = []
         for column, _ in marks:
             columns.append(max(column, columns[-1] + 1) if columns else column)
-        for at in range(len(columns) - 1, -1, -1):  # marks beyond the right edge move back
+        for at in range(len(columns) - 1, -1, -1):  # move marks beyond the right edge back
             columns[at] = min(columns[at], len(cells) - len(columns) + at)
         for column, (_, kind) in zip(columns, marks, strict=True):
             if column >= 0:
@@ -159,13 +156,15 @@ def timelines(
 ) -> Table:
     """Return all bars on one scale, with an axis below.
 
-    ``now_ns``: the present, while requests are open. ``explain``: add the names of the parts and the legend.
+    ``now_ns``: the current time while requests are open. ``explain``: add the names of the parts and the legend.
     """
     nows = [_now_ms(result, now_ns) for result in results]
     ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
     end_ms = max(ends, default=0.0) * 1.02 or 1.0
     table = Table.grid(padding=(0, 1), expand=True)
-    width = max([legend.name_width, *(min(cell_len(escape_control(result.name)), WIDEST_NAME) for result in results)])
+    width = max(
+        [legend.name_width, *(min(cell_len(escape_control(result.name)), MAX_NAME_WIDTH) for result in results)]
+    )
     table.add_column(width=width, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True)
     part = ""
@@ -185,6 +184,7 @@ def timelines(
     )  # fmt: skip
     if legend.write is not None:
         marks.append("  ").append(glyphs.write, STYLES["write"]).append(f" {legend.write}")
+    marks.no_wrap = False
     table.add_row("", marks)
     return table
 
@@ -209,7 +209,7 @@ def last_ms(result: Timed, now_ms: float | None = None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Round numbers under the bars, from 0 to ``end_ms``."""
+    """An axis with round numbers from 0 to ``end_ms``."""
 
     end_ms: float
 
@@ -227,11 +227,11 @@ class Axis:
             tick = round(tick + step, 9)
         yield Segment("".join(line), Style(dim=True))
 
-    def _step(self, most: int) -> float:
-        """Return the smallest 1, 2 or 5 times a power of ten that needs at most ``most`` labels."""
+    def _step(self, max_labels: int) -> float:
+        """Return the smallest 1, 2 or 5 times a power of ten that needs at most ``max_labels`` labels."""
         step = 0.001
         while True:
             for factor in (1, 2, 5):
-                if self.end_ms / (step * factor) <= most:
+                if self.end_ms / (step * factor) <= max_labels:
                     return step * factor
             step *= 10

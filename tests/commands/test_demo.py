@@ -158,7 +158,7 @@ def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
     text = masked(fastbg("demo", *HELD, cwd=tmp_path, COLUMNS="120", PYTHONPATH=HERE).stdout.decode())
     table, _, rest = text[text.index("request status") :].partition("\n\n")
     assert table.splitlines() == [
-        "request status ms after ms after ms verdict evidence ",
+        "request status ms ms ms verdict evidence ",
         "path operation N N N N ✓ response-first client+file, server",
         "dependency N N N N ✓ response-first client+file, server",
         "dependency, no q N N - - ✓ no-work server ",
@@ -169,8 +169,8 @@ def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
     ]
     assert " ".join(rest.split()) == (
         "control: its write was already in the file when the response was sent "
-        "N of N requests with work had their response before the work was done: the client waited N ms, "
-        "the first write was seen N ms after the response; control made it wait N ms for the work. "
+        "N of the N requests with work were answered before it was done. The client waited N ms. "
+        "The first write was seen N ms after the response. In control, the client waited N ms for the work. "
         "Evidence in .fastbg: README.md, log.txt, journal.jsonl"
     )
 

@@ -160,7 +160,7 @@ def test_long_line_is_cut_and_says_so_and_costs_no_memory(tmp_path: Path) -> Non
         check=True,
         env=environment(),
     )
-    assert result.stdout.endswith(f" … {100 * 2**20 - 65536:,} bytes more\n-            end\n".encode())
+    assert result.stdout.endswith(f" … {100 * 2**20 - 65536:,} more bytes\n-            end\n".encode())
     assert int(result.stderr) < 8 * 1024  # KiB
 
 
@@ -208,14 +208,14 @@ def test_what_the_command_imports(folder: Path) -> None:
 def test_nothing_written_yet_says_how_to_start(tmp_path: Path) -> None:
     result = once("--dir", tmp_path / "none")
     assert (result.returncode, result.stdout) == (2, b"")
-    assert b"nothing was written yet" in result.stderr
+    assert b"no file has been written yet" in result.stderr
     assert b"`fastbg demo`" in result.stderr
 
 
 def test_missing_file_is_reported_and_others_shown(folder: Path) -> None:
     result = once(folder / "none", folder / "log.txt", "-n", "1")
     assert (result.returncode, result.stdout) == (1, b"-            log.txt message to 19@x\n")
-    assert b"there is no such file" in result.stderr
+    assert b"the file does not exist" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_missing_file_is_reported_and_others_shown(folder: Path) -> None:
         ("/dev/full", b"this is a device"),
         ("/dev/zero", b"this is a device"),
         ("x" * 300, b"File name too long"),
-        ("none", b"there is no such file"),
+        ("none", b"the file does not exist"),
     ],
 )
 def test_only_file_that_cannot_be_shown_is_an_error(name: str, words: bytes, folder: Path) -> None:
@@ -468,7 +468,7 @@ def test_each_part_of_a_journal_has_its_own_lines(folder: Path, capsys: pytest.C
     stream.new(Appended(3000, journal, (1, 2), len(whole) + 40, whole[40:]))
     stream.close()
     lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert lines == ["response_sent  [r1]"] * 2 + ["task_finished  app.write #0  [r1]", 'no event: {"torn']
+    assert lines == ["response_sent  [r1]"] * 2 + ["task_finished  app.write #0  [r1]", 'not an event: {"torn']
 
 
 def test_last_lines_of_a_journal_are_in_its_parts(folder: Path) -> None:
@@ -495,10 +495,10 @@ def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureF
         stream.close()
     shown = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in shown[:4]] == [
-        'no event: {"t_ns": 1, "ev',
-        "no event: []",
-        'no event: {"t_ns": true, "event": "x"}',
-        "no event: �\\x1b[31m",
+        'not an event: {"t_ns": 1, "ev',
+        "not an event: []",
+        'not an event: {"t_ns": true, "event": "x"}',
+        "not an event: �\\x1b[31m",
     ]
     assert [json.loads(line)["event"] for line in shown[4:]] == [None] * 4
 

@@ -133,7 +133,7 @@ def test_closed_terminal_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(theirs, encoding="utf-8") as keyboard:
         monkeypatch.setattr(sys, "stdin", keyboard)
         screen = Screen(Console(file=io.StringIO()), run, step=True)
-        asyncio.run(asyncio.wait_for(screen.before("next", "what will happen"), PATIENCE_S))
+        asyncio.run(asyncio.wait_for(screen.pause("next", "what will happen"), PATIENCE_S))
 
 
 # a reader that has left

@@ -257,7 +257,7 @@ def test_report_shows_the_requests_of_the_demo(recorded: Path) -> None:
                      r"  fastbg\.example\.app\.bg_task +thread +[\d.]+ +[\d.]+ finished *\n", text)  # fmt: skip
     flat = " ".join(text.split())
     assert "8 requests: 5 response-first, 3 no-work. Response sent after " in flat
-    assert "the server alone; client and files were not recorded" in flat
+    assert "the server only. A journal does not record clients or files." in flat
     assert text.endswith("\n")
 
 
@@ -356,7 +356,7 @@ def test_empty_journal_has_no_requests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("missing", "No such file"), (".", "Is a directory"), ("app.py", "this is no journal"), ("a\x1b", "No such file")],
+    [("missing", "No such file"), (".", "Is a directory"), ("app.py", "not a journal"), ("a\x1b", "No such file")],
 )
 def test_file_that_is_not_a_journal_is_refused(tmp_path: Path, name: str, what: str) -> None:
     (tmp_path / "app.py").write_text("import this\n")

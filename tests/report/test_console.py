@@ -75,8 +75,8 @@ def test_report_names_verdicts_witnesses_and_evidence() -> None:
     assert re.search(r"notification +200 +2\.0 +502 +500 +✓ response-first +client\+file, server", text)
     assert re.search(r"control +200 +501 +499 +-2\.0 +✓ work-first +file\+server", text)
     assert (
-        "1 of 2 requests with work had their response before the work was done: the client waited 2.0 ms, "
-        "the first write was seen 500 ms after the response; control made it wait 501 ms for the work."
+        "1 of the 2 requests with work was answered before it was done. The client waited 2.0 ms. "
+        "The first write was seen 500 ms after the response. In control, the client waited 501 ms for the work."
         in " ".join(text.split())
     )
     assert "Evidence in /data: README.md, log.txt, journal.jsonl" in text

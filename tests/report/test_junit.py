@@ -124,7 +124,7 @@ def test_repeated_request_is_one_case_with_one_failure() -> None:
     result = run(background(), failing, background())
     assert sums(parsed(junit([result])))[:3] == ("1", "1", "0")
     case = cases(result)["notification x3"]
-    assert (case.findtext("failure") or "").splitlines()[0] == "1 of 3 requests, this is one"
+    assert (case.findtext("failure") or "").splitlines()[0] == "1 of 3 requests were not as expected, this one included"
     told = (case.findtext("system-out") or "").splitlines()
     assert told[0] == "3 requests: 3 response-first"
     assert "lead: p50 500 ms, p95 500 ms, p99 500 ms, max 500 ms" in told

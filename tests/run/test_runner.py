@@ -378,7 +378,7 @@ def test_several_scripts_share_summary_and_document(tmp_path: Path) -> None:
     told = result.stdout.decode()
     assert result.returncode == 1
     assert "✗ 1 not" in told
-    assert "bad did not come out as expected with fastapi" in told
+    assert "Not as expected: bad." in told
     suites = ET.parse(tmp_path / "r.xml").getroot().findall("testsuite")
     assert [suite.get("name") for suite in suites] == ["fastbg demo good", "fastbg demo bad"]
     result = fastbg("demo", "good.toml", "bad.toml", "--json", cwd=tmp_path, PYTHONPATH=str(ROOT))
