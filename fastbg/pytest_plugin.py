@@ -1,13 +1,13 @@
-"""The pytest plugin: fixtures and a marker. It imports nothing but pytest until a test asks for a fixture.
+"""The pytest plugin: fixtures and a marker. It imports only pytest until a test requests a fixture.
 
-* ``fastbg_app``: what to serve, to be overridden. A text ("module:attribute") is served by a child process for the
-  whole session, an app object by a thread for one test. The ini option of the same name is the default.
-* ``fastbg``: an `httpx.Client` for that server, whose replies know their background tasks (`fastbg.testing`).
-* ``fastbg_async``: the same as an `httpx.AsyncClient`, for tests that run in an event loop, whoever runs it.
-* ``@pytest.mark.fastbg(scope="function", timeout=3)``: how long the server lives, and how many seconds a response,
-  and then its tasks, may take.
+* ``fastbg_app``: the app to serve; override it. A child process serves a "module:attribute" string for the whole
+  session. A thread serves an app object for one test. The default is the ini option of the same name.
+* ``fastbg``: an `httpx.Client` for that server. Its replies know their background tasks (`fastbg.testing`).
+* ``fastbg_async``: an `httpx.AsyncClient` for tests that run in an event loop. Any event loop plugin works.
+* ``@pytest.mark.fastbg(scope="function", timeout=3)``: the lifetime of the server, and the timeout in seconds for the
+  response, then for its tasks.
 
-A test that fails shows the time line of each request that it sent.
+A failed test shows the time line of each request that it sent.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 SCOPES = ("session", "function")
 
-_observed = pytest.StashKey["RequestLog"]()
+_request_log = pytest.StashKey["RequestLog"]()
 
 T = TypeVar("T")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addini("fastbg_app", "The app that the fixture fastbg asks, as module:attribute.", default="")
+    parser.addini("fastbg_app", "The app that the fixture fastbg sends requests to, as module:attribute.", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "fastbg(scope, timeout): how long the app's server lives, 'session' or 'function', and how many seconds a"
-        f" response, and then its background tasks, may take ({TIMEOUT_S:g}).",
+        "fastbg(scope, timeout): the lifetime of the app's server, 'session' or 'function', and the timeout in seconds"
+        f" for the response, then for its background tasks (default: {TIMEOUT_S:g}).",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    observation = item.stash.get(_observed, None)
-    if observation is not None and report.failed:
+    request_log = item.stash.get(_request_log, None)
+    if request_log is not None and report.failed:
         from fastbg.testing.failure import describe_failure
 
-        report.sections.append(("fastbg", describe_failure(observation.traces(), observation.server)))
+        report.sections.append(("fastbg", describe_failure(request_log.traces(), request_log.server)))
     return report
 
 
 @pytest.fixture(scope="session")
 def fastbg_app(pytestconfig: pytest.Config) -> object:
-    """What to serve: "module:attribute", or the app object itself."""
+    """The app to serve: "module:attribute" or the app object."""
     return pytestconfig.getini("fastbg_app")
 
 
@@ -68,61 +68,61 @@ def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def _fastbg_observation(
+def _fastbg_request_log(
     request: pytest.FixtureRequest, _fastbg_servers: "ServerPool", fastbg_app: object
 ) -> Iterator["RequestLog"]:
-    timeout, scope = _wishes(request.node)
-    server = _without_traceback(lambda: _fastbg_servers.take(fastbg_app, scope))
-    from fastbg.testing.request_log import RequestLog  # not before the server starts
+    timeout, scope = _marker_options(request.node)
+    server = _without_traceback(lambda: _fastbg_servers.acquire(fastbg_app, scope))
+    from fastbg.testing.request_log import RequestLog  # httpx is imported while the server starts
 
-    observation = request.node.stash[_observed] = RequestLog(server, timeout)
-    yield observation
-    del request.node.stash[_observed]
-    observation.end()
+    request_log = request.node.stash[_request_log] = RequestLog(server, timeout)
+    yield request_log
+    del request.node.stash[_request_log]
+    request_log.end()
     drain = not _interrupted(request.session)
-    _without_traceback(lambda: _fastbg_servers.give_back(server, drain=drain))
+    _without_traceback(lambda: _fastbg_servers.release(server, drain=drain))
 
 
 @pytest.fixture
-def fastbg(_fastbg_observation: "RequestLog") -> Iterator["Client"]:
-    """An HTTP client for the app's server. Each reply knows what became of its background tasks."""
+def fastbg(_fastbg_request_log: "RequestLog") -> Iterator["Client"]:
+    """An HTTP client for the app's server. Each reply reports the results of its background tasks."""
     from fastbg.testing import Client
 
-    with Client(_fastbg_observation) as client:
+    with Client(_fastbg_request_log) as client:
         yield client
 
 
 @pytest.fixture
-def fastbg_async(_fastbg_observation: "RequestLog") -> "AsyncClient":
+def fastbg_async(_fastbg_request_log: "RequestLog") -> "AsyncClient":
     """`fastbg` for a test that runs in an event loop: ``await fastbg_async.get("/")``."""
     from fastbg.testing import AsyncClient
 
-    return AsyncClient(_fastbg_observation)
+    return AsyncClient(_fastbg_request_log)
 
 
-def _wishes(node: pytest.Item) -> tuple[float, str | None]:
-    """The timeout in seconds and the scope that the markers of a test name, the closest first."""
-    wishes: dict[str, Any] = {}
+def _marker_options(node: pytest.Item) -> tuple[float, str | None]:
+    """Return the timeout in seconds and the scope from the markers of a test. The closest marker wins."""
+    options: dict[str, Any] = {}
     for marker in node.iter_markers("fastbg"):
         if marker.args or not marker.kwargs.keys() <= {"scope", "timeout"}:
-            pytest.fail("the marker fastbg takes scope= and timeout=, nothing else", pytrace=False)
-        wishes = {**marker.kwargs, **wishes}
-    if wishes.get("scope") not in (None, *SCOPES):
-        pytest.fail(f"the marker fastbg has scope={wishes['scope']!r}: write one of {SCOPES}", pytrace=False)
-    return wishes.get("timeout", TIMEOUT_S), wishes.get("scope")
+            pytest.fail("the marker fastbg takes only scope= and timeout=", pytrace=False)
+        options = {**marker.kwargs, **options}
+    if options.get("scope") not in (None, *SCOPES):
+        pytest.fail(f"the marker fastbg got scope={options['scope']!r}: use one of {SCOPES}", pytrace=False)
+    return options.get("timeout", TIMEOUT_S), options.get("scope")
 
 
 def _interrupted(session: pytest.Session) -> bool:
-    """Whether Ctrl-C ends the session: nobody waits then, and pytest has no place to show what fails."""
+    """Whether Ctrl-C ends the session. Then the user must not wait, and pytest cannot show errors."""
     return session.exitstatus == pytest.ExitCode.INTERRUPTED
 
 
-def _without_traceback(act: Callable[[], T]) -> T:
-    """What ``act`` returns. A mistake that the user can mend fails the test with its three parts alone."""
+def _without_traceback(function: Callable[[], T]) -> T:
+    """Call ``function``. Fail the test without a traceback if it raises a `FastbgError`."""
     from fastbg.errors import FastbgError
 
     try:
-        return act()
+        return function()
     except FastbgError as error:
         lines = error.lines()
     pytest.fail("\n".join(lines), pytrace=False)

@@ -341,7 +341,7 @@ class _Stub:
 
     name = ALL
 
-    def trouble(self, patience_s: float = 0.0) -> str:
+    def stop_reason(self, timeout_s: float = 0.0) -> str:
         return ALL
 
     def last_lines(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Keeps the beginning of a response body, whatever the server sends. Pure.
+"""Keeps the first bytes of a response body and decodes them. Pure.
 
-At most `LIMIT` bytes are kept, also of a compressed body: a few kilobytes of gzip may decode to gigabytes. The rest is
-only counted.
+At most `LIMIT` decoded bytes are kept, because a few kilobytes of gzip may decode to gigabytes. The rest is only
+counted.
 """
 
 import zlib
@@ -14,40 +14,40 @@ _NO_HEADER = -zlib.MAX_WBITS
 
 
 class BodyError(Exception):
-    """A body that cannot be decoded as its header says."""
+    """A body that does not match its Content-Encoding header."""
 
 
 class Body:
-    """Collects a body in the content coding ``coding``; other codings than `CODINGS` are not decoded.
+    """A received body in the content coding ``coding``. Codings other than those in `CODINGS` are not decoded.
 
-    ``length``: bytes received.
+    ``length``: number of received bytes.
     """
 
     def __init__(self, coding: str) -> None:
         self.length = 0
         self._coding = coding.strip().lower()
         self._decoder = zlib.decompressobj(_ANY_HEADER) if self._coding in CODINGS else None
-        self._found = bytearray()  # one byte more than is kept shows that there is more
+        self._kept = bytearray()  # up to `LIMIT` + 1 bytes: the last one shows that the body is longer
 
     @property
     def kept(self) -> bytes:
         """The first `LIMIT` bytes."""
-        return bytes(self._found[:LIMIT])
+        return bytes(self._kept[:LIMIT])
 
     @property
     def cut(self) -> bool:
-        """Whether there was more."""
-        return len(self._found) > LIMIT
+        """Whether the body is longer than `LIMIT`."""
+        return len(self._kept) > LIMIT
 
     def add(self, data: bytes) -> None:
         """Add received bytes. Raises `BodyError`."""
         self.length += len(data)
-        room = LIMIT + 1 - len(self._found)
+        room = LIMIT + 1 - len(self._kept)
         if room and data:
-            self._found += data[:room] if self._decoder is None else self._decode(self._decoder, data, room)
+            self._kept += data[:room] if self._decoder is None else self._decode(self._decoder, data, room)
 
     def end(self) -> None:
-        """Check at the end that the body is complete. Raises `BodyError`."""
+        """Check that the body is complete. Raises `BodyError`."""
         if self.length and not self.cut and self._decoder is not None and not self._decoder.eof:
             raise BodyError(f"the body ends in the middle of its {self._coding} data")
 
@@ -55,7 +55,7 @@ class Body:
         try:
             return decoder.decompress(data, room)
         except zlib.error as error:
-            if self._coding == "deflate" and self.length == len(data):  # some servers leave the header out
+            if self._coding == "deflate" and self.length == len(data):  # some servers omit the zlib header
                 self._coding, self._decoder = "raw deflate", zlib.decompressobj(_NO_HEADER)
                 return self._decode(self._decoder, data, room)
             raise BodyError(f"the body is not valid {self._coding} data: {error}") from None

@@ -16,20 +16,20 @@ import httpx
 from fastbg.errors import ServerError
 from fastbg.events import Event
 from fastbg.run.body import CODINGS, Body, BodyError
-from fastbg.run.phases import Look, event_of
+from fastbg.run.phases import ReadSizes, event_of
 
 IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
 
-Parameters = Mapping[str, Any]  # texts, numbers, or lists of them
+Parameters = Mapping[str, Any]  # strings, numbers, or lists of them
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingRequest:
     """A request to send.
 
-    ``files``: for each upload its field, then name, content and type. ``content``: a raw body. ``json``: the value of a
-    JSON body if ``has_json``. ``connection``: name of a connection that requests share. ``hang_up_after``: seconds from
-    sending until the client closes the connection, unless `Client.hang_up` is called earlier.
+    ``files``: for each upload the field, then name, content and type. ``content``: a raw body. ``json``: the value of a
+    JSON body if ``has_json``. ``connection``: the name of a shared connection. ``hang_up_after``: seconds from sending
+    until the client closes the connection, unless `Client.hang_up` is called earlier.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response: status, headers, and the beginning of the body."""
+    """A response: status, headers, and the first bytes of the body."""
 
     head: httpx.Response
     body: Body
@@ -67,22 +67,22 @@ class Response:
 
 
 class _Connections:
-    """One connection per open request; it is used again when the server has finished its request.
+    """A pool with one connection per open request. A connection is reused after the server has finished the request.
 
-    Requests on a shared connection would not be independent: when a background task raises, uvicorn closes the
-    connection of its request, and so cuts off the response to a later request on it.
+    Requests on a shared connection are not independent: when a background task raises, uvicorn closes the connection
+    and so cuts off the response to a later request.
     """
 
     def __init__(self, base_url: str) -> None:
-        # Loading the certificates takes longer than many a request.
+        # Loading the certificates takes longer than a typical request.
         self._verify = httpx.create_ssl_context() if base_url.startswith("https:") else False
         self._free: list[httpx.AsyncHTTPTransport] = []
-        self._spoilt: list[httpx.AsyncHTTPTransport] = []
+        self._unusable: list[httpx.AsyncHTTPTransport] = []
         self._used: dict[str, httpx.AsyncHTTPTransport] = {}
         self._named: dict[str, httpx.AsyncHTTPTransport] = {}
 
-    def take(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
-        """Return a connection for that request; the one called ``name``, if given."""
+    def acquire(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
+        """Return a free connection, or the shared connection ``name`` if given."""
         if name is not None:
             if name not in self._named:
                 self._named[name] = self._new()
@@ -91,19 +91,19 @@ class _Connections:
         self._used[request_id] = transport
         return transport
 
-    def give_back(self, request_id: str, *, clean: bool) -> None:
-        """Take back the connection of a request that is over; use it again if it ended ``clean``."""
+    def release(self, request_id: str, *, clean: bool) -> None:
+        """Return the connection of a finished request to the pool. ``clean``: it can be reused."""
         if request_id in self._used:
-            (self._free if clean else self._spoilt).append(self._used.pop(request_id))
+            (self._free if clean else self._unusable).append(self._used.pop(request_id))
 
-    async def close_spoilt(self) -> None:
-        """Close the connections that must not be used again."""
-        while self._spoilt:
-            await self._spoilt.pop().aclose()
+    async def close_unusable(self) -> None:
+        """Close the connections that cannot be reused."""
+        while self._unusable:
+            await self._unusable.pop().aclose()
 
     async def close(self) -> None:
-        self._spoilt += [*self._free, *self._used.values(), *self._named.values()]
-        await self.close_spoilt()
+        self._unusable += [*self._free, *self._used.values(), *self._named.values()]
+        await self.close_unusable()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=1, keepalive_expiry=IDLE_S)
@@ -111,19 +111,20 @@ class _Connections:
 
 
 class _Unused(httpx.AsyncBaseTransport):
-    """Keeps `httpx.AsyncClient` from making a transport of its own."""
+    """A placeholder: without a transport, `httpx.AsyncClient` would create one."""
 
 
 class Client:
-    """Sends requests to ``base_url`` without a timeout: the caller cancels. Raises `ServerError`.
+    """A client that sends requests to ``base_url``. It has no timeout: the caller cancels. Raises `ServerError`.
 
-    ``look`` returns the size of each followed file in bytes. The client calls it right before it sends and right after
-    it has the whole response: a write behind the later size came after the response, independent of any clock.
+    ``read_sizes`` returns the size of each followed file in bytes. The client calls it right before it sends a request
+    and right after it has received the response. A write beyond the second size happened after the response: no clock
+    is needed.
     """
 
-    def __init__(self, base_url: str, look: Look) -> None:
+    def __init__(self, base_url: str, read_sizes: ReadSizes) -> None:
         try:
-            self._http = httpx.AsyncClient(  # it makes requests
+            self._http = httpx.AsyncClient(  # only to build requests
                 base_url=base_url,
                 headers={"Accept-Encoding": ", ".join(CODINGS)},
                 timeout=None,  # noqa: S113
@@ -134,8 +135,8 @@ class Client:
                 f"not a valid URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
             ) from None
         self._connections = _Connections(base_url)
-        self._look = look
-        self._under_way: dict[str, asyncio.Timeout] = {}
+        self._read_sizes = read_sizes
+        self._timeouts: dict[str, asyncio.Timeout] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,74 +148,75 @@ class Client:
         await self._http.aclose()
 
     def url(self, path: str, query: Parameters) -> str:
-        """Return the URL of a request as it is sent; the path alone if it is not a valid URL."""
+        """Return the URL as it is sent, or only the path if the URL is not valid."""
         try:
             return str(self._http.build_request("GET", path, params=dict(query) or None).url)
         except httpx.InvalidURL:
             return path
 
-    def give_back(self, request_id: str, *, clean: bool) -> None:
-        """Release the connection of a request that the server has finished; ``clean``: use it again."""
-        self._connections.give_back(request_id, clean=clean)
+    def release(self, request_id: str, *, clean: bool) -> None:
+        """Release the connection of a request that the server has finished. ``clean``: it can be reused."""
+        self._connections.release(request_id, clean=clean)
 
     async def reach(self, request_id: str) -> str | None:
-        """Send OPTIONS /, which changes nothing in an app. Return why no response begins, None if one does."""
+        """Send ``OPTIONS /``, which changes nothing in an app. Return the error, or None if a response starts."""
         headers = {"X-Request-ID": request_id}
         request = self._http.build_request("OPTIONS", "/", headers=headers, timeout=None)
-        transport = self._connections.take(request_id, None)
+        transport = self._connections.acquire(request_id, None)
         try:
-            async with _answer(transport, request):
+            async with _open_response(transport, request):
                 return None
         except httpx.HTTPError as failure:
-            return _told(failure)
+            return _describe_error(failure)
         finally:
-            self._connections.give_back(request_id, clean=False)
+            self._connections.release(request_id, clean=False)
 
     def hang_up(self, request_id: str) -> None:
-        """Close the connection of that request, if it is still open."""
-        if request_id in self._under_way:
-            self._under_way[request_id].reschedule(asyncio.get_running_loop().time())
+        """Close the connection of an open request."""
+        if request_id in self._timeouts:
+            self._timeouts[request_id].reschedule(asyncio.get_running_loop().time())
 
-    async def fire(self, outgoing: Outgoing, request_id: str, emit: Callable[[Event], None]) -> Response | None:
-        """Send one request with the header ``X-Request-ID``, and call ``emit`` with each event at once.
+    async def send(self, outgoing: OutgoingRequest, request_id: str, emit: Callable[[Event], None]) -> Response | None:
+        """Send a request with the header ``X-Request-ID``. Call ``emit`` immediately with each event.
 
         Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes};
-        ``request_failed`` {error} without a whole response, and None is returned. Redirects are not followed.
+        ``request_failed`` {error} without a complete response; then None is returned. Redirects are not followed.
         """
-        hanging_up = self._under_way[request_id] = asyncio.timeout(None)
+        hang_up = self._timeouts[request_id] = asyncio.timeout(None)
 
         async def trace(phase: str, info: Mapping[str, Any]) -> None:
-            event = event_of(phase, info, request_id, self._look)
+            event = event_of(phase, info, request_id, self._read_sizes)
             if event is None:
                 return
             emit(event)
             if event.name == "request_sent" and outgoing.hang_up_after is not None:
-                hanging_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
+                hang_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
 
-        await self._connections.close_spoilt()
-        transport = self._connections.take(request_id, outgoing.connection)
+        await self._connections.close_unusable()
+        transport = self._connections.acquire(request_id, outgoing.connection)
         try:
-            async with hanging_up, _answer(transport, self._request(outgoing, request_id, trace)) as response:
+            request = self._request(outgoing, request_id, trace)
+            async with hang_up, _open_response(transport, request) as response:
                 body = Body(response.headers.get("content-encoding", ""))
                 async for piece in response.aiter_raw():
                     body.add(piece)
                 body.end()
         except TimeoutError:
             when = "when a task was queued" if outgoing.hang_up_after is None else f"after {outgoing.hang_up_after:g} s"
-            error = f"the client hung up {when}"
+            error = f"the client disconnected {when}"
         except BodyError as failure:
             error = str(failure)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
-            error = _told(failure)
+            error = _describe_error(failure)
         else:
             return Response(response, body)
         finally:
-            del self._under_way[request_id]
+            del self._timeouts[request_id]
         emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
-        self._connections.give_back(request_id, clean=False)
+        self._connections.release(request_id, clean=False)
         return None
 
-    def _request(self, outgoing: Outgoing, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
+    def _request(self, outgoing: OutgoingRequest, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
         headers = {"X-Request-ID": request_id, **outgoing.headers}
         if outgoing.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies.items())
@@ -238,24 +240,24 @@ class Client:
         )
 
 
-def _told(failure: Exception) -> str:
+def _describe_error(failure: Exception) -> str:
     why = _cause(failure) or str(failure)
     return f"{type(failure).__name__}: {why}" if why else type(failure).__name__
 
 
 def _cause(failure: BaseException) -> str:
-    """Return the system's own message where libraries have wrapped it, or an empty text."""
+    """Return the operating system's message that libraries have wrapped, or an empty string."""
     cause: BaseException | None = failure
     while cause is not None:
-        numbered = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror)
-        if isinstance(cause, OSError) and numbered and cause.errno and cause.strerror:
+        is_system_error = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror)
+        if isinstance(cause, OSError) and is_system_error and cause.errno and cause.strerror:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return ""
 
 
 @asynccontextmanager
-async def _answer(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+async def _open_response(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> AsyncIterator[httpx.Response]:
     response = await transport.handle_async_request(request)
     response.request = request
     try:

@@ -1,4 +1,4 @@
-"""How a script is to be run."""
+"""The options of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from fastbg.server.settings import ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line says about a run.
+    """The options of a run from the command line.
 
     ``directory``: the data folder. ``limit_s``: timeout in seconds for the response, then for the next sign of
-    progress; a request may have its own. ``base``: settings of a server of ours, before the script is read.
-    ``environment``: for ``${env.NAME}``. ``url``: a running server to ask instead. ``repeat``: repetitions of each
-    part; ``concurrency``: how many of them run in parallel.
+    progress; a request can override it. ``base``: server settings before the script is applied. ``environment``: the
+    values for ``${env.NAME}``. ``url``: a running server to use instead of a new one. ``repeat``: repetitions of each
+    part. ``concurrency``: repetitions in parallel.
     """
 
     directory: Path

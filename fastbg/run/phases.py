@@ -1,7 +1,7 @@
 """The client's events, from the phases that httpcore's ``trace`` extension reports.
 
-httpcore (https://www.encode.io/httpcore/extensions/#trace) calls back inside the read and write of the connection, so
-the times contain none of httpx's own work.
+httpcore (https://www.encode.io/httpcore/extensions/#trace) calls back from inside its connection, so the times do not
+include the work of httpx.
 """
 
 import time
@@ -12,24 +12,24 @@ import httpx
 
 from fastbg.events import Event
 
-Look = Callable[[], Mapping[str, int]]
+ReadSizes = Callable[[], Mapping[str, int]]
 
 
-def event_of(phase: str, info: Mapping[str, Any], request_id: str, look: Look) -> Event | None:
-    """Return the event of a ``phase`` that has just been reached, None for the other phases.
+def event_of(phase: str, info: Mapping[str, Any], request_id: str, read_sizes: ReadSizes) -> Event | None:
+    """Return the event for a ``phase`` that has just been reached, or None if the phase has no event.
 
-    ``look`` returns the size of each followed file in bytes. It is called right before the request is sent, and right
-    after the whole response has been received.
+    ``read_sizes`` returns the size of each followed file in bytes. It is called right before the request is sent, and
+    right after the response is complete.
     """
     t_ns = time.monotonic_ns()
     match phase.partition(".")[2]:
         case "send_request_headers.started":
-            sizes = look()
+            sizes = read_sizes()
             return Event(time.monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes})
         case "receive_response_headers.complete":
             _, status, _, headers = info["return_value"]
             detail = {"status": status, "location": httpx.Headers(headers).get("location", "")}
             return Event(t_ns, "client", "response_headers", request_id, detail)
         case "receive_response_body.complete":
-            return Event(t_ns, "client", "response_complete", request_id, {"sizes": look()})
+            return Event(t_ns, "client", "response_complete", request_id, {"sizes": read_sizes()})
     return None

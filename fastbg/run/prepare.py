@@ -1,4 +1,4 @@
-"""Prepares what a script asks for: the server of each part, the requests, the expectations. Reads only uploads."""
+"""Builds server settings, requests and expectations from a script. Reads no files except uploads."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.evidence.trace import Expected, ExpectedTask, ExpectedWrite, SentRequest, Trace, Witnesses
-from fastbg.run.client import Outgoing, Response
+from fastbg.run.client import OutgoingRequest, Response
 from fastbg.scripting import placeholders
 from fastbg.scripting.model import Part, Request, Script, Write
 from fastbg.scripting.reader import Source
@@ -21,7 +21,7 @@ Values = Mapping[str, Any]
 class RunPaths:
     """The paths of a run. ``directory``: the data folder. ``folder``: the app's. ``files``: followed files by name.
 
-    ``unseen``: followed files that receive nothing in this run, with the reason; expectations about them are left out.
+    ``unseen``: followed files that nothing writes to in this run, with the reason. Expectations about them are ignored.
     """
 
     directory: Path
@@ -39,7 +39,7 @@ class RunPaths:
 
 
 def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
-    """Return the settings of the server that ``part`` needs; an app on the command line (``base``) keeps its folder."""
+    """Return the server settings for ``part``. An app from the command line (in ``base``) keeps its folder."""
     env = placeholders.fill({**script.env, **part.env}, known)
     server = part.server or script.server
     if not base.app:
@@ -53,7 +53,7 @@ def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base
 
 
 class RequestTemplate:
-    """A request of a script, from which each request is made. ``needs``: names of the values it uses."""
+    """A request of a script with placeholders. ``needs``: the names of the values that it uses."""
 
     def __init__(self, source: Source, part: Part, number: int, paths: RunPaths) -> None:
         self.request: Request = part.requests[number]
@@ -66,13 +66,13 @@ class RequestTemplate:
             path[len(prefix) :]: line for path, line in source.lines.items() if path[: len(prefix)] == prefix
         }
         self._uploads: dict[str, bytes] = {}
-        told = placeholders.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
-        self.needs = {name for _, text in told for name in placeholders.names(text)}  # of values
+        texts = placeholders.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
+        self.needs = {name for _, text in texts for name in placeholders.names(text)}
 
-    def outgoing(self, known: Values) -> Outgoing:
-        """Return the request with all placeholders filled in."""
+    def outgoing(self, known: Values) -> OutgoingRequest:
+        """Return the request with values for all placeholders."""
         request = self.request
-        return Outgoing(
+        return OutgoingRequest(
             method=request.method,
             path=placeholders.fill_text(request.path, known),
             query=placeholders.fill(request.query, known),
@@ -100,7 +100,7 @@ class RequestTemplate:
         )
 
     def trace(self, known: Values, *, url: str, journal: bool, name: str) -> Trace:
-        """Return the trace of a request that is about to be sent."""
+        """Return a new trace, before the request is sent."""
         request = SentRequest(
             request_id=known["mark"],
             method=self.request.method,
@@ -131,7 +131,7 @@ class RequestTemplate:
         )
 
     def saved(self, response: Response, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values of a response that later requests use, and those that are missing; ``body``: as a JSON value."""
+        """Return the values to save from a response, and the missing ones by name. ``body``: the parsed JSON value."""
         read: dict[str, Callable[[str], Any]] = {
             "status": lambda path: response.status,
             "body": lambda path: placeholders.at(body, path),

@@ -1,4 +1,4 @@
-"""Asks a server a question that changes nothing in any app: does it answer, and does its journal record that?"""
+"""Sends probe requests that change nothing in the app, to check that the server responds and records them."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from fastbg.run.client import Client
     from fastbg.run.target import TargetServer
 
-JOURNAL_S = 1.0  # how long after an answer the journal may take to show the question
-ANSWER_S = 10.0  # how long a server that was not heard of may take to answer
+JOURNAL_S = 1.0  # timeout for the probe to appear in the journal, after the response
+RESPONSE_S = 10.0  # timeout for the response of a server whose journal is silent
 
 
 class Prober:
-    """Probes servers whose journal ``observer`` follows. ``run_id``: the start of the request ids of its questions."""
+    """A sender of probes to servers whose journal ``observer`` follows. ``run_id``: the prefix of its request ids."""
 
     def __init__(self, observer: Observer, run_id: str) -> None:
         self._observer = observer
@@ -25,29 +25,29 @@ class Prober:
         self._checking = asyncio.Lock()
 
     async def reach(self, client: "Client", seconds: float) -> str | None:
-        """Return why the server does not answer within ``seconds``, None if it does."""
-        return (await self._ask(client, seconds, journal=False))[0]
+        """Return why the server does not respond within ``seconds``, or None if it responds."""
+        return (await self._probe(client, seconds, journal=False))[0]
 
     async def find_journal(self, client: "Client", seconds: float) -> tuple[str | None, bool]:
-        """As `reach`, and whether the journal that is followed is this server's."""
-        return await self._ask(client, seconds, journal=True)
+        """Do the same as `reach`, and return also whether the followed journal belongs to this server."""
+        return await self._probe(client, seconds, journal=True)
 
     async def check_journal(self, server: "TargetServer") -> None:
-        """Nothing was heard for long: find out whether the journal is still written, and tell the observer if not."""
+        """Check after a long silence that the journal is still written. If not, inform the observer."""
         observer = self._observer
         async with self._checking:
             if self._checked_ns == observer.last_event_ns:
                 return
             self._checked_ns = observer.last_event_ns
-            await observer.read_all()  # this process may have been stopped meanwhile
+            await observer.read_all()  # this process may have been suspended in the meantime
             if observer.gap or server.client is None or server.gone:
                 return
-            failure, recorded = await self._ask(server.client, ANSWER_S, journal=True)
+            failure, recorded = await self._probe(server.client, RESPONSE_S, journal=True)
             if failure is None and not recorded and not server.gone:
-                observer.gap = "the server writes its journal no more: is there room for it?"
+                observer.gap = "the server no longer writes its journal: check the free disk space"
                 observer.mark_gap(observer.gap)
 
-    async def _ask(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
+    async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
         self._count += 1
         request_id = f"{self._run_id}-probe{self._count}"
         probe = Trace(SentRequest(request_id, "OPTIONS", url="", name=""), answered=False)
@@ -57,7 +57,7 @@ class Prober:
             async with asyncio.timeout(seconds):
                 failure = await client.reach(request_id)
         except TimeoutError:
-            failure = f"nothing came within {seconds:g} s"
+            failure = f"no response within {seconds:g} s"
         recorded = journal and failure is None and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
         del self._observer.live[request_id]
         return failure, recorded

@@ -1,4 +1,4 @@
-"""Runs one script: sends its requests to a `Testbed`, while an `Observer` sees what becomes of them."""
+"""Runs one script: sends its requests to a `Testbed`, while an `Observer` records their events."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ from fastbg.server.process import ServerProcess
 from fastbg.versions import versions
 
 if TYPE_CHECKING:
-    from fastbg.run.client import Client, Outgoing, Response
+    from fastbg.run.client import Client, OutgoingRequest, Response
     from fastbg.run.prepare import RequestTemplate
     from fastbg.scripting.reader import Source
 
@@ -32,12 +32,12 @@ Values = dict[str, Any]
 
 
 class Runner:
-    """One run of the script in ``source``. ``child``: the server of its first part, if that has started already.
+    """One run of the script in ``source``. ``child``: the server of the first part, if it was already started.
 
-    `result` may be called at any moment, from another thread too.
+    `result` may be called at any time and from any thread.
 
-    ``before``: awaited with the name of each request, and what is to be said about it, before it is sent; with it the
-    runner also waits for the writes of one request before it sends the next, unless that is to come meanwhile.
+    ``before``: awaited before each request with its name and description. If it is set, the runner also waits for the
+    writes of a request before it sends the next one, except for requests with ``after = "meanwhile"``.
     """
 
     before: Callable[[str, str], Awaitable[None]] | None = None
@@ -58,7 +58,7 @@ class Runner:
             has_all_sizes=(options.url or source.script.url) is None,
         )
         self._testbed = Testbed(source.script, options, paths, known, self._observer, self._run_id, child)
-        self._saved: dict[int, Values] = {}  # by the number of the repetition
+        self._saved: dict[int, Values] = {}  # by number of the repetition
         if source.remark:
             self._observer.remarks[source.remark] = None
         parts = source.script.all_parts
@@ -67,14 +67,14 @@ class Runner:
         self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
         self._limits: dict[str, float] = {}
         self._begin_ns = self._end_ns = time.monotonic_ns()
-        versions()  # read now, while the server starts, and kept
+        versions()  # fill the cache now, while the server starts
 
     def progress(self) -> tuple[int, int, int]:
-        """How many requests there are in all, how many are answered, and how many are over."""
+        """Return the number of all requests, of those with a response, and of the finished ones."""
         return self.total, self._answered, self._results.over
 
     def result(self) -> RunResult:
-        """What is known so far; the groups have the requests that are over."""
+        """Return the result up to now. The groups include only finished requests."""
         script, server = self.source.script, self._testbed.server
         return RunResult(
             versions=versions(),
@@ -97,31 +97,31 @@ class Runner:
         )
 
     async def run(self) -> RunResult:
-        """Run the script to its end. Raises `ServerError` where a server does not start or is not reached."""
-        gc.freeze()  # what is imported stays: no collection looks at it, not while we measure and not at the end
+        """Run the script. Raises `ServerError` if a server does not start or cannot be reached."""
+        gc.freeze()  # the collector skips imported objects, during the measurement and at exit
         follower = Follower(self._observer.paths, journals=[self._observer.journal])
-        async with self._testbed as backend, follower:
+        async with self._testbed as testbed, follower:
             try:
                 await self._run_parts(follower)
             except ExceptionGroup as errors:  # the error of the first task cancels the others
                 raise _first(errors) from None
-        if backend.url and not any(group.writes_ms for group in self._results.groups):
-            self._observer.remarks["no write was seen: is --dir the data folder of that server?"] = None
+        if testbed.url and not any(group.writes_ms for group in self._results.groups):
+            self._observer.remarks["no write was seen: check that --dir is the data folder of the server"] = None
         return self.result()
 
     async def _run_parts(self, follower: Follower) -> None:
         from fastbg.run.prepare import RequestTemplate
 
-        backend = self._testbed
+        testbed = self._testbed
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self._observer.follow(follower))
             for part in self.source.script.all_parts:
-                await backend.serve(part, group)
+                await testbed.serve(part, group)
                 self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
                 count = len(part.requests)
-                await self._run_part([RequestTemplate(self.source, part, n, backend.paths) for n in range(count)])
+                await self._run_part([RequestTemplate(self.source, part, n, testbed.paths) for n in range(count)])
             self._end_ns = time.monotonic_ns()
-            await backend.server.stop()
+            await testbed.server.stop()
             following.cancel()
 
     async def _run_part(self, templates: "list[RequestTemplate]") -> None:
@@ -140,14 +140,14 @@ class Runner:
         await self._wait_for(list(self._observer.live.values()))
 
     async def _run_once(self, templates: "list[RequestTemplate]", saved: Values) -> None:
-        """Send the requests of a part one after the other; later ones may use what earlier ones have ``saved``."""
+        """Send the requests of a part in sequence. Later requests can use the values in ``saved``."""
         sent: list[Trace] = []
         for number, template in enumerate(templates):
             request = template.request
             if self.before and (request.after != "meanwhile" or not sent):
                 await self._wait_for(sent)
-                at_once = takewhile(lambda behind: behind.request.after == "meanwhile", templates[number + 1 :])
-                await self.before(request.name, " ".join(each.request.about for each in (template, *at_once)))
+                parallel = takewhile(lambda later: later.request.after == "meanwhile", templates[number + 1 :])
+                await self.before(request.name, " ".join(each.request.about for each in (template, *parallel)))
             if request.after == "tasks":
                 await self._wait_for(sent)
             numbers = iter(range(request.repeat))
@@ -162,7 +162,7 @@ class Runner:
     async def _send_each(
         self, template: "RequestTemplate", numbers: Iterator[int], saved: Values, sent: list[Trace]
     ) -> None:
-        for _ in numbers:  # shared by all that send at once
+        for _ in numbers:  # shared by all parallel senders
             trace = await self._send(template, saved)
             sent.append(trace)
 
@@ -176,8 +176,8 @@ class Runner:
         trace = template.trace(values, url=url, journal=self._testbed.journal, name=template.request.name)
         self._observer.watch(trace)
         missing = sorted(set(template.needs) - values.keys())
-        if self._testbed.server.refuses or client is None or missing:
-            why = self._testbed.server.refuses or f"no earlier response had what {', '.join(missing)} stands for"
+        if self._testbed.server.refusal or client is None or missing:
+            why = self._testbed.server.refusal or f"no earlier response had a value for {', '.join(missing)}"
             trace.answered = True
             self._observer.end(trace, f"not sent: {why}")
             return trace
@@ -192,9 +192,9 @@ class Runner:
         return trace
 
     async def _response(
-        self, client: "Client", template: "RequestTemplate", outgoing: "Outgoing", trace: Trace
+        self, client: "Client", template: "RequestTemplate", outgoing: "OutgoingRequest", trace: Trace
     ) -> "Response | None":
-        """Send the request and wait for the whole response; None where none comes within the timeout."""
+        """Send the request and return the complete response, or None after an error or timeout."""
         request, request_id, limit_s = template.request, trace.request_id, self.options.limit_s
         if request.timeout is not None:
             limit_s = self._limits[request_id] = request.timeout
@@ -206,15 +206,15 @@ class Runner:
             async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
                 if request.hang_up_after == "queued":
                     await stack.enter_async_context(self._hanging_up(client, trace, limit_s))
-                return await client.fire(outgoing, request_id, emit)
+                return await client.send(outgoing, request_id, emit)
         except TimeoutError:
-            error = f"no whole response within {limit_s:g} s"
+            error = f"no complete response within {limit_s:g} s"
             emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
             return None
 
     @asynccontextmanager
     async def _hanging_up(self, client: "Client", trace: Trace, limit_s: float) -> AsyncIterator[None]:
-        """Meanwhile, hang up as soon as the server has queued a task."""
+        """Close the connection of the request as soon as the server has queued a task."""
 
         async def watch() -> None:
             if await self._observer.until(lambda: trace.find("task_queued") is not None, limit_s):
@@ -226,7 +226,7 @@ class Runner:
             watching.cancel()
 
     async def _until_started(self, traces: list[Trace]) -> None:
-        """Wait until a task of each has started, if it has any."""
+        """Wait until each request has started a task or is over."""
         for trace in traces:
 
             def started() -> bool:
@@ -239,7 +239,7 @@ class Runner:
             await self._wait_for_one(trace)
 
     async def _wait_for_one(self, trace: Trace) -> None:
-        """Wait until nothing that may come could change the verdict, the server is gone, or nothing is heard."""
+        """Wait until no event can change the verdict, the server has ended, or no event arrives within the timeout."""
         observer, server = self._observer, self._testbed.server
         limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
@@ -248,7 +248,7 @@ class Runner:
             return over or bool(server.gone and not trace.with_broker)
 
         if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
-            await self._testbed.doubt_journal()
+            await self._testbed.check_journal()
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
             waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
@@ -266,11 +266,11 @@ class Runner:
             finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
             clean = finished is not None and "error" not in finished.detail
             clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
-            client.give_back(trace.request_id, clean=clean)
+            client.release(trace.request_id, clean=clean)
 
 
 def _known_values(source: "Source", options: RunOptions) -> dict[str, str]:
-    """The values of placeholders that are known before anything starts."""
+    """Return the placeholder values that are known before the run starts."""
     used = {name for _, text in texts(source.script.model_dump()) for name in names(text)}
     variables = {f"env.{name}": value for name, value in options.environment.items() if f"env.{name}" in used}
     return {"dir": str(options.directory), **variables}

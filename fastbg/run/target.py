@@ -1,4 +1,4 @@
-"""The server that a run asks: one of ours, started for a part of the script, or one that runs already."""
+"""The server under test: a child process started for a part of the script, or a server that already runs."""
 
 import asyncio
 import signal
@@ -15,14 +15,14 @@ from fastbg.server.settings import ServerSettings
 if TYPE_CHECKING:
     from fastbg.run.client import Client
 
-STOP_S = 2.0  # how long our server may take to end; what still runs by then was given up before
+STOP_S = 2.0  # timeout for the end of our server; the runner has already given up tasks that still run
 
 
 class TargetServer:
-    """``async with TargetServer(observer, child) as server``: nothing of it is left at the end.
+    """The server under test. Use it as ``async with TargetServer(observer, child) as server``; it stops on exit.
 
-    ``child``: a process that was started already. ``client``: None while there is no server. ``stopped``: why our
-    server ended by itself, ``stderr``: what it wrote last.
+    ``child``: a process that was already started. ``client``: None while no server runs. ``stopped``: why our server
+    ended by itself. ``stderr``: the last lines that it wrote there.
     """
 
     def __init__(self, observer: Observer, child: ServerProcess | None) -> None:
@@ -32,7 +32,7 @@ class TargetServer:
         self.child = child
         self._observer = observer
         self._monitor: ServerMonitor | None = None
-        self._sent: str | None = None  # the signal that the script sent
+        self._sent_signal: str | None = None  # name of the signal that the script sent
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -47,62 +47,62 @@ class TargetServer:
 
     @property
     def gone(self) -> str | None:
-        """Why the server serves no more, None while it may."""
+        """Why the server has ended, or None if it may still run."""
         if self.stopped or self._monitor is None or self._monitor.returncode is None:
             return self.stopped
-        return self._told_to_end
+        return self._signal_reason
 
     @property
-    def refuses(self) -> str | None:
-        """Why no more requests are to be sent, None while they may be."""
-        return self.gone or self._told_to_end
+    def refusal(self) -> str | None:
+        """Why no more requests can be sent, or None."""
+        return self.gone or self._signal_reason
 
     @property
-    def _told_to_end(self) -> str | None:
-        return f"the script sent the server {self._sent}" if self._sent else None
+    def _signal_reason(self) -> str | None:
+        return f"the script sent {self._sent_signal} to the server" if self._sent_signal else None
 
     def serves(self, wanted: ServerSettings) -> bool:
-        """Whether it runs with these settings."""
-        running = self._monitor is not None and self._monitor.returncode is None and not self._sent
+        """Whether the server runs with these settings."""
+        running = self._monitor is not None and self._monitor.returncode is None and not self._sent_signal
         return running and self.child is not None and self.child.settings == wanted
 
     async def connect(self, url: str) -> "Client":
-        """Ask the server at ``url``, which is not ours."""
+        """Create a client for the server at ``url``."""
         from fastbg.run.client import Client
 
         self.client = await self._stack.enter_async_context(Client(url, self._observer.file_sizes))
         return self.client
 
     async def start(self, wanted: ServerSettings, group: asyncio.TaskGroup) -> "Client":
-        """Start a server of ours; a task in ``group`` notices its end."""
+        """Start a child server. A task in ``group`` watches for its end."""
         if self.child is None or self.child.settings != wanted or self.child.process.poll() is not None:
             self.child = self._stack.enter_context(ServerProcess(wanted))
-        self._sent = None
+        self._sent_signal = None
         self._monitor = await self._stack.enter_async_context(ServerMonitor(self.child, stop_s=STOP_S))
         client = await self.connect(self._monitor.url)
-        noticing = group.create_task(self._notice_end(self._monitor))
-        self._stack.callback(noticing.cancel)
+        watching = group.create_task(self._watch_end(self._monitor))
+        self._stack.callback(watching.cancel)
         return client
 
     async def stop(self) -> None:
-        """Let it end; nothing of it is left."""
+        """Stop the server and close its client."""
         await self.__aexit__(None, None, None)
 
     async def failure(self) -> ServerError:
-        """Why our server does not answer."""
-        assert self._monitor is not None  # noqa: S101  # asked of a server of ours
+        """Return the error that explains why our server does not respond."""
+        assert self._monitor is not None  # noqa: S101  # called only for our server
         return await self._monitor.failure()
 
     def send(self, number: signal.Signals) -> None:
-        """Send our server a signal, which will end it."""
+        """Send our server a signal that ends it."""
         if self._monitor is not None and not self.gone:
-            self._sent = number.name
+            self._sent_signal = number.name
             self._monitor.send(number)
 
-    async def _notice_end(self, monitor: ServerMonitor) -> None:
+    async def _watch_end(self, monitor: ServerMonitor) -> None:
         error = await monitor.died()
         await self._observer.read_all()
-        if not self._sent:
+        if not self._sent_signal:
             self.stopped = error.what
             self.stderr = error.stderr
         self._observer.wake()

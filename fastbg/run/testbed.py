@@ -1,4 +1,4 @@
-"""What a run asks, part by part: a server, and what that needs beside it: a mail server, a broker with its worker."""
+"""The servers that a run needs for each part: the app's server, a mail server, and a broker with its worker."""
 
 import asyncio
 import signal
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Testbed:
-    """``async with Testbed(...) as backend``: nothing of it is left at the end.
+    """The servers of a run. Use it as ``async with Testbed(...) as testbed``; all servers stop on exit.
 
-    ``child``: the server of the first part, if that has started already. ``run_id``: the start of the request ids of
-    its own requests. ``paths``, ``known``: the files and the values that a request may name, once `serve` was called.
-    ``journal``: whether the server's journal is at hand.
+    ``child``: the server of the first part, if it was already started. ``run_id``: the prefix of the request ids of
+    probes. ``paths``, ``known``: the files and values for requests, complete after `serve`. ``journal``: whether the
+    server's journal is available.
     """
 
     def __init__(
@@ -62,24 +62,24 @@ class Testbed:
 
     @property
     def name(self) -> str:
-        """The app that is served, or the URL that is asked."""
+        """The URL of the running server, or the name of the app."""
         child = self.server.child
         return self.url or (child.settings.app if child else self._script.app or "")
 
     @property
     def work(self) -> float | None:
-        """Seconds of the example's slow job, None where another app is served."""
+        """Duration of the example's slow job in seconds, or None for other apps."""
         child = self.server.child
         return child.settings.work if child and child.settings.app == EXAMPLE else None
 
     async def serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
-        """Have a server that ``part`` can ask: the one that runs, if it is as that part wants it, or a new one.
+        """Provide a server for ``part``: the running one if its settings match, otherwise a new one.
 
-        A task in ``group`` notices its end. Raises `ServerError`.
+        A task in ``group`` watches for its end. Raises `ServerError`.
         """
         if self.url is not None:
             if self.server.client is None:
-                await self._find(self.url)
+                await self._connect(self.url)
             return
         wanted = await self._settings(part)
         if self.server.serves(wanted):
@@ -90,34 +90,34 @@ class Testbed:
             if await self._prober.reach(client, READY_S) is not None:
                 raise await self.server.failure()
 
-    async def signal(self, order: "SignalAfter") -> None:
-        """Send the server a signal; or the worker or the broker, which are then started again."""
-        if order.after != "started":
-            await asyncio.sleep(order.after)
-        number = signal.Signals[order.name]
-        if order.to == "server":
+    async def signal(self, action: "SignalAfter") -> None:
+        """Send a signal to the server, the worker or the broker. Worker and broker are then restarted."""
+        if action.after != "started":
+            await asyncio.sleep(action.after)
+        number = signal.Signals[action.name]
+        if action.to == "server":
             self.server.send(number)
         else:
-            await self._queue.signal(order.to, number)
+            await self._queue.signal(action.to, number)
 
-    async def doubt_journal(self) -> None:
-        """Nothing was heard for long: find out whether the journal is still written."""
+    async def check_journal(self) -> None:
+        """Check after a long silence that the journal is still written."""
         if self.journal:
             await self._prober.check_journal(self.server)
 
-    async def _find(self, url: str) -> None:
+    async def _connect(self, url: str) -> None:
         """Connect to the running server at ``url``. Raises `ServerError`."""
         client = await self.server.connect(url)
         failure, self.journal = await self._prober.find_journal(client, min(self._options.limit_s, READY_S))
         if failure is not None:
             raise ServerError(
-                f"the server does not answer: {failure}",
+                f"the server does not respond: {failure}",
                 where=url,
-                remedy="start it (`fastbg serve`), or name its address with --url: http or https, as it speaks",
+                remedy="start it with `fastbg serve`, or correct --url; check also http or https",
             )
 
     async def _settings(self, part: "Part") -> ServerSettings:
-        """The settings of the server that ``part`` needs; its queue runs then."""
+        """Return the server settings for ``part``. Start its broker and worker if needed."""
         from fastbg.run.prepare import settings_of
 
         wanted = settings_of(self._script, part, self.paths, self.known, self._options.base)
@@ -127,13 +127,13 @@ class Testbed:
         return replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", task_queue.broker.address)))
 
     async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
-        """Start a mail server whose inbox is the followed file ``name``, or use the one that ``FASTBG_SMTP`` names."""
+        """Start a mail server with the followed file ``name`` as inbox, or use the server in ``FASTBG_SMTP``."""
         from fastbg.services.mail import MailServer, parse_address
 
-        named = self._options.environment.get("FASTBG_SMTP")
-        if named:
+        smtp = self._options.environment.get("FASTBG_SMTP")
+        if smtp:
             host, port = parse_address(named)
-            why = f"the mails go to {host}:{port}, where nobody sees them arrive: {name} tells nothing"
+            why = f"email goes to {host}:{port}, where fastbg cannot see it arrive: {name} stays empty"
             self.paths = replace(self.paths, unseen={name: why})
             self._observer.remarks[why] = None
         else:
@@ -143,7 +143,7 @@ class Testbed:
 
 
 class _Queue:
-    """The broker and the worker of the parts that name one; parts that want the same share them."""
+    """The broker and the worker. Parts with the same settings share them."""
 
     def __init__(self) -> None:
         self._task_queue: TaskQueue | None = None
@@ -159,7 +159,7 @@ class _Queue:
         await self._stack.aclose()
 
     async def serve(self, settings: ServerSettings) -> "TaskQueue":
-        """Return those that run with these settings, or start new ones."""
+        """Return the running queue if its settings match, otherwise start a new one."""
         from fastbg.services.queue import TaskQueue
 
         if self._task_queue is None or self._settings != settings:

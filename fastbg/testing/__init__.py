@@ -1,15 +1,15 @@
-"""What the pytest fixtures ``fastbg`` and ``fastbg_async`` hand to a test.
+"""The clients that the pytest fixtures ``fastbg`` and ``fastbg_async`` give to a test.
 
-`Client` is an `httpx.Client` of a real server, `Reply` the `httpx.Response` that it gives: it comes when a client has
-it, whatever the background tasks still do, and can be asked about them afterwards.
+`Client` is an `httpx.Client` for a real server. It returns a `Reply`, an `httpx.Response`, as soon as the response is
+complete, while background tasks may still run. A test can then check these tasks on the reply.
 
-* `observation`: what one test sees of its server; one request of it, and the wait for its end
-* `journal`: reads the server's journal as it grows
-* `server`: a server as a test sees it
-* `servers`: which servers there are, and how long each is kept
-* `process`, `thread`: the two ways to serve an app
 * `clients`: `Client`, `AsyncClient` and their replies
-* `told`: all of that as text, for a test that failed
+* `request_log`: the requests of one test, and the wait for their tasks
+* `journal`: reads the server's journal as it grows
+* `server`: the interface of a server under test
+* `process`, `thread`: two ways to serve an app
+* `servers`: the servers of a test session and their lifetimes
+* `failure`: the text that a failed test shows
 """
 
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ __all__ = ["AsyncClient", "AsyncReply", "Client", "NoResponse", "Reply"]
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:  # httpx takes its time to import: a server starts meanwhile
+    if name in __all__:  # importing httpx is slow: a server starts in the meantime
         from fastbg.testing import clients
 
         return getattr(clients, name)

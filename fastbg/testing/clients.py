@@ -1,6 +1,6 @@
-"""HTTP clients of a server that is watched, and replies that know their background tasks.
+"""HTTP clients for a server under test, and replies that know their background tasks.
 
-Each request has a connection of its own, which is closed when the response was read: none can cut off another.
+Each request uses its own connection and closes it after the response. So a request cannot cut off another response.
 """
 
 import ssl
@@ -18,70 +18,70 @@ from fastbg.evidence.tasks import Task
 from fastbg.testing.request_log import ObservedRequest, RequestLog, last_part
 from fastbg.text import escape_control
 
-Later: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
+AsyncReplyCoroutine: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
 
-ALONE = httpx.Limits(max_keepalive_connections=0)
+NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 P = ParamSpec("P")
 
 
 class Reply(httpx.Response):
-    """An `httpx.Response` that came from a watched server while its background tasks may still run.
+    """An `httpx.Response` whose background tasks may still run.
 
-    Whatever is asked about the tasks is answered when the server is done with the request, and so with all of them. A
-    task that does not end within the time limit fails the test.
+    Properties about the tasks wait until the server has finished the request and all of its tasks. If a task does not
+    end within the timeout, the test fails.
     """
 
-    def __init__(self, response: httpx.Response, story: ObservedRequest) -> None:
+    def __init__(self, response: httpx.Response, observed: ObservedRequest) -> None:
         super().__init__(
             response.status_code, headers=response.headers, stream=response.stream, extensions=response.extensions
         )
-        self._story = story
+        self._observed = observed
 
     def __repr__(self) -> str:
-        return f"<Reply [{self.status_code} {self.reason_phrase}] to {self._story.trace.name}>"
+        return f"<Reply [{self.status_code} {self.reason_phrase}] to {self._observed.trace.name}>"
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Wait until the server is done with the request, at most ``timeout`` seconds, or the test's own limit.
+        """Wait until the server has finished the request. ``timeout``: in seconds; the default is that of the test.
 
-        Raises `AssertionError` that names the tasks which are not, or says how the server died.
+        Raises `AssertionError` with the names of the unfinished tasks, or with the reason why the server died.
         """
         __tracebackhide__ = True
-        for pause_s in self._story.pauses(timeout):
+        for pause_s in self._observed.pauses(timeout):
             time.sleep(pause_s)
         return self
 
     def _settle(self) -> ObservedRequest:
         __tracebackhide__ = True
         self.wait()
-        return self._story
+        return self._observed
 
     @property
     def tasks(self) -> list[Task]:
-        """The background tasks of the request in the order in which they were queued."""
+        """The background tasks of the request in the order of queueing."""
         __tracebackhide__ = True
         return self._settle().trace.tasks
 
     @property
     def ran(self) -> list[str]:
-        """The functions of the tasks that ran to their end, in the order in which they started: ``["send_mail"]``."""
+        """The function names of the finished tasks in the order of their start: ``["send_mail"]``."""
         __tracebackhide__ = True
         tasks = [task for task in self.tasks if task.state == "finished"]
         return [last_part(task.name) for task in sorted(tasks, key=lambda task: task.started_ns or 0)]
 
     @property
     def failed(self) -> list[str]:
-        """The functions of the tasks that raised."""
+        """The function names of the tasks that raised."""
         __tracebackhide__ = True
-        return self._in_state("failed")
+        return self._names_in_state("failed")
 
     @property
     def dropped(self) -> list[str]:
-        """The functions of the tasks that were queued and never started."""
+        """The function names of the tasks that were queued and never started."""
         __tracebackhide__ = True
-        return self._in_state("dropped")
+        return self._names_in_state("dropped")
 
-    def _in_state(self, state: str) -> list[str]:
+    def _names_in_state(self, state: str) -> list[str]:
         __tracebackhide__ = True
         return [last_part(task.name) for task in self.tasks if task.state == state]
 
@@ -93,39 +93,39 @@ class Reply(httpx.Response):
 
     @property
     def events(self) -> list[Event]:
-        """All that was seen of the request, by the client and by the server, in this order of time."""
+        """All events of the request, from the client and the server, ordered by time."""
         __tracebackhide__ = True
         return sorted(self._settle().trace.events, key=lambda event: event.t_ns)
 
     def came_before(self, task: str) -> bool:
-        """True if it is proved that this response had left the server before ``task`` started, which then finished.
+        """Return True if the server provably sent this response before ``task`` started, and ``task`` finished.
 
-        ``task``: the function's name, or more of ``module.qualname``. Raises `AssertionError` where it is not proved,
-        with the reason.
+        ``task``: the function's name, or a longer end of ``module.qualname``. Raises `AssertionError` with the reason
+        if there is no proof.
         """
         __tracebackhide__ = True
-        story = self._settle()
-        named = [other.name for other in story.trace.tasks]
+        observed = self._settle()
+        named = [other.name for other in observed.trace.tasks]
         if not any(is_called(name, task) for name in named):
             raise AssertionError(
-                escape_control(f"no task {task} was queued, only: {', '.join(named) or 'none at all'}")
+                escape_control(f"task {task} was not queued; queued tasks: {', '.join(named) or 'none'}")
             )
-        judgement = story.judgement(task)
+        judgement = observed.judgement(task)
         if judgement.verdict != "response-first":
             why = f"{judgement.verdict} ({judgement.reason})"
-            raise AssertionError(escape_control(f"the response did not come before {task}: {why}"))
+            raise AssertionError(escape_control(f"no proof that the response came before {task}: {why}"))
         return True
 
 
 class AsyncReply(Reply):
-    """A `Reply` to an `AsyncClient`: ``await reply.wait()``, then ask about the tasks."""
+    """A `Reply` to an `AsyncClient`: ``await reply.wait()`` before reading anything about the tasks."""
 
     _awaited = False
 
     async def wait(self, timeout: float | None = None) -> Self:  # type: ignore[override]  # noqa: ASYNC109  # as Reply's
-        """As `Reply.wait`; other work of the event loop goes on."""
+        """Wait as `Reply.wait` does, without blocking the event loop."""
         __tracebackhide__ = True
-        for pause_s in self._story.pauses(timeout):
+        for pause_s in self._observed.pauses(timeout):
             await anyio.sleep(pause_s)
         self._awaited = True
         return self
@@ -133,168 +133,168 @@ class AsyncReply(Reply):
     def _settle(self) -> ObservedRequest:
         __tracebackhide__ = True
         if not self._awaited:
-            raise RuntimeError("the tasks may still run: `await reply.wait()` before you ask about them")
-        return self._story
+            raise RuntimeError("the tasks may still run: call `await reply.wait()` first")
+        return self._observed
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """For requests that a test sends elsewhere; to load them takes longer than a request."""
+    """Load the certificates once, for requests to other servers: loading takes longer than a request."""
     return httpx.create_ssl_context()
 
 
-def _outgoing(request: httpx.Request, observation: RequestLog) -> tuple[httpx.Request, ObservedRequest]:
-    """A copy of ``request`` under an id that the journal will name, and its story."""
-    story = observation.story(request.method, str(request.url), request.url.path, request.headers.get("X-Request-ID"))
+def _outgoing(request: httpx.Request, request_log: RequestLog) -> tuple[httpx.Request, ObservedRequest]:
+    """Copy ``request``, add a request id, and record it in ``request_log``."""
+    observed = request_log.add(request.method, str(request.url), request.url.path, request.headers.get("X-Request-ID"))
     headers = request.headers.copy()
-    headers["X-Request-ID"] = story.trace.request_id
+    headers["X-Request-ID"] = observed.trace.request_id
     sent = httpx.Request(
         request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
     )
-    return sent, story
+    return sent, observed
 
 
 class _Transport(httpx.HTTPTransport):
-    def __init__(self, observation: RequestLog) -> None:
-        super().__init__(verify=_certificates(), trust_env=False, limits=ALONE)
-        self._observation = observation
+    def __init__(self, request_log: RequestLog) -> None:
+        super().__init__(verify=_certificates(), trust_env=False, limits=NO_KEEPALIVE)
+        self._request_log = request_log
 
     def handle_request(self, request: httpx.Request) -> Reply:
-        sent, story = _outgoing(request, self._observation)
-        theirs = request.extensions.get("trace")
+        sent, observed = _outgoing(request, self._request_log)
+        user_trace = request.extensions.get("trace")
 
         def trace(phase: str, info: Mapping[str, Any]) -> None:
-            story.note(phase, info)
-            if theirs is not None:
-                theirs(phase, info)
+            observed.add_phase(phase, info)
+            if user_trace is not None:
+                user_trace(phase, info)
 
         sent.extensions["trace"] = trace
-        return Reply(super().handle_request(sent), story)
+        return Reply(super().handle_request(sent), observed)
 
 
 class _AsyncTransport(httpx.AsyncHTTPTransport):
-    def __init__(self, observation: RequestLog) -> None:
-        super().__init__(verify=_certificates(), trust_env=False, limits=ALONE)
-        self._observation = observation
+    def __init__(self, request_log: RequestLog) -> None:
+        super().__init__(verify=_certificates(), trust_env=False, limits=NO_KEEPALIVE)
+        self._request_log = request_log
 
     async def handle_async_request(self, request: httpx.Request) -> AsyncReply:
-        sent, story = _outgoing(request, self._observation)
-        theirs = request.extensions.get("trace")
+        sent, observed = _outgoing(request, self._request_log)
+        user_trace = request.extensions.get("trace")
 
         async def trace(phase: str, info: Mapping[str, Any]) -> None:
-            story.note(phase, info)
-            if theirs is not None:
-                await theirs(phase, info)
+            observed.add_phase(phase, info)
+            if user_trace is not None:
+                await user_trace(phase, info)
 
         sent.extensions["trace"] = trace
-        return AsyncReply(await super().handle_async_request(sent), story)
+        return AsyncReply(await super().handle_async_request(sent), observed)
 
 
 class NoResponse(AssertionError):
-    """The server has died, and how."""
+    """The server died before it sent a response; the message says how."""
 
 
-UNANSWERED = (NoResponse, httpx.TransportError)
-BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError)
+NO_RESPONSE_ERRORS = (NoResponse, httpx.TransportError)
+CONNECTION_ERRORS = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 
-def _replying(method: Callable[P, httpx.Response]) -> Callable[P, Reply]:
-    """``method`` of a client, known to return what our transport makes; a failure does not show httpx's inside."""
+def _returns_reply(method: Callable[P, httpx.Response]) -> Callable[P, Reply]:
+    """Type a client method as returning `Reply`, and remove httpx's frames from the traceback of its errors."""
 
     @wraps(method)
     def call(*args: P.args, **options: P.kwargs) -> Reply:
         __tracebackhide__ = True
         try:
             return cast(Reply, method(*args, **options))
-        except UNANSWERED as error:
+        except NO_RESPONSE_ERRORS as error:
             raise error.with_traceback(None) from None
 
     return call
 
 
-def _replying_later(method: Callable[P, Coroutine[Any, Any, httpx.Response]]) -> Callable[P, Later]:
-    """As `_replying`, for a client in an event loop."""
+def _returns_async_reply(method: Callable[P, Coroutine[Any, Any, httpx.Response]]) -> Callable[P, AsyncReplyCoroutine]:
+    """Do the same as `_returns_reply` for an `AsyncClient`."""
 
     @wraps(method)
     async def call(*args: P.args, **options: P.kwargs) -> AsyncReply:
         __tracebackhide__ = True
         try:
             return cast(AsyncReply, await method(*args, **options))
-        except UNANSWERED as error:
+        except NO_RESPONSE_ERRORS as error:
             raise error.with_traceback(None) from None
 
     return call
 
 
 class Client(httpx.Client):
-    """An `httpx.Client` of the server of ``observation``. Its replies come as soon as a client has them."""
+    """An `httpx.Client` for the server of ``request_log``. It returns a reply while its tasks may still run."""
 
-    def __init__(self, observation: RequestLog) -> None:
+    def __init__(self, request_log: RequestLog) -> None:
         super().__init__(
-            base_url=observation.server.url,
-            timeout=observation.limit_s,
-            transport=_Transport(observation),
+            base_url=request_log.server.url,
+            timeout=request_log.limit_s,
+            transport=_Transport(request_log),
             trust_env=False,
         )
-        self.observation = observation
+        self.request_log = request_log
 
     @property
     def events(self) -> list[Event]:
-        """All that the server has told since the test began, of requests by other clients as well."""
-        return self.observation.events
+        """All events of the server since the test started, including those of other clients' requests."""
+        return self.request_log.events
 
     def send(self, request: httpx.Request, **options: Any) -> Reply:
-        """As `httpx.Client.send`. Raises `NoResponse` where the connection broke because the server has died."""
+        """Send as `httpx.Client.send` does. Raises `NoResponse` if the server died meanwhile."""
         __tracebackhide__ = True
         try:
             return cast(Reply, super().send(request, **options))
-        except BROKEN:
-            if trouble := self.observation.death():
-                raise NoResponse(trouble) from None
+        except CONNECTION_ERRORS:
+            if reason := self.request_log.death_reason():
+                raise NoResponse(reason) from None
             raise
 
-    request = _replying(httpx.Client.request)
-    get = _replying(httpx.Client.get)
-    options = _replying(httpx.Client.options)
-    head = _replying(httpx.Client.head)
-    post = _replying(httpx.Client.post)
-    put = _replying(httpx.Client.put)
-    patch = _replying(httpx.Client.patch)
-    delete = _replying(httpx.Client.delete)
+    request = _returns_reply(httpx.Client.request)
+    get = _returns_reply(httpx.Client.get)
+    options = _returns_reply(httpx.Client.options)
+    head = _returns_reply(httpx.Client.head)
+    post = _returns_reply(httpx.Client.post)
+    put = _returns_reply(httpx.Client.put)
+    patch = _returns_reply(httpx.Client.patch)
+    delete = _returns_reply(httpx.Client.delete)
 
 
 class AsyncClient(httpx.AsyncClient):
-    """`Client` for a test in an event loop. It holds nothing between requests, and so need not be closed."""
+    """A `Client` for a test in an event loop. It keeps no connection open, so it does not have to be closed."""
 
-    def __init__(self, observation: RequestLog) -> None:
+    def __init__(self, request_log: RequestLog) -> None:
         super().__init__(
-            base_url=observation.server.url,
-            timeout=observation.limit_s,
-            transport=_AsyncTransport(observation),
+            base_url=request_log.server.url,
+            timeout=request_log.limit_s,
+            transport=_AsyncTransport(request_log),
             trust_env=False,
         )
-        self.observation = observation
+        self.request_log = request_log
 
     @property
     def events(self) -> list[Event]:
-        """As `Client.events`."""
-        return self.observation.events
+        """All events of the server since the test started, as `Client.events`."""
+        return self.request_log.events
 
     async def send(self, request: httpx.Request, **options: Any) -> AsyncReply:
-        """As `httpx.AsyncClient.send`. Raises `NoResponse` where the connection broke because the server has died."""
+        """Send as `httpx.AsyncClient.send` does. Raises `NoResponse` if the server died meanwhile."""
         __tracebackhide__ = True
         try:
             return cast(AsyncReply, await super().send(request, **options))
-        except BROKEN:
-            if trouble := self.observation.death():
-                raise NoResponse(trouble) from None
+        except CONNECTION_ERRORS:
+            if reason := self.request_log.death_reason():
+                raise NoResponse(reason) from None
             raise
 
-    request = _replying_later(httpx.AsyncClient.request)
-    get = _replying_later(httpx.AsyncClient.get)
-    options = _replying_later(httpx.AsyncClient.options)
-    head = _replying_later(httpx.AsyncClient.head)
-    post = _replying_later(httpx.AsyncClient.post)
-    put = _replying_later(httpx.AsyncClient.put)
-    patch = _replying_later(httpx.AsyncClient.patch)
-    delete = _replying_later(httpx.AsyncClient.delete)
+    request = _returns_async_reply(httpx.AsyncClient.request)
+    get = _returns_async_reply(httpx.AsyncClient.get)
+    options = _returns_async_reply(httpx.AsyncClient.options)
+    head = _returns_async_reply(httpx.AsyncClient.head)
+    post = _returns_async_reply(httpx.AsyncClient.post)
+    put = _returns_async_reply(httpx.AsyncClient.put)
+    patch = _returns_async_reply(httpx.AsyncClient.patch)
+    delete = _returns_async_reply(httpx.AsyncClient.delete)

@@ -1,4 +1,4 @@
-"""What is to be known of a test that failed, as plain text of at most 80 columns."""
+"""Describes the requests of a failed test as plain text of at most 80 columns."""
 
 import io
 import sys
@@ -20,12 +20,12 @@ COLUMNS = 80
 MAX_REQUESTS = 20
 MAX_LINES = 15
 
-PLACES = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
+WHERE_TEXTS = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
 LEGEND = replace(SEEN, write=None)
 
 
-class _Shown(RequestResult):
-    """A request whose bar goes on to the moment of the failure, where something of it was still to come."""
+class _ResultAtFailure(RequestResult):
+    """A request whose bar extends to the moment of the failure if the request was not finished."""
 
     @property
     def is_over(self) -> bool:
@@ -33,23 +33,23 @@ class _Shown(RequestResult):
 
 
 def describe_failure(traces: Sequence[Trace], server: Server) -> str:
-    """Return the time lines of the last requests of a test, their tasks, and what the server wrote last."""
-    sent = [_Shown.of(trace) for trace in traces if trace.find("request_sent")]
+    """Return the time lines of the last requests of a test, their tasks, and the server's last output."""
+    sent = [_ResultAtFailure.of(trace) for trace in traces if trace.find("request_sent")]
     results = sent[-MAX_REQUESTS:]
-    lines = [f"{len(sent) - len(results)} requests before these"] if len(sent) > len(results) else []
+    lines = [f"{len(sent) - len(results)} earlier requests are not shown"] if len(sent) > len(results) else []
     if results:
         lines += [_time_lines(results), ""]
     for result in results:
         lines += _describe_request(result)
-    if trouble := server.trouble():
-        lines.append(f"{escape_control(server.name)}: {escape_control(trouble)}")
+    if reason := server.stop_reason():
+        lines.append(f"{escape_control(server.name)}: {escape_control(reason)}")
     if written := server.last_lines()[-MAX_LINES:]:
-        lines += ["the server wrote last", *(f"  {escape_control(line)}" for line in written)]
+        lines += ["last output of the server:", *(f"  {escape_control(line)}" for line in written)]
     return "\n".join(lines)
 
 
 def _time_lines(results: Sequence[RequestResult]) -> str:
-    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"  # of pytest's own output, whatever is captured
+    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"  # of pytest's output, even while it captures
     buffer = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="")
     console = Console(file=buffer, width=COLUMNS, color_system=None, highlight=False, markup=False, emoji=False)
     console.print(timelines(results, encoding=encoding, now_ns=monotonic_ns(), legend=LEGEND))
@@ -62,7 +62,7 @@ def _describe_request(result: RequestResult) -> list[str]:
     status = "no response" if trace.status is None else str(trace.status)
     verdict = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else judgement.verdict
     if judgement.verdict == "lost" and not trace.ended and not trace.find("request_finished"):
-        verdict = "not done when the test failed"  # which did not wait
+        verdict = "not finished when the test failed"  # the test did not wait for it
     lines = [f"{trace.name}  {status}  {verdict}"]
     details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
     lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
@@ -74,7 +74,7 @@ def _describe_task(task: Task, result: RequestResult) -> str:
     started, ended = result.ms(task.started_ns), result.ms(task.ended_ns)
     parts: list[str] = [task.state]
     if task.where:
-        parts.append(PLACES.get(task.where, task.where))
+        parts.append(WHERE_TEXTS.get(task.where, task.where))
     if started is not None:
         parts.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
     if task.error or task.reason:

@@ -1,4 +1,4 @@
-"""The app under test in a process of its own, which ends with this one."""
+"""Serves the app under test in a child process, which ends with this process."""
 
 import os
 import subprocess
@@ -12,26 +12,26 @@ from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.server import HURRY_S, STOP_S
+from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
-INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+INSTALLED_PATHS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 class _ChildSettings(ServerSettings):
-    """Settings of a child that imports from wherever this process does."""
+    """Settings of a child process with the import paths of this process."""
 
     def environment(self) -> dict[str, str]:
-        ours = [path for path in sys.path if path and not path.startswith(INSTALLED)]
-        return super().environment() | {"PYTHONPATH": os.pathsep.join(ours)}
+        paths = [path for path in sys.path if path and not path.startswith(INSTALLED_PATHS)]
+        return super().environment() | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 class ChildServer:
-    """Serves "module:attribute" in a process of its own, which ends with this one. Raises `ServerError`.
+    """A server for "module:attribute" in a child process, which ends with this process. Raises `ServerError`.
 
-    ``meanwhile``: is called while the process starts.
+    ``while_starting``: called while the process starts.
     """
 
-    def __init__(self, app: str, folder: Path, directory: Path, *, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, app: str, folder: Path, directory: Path, *, while_starting: Callable[[], None]) -> None:
         settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder, journal_size=0)
         self.name = app
         self.journal_path = settings.journal
@@ -40,24 +40,24 @@ class ChildServer:
             stack.callback(self.journal.close)
             self._child = stack.enter_context(ServerProcess(settings))
             self.url = self._child.url
-            meanwhile()
+            while_starting()
             from anyio.from_thread import start_blocking_portal
 
             from fastbg.server.monitor import ServerMonitor
 
             self._portal = stack.enter_context(start_blocking_portal())
-            watched = ServerMonitor(self._child, stop_s=STOP_S)
-            self._server = stack.enter_context(self._portal.wrap_async_context_manager(watched))
+            monitor = ServerMonitor(self._child, stop_s=STOP_S)
+            self._server = stack.enter_context(self._portal.wrap_async_context_manager(monitor))
             self._portal.call(self._server.ready, READY_S)
             self._stack = stack.pop_all()
 
-    def trouble(self, patience_s: float = 0.0) -> str | None:
+    def stop_reason(self, timeout_s: float = 0.0) -> str | None:
         with suppress(subprocess.TimeoutExpired):
-            self._child.process.wait(patience_s)
+            self._child.process.wait(timeout_s)
             return self._portal.call(self._server.died).what
         return None
 
-    def begin(self) -> None:
+    def start_test(self) -> None:
         self._portal.call(self._server.discard_output)
 
     def last_lines(self) -> list[str]:
@@ -65,5 +65,5 @@ class ChildServer:
 
     def stop(self, *, drain: bool = True) -> None:
         if not drain:
-            self._server.stop_s = HURRY_S
+            self._server.stop_s = INTERRUPTED_STOP_S
         self._stack.close()

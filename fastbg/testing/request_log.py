@@ -1,4 +1,4 @@
-"""What one test sees of its server: the requests that it sends, and all that the server tells meanwhile."""
+"""The requests of one test, and the server's events during the test."""
 
 import secrets
 import socket
@@ -21,48 +21,48 @@ from fastbg.server.process import EXIT_S
 from fastbg.testing.server import Server
 from fastbg.text import escape_control
 
-MIN_PAUSE_S, MAX_PAUSE_S = 0.0005, 0.005  # between two looks at the journal
-DEATH_S = 0.2  # how long a server whose connection broke may take to be known as dead
+MIN_PAUSE_S, MAX_PAUSE_S = 0.0005, 0.005  # between two reads of the journal
+DEATH_S = 0.2  # how long the end of a server process may take to show after a broken connection
 
 
 class RequestLog:
-    """One test and its ``server``. ``limit_s``: seconds that a response, and then its tasks, may take."""
+    """The requests of one test to its ``server``. ``limit_s``: timeout for the response, then for its tasks."""
 
     def __init__(self, server: Server, limit_s: float) -> None:
         self.server = server
         self.limit_s = limit_s
-        self.stories: list[ObservedRequest] = []
+        self.requests: list[ObservedRequest] = []
         self._path: Path = server.journal_path
-        self._begin = self._path.stat().st_size
-        server.begin()
+        self._start_offset = self._path.stat().st_size
+        server.start_test()
 
-    def story(self, method: str, url: str, path: str, request_id: str | None) -> "ObservedRequest":
-        """The story of a request that is about to be sent, under the id that the test gave it or a new one."""
+    def add(self, method: str, url: str, path: str, request_id: str | None) -> "ObservedRequest":
+        """Record a request before it is sent. Without ``request_id`` it gets a new id."""
         request_id = request_id or secrets.token_hex(8)
         trace = Trace(SentRequest(request_id, method, url, f"{method} {path}"))
-        story = ObservedRequest(self, trace)
+        request = ObservedRequest(self, trace)
         self.server.journal.listen(request_id, trace.events.append)
-        for other in self.stories:
-            if other.trace.request_id == request_id and not other.over:
-                other.flaw = story.flaw = f"X-Request-ID {request_id!r}: {REUSED}"
-        self.stories.append(story)
-        return story
+        for earlier in self.requests:
+            if earlier.trace.request_id == request_id and not earlier.is_over:
+                earlier.flaw = request.flaw = f"X-Request-ID {request_id!r}: {REUSED}"
+        self.requests.append(request)
+        return request
 
     @property
     def events(self) -> list[Event]:
-        """Everything that the server has told since the test began."""
+        """All events of the server since the test started."""
         with self._path.open("rb") as file:
-            file.seek(self._begin)
+            file.seek(self._start_offset)
             return [event for line in file if (event := read_journal_line(line))]
 
-    def death(self) -> str | None:
-        """Return why the server has died, now that a connection to it broke, or None if it still runs."""
-        if trouble := self.server.trouble(DEATH_S):
-            return trouble
+    def death_reason(self) -> str | None:
+        """Return why the server died after a connection to it broke, or None if it still runs."""
+        if reason := self.server.stop_reason(DEATH_S):
+            return reason
         return None if self._is_listening() else self.server.trouble(EXIT_S)
 
     def _is_listening(self) -> bool:
-        """Whether the server takes connections, as one does that hangs, and none that is about to end."""
+        """Whether the server accepts connections. One that hangs does; one that is about to end does not."""
         url = urlsplit(self.server.url)
         try:
             socket.create_connection((url.hostname or "", url.port or 0), EXIT_S).close()
@@ -71,27 +71,27 @@ class RequestLog:
         return True
 
     def traces(self) -> list[Trace]:
-        """Return what has been seen of each request so far."""
+        """Return the trace of each request up to now."""
         self.server.journal.read()
-        return [story.trace for story in self.stories]
+        return [request.trace for request in self.requests]
 
     def end(self) -> None:
-        """Listen no more."""
-        for story in self.stories:
-            self.server.journal.ignore(story.trace.request_id)
+        """Stop listening to the journal."""
+        for request in self.requests:
+            self.server.journal.ignore(request.trace.request_id)
 
 
 class ObservedRequest:
-    """One request: what was seen of it, and the wait for its end. ``flaw``: why nothing can be proved, or None."""
+    """One request, its trace, and the wait for its end. ``flaw``: why nothing can be proved, or None."""
 
-    def __init__(self, observation: RequestLog, trace: Trace) -> None:
+    def __init__(self, request_log: RequestLog, trace: Trace) -> None:
         self.trace = trace
         self.flaw: str | None = None
-        self._limit_s = observation.limit_s
-        self._server = observation.server
+        self._limit_s = request_log.limit_s
+        self._server = request_log.server
 
-    def note(self, phase: str, info: Mapping[str, Any]) -> None:
-        """Take a phase that httpcore's ``trace`` extension tells of."""
+    def add_phase(self, phase: str, info: Mapping[str, Any]) -> None:
+        """Record a phase that httpcore's ``trace`` extension reports."""
         request_id = self.trace.request_id
         event = event_of(phase, info, request_id, dict)  # no file is followed
         if phase.endswith(".failed") and isinstance(error := info["exception"], Exception):
@@ -101,8 +101,8 @@ class ObservedRequest:
             self.trace.events.append(event)
 
     @property
-    def over(self) -> bool:
-        """Whether the server is done with the request and all of its tasks."""
+    def is_over(self) -> bool:
+        """Whether the server has finished the request and all of its tasks."""
         return self.trace.find("request_finished") is not None and not self._open_tasks
 
     @property
@@ -110,28 +110,28 @@ class ObservedRequest:
         return [task for task in self.trace.tasks if task.is_open]
 
     def pauses(self, timeout: float | None) -> Iterator[float]:
-        """Seconds to wait before the next look, until the request is over. Raises `AssertionError` if it cannot be."""
+        """Yield the seconds to wait before each read, until the request is over. Raises `AssertionError` on timeout."""
         __tracebackhide__ = True
         limit_s = self._limit_s if timeout is None else timeout
         end = time.monotonic() + limit_s
         pause_s, self.trace.ended = MIN_PAUSE_S, None
         while True:
-            trouble = self._server.trouble()
-            if self._look():  # only now: what it wrote before it died counts
+            reason = self._server.stop_reason()
+            if self._check_over():  # read after `stop_reason`, to include the last events of a server that died
                 return
             left_s = end - time.monotonic()
-            if trouble or left_s <= 0:
-                self.trace.ended = trouble or f"not within {limit_s:g} s"
+            if reason or left_s <= 0:
+                self.trace.ended = reason or f"not within {limit_s:g} s"
                 raise AssertionError(escape_control(f"{self._unfinished()}: {self.trace.ended}"))
             yield min(pause_s, left_s)
             pause_s = min(pause_s * 1.5, MAX_PAUSE_S)
 
-    def _look(self) -> bool:
+    def _check_over(self) -> bool:
         __tracebackhide__ = True
         self._server.journal.read()
         if self.flaw:
             raise AssertionError(escape_control(self.flaw))
-        return self.over
+        return self.is_over
 
     def _unfinished(self) -> str:
         tasks = [f"{last_part(task.name)} {task.state} and did not finish" for task in self._open_tasks]
@@ -139,10 +139,10 @@ class ObservedRequest:
             return ", ".join(tasks)
         if not self.trace.find("request_received"):
             return f"{self.trace.name} did not reach the server"
-        return f"{self.trace.name} queued no task that is open, yet the server is not done with it"
+        return f"{self.trace.name} has no open task, but the server has not finished it"
 
     def judgement(self, task: str | None = None) -> Judgement:
-        """The verdict on the request, or on its tasks of that name alone."""
+        """Return the verdict on the request, or only on its tasks with the name ``task``."""
         if task is None:
             return judge(self.trace)
         events = [event for event in self.trace.events if is_called(event.detail.get("task", task), task)]
@@ -150,5 +150,5 @@ class ObservedRequest:
 
 
 def last_part(name: str) -> str:
-    """``send_mail`` of ``shop.mail.send_mail``."""
+    """Return ``send_mail`` for ``shop.mail.send_mail``."""
     return name.rpartition(".")[2]

@@ -1,33 +1,34 @@
-"""A server as a test sees it, and how long each step of its life may take."""
+"""The interface of a server under test, and the timeouts for its end."""
 
 from pathlib import Path
 from typing import Protocol
 
 from fastbg.testing.journal import JournalReader
 
-STOP_S = 2  # how long tasks that nobody waited for may go on at the end,
-HURRY_S = 0.5  # and after a Ctrl-C
+STOP_S = 2  # timeout for running tasks when the server stops
+INTERRUPTED_STOP_S = 0.5  # the same after Ctrl-C
 
 
 class Server(Protocol):
-    """A server that answers. ``name``: of the app."""
+    """A running server. ``name``: the name of the app."""
 
     name: str
     url: str
     journal_path: Path
     journal: JournalReader
 
-    def trouble(self, patience_s: float = 0.0) -> str | None:
-        """Return why it no longer serves, or None if it still does after ``patience_s`` seconds."""
+    def stop_reason(self, timeout_s: float = 0.0) -> str | None:
+        """Return why the server has stopped, or None if it still runs after ``timeout_s`` seconds."""
 
-    def begin(self) -> None:
-        """Begin a test: forget what the server wrote before."""
+    def start_test(self) -> None:
+        """Discard the output from before the test."""
 
     def last_lines(self) -> list[str]:
-        """Return what it wrote last to standard error since then, where that is not this process's own."""
+        """Return the last lines on standard error since `start_test`; empty if the server runs in this process."""
 
     def stop(self, *, drain: bool = True) -> None:
-        """Let the running tasks finish for `STOP_S` seconds, then leave nothing of it. Raises `ServerError`.
+        """Wait up to `STOP_S` seconds for running tasks, then stop the server. Raises `ServerError`.
 
-        Without ``drain`` it ends within `HURRY_S` and raises nothing: what still runs is killed, or ends with us.
+        Without ``drain`` it waits up to `INTERRUPTED_STOP_S` and raises no error: running tasks are killed, or end
+        with this process.
         """

@@ -1,4 +1,4 @@
-"""The servers of a test session, each kept as long as it is needed."""
+"""The servers of a test session and their lifetimes."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,10 +9,10 @@ from fastbg.testing.server import Server
 
 
 class ServerPool:
-    """The servers of a test session. ``folder``: to import apps from; ``new_folder``: makes one for a server's files.
+    """The servers of a test session. ``folder``: where apps are imported from. ``new_folder``: creates a data folder.
 
-    An app that is named is served by a child process for the whole session, an app object by a thread for one test,
-    unless a ``scope`` ("session" or "function") says otherwise.
+    A child process serves a "module:attribute" app, by default for the whole session. A thread serves an app object,
+    by default for one test. ``scope`` ("session" or "function") changes that.
     """
 
     def __init__(self, folder: Path, new_folder: Callable[[], Path]) -> None:
@@ -21,16 +21,16 @@ class ServerPool:
         self._kept: dict[object, Server] = {}
         self._broken: dict[object, ServerError] = {}
 
-    def take(self, app: object, scope: str | None) -> Server:
-        """A server of ``app``, to be given back. Raises `ServerError`, for an app that is named without a new try."""
+    def acquire(self, app: object, scope: str | None) -> Server:
+        """Return a server of ``app``. Raises `ServerError`. A failed "module:attribute" app is not started again."""
         if scope is None:
             scope = "session" if isinstance(app, str) else "function"
         if scope == "function":
             return self._start(app)
-        key = app if isinstance(app, str) else id(app)  # a server keeps its app, and so its id
+        key = app if isinstance(app, str) else id(app)  # a server keeps its app alive, and so its id unique
         if key in self._broken:
             raise self._broken[key]
-        if key in self._kept and self._kept[key].trouble():
+        if key in self._kept and self._kept[key].stop_reason():
             self._kept.pop(key).stop()
         if key not in self._kept:
             try:
@@ -41,13 +41,13 @@ class ServerPool:
                 raise
         return self._kept[key]
 
-    def give_back(self, taken: Server, *, drain: bool = True) -> None:
-        """Stop a server that is for one test only. Raises `ServerError`."""
-        if taken not in self._kept.values():
-            taken.stop(drain=drain)
+    def release(self, server: Server, *, drain: bool = True) -> None:
+        """Stop the server if it was started for one test. Raises `ServerError`."""
+        if server not in self._kept.values():
+            server.stop(drain=drain)
 
     def stop(self, *, drain: bool = True) -> None:
-        """Stop all of them. Raises `ServerError`."""
+        """Stop all servers. Raises `ServerError`."""
         with ExitStack() as stack:
             for kept in self._kept.values():
                 stack.callback(kept.stop, drain=drain)
@@ -56,26 +56,26 @@ class ServerPool:
     def _start(self, app: object) -> Server:
         if not app:
             raise ServerError(
-                "no app is named",
+                "no app is set",
                 where="the fixture fastbg_app",
-                remedy='set fastbg_app = "module:attribute" in the settings of pytest, or override the fixture: it'
-                " returns such a text, or the app object",
+                remedy='set fastbg_app = "module:attribute" in the pytest settings, or override the fixture to return'
+                " this text or the app object",
             )
         if isinstance(app, str):
             from fastbg.testing.process import ChildServer
 
-            return ChildServer(app, self._folder, self._new_folder(), meanwhile=_import_clients)
+            return ChildServer(app, self._folder, self._new_folder(), while_starting=_import_clients)
         if callable(app):
             from fastbg.testing.thread import ThreadServer
 
             return ThreadServer(app, self._new_folder())
         raise ServerError(
-            f"{app!r} is no app: it cannot be called",
+            f"not a valid app: {app!r} is not callable",
             where="the fixture fastbg_app",
-            remedy='let it return "module:attribute", or the app object',
+            remedy='return "module:attribute" or the app object',
         )
 
 
 def _import_clients() -> None:
-    """Import what the test needs next: httpx and the like take as long as a child takes to start."""
+    """Import httpx and others: that takes about as long as a child process takes to start."""
     import fastbg.testing.clients  # noqa: F401

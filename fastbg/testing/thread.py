@@ -1,4 +1,4 @@
-"""The app under test in a thread of this process."""
+"""Serves the app under test in a thread of this process."""
 
 import asyncio
 import os
@@ -23,27 +23,27 @@ from fastbg.server.child import FastShutdownServer
 from fastbg.server.listener import bind, url_of
 from fastbg.server.starting import READY_S
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.server import HURRY_S, STOP_S
+from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
-EARLIER_S = 0.5  # before uvicorn cancels the tasks that still run, we ask which do
-END_S = 10.0  # how long the event loop may take to end after that
+BEFORE_CANCEL_S = 0.5  # running tasks are counted so long before uvicorn cancels them
+LOOP_END_S = 10.0  # timeout for the end of the event loop after that
 
 
 class ThreadServer:
-    """Serves an app object in a thread; a test may change what the object uses. Raises `ServerError`."""
+    """A server for an app object in a thread, so that a test can patch what the app uses. Raises `ServerError`."""
 
     def __init__(self, app: ASGIApp, directory: Path) -> None:
         self.name = _name_of(app)
         self.journal_path = journal_of(directory)
         self._ready = threading.Event()
-        self._patience_s: float = STOP_S
-        self._end_s = END_S
+        self._stop_s: float = STOP_S
+        self._end_s = LOOP_END_S
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
-            self._written = _Journal(self.journal_path)
-            stack.enter_context(_recording())
-            self._recorder = Recorder(app, self._written)
+            self._journal = _ClosableJournal(self.journal_path)
+            stack.enter_context(_instrumented())
+            self._recorder = Recorder(app, self._journal)
             self._server = FastShutdownServer(_config(self._recorder, self._ready))
             listener = bind("127.0.0.1", 0)
             self.url = url_of(listener)
@@ -54,19 +54,19 @@ class ThreadServer:
                 raise ServerError(
                     f"the server did not start up within {READY_S:g} s",
                     where=self.name,
-                    remedy="look for what blocks in its startup",
+                    remedy="find what blocks in the startup of the app",
                 )
             if not self._server.started:
                 raise ServerError(
-                    "the app did not start up", where=self.name, remedy="mend what the captured log complains of"
+                    "the app did not start up", where=self.name, remedy="fix the error in the captured log"
                 )
             self._stack = stack.pop_all()
 
-    def trouble(self, patience_s: float = 0.0) -> str | None:
-        self._thread.join(patience_s)
-        return None if self._thread.is_alive() else "the thread of the server has ended"
+    def stop_reason(self, timeout_s: float = 0.0) -> str | None:
+        self._thread.join(timeout_s)
+        return None if self._thread.is_alive() else "the server thread has ended"
 
-    def begin(self) -> None:
+    def start_test(self) -> None:
         pass
 
     def last_lines(self) -> list[str]:
@@ -76,36 +76,36 @@ class ThreadServer:
         if drain:
             self._stack.close()
             return
-        self._patience_s = self._end_s = HURRY_S
-        with suppress(ServerError):  # of tasks that run on: they end with this process
+        self._stop_s = self._end_s = INTERRUPTED_STOP_S
+        with suppress(ServerError):  # about tasks that still run: they end with this process
             self._stack.close()
 
     def _run(self, listener: socket.socket) -> None:
         try:
-            with suppress(SystemExit):  # uvicorn's way to say that the app did not start up
+            with suppress(SystemExit):  # uvicorn exits if the app does not start up
                 asyncio.run(self._server.serve(sockets=[listener]))
         finally:
             listener.close()
-            self._written.close()
+            self._journal.close()
             self._ready.set()
 
     def _end(self) -> None:
         self._server.handle_exit(signal.SIGINT, None)
-        self._thread.join(self._patience_s - EARLIER_S)
+        self._thread.join(self._stop_s - BEFORE_CANCEL_S)
         running = self._recorder.unfinished
-        self._thread.join(EARLIER_S + self._end_s)
+        self._thread.join(BEFORE_CANCEL_S + self._end_s)
         if running or self._thread.is_alive():
             tasks = "a background task" if running == 1 else f"{running} background tasks"
             raise ServerError(
                 f"{tasks} still ran {STOP_S} s after the test",
                 where=self.name,
-                remedy="let them end in the test, a thread cannot be stopped; or name the app as module:attribute, a"
-                " process can",
+                remedy="wait for the tasks in the test, or set the app as module:attribute: a thread cannot be stopped,"
+                " a process can",
             )
 
 
-class _Journal(Journal):
-    """One that ends before its process does."""
+class _ClosableJournal(Journal):
+    """A journal that can be closed before its process ends."""
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -114,37 +114,37 @@ class _Journal(Journal):
 
 
 def _config(app: ASGIApp, ready: threading.Event) -> uvicorn.Config:
-    """Return uvicorn's settings for a server that leaves this process's logging as it is. ``ready``: is set by it."""
+    """Return uvicorn's settings without any logging setup. The server sets ``ready`` after startup."""
 
-    async def tell() -> None:  # uvicorn calls it first when it has started up, and not again for years
+    async def notify() -> None:  # uvicorn calls it right after startup, and then once in `timeout_notify` s
         ready.set()
 
     config = uvicorn.Config(
-        app, log_config=None, timeout_graceful_shutdown=STOP_S, callback_notify=tell, timeout_notify=10**9
+        app, log_config=None, timeout_graceful_shutdown=STOP_S, callback_notify=notify, timeout_notify=10**9
     )
-    with warnings.catch_warnings():  # of what uvicorn looks for, which is not what is tested
+    with warnings.catch_warnings():  # from optional modules that uvicorn tries to import
         warnings.simplefilter("ignore")
         config.load()
     return config
 
 
-_recorders = 0
-_counting = threading.Lock()
+_recorder_count = 0
+_lock = threading.Lock()
 
 
 @contextmanager
-def _recording() -> Iterator[None]:
-    """Starlette's classes are wrapped as long as one of our servers needs it."""
-    global _recorders
-    with _counting:
-        _recorders += 1
+def _instrumented() -> Iterator[None]:
+    """Instrument Starlette's classes while at least one server is running."""
+    global _recorder_count
+    with _lock:
+        _recorder_count += 1
         instrument.install()
     try:
         yield
     finally:
-        with _counting:
-            _recorders -= 1
-            if not _recorders:
+        with _lock:
+            _recorder_count -= 1
+            if not _recorder_count:
                 instrument.uninstall()
 
 

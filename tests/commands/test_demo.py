@@ -413,7 +413,7 @@ def test_url_where_nobody_listens(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         complaint = refused("--url", url, cwd=tmp_path)
-    assert "the server does not answer" in complaint
+    assert "the server does not respond" in complaint
     assert f"where: {url}" in complaint
     assert "fix: " in complaint
 

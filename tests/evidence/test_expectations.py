@@ -76,7 +76,7 @@ def test_unknown_absence_of_a_write_is_unmet() -> None:
 
 def test_tasks_continue_after_the_client_hangs_up() -> None:
     seen = requested(trace(writes=0), hangs_up=True)
-    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    seen.events.append(event(2000, "client", "request_failed", error="the client disconnected after 0.1 s"))
     assert not seen.settled
     seen = finished(task(seen, 3000))
     assert seen.settled
@@ -85,7 +85,7 @@ def test_tasks_continue_after_the_client_hangs_up() -> None:
 
 def test_write_is_awaited_after_the_client_hangs_up() -> None:
     seen = requested(finished(task(trace(), 3000)), hangs_up=True)
-    seen.events.append(event(2000, "client", "request_failed", error="the client hung up after 0.1 s"))
+    seen.events.append(event(2000, "client", "request_failed", error="the client disconnected after 0.1 s"))
     seen.expected.writes[0].size = 200  # the server found it in the file, the follower has not read so far
     assert not seen.settled
     wrote(seen, 9500, offset=100)

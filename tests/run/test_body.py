@@ -70,7 +70,7 @@ def test_a_bomb_does_not_go_off() -> None:
     body = Body("gzip")
     body.add(bomb)
     assert len(bomb) < 2**17
-    assert len(body._found) == LIMIT + 1  # what was made of it, not only what is shown
+    assert len(body._kept) == LIMIT + 1  # what was made of it, not only what is shown
     assert body.cut
 
 

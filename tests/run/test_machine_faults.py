@@ -192,7 +192,7 @@ def test_server_that_stays_stopped_ends_with_the_time_limit(tmp_path: Path) -> N
     result = run(tmp_path, "stop", "response", silent=silent, of_second=f"timeout = {SHORT_S}\n")
     assert verdicts(result) == ["lost", "lost"]
     assert reasons(result)[0].endswith(f"(not within {PATIENCE_S:g} s)")
-    assert reasons(result)[1].endswith(f"(no whole response within {SHORT_S} s)")
+    assert reasons(result)[1].endswith(f"(no complete response within {SHORT_S} s)")
 
 
 # the journal, and the data folder
@@ -216,7 +216,7 @@ def test_truncated_journal_proves_nothing_by_silence(tmp_path: Path) -> None:
 def test_journal_that_is_not_written_any_more_makes_no_task_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Prober._ask
+    ask = Prober._probe
 
     async def patient(prober: Prober, client: Client, seconds: float, *, journal: bool) -> tuple[str | None, bool]:
         return await ask(prober, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
@@ -224,11 +224,11 @@ def test_journal_that_is_not_written_any_more_makes_no_task_lost(
     def silent(request: RequestResult) -> bool:
         return bool(request.writes_ms) and request.response_ms is not None
 
-    monkeypatch.setattr(Prober, "_ask", patient)
+    monkeypatch.setattr(Prober, "_probe", patient)
     result = run(tmp_path, "fill the disk", "response", silent=silent)
     assert verdicts(result) == ["response-first"] * 2  # by the client and the file
     assert {request.judgement.evidence for request in result.requests} == {("client+file",)}
-    assert result.remarks == ("the server writes its journal no more: is there room for it?",)
+    assert result.remarks == ("the server no longer writes its journal: check the free disk space",)
     assert not result.ok  # which tasks ran, nobody can tell
     assert "unknown: " in str(result.requests[0].unmet[0])
 

@@ -60,7 +60,7 @@ def test_journal_of_another_folder_is_not_the_servers(tmp_path: Path, monkeypatc
 
 def test_server_that_says_nothing_does_not_answer(tmp_path: Path) -> None:
     async def test(prober: Prober, client: Client, observer: Observer) -> None:
-        assert await prober.reach(client, SHORT_S) == f"nothing came within {SHORT_S:g} s"
+        assert await prober.reach(client, SHORT_S) == f"no response within {SHORT_S:g} s"
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         run(f"http://127.0.0.1:{listener.getsockname()[1]}", tmp_path, test)
@@ -87,7 +87,7 @@ def test_silent_journal_is_checked_once_per_silence(tmp_path: Path, monkeypatch:
 
     async def test(prober: Prober, client: Client, observer: Observer) -> None:
         await prober.check_journal(Server(client))  # type: ignore[arg-type]  # all that is asked of it
-        assert observer.gap == "the server writes its journal no more: is there room for it?"
+        assert observer.gap == "the server no longer writes its journal: check the free disk space"
         assert list(observer.remarks) == [observer.gap]
         observer.gap = ""
         await prober.check_journal(Server(client))  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fastbg.evidence.results import RequestResult
-from fastbg.run.result_store import MAX_SHOWN, MAX_UNMET, ResultStore
+from fastbg.run.result_store import MAX_KEPT, MAX_UNMET, ResultStore
 from tests.support.results import background, foreground
 
 NAMES = [("", "notification"), ("", "control"), ("", "never sent")]
@@ -19,21 +19,21 @@ def result(number: int, *, met: bool = True) -> RequestResult:
 
 def test_all_are_counted_and_the_first_are_kept() -> None:
     kept = ResultStore(NAMES)
-    for number in range(MAX_SHOWN + 5):
+    for number in range(MAX_KEPT + 5):
         kept.add(result(number))
-    assert kept.over == MAX_SHOWN + 5
-    assert [group.count for group in kept.groups] == [MAX_SHOWN + 5]
-    assert len(kept.with_live([])) == MAX_SHOWN
+    assert kept.over == MAX_KEPT + 5
+    assert [group.count for group in kept.groups] == [MAX_KEPT + 5]
+    assert len(kept.with_live([])) == MAX_KEPT
 
 
 def test_later_ones_are_kept_where_they_are_not_as_expected() -> None:
     kept = ResultStore(NAMES)
-    for number in range(MAX_SHOWN):
+    for number in range(MAX_KEPT):
         kept.add(result(number))
-    for number in range(MAX_SHOWN, MAX_SHOWN + MAX_UNMET + 5):
+    for number in range(MAX_KEPT, MAX_KEPT + MAX_UNMET + 5):
         kept.add(result(number, met=False))
     shown = kept.with_live([])
-    assert len(shown) == MAX_SHOWN + MAX_UNMET
+    assert len(shown) == MAX_KEPT + MAX_UNMET
     assert kept.groups[0].unmet == MAX_UNMET + 5
 
 

@@ -112,7 +112,7 @@ def test_missing_saved_value_stops_the_requests_that_need_it(tmp_path: Path) -> 
     written = demo(tmp_path, HEAD, first, second, code=1)
     assert written["requests"][0]["unmet"] == ["save.id: expected body.no.id, was not in the response"]
     assert written["requests"][1]["verdict"] == "unproven"
-    assert written["requests"][1]["reason"] == "not sent: no earlier response had what id stands for"
+    assert written["requests"][1]["reason"] == "not sent: no earlier response had a value for id"
 
 
 def test_app_is_imported_from_the_scripts_folder_and_runs_there(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_client_may_hang_up_while_the_server_goes_on(after: str, told: str, tmp_
     lines = WRITE.replace("/write", "/until-left"), f"hang_up_after = {after}", "[request.expect]"
     written = only(demo(tmp_path, HEAD, request("leave", *lines, 'verdict = "unproven"', CAME)))
     assert (written["status"], written["unmet"]) == (None, [])
-    assert written["reason"] == f"no response: the client hung up {told}"
+    assert written["reason"] == f"no response: the client disconnected {told}"
     assert [task["state"] for task in written["tasks"]] == ["finished"]
 
 
@@ -292,7 +292,7 @@ def test_signal_may_wait_until_the_tasks_have_started(tmp_path: Path) -> None:
     two = request("two", *lines, 'signal = { name = "SIGKILL", after = "started" }')
     written = demo(tmp_path, HEAD, one, two)
     assert [task["state"] for found in written["requests"] for task in found["tasks"]] == ["started"] * 4
-    assert all(found["reason"].endswith("(the script sent the server SIGKILL)") for found in written["requests"])
+    assert all(found["reason"].endswith("(the script sent SIGKILL to the server)") for found in written["requests"])
 
 
 def test_tasks_of_a_server_that_is_killed_are_lost_by_count(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ def test_tasks_of_a_server_that_is_killed_are_lost_by_count(tmp_path: Path) -> N
     )
     written = demo(tmp_path, HEAD, *parts, code=1)
     assert written["summary"]["lost"] == 5
-    assert written["requests"][0]["reason"].endswith("(the script sent the server SIGKILL)")
-    assert written["requests"][5]["reason"] == "not sent: the script sent the server SIGKILL"
+    assert written["requests"][0]["reason"].endswith("(the script sent SIGKILL to the server)")
+    assert written["requests"][5]["reason"] == "not sent: the script sent SIGKILL to the server"
     assert written["requests"][6]["verdict"] == "no-work"  # of a new server
 
 

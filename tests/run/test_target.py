@@ -66,11 +66,11 @@ def test_started_server_serves_its_settings_and_is_gone(tmp_path: Path) -> None:
 def test_signal_of_the_script_is_the_reason_of_the_end(tmp_path: Path) -> None:
     async def test(server: TargetServer, group: asyncio.TaskGroup, settings: ServerSettings) -> None:
         await (await server.start(settings, group)).reach("x-1")
-        assert server.refuses is None
+        assert server.refusal is None
         server.send(signal.SIGKILL)
-        assert server.refuses == "the script sent the server SIGKILL"
+        assert server.refusal == "the script sent SIGKILL to the server"
         await ended(server)
-        assert (server.gone, server.stopped) == ("the script sent the server SIGKILL", None)
+        assert (server.gone, server.stopped) == ("the script sent SIGKILL to the server", None)
 
     run(tmp_path, test)
 

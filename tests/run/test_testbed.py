@@ -83,7 +83,7 @@ def test_server_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
         run(tmp_path, PARTS, url)
     error = caught.value.exceptions[0]
     assert isinstance(error, ServerError)
-    assert str(error) == "the server does not answer: ConnectError: Connection refused"
+    assert str(error) == "the server does not respond: ConnectError: Connection refused"
 
 
 def test_app_that_does_not_start_is_an_error(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_mails_to_another_mail_server_are_no_evidence(script: Path, tmp_path: Pa
     background, inline = json.loads(results[0].stdout)["requests"]
     assert (background["verdict"], background["evidence"]) == ("response-first", ["server"])
     assert inline["verdict"] == "unproven"
-    assert "nobody sees them arrive" in inline["reason"]
+    assert "fastbg cannot see it arrive" in inline["reason"]
     assert (background["writes"], background["unmet"]) == ([], [])
     assert len(elsewhere.read_text().splitlines()) == 2
     assert not (script.parent / "mail.txt").exists()

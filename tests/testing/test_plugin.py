@@ -166,7 +166,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
         [
             "*def test_forget(fastbg):",
             ">       reply.came_before(*",
-            "E       AssertionError: the response did not come before log_visit: dropped (*",
+            "E       AssertionError: no proof that the response came before log_visit: dropped (*",
             "",
             "test_failed*py:5: AssertionError",
             "*- fastbg -*",
@@ -177,7 +177,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
             "POST /forget  404  dropped (shop.log_visit dropped: exception)",
             "  shop.log_visit  dropped  exception",
             "  HTTPException 404",
-            "the server wrote last",
+            "last output of the server:",
             '*"POST /forget HTTP/1.1" 404 Not Found',
         ],
     )
@@ -189,7 +189,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
         ]
     )
     result.stdout.fnmatch_lines(["E *httpx.ReadTimeout: timed out", "GET /never *━━━", "GET /never  no response  *"])
-    result.stdout.fnmatch_lines(["GET /endless  200  not done when the test failed"])
+    result.stdout.fnmatch_lines(["GET /endless  200  not finished when the test failed"])
     said = result.stdout.str()
     assert "fastbg/testing" not in said
     assert "httpcore" not in said
@@ -208,7 +208,9 @@ def test_ascii_terminal_gets_the_last_time_lines_in_ascii(
             assert reply.ran
     """)
     result = run(shop)
-    result.stdout.fnmatch_lines(["5 requests before these", "POST /forget *R*", "*== client waits  R response  *"])
+    result.stdout.fnmatch_lines(
+        ["5 earlier requests are not shown", "POST /forget *R*", "*== client waits  R response  *"]
+    )
     assert result.stdout.str().count("POST /forget  404") == 20
 
 
@@ -294,8 +296,8 @@ def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
     """)
     result = run(shop)
     result.assert_outcomes(errors=3)
-    assert result.outlines.count("the marker fastbg takes scope= and timeout=, nothing else") == 2
-    result.stdout.fnmatch_lines(["the marker fastbg has scope='module': write one of *"])
+    assert result.outlines.count("the marker fastbg takes only scope= and timeout=") == 2
+    result.stdout.fnmatch_lines(["the marker fastbg got scope='module': use one of *"])
 
 
 # what a session costs

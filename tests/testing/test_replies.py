@@ -89,15 +89,15 @@ def test_dropped_task_is_told(fastbg: Client, path: str) -> None:
         (
             "/two",
             "send_mail",
-            r"^no task send_mail was queued, only: tests\.apps\.recorded\.work, \S+async_work$",
+            r"^task send_mail was not queued; queued tasks: tests\.apps\.recorded\.work, \S+async_work$",
         ),
-        ("/two", "ork", "no task ork was queued"),
-        ("/release", "work", "no task work was queued, only: none at all"),
+        ("/two", "ork", "task ork was not queued"),
+        ("/release", "work", "task work was not queued; queued tasks: none"),
         ("/failing", "fail", r"before fail: failed \(tests\.apps\.recorded\.fail failed: ValueError: no\\nmore\)$"),
         (
             "/http-exception",
             "work",
-            r"did not come before work: dropped \(tests\.apps\.recorded\.work dropped: exception",
+            r"no proof that the response came before work: dropped \(tests\.apps\.recorded\.work dropped: exception",
         ),
         ("/awaited", "work", r"work: work-first \(tests\.apps\.recorded\.work finished before the response was sent\)"),
         ("/big?size=30000000", "async_work", r"unproven \(.*still held a part of the response"),
@@ -202,7 +202,7 @@ def test_events_are_those_of_client_and_server(fastbg: Client) -> None:
 @of_its_own
 def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
     fastbg.get("/two").wait()
-    with Client(RequestLog(fastbg.observation.server, PATIENCE_S)) as of_the_next_test:
+    with Client(RequestLog(fastbg.request_log.server, PATIENCE_S)) as of_the_next_test:
         assert of_the_next_test.events == []
         ask("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
         until(of_the_next_test, "request_finished")

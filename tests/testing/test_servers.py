@@ -58,26 +58,26 @@ def held() -> Counter[str]:
 
 
 def test_named_app_is_kept_for_the_session(servers: ServerPool) -> None:
-    server = servers.take("tests.apps.recorded:app", None)
+    server = servers.acquire("tests.apps.recorded:app", None)
     pid = pid_of(server)
-    servers.give_back(server)
-    assert servers.take("tests.apps.recorded:app", None) is server
+    servers.release(server)
+    assert servers.acquire("tests.apps.recorded:app", None) is server
     assert pid_of(server) == pid != os.getpid()
 
 
 def test_named_app_may_have_a_server_for_each_test(servers: ServerPool) -> None:
-    server = servers.take("tests.apps.recorded:app", "function")
+    server = servers.acquire("tests.apps.recorded:app", "function")
     pid = pid_of(server)
-    servers.give_back(server)
+    servers.release(server)
     assert not is_alive(pid)
 
 
 def test_server_that_died_is_followed_by_another(servers: ServerPool) -> None:
-    server = servers.take("tests.apps.recorded:app", None)
+    server = servers.acquire("tests.apps.recorded:app", None)
     pid = pid_of(server)
     os.kill(pid, signal.SIGKILL)
-    assert server.trouble(PATIENCE_S) == "the server was killed by SIGKILL"
-    assert pid_of(servers.take("tests.apps.recorded:app", None)) != pid
+    assert server.stop_reason(PATIENCE_S) == "the server was killed by SIGKILL"
+    assert pid_of(servers.acquire("tests.apps.recorded:app", None)) != pid
 
 
 def test_broken_app_is_started_once_and_told_each_time(
@@ -88,7 +88,7 @@ def test_broken_app_is_started_once_and_told_each_time(
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         with pytest.raises(ServerDied, match="No module named 'no_such_thing'"):
-            servers.take("broken:app", None)
+            servers.acquire("broken:app", None)
     assert (tmp_path / "tries").read_text() == "x"
 
 
@@ -97,13 +97,13 @@ def test_child_imports_from_where_the_tests_do(
 ) -> None:
     (tmp_path / "elsewhere.py").write_text("from tests.apps.recorded import app")
     monkeypatch.syspath_prepend(tmp_path)
-    server = servers.take("elsewhere:app", "function")
-    servers.give_back(server)
+    server = servers.acquire("elsewhere:app", "function")
+    servers.release(server)
 
 
 def test_nothing_of_a_child_is_left(servers: ServerPool) -> None:
     before = held()
-    server = servers.take("tests.apps.recorded:app", None)
+    server = servers.acquire("tests.apps.recorded:app", None)
     pid = pid_of(server)
     assert held() - before
     servers.stop()
@@ -115,14 +115,14 @@ def test_nothing_of_a_child_is_left(servers: ServerPool) -> None:
 
 
 def test_app_object_is_served_by_this_process_for_one_test(servers: ServerPool) -> None:
-    server = servers.take(recorded.app, None)
+    server = servers.acquire(recorded.app, None)
     assert pid_of(server) == os.getpid()
-    servers.give_back(server)
-    assert servers.take(recorded.app, "session") is servers.take(recorded.app, "session")
+    servers.release(server)
+    assert servers.acquire(recorded.app, "session") is servers.acquire(recorded.app, "session")
 
 
 def test_test_may_change_what_the_app_object_uses(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = servers.take(recorded.app, "session")
+    server = servers.acquire(recorded.app, "session")
     gate = threading.Event()
     monkeypatch.setattr(recorded, "released", gate)
     with client(server) as asking:
@@ -135,18 +135,18 @@ def test_test_may_change_what_the_app_object_uses(servers: ServerPool, monkeypat
 def test_nothing_of_a_thread_is_left(servers: ServerPool) -> None:
     originals = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers[:], signal.getsignal(signal.SIGTERM)
     before = held()
-    server = servers.take(recorded.app, None)
+    server = servers.acquire(recorded.app, None)
     pid_of(server)
     assert held() - before
-    servers.give_back(server)
+    servers.release(server)
     wait_until(lambda: not held() - before)
     after = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers, signal.getsignal(signal.SIGTERM)
     assert after == originals
 
 
 def test_one_thread_may_end_before_another(servers: ServerPool) -> None:
-    kept, ended = servers.take(recorded.app, "session"), servers.take(recorded.app, None)
-    servers.give_back(ended)
+    kept, ended = servers.acquire(recorded.app, "session"), servers.acquire(recorded.app, None)
+    servers.release(ended)
     with client(kept) as asking:
         assert asking.get("/two").ran == ["work", "async_work"]
 
@@ -160,9 +160,9 @@ def test_lifespan_runs_from_start_to_stop(servers: ServerPool) -> None:
         yield
         told.append("stop")
 
-    server = servers.take(FastAPI(title="Shop", lifespan=lifespan), None)
+    server = servers.acquire(FastAPI(title="Shop", lifespan=lifespan), None)
     assert (told, server.name) == (["start"], "Shop")
-    servers.give_back(server)
+    servers.release(server)
     assert told == ["start", "stop"]
 
 
@@ -174,7 +174,7 @@ def test_app_object_that_does_not_start_up(servers: ServerPool, caplog: pytest.L
 
     before = held()
     with pytest.raises(ServerError, match="did not start up"):
-        servers.take(FastAPI(lifespan=lifespan), None)
+        servers.acquire(FastAPI(lifespan=lifespan), None)
     assert "LookupError: no database" in caplog.text
     wait_until(lambda: not held() - before)
 
@@ -182,15 +182,15 @@ def test_app_object_that_does_not_start_up(servers: ServerPool, caplog: pytest.L
 def test_thread_that_a_task_holds_up_is_told(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr(recorded, "released", gate)
-    server = servers.take(recorded.app, None)
+    server = servers.acquire(recorded.app, None)
     with client(server) as asking:
         asking.get("/long")
     try:
         with pytest.raises(ServerError, match="a background task still ran 2 s after the test"):
-            servers.give_back(server)
+            servers.release(server)
     finally:
         gate.set()
-    assert server.trouble(PATIENCE_S) == "the thread of the server has ended"
+    assert server.stop_reason(PATIENCE_S) == "the server thread has ended"
 
 
 def test_warning_of_what_uvicorn_tries_is_no_error(
@@ -206,11 +206,11 @@ def test_warning_of_what_uvicorn_tries_is_no_error(
         monkeypatch.delitem(sys.modules, module)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        servers.give_back(servers.take(FastAPI(), None))
+        servers.release(servers.acquire(FastAPI(), None))
 
 
-@pytest.mark.parametrize(("app", "what"), [("", "no app is named"), (None, "no app is named"), (3, "3 is no app")])
+@pytest.mark.parametrize(("app", "what"), [("", "no app is set"), (None, "no app is set"), (3, "3 is not callable")])
 def test_what_is_no_app(servers: ServerPool, app: object, what: str) -> None:
     with pytest.raises(ServerError, match=what) as caught:
-        servers.take(app, None)
+        servers.acquire(app, None)
     assert caught.value.where == "the fixture fastbg_app"

@@ -16,7 +16,7 @@ import httpx
 
 from fastbg.evidence.results import RequestResult
 from fastbg.run.options import RunOptions
-from fastbg.run.result_store import MAX_SHOWN
+from fastbg.run.result_store import MAX_KEPT
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
@@ -80,7 +80,7 @@ class Bench:
 
     def fire(self, asked: Sequence[Asked], repeat: int, concurrency: int = 1) -> list[Pair]:
         """Let fastbg send them so often; what it said of each, beside what was so."""
-        most = MAX_SHOWN // len(asked)  # in one run: so many traces are kept
+        most = MAX_KEPT // len(asked)  # in one run: so many traces are kept
         parts = [most] * (repeat // most) + [repeat % most] * (repeat % most > 0)
         return [pair for part in parts for pair in self._fire(asked, part, min(concurrency, part))]
 
