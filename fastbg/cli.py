@@ -321,7 +321,7 @@ def main() -> None:
         drop_output()
         sys.exit(0)
     except OSError as error:
-        lack = MachineError.from_os_error(error)
+        machine_error = MachineError.from_os_error(error)
         if machine_error is None:
             raise
         if error.errno in CANNOT_WRITE_ERRNOS:

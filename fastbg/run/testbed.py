@@ -132,7 +132,7 @@ class Testbed:
 
         smtp = self._options.environment.get("FASTBG_SMTP")
         if smtp:
-            host, port = parse_address(named)
+            host, port = parse_address(smtp)
             why = f"email goes to {host}:{port}, where fastbg cannot see it arrive: {name} stays empty"
             self.paths = replace(self.paths, unseen={name: why})
             self._observer.remarks[why] = None

@@ -87,7 +87,7 @@ class Reply(httpx.Response):
 
     @property
     def verdict(self) -> Verdict:
-        """What came first, the response or the tasks: one of the verdicts that `fastbg explain verdicts` lists."""
+        """The verdict on the order of response and tasks, such as "response-first": see `fastbg explain verdicts`."""
         __tracebackhide__ = True
         return self._settle().judgement().verdict
 

@@ -59,7 +59,7 @@ class RequestLog:
         """Return why the server died after a connection to it broke, or None if it still runs."""
         if reason := self.server.stop_reason(DEATH_S):
             return reason
-        return None if self._is_listening() else self.server.trouble(EXIT_S)
+        return None if self._is_listening() else self.server.stop_reason(EXIT_S)
 
     def _is_listening(self) -> bool:
         """Whether the server accepts connections. One that hangs does; one that is about to end does not."""

@@ -302,7 +302,8 @@ def test_interrupt_ends_it(tmp_path: Path) -> None:
     program = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nclass Find:\n    def find_spec(self, name, *rest):\n"
-        f"        if name == 'fastbg.commands.explain':\n            exec({program!r})\nsys.meta_path.insert(0, Find())\n"
+        f"        if name == 'fastbg.commands.explain':\n            exec({program!r})\n"
+        "sys.meta_path.insert(0, Find())\n"
     )
     result = subprocess.run(
         [*FASTBG, "explain", "evidence"],

@@ -301,7 +301,7 @@ def test_data_folder_without_room_is_refused(tmp_path: Path) -> None:
     assert error.decode().splitlines() == [
         "fastbg: the data folder cannot be written: No space left on device",
         f"  where: {tmp_path / 'data'}",
-        "  to do: free some space there, or choose another folder with --dir",
+        "  fix: free some disk space there, or choose another folder with --dir",
     ]
 
 
@@ -313,7 +313,7 @@ def test_data_folder_that_may_only_be_read_is_refused(tmp_path: Path) -> None:
     assert error.decode().splitlines() == [
         "fastbg: the data folder cannot be written: Read-only file system",
         f"  where: {tmp_path / 'data' / 'journal.jsonl'}",
-        "  to do: choose another folder with --dir",
+        "  fix: choose another folder with --dir",
     ]
 
 

@@ -247,7 +247,7 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
             "  where: *shop.py",
             "  fix: *",
         ],
-        ["fastbg: no app is named", "  where: the fixture fastbg_app", "  fix: set fastbg_app = *"],
+        ["fastbg: no app is set", "  where: the fixture fastbg_app", "  fix: set fastbg_app = *"],
     ):
         result.stdout.fnmatch_lines(told, consecutive=True)
     assert "Traceback" not in result.stdout.str()
