@@ -422,7 +422,7 @@ def test_url_where_nobody_listens(tmp_path: Path) -> None:
     ("arguments", "what"),
     [
         (("--url", "nonsense"), "not a valid URL"),
-        (("--app", "missing:app"), "no module missing"),
+        (("--app", "missing:app"), "the module missing does not exist"),
         (("--save", "demo.png"), ".svg or .html"),
         (("--save", "no/such/demo.svg"), "does not exist"),
         (("--save", "."), ".svg or .html"),

@@ -135,7 +135,7 @@ def test_times_of_another_boot_prove_nothing_and_are_not_shown(tmp_path: Path) -
         )
         assert request["verdict"] == "unproven"
     shown = fastbg("report", "journal.jsonl", cwd=tmp_path).stdout.decode()
-    assert "a worker under another boot ran it" in " ".join(shown.split())
+    assert "a worker under another boot ran the task" in " ".join(shown.split())
 
 
 def test_times_of_the_same_boot_prove_the_order(tmp_path: Path) -> None:
