@@ -150,10 +150,10 @@ def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo
                 list(map(account.take, taken(file)))
             behind = True
         stage.act(step)
-        file.look(2)
+        file.refresh(2)
         list(map(account.take, taken(file, most)))
     for _ in range(2):
-        file.look(3)
+        file.refresh(3)
         list(map(account.take, taken(file)))
     file.close()
     assert account.data == stage.appended
@@ -174,13 +174,13 @@ def test_final_state_of_a_file_is_always_given(folder: Path, begin: int, todo: l
     for step, look in zip(todo, looks, strict=False):
         stage.act(step)
         if "look" in look:
-            file.look(2)
+            file.refresh(2)
         if "measure" in look:
             file.measure(2)
         most = None if "drain" in look else int("take" in look)
         list(map(account.take, taken(file, most)))
     for _ in range(2):
-        file.look(3)
+        file.refresh(3)
         list(map(account.take, taken(file)))
     file.close()
     if stage.path.is_file():

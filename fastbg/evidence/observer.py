@@ -114,7 +114,7 @@ class Observer:
 
     def all_read(self) -> bool:
         """Return whether the follower has delivered all bytes of the files."""
-        return self._follower is not None and self._follower.all_given()
+        return self._follower is not None and self._follower.all_read()
 
     async def read_all(self) -> None:
         """Wait until all bytes of the files are read, at most `UNREAD_S` seconds."""

@@ -1,4 +1,4 @@
-"""One followed file: what was read of it, what it is now, what is still to be read. Synchronous."""
+"""One followed file: its size changes, and the bytes to read. Synchronous."""
 
 import os
 import stat
@@ -16,8 +16,8 @@ from fastbg.follow.lines import BLOCK, last_lines
 FileId = tuple[int, int]
 NoticeKind = Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused"]
 
-KNOWN_TAIL = 64  # bytes before the read position that are compared at each read, to notice a rewritten file
-MAX_SPANS = 1024  # sightings that are kept apart while nobody reads
+KNOWN_TAIL = 64  # bytes before the read position that are compared at each read, to detect a rewritten file
+MAX_SPANS = 1024  # size changes with their own time that are stored for a slow reader
 
 _KINDS = (
     (stat.S_ISDIR, "this is a folder"),
@@ -29,27 +29,27 @@ _KINDS = (
 
 
 def file_at(path: Path) -> FileId:
-    """``(st_dev, st_ino)`` of the regular file that ``path`` leads to; nothing is opened.
+    """Return ``(st_dev, st_ino)`` of the regular file at ``path``, without opening it.
 
-    Raises `FileNotFoundError` where there is nothing, `FollowError` where there is something else.
+    Raises `FileNotFoundError`, and `FollowError` if it is not a regular file.
     """
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(error.errno, "nothing there", path) from error
+        raise FileNotFoundError(error.errno, "does not exist", path) from error
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from error
     for is_kind, what in _KINDS:
         if is_kind(status.st_mode):
-            raise FollowError(f"{what}, only files can be followed", where=str(path), remedy="name a regular file")
+            raise FollowError(f"{what}, only files can be followed", where=str(path), remedy="choose a regular file")
     return status.st_dev, status.st_ino
 
 
 def open_file(path: Path) -> int:
-    """A descriptor that reads the regular file ``path``.
+    """Open the regular file ``path`` for reading, and return its descriptor.
 
-    Never waits, and never opens what is no file: a device may act on being opened, a pipe takes its writer's
-    bytes. Raises `FileNotFoundError` and `FollowError` like `file_at`.
+    Never waits. Opens only regular files: opening a device may have an effect, and a reader of a pipe takes bytes from
+    other readers. Raises `FileNotFoundError` and `FollowError` like `file_at`.
     """
     file_at(path)
     try:
@@ -58,9 +58,9 @@ def open_file(path: Path) -> int:
         raise
     except OSError as error:
         raise _refusal(path, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # replaced since we looked
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # replaced after `file_at`
         os.close(descriptor)
-        raise FollowError("this is no regular file", where=str(path), remedy="name a regular file")
+        raise FollowError("this is not a regular file", where=str(path), remedy="choose a regular file")
     return descriptor
 
 
@@ -73,7 +73,7 @@ def _refusal(path: Path, error: OSError | ValueError) -> FollowError:
 
 @dataclass(slots=True)
 class _Span:
-    """The file was seen at ``t_ns`` to reach as far as ``end``."""
+    """At ``t_ns`` the size of the file was ``end``."""
 
     t_ns: int
     end: int
@@ -81,7 +81,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _OpenFile:
-    """``offset``: of the next byte to give out, ``known_tail``: the bytes before it. ``end``: seen so far."""
+    """``offset``: of the next byte to return. ``known_tail``: the bytes before it. ``end``: the last known size."""
 
     descriptor: int
     file: FileId
@@ -91,54 +91,54 @@ class _OpenFile:
 
 
 def _is_rewritten(opened: _OpenFile) -> bool:
-    """Whether other bytes stand where all was given out already: whoever wrote them kept the size."""
+    """Return whether the last bytes of a completely read file have changed, although its size has not."""
     if opened.offset != opened.end:
-        return False  # what is still to be read is compared then
+        return False  # the next read compares them
     known = opened.known_tail
     try:
         return os.pread(opened.descriptor, len(known), opened.offset - len(known)) != known
     except OSError:
-        return False  # told when there is something to read
+        return False  # the next read reports the error
 
 
 class FollowedFile:
-    """What ``path`` leads to, over time: one file, then perhaps another.
+    """The file at ``path``, which may be replaced by another one.
 
-    `look` and `measure` note what there is, with the time it was seen; `take` reads it. So bytes that wait
-    for a slow reader keep the time at which they were seen, and wait in the file, not in memory.
+    `refresh` and `measure` store changes with their time; `take` reads the bytes. So the bytes for a slow reader keep
+    the time at which they were seen, and stay in the file, not in memory.
 
-    A file that was renamed or deleted stays open until another one has its place: its last bytes are still
-    wanted, and its inode number cannot come back as another file's meanwhile.
+    A renamed or deleted file stays open until another file has its path. Its last bytes are still read, and no new file
+    can have its inode number.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._open: _OpenFile | None = None
         self._items: deque[_Span | Notice] = deque()
-        self._outdated = False  # `path` leads to another file; this one is to be finished first
-        self._trouble: str | None = None  # why `path` leads to no file
-        self.unwatched = False  # what it reads, or `old`, has changed since somebody set this to false
+        self._outdated = False  # another file is at `path`; the open one is read to its end first
+        self._problem: str | None = None  # why no file can be read at `path`
+        self.needs_watch = False  # the open file or `old_descriptors` have changed; the caller sets it to False
 
     @property
     def pending(self) -> bool:
-        """Whether `take` may have something."""
+        """Whether `take` may return something."""
         return bool(self._items) or self._outdated
 
     @property
-    def old(self) -> list[int]:
-        """Descriptors of files that are still read although ``path`` leads to another one."""
+    def old_descriptors(self) -> list[int]:
+        """The descriptors of files that are still read, although another file is at ``path``."""
         return []
 
     def last_lines(self, count: int) -> Iterator[tuple[int, bytes]]:
-        """The last ``count`` lines before what `take` reads next, as ``(offset, bytes)``; nothing without a file."""
+        """Yield the last ``count`` lines before the next byte of `take`, as ``(offset, bytes)``."""
         return iter(()) if self._open is None else last_lines(self._open.descriptor, count, self._open.offset)
 
     def begin(self, t_ns: int, *, at_end: bool) -> None:
-        """Look for the first time. ``at_end``: what the file holds already is not wanted."""
-        self.look(t_ns)
+        """Open the file if it exists. ``at_end``: skip its present content."""
+        self.refresh(t_ns)
         if self._open is None:
             return
-        self._items.clear()  # a file that was there from the start has not "appeared"
+        self._items.clear()  # a file that already exists does not "appear"
         if at_end:
             self._open.offset = self._open.end
             begin = max(0, self._open.end - KNOWN_TAIL)
@@ -146,14 +146,14 @@ class FollowedFile:
         elif self._open.end:
             self._items.append(_Span(time.monotonic_ns(), self._open.end))
 
-    def look(self, t_ns: int) -> None:
-        """Note what ``path`` leads to now, and how far that file reaches."""
+    def refresh(self, t_ns: int) -> None:
+        """Check which file is at ``path`` now, and its size. ``t_ns``: the time for notices."""
         self._outdated = False
         try:
             found = self._find()
             if self._open is not None and found == self._open.file:
-                if self._trouble:
-                    self._note(t_ns, "appeared", "is there again")
+                if self._problem:
+                    self._add_notice(t_ns, "appeared", "exists again")
                 self.measure(t_ns)
             else:
                 self.measure(t_ns)
@@ -161,32 +161,32 @@ class FollowedFile:
                     self._outdated = True
                     return
                 self._change_file(t_ns)
-            self._trouble = None
+            self._problem = None
         except FileNotFoundError:
-            self._note_trouble(t_ns, "missing", "is not there")
+            self._add_problem(t_ns, "missing", "does not exist")
         except FollowError as error:
-            self._note_trouble(t_ns, "refused", error.what)
+            self._add_problem(t_ns, "refused", error.what)
 
     def measure(self, t_ns: int) -> None:
-        """Note how far the open file, if there is one, reaches now; ``t_ns`` is for what else there is to tell."""
+        """Check the size of the open file. ``t_ns``: the time for notices; a new size gets the time of this call."""
         if self._open is None:
             return
         size = os.fstat(self._open.descriptor).st_size
-        seen_ns = time.monotonic_ns()  # before that look it may not have been there yet
+        seen_ns = time.monotonic_ns()  # after `fstat`: the bytes may not have existed before
         if size < self._open.end:
-            self._begin_again(self._open, t_ns, "was truncated")
+            self._restart(self._open, t_ns, "was truncated")
         elif size == self._open.end and _is_rewritten(self._open):
-            self._begin_again(self._open, t_ns, "was rewritten")
+            self._restart(self._open, t_ns, "was rewritten")
         if size > self._open.end:
             last = self._items[-1] if self._items else None
             if isinstance(last, _Span) and len(self._items) >= MAX_SPANS:
-                last.t_ns, last.end = seen_ns, size  # rather seen too late than before it was there
+                last.t_ns, last.end = seen_ns, size  # a time that is too late is better than one before the write
             else:
                 self._items.append(_Span(seen_ns, size))
             self._open.end = size
 
     def take(self) -> Appended | Notice | None:
-        """The next thing to tell, at most 64 KiB of it."""
+        """Return the next notice, or the next bytes: at most 64 KiB."""
         while self._items:
             item = self._items[0]
             if isinstance(item, Notice):
@@ -195,12 +195,12 @@ class FollowedFile:
             if self._open is not None and (appended := self._read(self._open, item)):
                 return appended
         if self._outdated:
-            self.look(time.monotonic_ns())
+            self.refresh(time.monotonic_ns())
             return self.take()
         return None
 
     def close(self) -> None:
-        """Release the descriptor; there is nothing more to take."""
+        """Close the descriptor, and drop everything that `take` has not returned."""
         if self._open is not None:
             os.close(self._open.descriptor)
             self._open = None
@@ -216,18 +216,18 @@ class FollowedFile:
         try:
             found = os.pread(opened.descriptor, len(known) + size, offset - len(known))
         except OSError as error:
-            self._forget_spans(opened)
-            self._note_trouble(span.t_ns, "refused", f"cannot be read: {error.strerror}")
+            self._drop_spans(opened)
+            self._add_problem(span.t_ns, "refused", f"cannot be read: {error.strerror}")
             return None
         if not found.startswith(known):
-            self._begin_again(opened, span.t_ns, "was rewritten")
+            self._restart(opened, span.t_ns, "was rewritten")
             self.measure(span.t_ns)
             return None
         data = found[len(known) :]
         opened.offset += len(data)
         opened.known_tail = found[-KNOWN_TAIL:]
-        if len(data) < size:  # truncated since it was seen
-            self._forget_spans(opened)
+        if len(data) < size:  # truncated after `measure`
+            self._drop_spans(opened)
         elif opened.offset == span.end:
             self._items.popleft()
         return Appended(span.t_ns, self.path, opened.file, offset, data) if data else None
@@ -235,34 +235,34 @@ class FollowedFile:
     def _change_file(self, t_ns: int) -> None:
         descriptor = open_file(self.path)
         if self._open is None:
-            self._note(t_ns, "appeared", "is there now")
+            self._add_notice(t_ns, "appeared", "exists now")
         else:
             os.close(self._open.descriptor)
-            self._note(t_ns, "replaced", "is another file now")
-        self._begin_with(descriptor, t_ns)
+            self._add_notice(t_ns, "replaced", "was replaced by another file")
+        self._use_descriptor(descriptor, t_ns)
 
-    def _begin_with(self, descriptor: int, t_ns: int) -> None:
+    def _use_descriptor(self, descriptor: int, t_ns: int) -> None:
         status = os.fstat(descriptor)
         self._open = _OpenFile(descriptor, (status.st_dev, status.st_ino))
         self.measure(t_ns)
 
-    def _begin_again(self, opened: _OpenFile, t_ns: int, why: str) -> None:
+    def _restart(self, opened: _OpenFile, t_ns: int, why: str) -> None:
         opened.offset, opened.known_tail = 0, b""
-        self._forget_spans(opened)
-        self._note(t_ns, "truncated", f"{why}: from its start again")
+        self._drop_spans(opened)
+        self._add_notice(t_ns, "truncated", f"{why}: reading from the start")
 
     def _unread(self) -> bool:
         return self._open is not None and self._open.offset < self._open.end
 
-    def _forget_spans(self, opened: _OpenFile) -> None:
+    def _drop_spans(self, opened: _OpenFile) -> None:
         self._items = deque(item for item in self._items if isinstance(item, Notice))
         opened.end = opened.offset
 
-    def _note_trouble(self, t_ns: int, kind: NoticeKind, message: str) -> None:
+    def _add_problem(self, t_ns: int, kind: NoticeKind, message: str) -> None:
         self.measure(t_ns)
-        if message != self._trouble:
-            self._trouble = message
-            self._note(t_ns, kind, message)
+        if message != self._problem:
+            self._problem = message
+            self._add_notice(t_ns, kind, message)
 
-    def _note(self, t_ns: int, kind: NoticeKind, message: str) -> None:
+    def _add_notice(self, t_ns: int, kind: NoticeKind, message: str) -> None:
         self._items.append(Notice(t_ns, self.path, kind, message))

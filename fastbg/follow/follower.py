@@ -1,4 +1,4 @@
-"""The follower: what comes to a set of files, as an asynchronous iterator."""
+"""The follower: an asynchronous iterator over the bytes that are appended to a set of files."""
 
 import asyncio
 import time
@@ -13,23 +13,22 @@ from fastbg.follow.files import FollowedFile
 from fastbg.follow.journal import FollowedJournal
 from fastbg.follow.watch import PollWatcher, Watcher, choose_watcher
 
-TURN_NS = 1_000_000  # after so long without a pause the rest of the event loop has its turn
+TURN_NS = 1_000_000  # after this time without a pause the iterator yields to the event loop
 
 
 class Follower:
-    """Follows ``paths``: an asynchronous context manager, and an iterator over what comes.
+    """Follows ``paths``. An asynchronous context manager, and an iterator over appended bytes and notices.
 
-    ``start``: ``"end"`` leaves out what the files hold on entry, ``"begin"`` gives it first. A file that
-    appears later is read from its first byte. ``poll``: look every 40 ms even where the kernel notifies.
+    ``start``: ``"end"`` skips the content that the files have on entry, ``"begin"`` yields it first. A file that
+    appears later is read from its first byte. ``poll``: poll every 40 ms, without the kernel's notifications.
+    ``journals``: those of ``paths`` that are journals; all their parts are read (`FollowedJournal`).
 
-    After entry every byte that is appended is given exactly once, in the order of its file, in pieces of
-    at most 64 KiB; a file with much to read does not hold up the others. Nothing is read before the
-    consumer asks for it. Meanwhile the time at which bytes were seen is kept, not the bytes, and one file is kept open
-    for each path: of several that replace each other while the consumer is behind, the first and the last are read.
+    After entry every appended byte is yielded exactly once, in the order of its file, in pieces of at most 64 KiB. A
+    file with many new bytes does not delay the others. Bytes are read only when the consumer takes the next item; until
+    then only their time is stored. One file per path is kept open: if several files replace each other before the
+    consumer continues, the first and the last one are read.
 
-    ``journals``: those of ``paths`` that are journals, whose parts are read on across rotations (`FollowedJournal`).
-
-    One consumer at a time. The iterator ends when the follower is left.
+    One consumer at a time. The iterator ends with the ``async with`` block.
 
     ```python
     async with Follower([Path("log.txt")]) as follower:
@@ -56,14 +55,14 @@ class Follower:
         self._turn_began_ns = 0
 
     async def __aenter__(self) -> Self:
-        self._watcher, trouble = choose_watcher(self._on_change, poll=self._poll)
+        self._watcher, reason = choose_watcher(self._on_change, poll=self._poll)
         t_ns = time.monotonic_ns()
-        if trouble is not None:
-            self._note_polling(t_ns, trouble)
+        if reason is not None:
+            self._add_polling_notice(t_ns, reason)
         for path, file in self._files.items():
             self._watch(t_ns, path)
             file.begin(t_ns, at_end=self._start == "end")
-            if file.unwatched:
+            if file.needs_watch:
                 self._on_change(t_ns, path, True)
             self._queue(file)
         return self
@@ -92,7 +91,7 @@ class Follower:
             while self._ready:
                 file = self._ready.popleft()
                 item = file.take()
-                if file.unwatched:
+                if file.needs_watch:
                     self._on_change(time.monotonic_ns(), file.path, True)
                 self._queue(file)
                 if item is not None:
@@ -103,14 +102,14 @@ class Follower:
         raise StopAsyncIteration
 
     def last_lines(self, path: Path, count: int) -> Iterator[tuple[int, bytes]]:
-        """The last ``count`` lines before what the iterator gives next of ``path``, as ``(offset, bytes)``.
+        """Yield the last ``count`` lines of ``path`` before the iterator's next byte, as ``(offset, bytes)``.
 
-        Read from the very file that is followed, so that both meet without a gap. Nothing without a file.
+        They come from the open file, so that no byte between them and the iterator is missing. A missing file has none.
         """
         return self._files[path].last_lines(count)
 
-    def all_given(self) -> bool:
-        """Look now: whether the iterator has given all that stands in the files."""
+    def all_read(self) -> bool:
+        """Check all files now, and return whether the iterator has yielded their whole content."""
         t_ns = time.monotonic_ns()
         for path in self._files if self._watcher is not None else ():
             self._on_change(t_ns, path, True)
@@ -120,8 +119,8 @@ class Follower:
         file = self._files[path]
         if moved:
             self._watch(t_ns, path)
-            file.look(t_ns)
-            while file.unwatched:
+            file.refresh(t_ns)
+            while file.needs_watch:
                 self._watch(t_ns, path)
                 file.measure(t_ns)
         else:
@@ -135,19 +134,19 @@ class Follower:
 
     def _watch(self, t_ns: int, path: Path) -> None:
         file = self._files[path]
-        file.unwatched = False
+        file.needs_watch = False
         if self._watcher is None:
             return
         try:
-            self._watcher.watch(path, file.old)
+            self._watcher.watch(path, file.old_descriptors)
         except OSError as error:
             self._watcher.close()
             self._watcher = PollWatcher(self._on_change)
             for each in self._files:
                 self._watcher.watch(each)
-            self._note_polling(t_ns, str(error.strerror))
+            self._add_polling_notice(t_ns, str(error.strerror))
 
-    def _note_polling(self, t_ns: int, why: str) -> None:
-        message = f"the kernel gives no notifications ({why}): looking every 40 ms instead"
+    def _add_polling_notice(self, t_ns: int, reason: str) -> None:
+        message = f"no file notifications from the kernel ({reason}): polling every 40 ms"
         self._notices.append(Notice(t_ns, next(iter(self._files)), "polling", message))
         self._woken.set()

@@ -1,4 +1,4 @@
-"""A followed journal: its parts are one stream, across every rotation. Synchronous."""
+"""A followed journal: a `FollowedFile` that reads all parts of a rotated journal in order. Synchronous."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,69 +14,69 @@ from fastbg.recorder.rotation import is_sealed, numbers, part
 
 
 class FollowedJournal(FollowedFile):
-    """What is written to the journal ``path``, part after part.
+    """The journal ``path``, read part by part.
 
-    A part that was renamed is read to its end, then the next one. As long as a process has it open, more may come to
-    it: it is kept, and read beside the next ones. A rotation is no news: no notice tells of it, but of parts that were
-    deleted before they could be read.
+    A renamed part is read to its end, then the next one. While a process has the old part open, it may append more
+    lines: the part stays open and is read together with the next ones. A rotation creates no notice, except for parts
+    that were deleted before they were read.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._number = 0  # of the open part, if it is known, or of the one before it
-        self._numbered = False  # which of these
-        self._late: list[FollowedFile] = []
+        self._number = 0  # of the open part if `_numbered`, else of the part before it
+        self._numbered = False
+        self._old_parts: list[FollowedFile] = []  # to which other processes may still append
 
     @property
     def pending(self) -> bool:
-        return super().pending or any(late.pending for late in self._late)
+        return super().pending or any(old_part.pending for old_part in self._old_parts)
 
     @property
-    def old(self) -> list[int]:
-        opened = [self._open, *(late._open for late in self._late)]
+    def old_descriptors(self) -> list[int]:
+        opened = [self._open, *(old_part._open for old_part in self._old_parts)]
         return [each.descriptor for each in opened if each is not None]
 
     def begin(self, t_ns: int, *, at_end: bool) -> None:
         if at_end:
             for number in numbers(self.path):
-                late = FollowedFile(part(self.path, number))
-                late.begin(t_ns, at_end=True)
-                if late._open is not None:
-                    late.path = self.path
-                    self._late.append(late)
+                old_part = FollowedFile(part(self.path, number))
+                old_part.begin(t_ns, at_end=True)
+                if old_part._open is not None:
+                    old_part.path = self.path
+                    self._old_parts.append(old_part)
                 self._number = number
-            self._release(t_ns)
-            self.unwatched = True
+            self._close_finished_parts(t_ns)
+            self.needs_watch = True
         super().begin(t_ns, at_end=at_end)
 
     def last_lines(self, count: int) -> Iterator[tuple[int, bytes]]:
         if self._open is None:
             return iter(())
-        ends = {late.file: late.offset for each in self._late if (late := each._open) is not None}
+        ends = {opened.file: opened.offset for each in self._old_parts if (opened := each._open) is not None}
         return last_lines_of_journal(self.path, self._open.descriptor, self._open.offset, count, ends)
 
-    def look(self, t_ns: int) -> None:
-        super().look(t_ns)
+    def refresh(self, t_ns: int) -> None:
+        super().refresh(t_ns)
         while self._outdated and not self._items:
-            super().look(t_ns)
-        self._release(t_ns)
+            super().refresh(t_ns)
+        self._close_finished_parts(t_ns)
 
     def measure(self, t_ns: int) -> None:
         super().measure(t_ns)
-        for late in self._late:
-            late.measure(t_ns)
+        for old_part in self._old_parts:
+            old_part.measure(t_ns)
 
     def take(self) -> Appended | Notice | None:
-        for late in self._late:
-            if item := late.take():
+        for old_part in self._old_parts:
+            if item := old_part.take():
                 return item
         return super().take()
 
     def close(self) -> None:
         super().close()
-        for late in self._late:
-            late.close()
-        self._late.clear()
+        for old_part in self._old_parts:
+            old_part.close()
+        self._old_parts.clear()
 
     def _find(self) -> FileId:
         try:
@@ -84,7 +84,7 @@ class FollowedJournal(FollowedFile):
         except FileNotFoundError:
             if self._open is None or (number := number_of(self.path, self._open.file)) is None:
                 raise
-            # A rotation is under way, or was killed.
+            # A rotation is in progress, or its process was killed.
             newer = [each for each in numbers(self.path) if each > number]
             return file_at(part(self.path, newer[0])) if newer else self._open.file
 
@@ -97,38 +97,38 @@ class FollowedJournal(FollowedFile):
             self._number = renamed or self._number
         descriptor, number = open_after(self.path, self._number)
         if before is None:
-            self._note(t_ns, "appeared", "is there now")
+            self._add_notice(t_ns, "appeared", "exists now")
         else:
-            late = FollowedFile(self.path)
-            late._open = before
-            self._late.append(late)
+            old_part = FollowedFile(self.path)
+            old_part._open = before
+            self._old_parts.append(old_part)
         if number is None:
             if deleted:
-                self._note(t_ns, "replaced", "is another file now")
+                self._add_notice(t_ns, "replaced", "was replaced by another file")
         else:
             skipped = number - self._number - 1 - read
             if skipped > 0:
-                were = "part of it was" if skipped == 1 else "parts of it were"
-                self._note(t_ns, "skipped", f"has lost events: {skipped} {were} deleted before anybody read them")
+                were = "part was deleted before it was" if skipped == 1 else "parts were deleted before they were"
+                self._add_notice(t_ns, "skipped", f"has lost events: {skipped} {were} read")
             self._number = number
-            self._outdated = True  # there is another one behind it
+            self._outdated = True  # a newer part follows
         self._numbered = number is not None
-        self.unwatched = True
-        self._begin_with(descriptor, t_ns)
+        self.needs_watch = True
+        self._use_descriptor(descriptor, t_ns)
 
-    def _release(self, t_ns: int) -> None:
-        """Close those of the old parts that nothing more comes to, when all of it was read."""
-        for late in list(self._late):
-            opened = late._open
+    def _close_finished_parts(self, t_ns: int) -> None:
+        """Close the old parts that are completely read and that no process can append to."""
+        for old_part in list(self._old_parts):
+            opened = old_part._open
             sealed = opened is None or is_sealed(opened.descriptor)
-            late.measure(t_ns)  # after that
-            if sealed and not late.pending:
-                late.close()
-                self._late.remove(late)
+            old_part.measure(t_ns)  # after `is_sealed`: lines written before it are measured
+            if sealed and not old_part.pending:
+                old_part.close()
+                self._old_parts.remove(old_part)
 
 
 def number_of(journal: Path, file: FileId) -> int | None:
-    """The number of the part that ``file`` is, if it is one."""
+    """Return the number of the part with this id, None if no part has it."""
     for number in reversed(numbers(journal)):
         with suppress(FileNotFoundError, FollowError):
             if file_at(part(journal, number)) == file:
@@ -137,12 +137,12 @@ def number_of(journal: Path, file: FileId) -> int | None:
 
 
 def open_after(journal: Path, number: int) -> tuple[int, int | None]:
-    """A descriptor of what comes after the part ``number``, and its number if it was renamed already.
+    """Open the part after ``number``. Return its descriptor, and its number if it was already renamed.
 
-    Raises `FileNotFoundError` where there is nothing, and `FollowError`.
+    Raises `FileNotFoundError` if no part follows, and `FollowError`.
     """
     while True:
-        # Opened before the parts are looked for: what is older than it has its number by then.
+        # Opened before the parts are listed: all older parts then have their numbers.
         try:
             youngest = open_file(journal)
         except FileNotFoundError:
@@ -154,16 +154,16 @@ def open_after(journal: Path, number: int) -> tuple[int, int | None]:
             return youngest, None
         if youngest is not None:
             os.close(youngest)
-        with suppress(FileNotFoundError):  # deleted since
+        with suppress(FileNotFoundError):  # deleted after `numbers`
             return open_file(part(journal, newer[0])), newer[0]
 
 
 def last_lines_of_journal(
     journal: Path, descriptor: int, end: int, count: int, ends: Mapping[FileId, int] = MappingProxyType({})
 ) -> Iterator[tuple[int, bytes]]:
-    """The last ``count`` lines before the offset ``end`` of an open part and in older ones, as ``(offset, bytes)``.
+    """Yield the last ``count`` lines before the offset ``end`` of an open part, and of older parts.
 
-    ``ends``: where to end in those of the older ones that are not to be read to their end.
+    Each item is ``(offset, bytes)``. ``ends``: the end offsets of older parts that are not read to their end.
     """
     with ExitStack() as stack:
 

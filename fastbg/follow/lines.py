@@ -1,21 +1,21 @@
-"""Bytes to lines, and the last lines of a file. Pure and synchronous."""
+"""Decodes bytes to lines, and finds the last lines of a file. Synchronous."""
 
 import codecs
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-BLOCK = 64 * 1024  # bytes that are read at a time, and so what reading costs in memory
-LINE_LIMIT = 64 * 1024  # bytes of one line that are shown; the rest is counted
+BLOCK = 64 * 1024  # bytes per read, and so the memory that reading needs
+LINE_LIMIT = 64 * 1024  # bytes of a line that are kept; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A line, or a part of one that was written in several goes.
+    """A line, or a part of a line that was written in several steps.
 
-    ``text``: without the line end. ``offset``: of its first byte in the file. ``continued``: the start of
-    this line is in an earlier piece. ``complete``: the line ends here. ``cut``: bytes of the line that no
-    piece shows, because it is longer than `LINE_LIMIT`; said once, where the line ends.
+    ``text``: without the line end. ``offset``: of its first byte in the file. ``continued``: an earlier piece has the
+    start of this line. ``complete``: the line ends here. ``cut``: bytes of the line after `LINE_LIMIT`, which no piece
+    contains; set in the last piece of the line.
     """
 
     text: str
@@ -26,11 +26,11 @@ class Piece:
 
 
 class LineDecoder:
-    """Turns the bytes of one file, however they are split, into pieces of lines.
+    """Decodes the bytes of one file, split at any position, to pieces of lines.
 
-    Lines end with LF or CRLF. The text is UTF-8; what is none becomes U+FFFD. The start of a line is given
-    out at once; only bytes that mean nothing yet are held back: an unfinished character, a CR that may
-    belong to a CRLF. What is kept of a line does not grow with its length.
+    Lines end with LF or CRLF. The text is UTF-8; invalid bytes become U+FFFD. The start of an incomplete line is
+    returned immediately. Only an incomplete character, and a CR that may belong to a CRLF, are kept for the next call.
+    The memory does not grow with the length of a line.
     """
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class LineDecoder:
     def _begin_line(self) -> None:
         self._decoder.reset()
         self._carriage_return = False
-        self._shown = 0
+        self._kept = 0
         self._cut = 0
         self._continued = False
 
     def feed(self, data: bytes, offset: int = 0) -> list[Piece]:
-        """The pieces that ``data`` completes or adds. ``offset``: where in the file ``data`` begins."""
+        """Return the pieces that ``data`` adds. ``offset``: of ``data`` in the file."""
         *lines, rest = data.split(b"\n")
         begin = offset - self._held()
         pieces = []
@@ -61,12 +61,12 @@ class LineDecoder:
         return pieces
 
     def finish(self, offset: int = 0) -> Piece | None:
-        """What is left of a line that nothing more will come to, if anything. ``offset``: the file's end."""
+        """Return the rest of the last, incomplete line, if any. ``offset``: the end of the file."""
         begin = offset - self._held()
         text = "\r" * self._carriage_return + self._decoder.decode(b"", final=True)
-        left = Piece(text, begin, self._continued, complete=False, cut=self._cut) if text or self._cut else None
+        rest = Piece(text, begin, self._continued, complete=False, cut=self._cut) if text or self._cut else None
         self._begin_line()
-        return left
+        return rest
 
     def _held(self) -> int:
         return len(self._decoder.getstate()[0]) + self._carriage_return
@@ -78,21 +78,21 @@ class LineDecoder:
         if part.endswith(b"\r"):
             part = part[:-1]
             self._carriage_return = not ended
-        shown = part[: LINE_LIMIT - self._shown]
-        self._shown += len(shown)
-        self._cut += len(part) - len(shown)
-        text = self._decoder.decode(shown, final=ended and not self._cut)
-        if self._cut:  # a character that the limit went through is not shown either
+        kept = part[: LINE_LIMIT - self._kept]
+        self._kept += len(kept)
+        self._cut += len(part) - len(kept)
+        text = self._decoder.decode(kept, final=ended and not self._cut)
+        if self._cut:  # a character across the limit is cut, too
             self._cut += len(self._decoder.getstate()[0])
             self._decoder.reset()
         return text
 
 
 def last_lines(descriptor: int, count: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The last ``count`` lines before the offset ``end`` of an open file, as ``(offset, bytes)`` in order.
+    """Yield the last ``count`` lines before the offset ``end`` of an open file, as ``(offset, bytes)`` in order.
 
-    A line without an end counts as a line. The file is searched backwards, and read in pieces of at most
-    64 KiB, so that neither its size nor the length of its lines costs memory.
+    A line without a line end counts as a line. The file is searched backwards, and read in blocks of at most 64 KiB:
+    the memory depends neither on its size nor on the length of its lines.
     """
     position = _start_of_last_lines(descriptor, count, end)
     while position < end and (data := os.pread(descriptor, min(BLOCK, end - position), position)):
@@ -101,7 +101,7 @@ def last_lines(descriptor: int, count: int, end: int) -> Iterator[tuple[int, byt
 
 
 def last_lines_of(files: Iterable[tuple[int, int]], count: int) -> Iterator[tuple[int, bytes]]:
-    """`last_lines` of several files, each as ``(descriptor, end)``, the one with the last lines first."""
+    """Yield the `last_lines` of several files, each given as ``(descriptor, end)``, the newest file first."""
     chosen = []
     for descriptor, end in files:
         chosen.append((descriptor, end, count))
@@ -115,14 +115,14 @@ def last_lines_of(files: Iterable[tuple[int, int]], count: int) -> Iterator[tupl
         data = b"\n"
         for offset, data in last_lines(descriptor, lines, end):
             yield offset, data
-        if number < len(chosen) and not data.endswith(b"\n"):  # nothing more comes to that line
+        if number < len(chosen) and not data.endswith(b"\n"):  # this line stays incomplete
             yield end, b"\n"
 
 
 def _start_of_last_lines(descriptor: int, count: int, end: int) -> int:
     if count == 0 or end == 0:
         return end
-    wanted = count + (os.pread(descriptor, 1, end - 1) == b"\n")  # line ends from the back
+    wanted = count + (os.pread(descriptor, 1, end - 1) == b"\n")  # number of line ends, counted from the end
     position = end
     while position > 0:
         size = min(BLOCK, position)

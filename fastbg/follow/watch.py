@@ -1,7 +1,7 @@
-"""What wakes a follower: the kernel's notifications on Linux, a clock elsewhere.
+"""Watchers that wake a follower: the kernel's notifications on Linux, polling elsewhere.
 
-A watcher says *that* something may have happened to a path and when we were told. *What* happened is for
-the caller to look up: events come coalesced, late, or for a file that has gone meanwhile.
+A watcher reports *that* a path may have changed, and the time of the report. The caller has to check *what* has
+changed: notifications may be merged, late, or about a file that no longer exists.
 """
 
 import asyncio
@@ -14,30 +14,29 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-POLL_S = 0.04  # with the time that looking takes, at most 50 ms late
-RECHECK_S = 1.0  # for what the kernel does not announce: network mounts, folders that we may not watch
+POLL_S = 0.04  # together with the check itself, at most 50 ms late
+RECHECK_S = 1.0  # for changes without notifications: network mounts, folders without permission to watch
 
 Changed = Callable[[int, Path, bool], None]
-"""Called with the time of the wake (monotonic ns), the path, and whether more than its size may be new."""
+"""Called with the time of the notification (monotonic ns), the path, and whether more than its size may differ."""
 
 
 class Watcher(Protocol):
-    """Calls a `Changed` after something may have happened to one of its paths."""
+    """Calls a `Changed` when one of its paths may have changed."""
 
     def watch(self, path: Path, old: Iterable[int] = ()) -> None:
-        """Watch ``path`` as it resolves now; call it again when that may have changed.
+        """Watch ``path`` as it resolves now. Call it again when this may have changed.
 
-        Whoever looks at the file after this call learns of every change that comes after the look. ``old``: open files
-        that it has led to before, whose changes count as well.
-        Raises `OSError` where the kernel has no watches left.
+        Every change after this call is reported. ``old``: descriptors of files that were at ``path`` before; their
+        changes are reported, too. Raises `OSError` if the kernel's limit for watches is reached.
         """
 
     def close(self) -> None:
-        """Stop, and release what is held."""
+        """Stop, and close everything."""
 
 
 def choose_watcher(changed: Changed, *, poll: bool) -> tuple[Watcher, str | None]:
-    """The best watcher here, and where it is not the one that was wanted, why."""
+    """Return the best available watcher, and the reason if the kernel's notifications are not available."""
     if poll or sys.platform != "linux":
         return PollWatcher(changed), None
     try:
@@ -47,7 +46,7 @@ def choose_watcher(changed: Changed, *, poll: bool) -> tuple[Watcher, str | None
 
 
 class PollWatcher:
-    """Looks at everything every 40 ms."""
+    """Reports all paths every 40 ms."""
 
     def __init__(self, changed: Changed) -> None:
         self._changed = changed
@@ -69,7 +68,7 @@ class PollWatcher:
 
 
 class InotifyWatcher:
-    """The kernel's notifications: of the file itself, and of every folder on the way to it."""
+    """Watches each file, and every folder on the way to it, with the kernel's notifications (inotify)."""
 
     def __init__(self, changed: Changed) -> None:
         import inotify_simple  # type: ignore[import-untyped]  # it has no type hints
@@ -86,8 +85,8 @@ class InotifyWatcher:
         )
         self._parse = inotify_simple.parse_events
         self._changed = changed
-        # what an event has to say: watch descriptor -> name in the event ("" for the file itself) -> paths
-        self._heard: dict[int, dict[str, set[Path]]] = {}
+        # watch descriptor -> name in the event ("" for the file itself) -> paths
+        self._watches: dict[int, dict[str, set[Path]]] = {}
         self._points: dict[Path, set[tuple[int, str]]] = {}
         self._inotify = inotify_simple.INotify(nonblocking=True)
         self._descriptor: int = self._inotify.fileno()
@@ -99,13 +98,13 @@ class InotifyWatcher:
         before = self._points.get(path, set())
         points: set[tuple[int, str]] = set()
         last = None
-        for folder, name in steps(path):
+        for folder, name in lookups(path):
             self._add(points, folder, self._folder_mask, name, path)
             last = os.path.join(folder, name)  # noqa: PTH118  (a Path would drop what the kernel keeps)
         for descriptor in old:
             self._add(points, f"/proc/self/fd/{descriptor}", self._file_mask, "", path)
         if last is None or not self._add(points, last, self._file_mask, "", path):
-            # no file now: the one that was there may still be written to, under another name
+            # The path has no file now. Another process may still write to the last one, under another name.
             points |= {point for point in before if point[1] == ""}
         self._points[path] = points
         for descriptor, name in before - points:
@@ -114,9 +113,9 @@ class InotifyWatcher:
     def close(self) -> None:
         self._timer.cancel()
         self._loop.remove_reader(self._descriptor)
-        # The kernel takes some 15 ms to take its watches down; nobody has to wait for that but a thread.
+        # The kernel takes about 15 ms to remove its watches: a thread waits for that.
         threading.Thread(target=self._inotify.close, name="fastbg-inotify-close").start()
-        self._heard.clear()
+        self._watches.clear()
         self._points.clear()
 
     def _add(self, points: set[tuple[int, str]], target: str, mask: int, name: str, path: Path) -> bool:
@@ -125,24 +124,24 @@ class InotifyWatcher:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
                 raise
-            return False  # not there, or not ours to watch: its folder and the recheck tell
-        self._heard.setdefault(descriptor, {}).setdefault(name, set()).add(path)
+            return False  # missing, or no permission: its folder or the recheck reports changes
+        self._watches.setdefault(descriptor, {}).setdefault(name, set()).add(path)
         points.add((descriptor, name))
         return True
 
     def _remove(self, descriptor: int, name: str, path: Path) -> None:
-        names = self._heard.get(descriptor)
+        names = self._watches.get(descriptor)
         if names is None:
             return
         names[name].discard(path)
         if not names[name]:
             del names[name]
         if not names:
-            del self._heard[descriptor]
+            del self._watches[descriptor]
             try:
                 self._inotify.rm_watch(descriptor)
             except OSError as error:
-                if error.errno != errno.EINVAL:  # EINVAL: gone with its file
+                if error.errno != errno.EINVAL:  # EINVAL: the kernel has removed it with its file
                     raise
 
     def _wake(self) -> None:
@@ -151,16 +150,16 @@ class InotifyWatcher:
             events = os.read(self._descriptor, 65536)
         except BlockingIOError:
             return
-        resized: dict[Path, bool] = {}
+        changed: dict[Path, bool] = {}  # whether more than the size may have changed
         for descriptor, mask, _cookie, name in self._parse(events):
             if mask & self._overflow:
-                resized.update(dict.fromkeys(self._points, True))
+                changed.update(dict.fromkeys(self._points, True))
                 continue
-            for path in self._heard.get(descriptor, {}).get(name, ()):
-                resized[path] = resized.get(path, False) or not mask & self._modify
+            for path in self._watches.get(descriptor, {}).get(name, ()):
+                changed[path] = changed.get(path, False) or not mask & self._modify
             if mask & self._ignored:
-                self._heard.pop(descriptor, None)
-        for path, moved in resized.items():
+                self._watches.pop(descriptor, None)
+        for path, moved in changed.items():
             self._changed(t_ns, path, moved)
 
     def _recheck(self) -> None:
@@ -170,11 +169,11 @@ class InotifyWatcher:
             self._changed(t_ns, path, True)
 
 
-def steps(path: Path) -> Iterator[tuple[str, str]]:
-    """Every ``(folder, name)`` that the kernel looks up on the way to ``path``, links followed.
+def lookups(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield every ``(folder, name)`` that the kernel looks up to open ``path``, including links.
 
-    Each one is given out before it is looked up: a caller who watches the folder then misses no change.
-    It ends at the first name that is not there, or after 40 links as the kernel does.
+    Each one is yielded before its own lookup: a caller that watches the folder misses no change. It ends at the first
+    missing name, or after 40 links, which is the kernel's limit.
     """
     folder, links = "/", 0
     names = str(path if path.is_absolute() else Path.cwd() / path).split("/")
@@ -191,7 +190,7 @@ def steps(path: Path) -> Iterator[tuple[str, str]]:
             target = os.readlink(here)  # noqa: PTH115
         except FileNotFoundError:
             return
-        except (OSError, ValueError):  # no link
+        except (OSError, ValueError):  # not a link
             folder = here
             continue
         links += 1

@@ -1,4 +1,4 @@
-"""The follower, on real files, with the kernel's notifications and by polling."""
+"""The follower with real files, with the kernel's notifications and with polling."""
 # ruff: noqa: ASYNC240  (the files are changed from inside the event loop on purpose)
 
 import asyncio
@@ -25,13 +25,13 @@ from fastbg.follow import watch as watch_module
 from fastbg.follow.files import FollowedFile, open_file
 from fastbg.follow.follower import Follower
 from fastbg.follow.lines import BLOCK
-from fastbg.follow.watch import steps
+from fastbg.follow.watch import lookups
 from tests.support.processes import PATIENCE_S
 
 
 @pytest.fixture(params=[False, True], ids=["kernel", "poll"])
 def poll(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(watch_module, "RECHECK_S", 3600.0)  # it would hide what the notifications miss
+    monkeypatch.setattr(watch_module, "RECHECK_S", 3600.0)  # it would hide missing notifications
     return bool(request.param)
 
 
@@ -50,18 +50,18 @@ def append(path: Path, data: bytes) -> None:
 
 
 async def read(follower: Follower, wanted: bytes) -> list[str]:
-    """Consume until ``wanted`` came, nothing else; the kinds of the notices on the way, data as ``+``."""
+    """Read exactly ``wanted``. Return the kinds of the notices in order, and "+" for data."""
     found = bytearray()
-    story: list[str] = []
+    kinds: list[str] = []
     while len(found) < len(wanted):
         item = await anext(follower)
         if isinstance(item, Appended):
             found += item.data
-            story += ["+"] if story[-1:] != ["+"] else []
+            kinds += ["+"] if kinds[-1:] != ["+"] else []
         else:
-            story.append(item.kind)
+            kinds.append(item.kind)
     assert found == wanted
-    return story
+    return kinds
 
 
 async def notice(follower: Follower, kind: str) -> Notice:
@@ -71,7 +71,7 @@ async def notice(follower: Follower, kind: str) -> Notice:
     return item
 
 
-def test_append_is_seen_once_with_place_and_time(log: Path, poll: bool) -> None:
+def test_append_is_yielded_once_with_offset_and_time(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.write_bytes(b"old\n")
         async with Follower([log], poll=poll) as follower:
@@ -88,7 +88,7 @@ def test_append_is_seen_once_with_place_and_time(log: Path, poll: bool) -> None:
     run(scenario())
 
 
-def test_heading_without_newline_is_seen_at_once(log: Path, poll: bool) -> None:
+def test_text_without_newline_is_yielded_immediately(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
         async with Follower([log], poll=poll) as follower:
@@ -99,7 +99,7 @@ def test_heading_without_newline_is_seen_at_once(log: Path, poll: bool) -> None:
     run(scenario())
 
 
-def test_what_the_file_holds_comes_first_where_it_is_wanted(log: Path, poll: bool) -> None:
+def test_existing_content_comes_first_with_start_begin(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.write_bytes(b"old")
         async with Follower([log], start="begin", poll=poll) as follower:
@@ -109,7 +109,7 @@ def test_what_the_file_holds_comes_first_where_it_is_wanted(log: Path, poll: boo
     run(scenario())
 
 
-def test_last_lines_and_what_follows_meet_without_gap_or_double(log: Path, poll: bool) -> None:
+def test_last_lines_and_new_bytes_meet_without_a_gap(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.write_bytes(b"1\n2\n3\n")
         async with Follower([log], poll=poll) as follower:
@@ -121,7 +121,7 @@ def test_last_lines_and_what_follows_meet_without_gap_or_double(log: Path, poll:
     run(scenario())
 
 
-def test_last_lines_of_a_missing_file_are_none(log: Path, poll: bool) -> None:
+def test_missing_file_has_no_last_lines(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         async with Follower([log], poll=poll) as follower:
             assert list(follower.last_lines(log, 2)) == []
@@ -188,13 +188,13 @@ def test_rotation_finishes_the_old_file_before_the_new_one(log: Path, poll: bool
             append(log, b"old")
             log.rename(log.with_suffix(".1"))
             append(log, b"new")
-            story = await read(follower, b"oldnew")
-            assert [kind for kind in story if kind != "missing"] == ["+", "replaced", "+"]
+            kinds = await read(follower, b"oldnew")
+            assert [kind for kind in kinds if kind != "missing"] == ["+", "replaced", "+"]
 
     run(scenario())
 
 
-def test_renamed_file_is_heard_until_another_has_its_name(log: Path, poll: bool) -> None:
+def test_renamed_file_is_followed_until_it_is_replaced(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         append(log, b"0")
         async with Follower([log], poll=poll) as follower:
@@ -208,7 +208,7 @@ def test_renamed_file_is_heard_until_another_has_its_name(log: Path, poll: bool)
     run(scenario())
 
 
-def test_file_moved_away_and_back_goes_on_where_it_was(log: Path, poll: bool) -> None:
+def test_file_moved_away_and_back_is_not_read_again(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         append(log, b"0")
         async with Follower([log], poll=poll) as follower:
@@ -221,7 +221,7 @@ def test_file_moved_away_and_back_goes_on_where_it_was(log: Path, poll: bool) ->
     run(scenario())
 
 
-def test_copy_and_truncate_goes_on_from_the_start(log: Path, poll: bool) -> None:
+def test_copied_and_truncated_file_is_read_from_the_start(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         append(log, b"a long first line\n")
         async with Follower([log], poll=poll) as follower:
@@ -239,13 +239,13 @@ def test_truncated_and_rewritten_file_starts_again(log: Path, poll: bool) -> Non
         async with Follower([log], poll=poll) as follower:
             os.truncate(log, 4)
             append(log, b"2\n")
-            story = await read(follower, b"one\n2\n")
-            assert story[0] == "truncated"
+            kinds = await read(follower, b"one\n2\n")
+            assert kinds[0] == "truncated"
 
     run(scenario())
 
 
-def test_rewritten_longer_than_before_goes_on_from_the_start(log: Path, poll: bool) -> None:
+def test_longer_rewritten_file_is_read_from_the_start(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         append(log, b"one\n")
         async with Follower([log], poll=poll) as follower:
@@ -261,8 +261,8 @@ def test_delete_and_recreate(log: Path, poll: bool) -> None:
         async with Follower([log], poll=poll) as follower:
             log.unlink()
             append(log, b"new")
-            story = await read(follower, b"new")
-            assert [kind for kind in story if kind != "missing"] == ["replaced", "+"]
+            kinds = await read(follower, b"new")
+            assert [kind for kind in kinds if kind != "missing"] == ["replaced", "+"]
 
     run(scenario())
 
@@ -310,7 +310,7 @@ def test_symbolic_link_whose_target_comes_later(tmp_path: Path, log: Path, poll:
     run(scenario())
 
 
-def test_two_names_of_one_file_both_tell(tmp_path: Path, log: Path, poll: bool) -> None:
+def test_two_names_of_one_file_are_both_followed(tmp_path: Path, log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
         other = tmp_path / "other.txt"
@@ -322,7 +322,7 @@ def test_two_names_of_one_file_both_tell(tmp_path: Path, log: Path, poll: bool) 
     run(scenario())
 
 
-def test_busy_file_does_not_hold_up_another(tmp_path: Path, log: Path, poll: bool) -> None:
+def test_busy_file_does_not_delay_another(tmp_path: Path, log: Path, poll: bool) -> None:
     async def scenario() -> None:
         busy = tmp_path / "busy.txt"
         busy.write_bytes(b"x" * (20 * BLOCK))
@@ -336,10 +336,10 @@ def test_busy_file_does_not_hold_up_another(tmp_path: Path, log: Path, poll: boo
 
 
 @pytest.mark.parametrize(("step_ns", "least"), [(follower_module.TURN_NS + 1, 100), (0, 0)], ids=["slow", "fast"])
-def test_busy_file_does_not_hold_up_the_event_loop(
+def test_busy_file_does_not_block_the_event_loop(
     log: Path, poll: bool, monkeypatch: pytest.MonkeyPatch, step_ns: int, least: int
 ) -> None:
-    """By a clock that goes on by ``step_ns`` at each look: the rest of the loop has its turn when it is time for it."""
+    """Use a clock that advances by ``step_ns`` per call: other tasks run after `TURN_NS`."""
     clock = count(follower_module.TURN_NS, step_ns)
     monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic_ns=lambda: next(clock)))
 
@@ -363,7 +363,7 @@ def test_busy_file_does_not_hold_up_the_event_loop(
     run(scenario())
 
 
-def test_nothing_is_read_before_it_is_asked_for(log: Path, poll: bool) -> None:
+def test_nothing_is_read_before_the_consumer_takes_it(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
         async with Follower([log], poll=poll) as follower:
@@ -379,7 +379,7 @@ def test_nothing_is_read_before_it_is_asked_for(log: Path, poll: bool) -> None:
     run(scenario())
 
 
-def test_bytes_that_wait_keep_the_time_they_were_seen(log: Path) -> None:
+def test_unread_bytes_keep_the_time_they_were_seen(log: Path) -> None:
     log.touch()
     file = FollowedFile(log)
     file.begin(0, at_end=True)
@@ -394,11 +394,11 @@ def test_bytes_that_wait_keep_the_time_they_were_seen(log: Path) -> None:
         item = file.take()
         assert isinstance(item, Appended)
         assert item.data == data
-        assert appended_ns <= item.t_ns <= measured_ns  # not when the follower was woken: it was not there yet
+        assert appended_ns <= item.t_ns <= measured_ns  # not the time of the notification: it may be before the write
     file.close()
 
 
-def test_sightings_do_not_grow_without_end(log: Path) -> None:
+def test_size_changes_are_merged_for_a_slow_reader(log: Path) -> None:
     log.touch()
     file = FollowedFile(log)
     file.begin(0, at_end=True)
@@ -416,7 +416,7 @@ def test_sightings_do_not_grow_without_end(log: Path) -> None:
     assert items[-1].t_ns >= appended_ns
 
 
-def test_read_error_is_told_and_is_no_crash(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_error_is_a_notice(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(descriptor: int, size: int, offset: int) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -444,7 +444,7 @@ def make_odd(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "/dev/full", "/dev/zero"])
-def test_what_is_no_file_is_refused_and_followed_once_it_is_one(log: Path, poll: bool, kind: str) -> None:
+def test_refused_path_is_followed_when_it_becomes_a_file(log: Path, poll: bool, kind: str) -> None:
     async def scenario() -> None:
         make_odd(log, kind)
         async with Follower([log], poll=poll) as follower:
@@ -461,11 +461,11 @@ def test_what_is_no_file_is_refused_and_followed_once_it_is_one(log: Path, poll:
     [
         ("/", "this is a folder, only files can be followed"),
         ("/dev/zero", "this is a device, only files can be followed"),
-        ("a\0b", r"this file cannot be opened: (stat: )?embedded null (byte|character in path)"),  # as Python says it
+        ("a\0b", r"this file cannot be opened: (stat: )?embedded null (byte|character in path)"),  # Python's text
         ("x" * 300, "this file cannot be opened: File name too long"),
     ],
 )
-def test_refusal_says_what_it_is(path: str, what: str) -> None:
+def test_refusal_names_the_kind_of_file(path: str, what: str) -> None:
     with pytest.raises(FollowError) as caught:
         open_file(Path(path))
     assert re.fullmatch(what, caught.value.what)
@@ -508,7 +508,7 @@ for n in range(100_000):
 """
 
 
-def test_100000_appends_are_each_seen_once_and_in_order(log: Path, poll: bool) -> None:
+def test_100000_appends_are_yielded_once_and_in_order(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
         async with Follower([log], poll=poll) as follower:
@@ -533,7 +533,7 @@ def test_100000_appends_are_each_seen_once_and_in_order(log: Path, poll: bool) -
 @pytest.mark.parametrize("state", ["ready", "waiting", "woken"])
 @pytest.mark.parametrize("turns", range(4))
 def test_cancelled_wait_loses_nothing(log: Path, poll: bool, turns: int, state: str) -> None:
-    """Whether there was something to read before it began, nothing when it is cancelled, or something just then."""
+    """``ready``: bytes before the wait. ``waiting``: bytes after the cancellation. ``woken``: bytes just before it."""
 
     async def scenario() -> None:
         log.touch()
@@ -542,14 +542,14 @@ def test_cancelled_wait_loses_nothing(log: Path, poll: bool, turns: int, state: 
                 data = b"%02d" % n
                 if state == "ready":
                     append(log, data)
-                    assert not follower.all_given()
+                    assert not follower.all_read()
                 waiting = asyncio.ensure_future(anext(follower))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 if state != "ready":
                     append(log, data)
                 if state == "woken":
-                    assert not follower.all_given()
+                    assert not follower.all_read()
                 waiting.cancel()
                 await asyncio.wait([waiting])
                 assert waiting.cancelled() or state == "ready"
@@ -564,22 +564,22 @@ def test_cancelled_wait_loses_nothing(log: Path, poll: bool, turns: int, state: 
 
 
 def held(folder: Path) -> list[str]:
-    """What this process has open of ``folder`` and what is in it, and what the kernel watches for it."""
+    """Return the files in ``folder`` that this process has open, and its inotify watches."""
     for thread in threading.enumerate():
-        if thread.name == "fastbg-inotify-close":  # of a follower that was left, perhaps in an earlier test
+        if thread.name == "fastbg-inotify-close":  # of a closed follower, perhaps in an earlier test
             thread.join()
     kept = []
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             leads_to = str(descriptor.readlink())
             about = (Path("/proc/self/fdinfo") / descriptor.name).read_text()
-        except FileNotFoundError:  # of this very listing
+        except FileNotFoundError:  # the descriptor of this listing
             continue
         kept += ["file"] * leads_to.startswith(str(folder)) + re.findall("^inotify wd", about, re.M)
     return sorted(kept)
 
 
-def test_leaving_ends_the_iteration_and_releases_everything(log: Path, poll: bool) -> None:
+def test_exit_ends_the_iteration_and_closes_everything(log: Path, poll: bool) -> None:
     async def scenario() -> None:
         log.touch()
         before = held(log.parent)
@@ -607,21 +607,21 @@ def test_overflow_of_the_kernels_queue_loses_nothing(
         async with Follower([log], poll=False) as follower:
             there, back = tmp_path / "there", tmp_path / "back"
             back.touch()
-            for _ in range(limit // 4 + 10):  # without a pause: nobody empties the queue
-                back.rename(there)  # two events, of which none is like the one before
+            for _ in range(limit // 4 + 10):  # without a pause: the queue is not read
+                back.rename(there)  # two different events: the kernel does not merge them
                 there.rename(back)
             append(log, b"old")
             log.rename(log.with_suffix(".1"))
             append(log, b"new")
-            story = await read(follower, b"oldnew")
-            assert [kind for kind in story if kind != "missing"] == ["+", "replaced", "+"]
+            kinds = await read(follower, b"oldnew")
+            assert [kind for kind in kinds if kind != "missing"] == ["+", "replaced", "+"]
 
     if limit > 50_000:
         pytest.skip(f"this kernel queues {limit} events")
     run(scenario())
 
 
-def test_no_watches_left_falls_back_to_polling(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follower_polls_after_the_limit_of_watches(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inotify = pytest.importorskip("inotify_simple")
 
     def full(*_: object) -> int:
@@ -630,8 +630,8 @@ def test_no_watches_left_falls_back_to_polling(log: Path, monkeypatch: pytest.Mo
     async def scenario() -> None:
         log.touch()
         async with Follower([log, log.with_name("other")]) as follower:
-            told = await notice(follower, "polling")
-            assert "No space left on device" in told.message
+            polling = await notice(follower, "polling")
+            assert "No space left on device" in polling.message
             append(log, b"seen")
             assert await read(follower, b"seen") == ["missing", "+"]
 
@@ -639,7 +639,7 @@ def test_no_watches_left_falls_back_to_polling(log: Path, monkeypatch: pytest.Mo
     run(scenario())
 
 
-def test_without_notifications_it_polls(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follower_polls_without_notifications(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inotify = pytest.importorskip("inotify_simple")
 
     def full(*_: object, **__: object) -> None:
@@ -656,10 +656,10 @@ def test_without_notifications_it_polls(log: Path, monkeypatch: pytest.MonkeyPat
     run(scenario())
 
 
-def test_recheck_finds_what_the_kernel_does_not_announce(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recheck_finds_changes_without_notifications(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inotify = pytest.importorskip("inotify_simple")
 
-    def not_ours(*_: object) -> int:
+    def forbidden(*_: object) -> int:
         raise OSError(errno.EACCES, "Permission denied")
 
     async def scenario() -> None:
@@ -669,15 +669,15 @@ def test_recheck_finds_what_the_kernel_does_not_announce(log: Path, monkeypatch:
             assert await read(follower, b"seen") == ["+"]
 
     monkeypatch.setattr(watch_module, "RECHECK_S", 0.05)
-    monkeypatch.setattr(inotify.INotify, "add_watch", not_ours)
+    monkeypatch.setattr(inotify.INotify, "add_watch", forbidden)
     run(scenario())
 
 
-def test_steps_name_every_folder_that_a_path_depends_on(tmp_path: Path) -> None:
+def test_lookups_name_every_folder_that_a_path_depends_on(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "real" / "file").symlink_to("../target")
     (tmp_path / "target").touch()
-    own = [step for step in steps(tmp_path / "link" / "file") if step[0].startswith(str(tmp_path))]
+    own = [lookup for lookup in lookups(tmp_path / "link" / "file") if lookup[0].startswith(str(tmp_path))]
     folder = str(tmp_path)
     assert own == [(folder, "link"), (folder, "real"), (f"{folder}/real", "file"), (folder, "target")]

@@ -1,4 +1,4 @@
-"""The follower across the rotations of a journal, with the kernel's notifications and by polling."""
+"""The follower and the rotation of a journal, with the kernel's notifications and with polling."""
 # ruff: noqa: ASYNC240  (the files are changed from inside the event loop on purpose)
 
 import asyncio
@@ -26,12 +26,12 @@ SIZE = 1000  # bytes, some 7 lines
 
 @pytest.fixture(params=[False, True], ids=["kernel", "poll"])
 def poll(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(watch_module, "RECHECK_S", 3600.0)  # it would hide what the notifications miss
+    monkeypatch.setattr(watch_module, "RECHECK_S", 3600.0)  # it would hide missing notifications
     return bool(request.param)
 
 
 @pytest.fixture(autouse=True)
-def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _check_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_NS", 0)
 
 
@@ -51,7 +51,7 @@ def write(journal: Journal, *events: int) -> None:
 
 
 class Reader:
-    """Puts together what a follower gives: the numbers of the events, and the notices."""
+    """Reads from a follower: collects the numbers of the events, and the notices."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
@@ -72,7 +72,7 @@ class Reader:
             self.events.append(int(event.request_id or ""))
 
     async def until(self, count: int) -> list[int]:
-        """The first ``count`` events."""
+        """Read until there are ``count`` events, and return them."""
         while len(self.events) < count:
             await self.take()
         return self.events
@@ -109,7 +109,7 @@ def test_missed_rotations_are_read_in_order(path: Path, poll: bool) -> None:
     run(scenario())
 
 
-def test_late_line_in_a_part_is_given(path: Path, poll: bool) -> None:
+def test_late_line_in_an_old_part_is_read(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
         write(journal, 0)
@@ -145,12 +145,12 @@ def test_parts_deleted_before_reading_are_reported(path: Path, poll: bool) -> No
             (notice,) = reader.notices
             assert notice.kind == "skipped"
             skipped = int(re.findall(r"(\d+) parts", notice.message)[0])
-            assert skipped == numbers(path)[0] - 2  # the first one was open
+            assert skipped == numbers(path)[0] - 2  # the first part was open
 
     run(scenario())
 
 
-def test_journal_missing_during_a_rotation_is_waited_for(path: Path, poll: bool) -> None:
+def test_journal_missing_during_a_rotation_is_followed(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path)
         write(journal, 0)
@@ -159,7 +159,7 @@ def test_journal_missing_during_a_rotation_is_waited_for(path: Path, poll: bool)
             path.rename(part(path, 1))
             journal.write(request_received("1", "GET", "/"))
             assert await reader.until(1) == [1]
-            assert follower.all_given()
+            assert follower.all_read()
             write(journal, 2)
             assert await reader.until(2) == [1, 2]
             assert reader.notices == []
@@ -182,7 +182,7 @@ def test_rotated_journal_is_followed_from_its_end(path: Path, poll: bool) -> Non
     run(scenario())
 
 
-def test_journal_that_comes_later_is_read_from_its_first_part_on(path: Path, poll: bool) -> None:
+def test_journal_that_appears_later_is_read_from_its_first_part(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         async with follow(path, poll=poll) as follower:
             reader = Reader(follower)
@@ -193,7 +193,7 @@ def test_journal_that_comes_later_is_read_from_its_first_part_on(path: Path, pol
     run(scenario())
 
 
-def test_journal_deleted_by_hand_is_another_one(path: Path, poll: bool) -> None:
+def test_journal_deleted_by_hand_is_replaced(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal = Journal(path, SIZE)
         write(journal, *range(20))
@@ -207,21 +207,21 @@ def test_journal_deleted_by_hand_is_another_one(path: Path, poll: bool) -> None:
     run(scenario())
 
 
-def test_part_without_a_line_is_passed_over(path: Path) -> None:
+def test_empty_part_is_skipped(path: Path) -> None:
     async def scenario() -> None:
         write(Journal(path), 0)
         async with follow(path) as follower:
             path.rename(part(path, 1))
             part(path, 2).touch()
             path.touch()
-            assert follower.all_given()
+            assert follower.all_read()
             write(Journal(path), 1)
             assert await Reader(follower).until(1) == [1]
 
     run(scenario())
 
 
-def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
+def test_old_parts_are_closed(path: Path, poll: bool) -> None:
     async def scenario() -> None:
         journal, idle = Journal(path, SIZE), Journal(path, SIZE)
         write(journal, 0)
@@ -236,14 +236,14 @@ def test_old_parts_are_let_go(path: Path, poll: bool) -> None:
                 await reader.until(number)
             write(idle, 40)
             await reader.until(40)
-            for _ in range(3):  # what is let go is watched until the next look
-                assert follower.all_given()
+            for _ in range(3):  # a closed part is watched until the next check
+                assert follower.all_read()
             assert held(path.parent) == before
 
     run(scenario())
 
 
-def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_lines_include_older_parts_without_a_gap(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "KEPT", 1000)
 
     async def scenario() -> None:
@@ -264,7 +264,7 @@ def test_last_lines_are_in_older_parts_too_and_meet_what_follows(path: Path, mon
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_event_is_given_once(path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_event_is_read_once(path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "KEPT", 1000)
     chance = random.Random(seed)
 
@@ -283,18 +283,18 @@ def test_every_event_is_given_once(path: Path, seed: int, monkeypatch: pytest.Mo
                     count += 1
                 elif act < 0.8:
                     writers[at].check()
-                elif act < 0.83:  # it dies, and another one starts
+                elif act < 0.83:  # it ends, and another one starts
                     os.close(writers[at]._fd)
                     writers[at] = Journal(path, 1000)
                     writers[at].check()
-                elif act < 0.85 and path.exists():  # killed in the middle
+                elif act < 0.85 and path.exists():  # a rotation that was killed halfway
                     path.rename(part(path, max(numbers(path), default=0) + 1))
                 elif act < 0.95:
                     await asyncio.sleep(0)
-                elif not follower.all_given():
+                elif not follower.all_read():
                     await reader.take()
             assert sorted(await reader.until(count)) == list(range(count))
-            while not follower.all_given():
+            while not follower.all_read():
                 await reader.take()
             assert len(reader.events) == count
             assert reader.notices == []
@@ -304,7 +304,7 @@ def test_every_event_is_given_once(path: Path, seed: int, monkeypatch: pytest.Mo
     run(scenario())
 
 
-def test_fast_writers_lose_nothing_for_the_reader(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_writers_lose_no_events(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "KEPT", 10**6)
     each = 500
 
@@ -321,7 +321,7 @@ def test_fast_writers_lose_nothing_for_the_reader(path: Path, monkeypatch: pytes
                 writers.append(pid)
             assert sorted(await reader.until(3 * each)) == list(range(3 * each))
             for pid in writers:
-                os.waitpid(pid, 0)  # noqa: ASYNC222  # they have written all they had
+                os.waitpid(pid, 0)  # noqa: ASYNC222  # they have already written everything
             assert {notice.kind for notice in reader.notices} <= {"missing", "appeared"}
 
     run(scenario())

@@ -1,4 +1,4 @@
-"""Bytes to lines, and the last lines of a file."""
+"""Decoding bytes to lines, and the last lines of a file."""
 
 import os
 import tempfile
@@ -28,7 +28,7 @@ def pieces(*parts: bytes) -> list[Piece]:
 
 
 def whole(found: list[Piece]) -> list[tuple[str, int]]:
-    """The lines that the pieces make up, as (text, cut)."""
+    """Join the pieces to lines, as (text, cut)."""
     lines: list[tuple[str, int]] = []
     for piece in found:
         text, cut = lines.pop() if piece.continued else ("", 0)
@@ -40,7 +40,7 @@ def test_line_is_one_complete_piece() -> None:
     assert pieces(b"a\nb\n") == [Piece("a", 0, False, True), Piece("b", 2, False, True)]
 
 
-def test_start_of_a_line_is_given_at_once() -> None:
+def test_start_of_a_line_is_returned_immediately() -> None:
     assert pieces(b"\n## F", b"astAPI", b"\n") == [
         Piece("", 0, False, True),
         Piece("## F", 1, False, False),
@@ -54,12 +54,12 @@ def test_character_split_across_two_reads_is_whole() -> None:
     assert pieces(data[:4], data[4:]) == [Piece("框", 0, False, False), Piece("架", 3, True, False)]
 
 
-def test_bytes_that_are_no_utf8_become_replacement_characters() -> None:
+def test_invalid_utf8_becomes_replacement_characters() -> None:
     assert whole(pieces(b"a\xff\xfeb\n\xe6\n", b"\xe6\xa1")) == [("a��b", 0), ("�", 0), ("�", 0)]
 
 
 @pytest.mark.parametrize("parts", [(b"a\r\nb\r\n",), (b"a\r", b"\nb", b"\r", b"\n")])
-def test_crlf_ends_a_line_however_it_is_split(parts: tuple[bytes, ...]) -> None:
+def test_split_crlf_ends_a_line(parts: tuple[bytes, ...]) -> None:
     assert whole(pieces(*parts)) == [("a", 0), ("b", 0)]
 
 
@@ -67,8 +67,8 @@ def test_lone_carriage_return_belongs_to_the_line() -> None:
     assert whole(pieces(b"a\r", b"b\r\r\n", b"c\r")) == [("a\rb\r", 0), ("c\r", 0)]
 
 
-def test_long_line_is_cut_and_says_how_much_is_missing() -> None:
-    text = "框" * (LINE_LIMIT // 3 + 10)  # the limit goes through a character
+def test_long_line_is_cut_and_the_rest_is_counted() -> None:
+    text = "框" * (LINE_LIMIT // 3 + 10)  # a character lies across the limit
     assert whole(pieces(text.encode() + b"\r\nnext\n")) == [
         (text[: LINE_LIMIT // 3], len(text.encode()) - LINE_LIMIT // 3 * 3),
         ("next", 0),
@@ -89,14 +89,14 @@ def test_any_split_gives_the_same_lines(data: bytes, cuts: list[int], limit: int
 
 
 @given(data=contents)
-def test_lines_are_those_that_python_decodes(data: bytes) -> None:
+def test_lines_are_equal_to_pythons_decoding(data: bytes) -> None:
     expected = [line.removesuffix(b"\r").decode(errors="replace") for line in data.split(b"\n")[:-1]]
     complete = [text for text, _ in whole(pieces(data))][: len(expected)]
     assert complete == expected
 
 
 @given(data=contents)
-def test_offset_is_where_the_piece_begins_in_the_file(data: bytes) -> None:
+def test_offset_is_the_position_of_the_piece_in_the_file(data: bytes) -> None:
     for piece in pieces(*(data[at : at + 1] for at in range(len(data)))):
         begin = data[piece.offset :]
         if piece.text.isprintable() and "�" not in piece.text:
@@ -143,14 +143,14 @@ def last(path: Path, count: int) -> tuple[int | None, bytes]:
         (b"a", 1, 0),
     ],
 )
-def test_last_lines_begin_where_they_should(tmp_path: Path, content: bytes, count: int, offset: int | None) -> None:
+def test_last_lines_begin_at_the_right_offset(tmp_path: Path, content: bytes, count: int, offset: int | None) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(content)
     assert last(path, count) == (offset, b"" if offset is None else content[offset:])
 
 
 @given(content=st.lists(st.sampled_from([b"a", b"\n", b"bb"]), max_size=60).map(b"".join), count=st.integers(1, 12))
-def test_last_lines_are_those_of_splitlines_whatever_the_block(content: bytes, count: int) -> None:
+def test_last_lines_are_equal_to_splitlines_with_small_blocks(content: bytes, count: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile() as file:
         patch.setattr(lines_module, "BLOCK", 4)
         file.write(content)

@@ -389,9 +389,7 @@ def test_run_by_polling_says_so_and_finds_the_same(tmp_path: Path) -> None:
         pytest.skip(f"the limit cannot be set here: {result.stderr!r}")
     document = json.loads(result.stdout.removeprefix(b"limited\n"))
     assert (result.returncode, document["ok"]) == (0, True)
-    assert document["remarks"] == [
-        "the kernel gives no notifications (Too many open files): looking every 40 ms instead"
-    ]
+    assert document["remarks"] == ["no file notifications from the kernel (Too many open files): polling every 40 ms"]
 
 
 # nobody can write the output
