@@ -1,4 +1,4 @@
-"""The sizes of files, as the recorder writes them to the journal."""
+"""The file sizes that the recorder writes to the journal."""
 
 import os
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
-"""Lets a recorder see the tasks: wraps Starlette's ``BackgroundTask.__call__`` and ``BackgroundTasks.add_task``, which
-FastAPI's own class inherits, and ``HTTPException.__init__``, which is why most tasks are dropped.
+"""Wraps methods of Starlette, so that the recorder sees the background tasks.
 
-Outside of a request that is recorded the wrappers do nothing.
+These are ``BackgroundTask.__call__``, ``BackgroundTasks.add_task``, which FastAPI's class inherits, and
+``HTTPException.__init__``, because an HTTPException is the usual reason for dropped tasks. Outside of a recorded
+request the wrappers do nothing.
 """
 
 import threading
@@ -28,11 +29,11 @@ def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[Backgroun
             await original(self)
             return
         task = request.begin(self)
-        if self.is_async or not callable(self.func):  # what cannot be called fails on its way to a thread
+        if self.is_async or not callable(self.func):  # if it is not callable, Starlette fails before it uses a thread
             request.start(task, "loop")
             call = original(self)
             try:
-                # The tasks of a collection that is a task itself are timed one by one.
+                # If the task is itself a collection of tasks, each of these is timed, not the collection.
                 collection = isinstance(self.func, BackgroundTask)
                 await (call if collection else in_steps(call, partial(request.blocked, task)))
             except BaseException as error:
@@ -40,11 +41,11 @@ def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[Backgroun
                 raise
             request.end(task, None)
         else:
-            twin = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
-            twin.__dict__ |= self.__dict__
-            twin.func = _recorded_in_thread(request, task, self.func)
+            copy = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
+            copy.__dict__ |= self.__dict__
+            copy.func = _recorded_in_thread(request, task, self.func)
             try:
-                await original(twin)
+                await original(copy)
             except BaseException as error:
                 request.give_up(task, error)
                 raise
@@ -53,10 +54,10 @@ def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[Backgroun
 
 
 def _recorded_in_thread(request: RequestRecord, task: TaskRecord, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function``, whose turn has come, with its start and end written by the thread that runs it."""
+    """Wrap ``function``: the thread that runs it records its start and end. The wait for a thread begins now."""
     turn_ns = monotonic_ns()
 
-    def run(*args: Any, **kwargs: Any) -> Any:  # as the user's function takes and returns
+    def run(*args: Any, **kwargs: Any) -> Any:  # the types of the user's function
         t_ns = monotonic_ns()
         request.start(task, "thread", t_ns, (t_ns - turn_ns) / 1e6)
         try:
@@ -77,7 +78,7 @@ def _wrap_add_task(original: Callable[..., Any]) -> Callable[..., Any]:
         if request is None:
             original(self, *args, **kwargs)
             return
-        with _adding:  # two threads may add to the same tasks
+        with _adding:  # two threads may add to the same collection
             original(self, *args, **kwargs)
             task = self.tasks[-1]
         request.queue(task, self)
@@ -91,7 +92,7 @@ def _wrap_http_exception(original: Callable[..., Any]) -> Callable[..., Any]:
         original(self, *args, **kwargs)
         request = current_request.get()
         if request is not None:
-            request.response.note(self)
+            request.response.add_http_exception(self)
 
     return init
 
@@ -105,7 +106,7 @@ _originals: list[tuple[type, str, Any]] = []
 
 
 def install() -> None:
-    """Wrap Starlette's classes, for this whole process. A second call changes nothing."""
+    """Wrap Starlette's methods for the whole process. A second call does nothing."""
     if _originals:
         return
     for owner, name, wrap in _WRAPPED:
@@ -115,7 +116,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Take the wrappers away."""
+    """Remove the wrappers."""
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)

@@ -1,10 +1,10 @@
-"""The events of the journal: each has a function that makes its line, one JSON object in ASCII, from typed fields.
+"""The events of the journal. One function per event makes its line, a JSON object in ASCII, from typed fields.
 
-Every line has ``t_ns`` (now, unless it is given), ``wall_ns``, ``boot``, ``pid``, ``event`` and ``request``; what a
-function is given follows. A field whose value is None is left out, or null: ``request``, ``status``, ``buffered``.
+Every line has ``t_ns`` (now by default), ``wall_ns``, ``boot``, ``pid``, ``event`` and ``request``. The arguments of
+the function follow. A field that is None is omitted; ``request``, ``status`` and ``buffered`` are null.
 
-Each event has its own function because one for all, which loops over the fields of any event, costs 2.8 % of a request:
-1.977 instead of 1.923 million instructions in the whole server (CPython 3.11, the example app with one task).
+A single function for all events, with a loop over the fields, would cost 2.8 % of a request: 1.977 instead of 1.923
+million instructions in the whole server (CPython 3.11, the example app with one task).
 """
 
 import os
@@ -26,9 +26,9 @@ def request_received(request_id: str, method: str, path: str) -> Line:
 
 
 def task_queued(request_id: str, task: str, n: int, *, where: Literal["worker"] | None = None) -> Line:
-    """Make the line of a task that was queued, or that was passed to a response directly and has just started.
+    """Make the line of a task that was queued, or was passed directly to a response and is about to start.
 
-    ``task``: module.qualname. ``n``: its number in the request, from 0. ``where``: "worker" if it goes to a broker.
+    ``task``: module.qualname. ``n``: its number in the request, from 0. ``where``: "worker" if it is sent to a broker.
     """
     return _line("task_queued", request_id, _task(task, n) + ("" if where is None else f',"where":"{where}"'))
 
@@ -46,13 +46,14 @@ def response_sent(
 ) -> Line:
     """Make the line of a response whose last part the server has accepted.
 
-    ``t_ns``, ``sending_ns``: just after and just before that part was sent. ``size``: of the body in bytes. ``files``:
-    path to size in bytes just before; only if the client sent an ``X-Request-ID``. ``files_after``: just after, only if
-    it differs. ``buffered``: bytes that the server process still holds, None if unknown.
+    ``t_ns``, ``sending_ns``: just after and just before this part was sent. ``size``: of the body in bytes. ``files``:
+    path to size in bytes just before, only if the client sent an ``X-Request-ID``. ``files_after``: just after, only if
+    it differs. ``buffered``: bytes that are still in the server process, None if unknown.
 
-    ``buffered`` matters. uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event loop is
-    over: an ``async def`` task that blocks then delays its own response, and ``buffered`` is the size of it. asyncio
-    and uvloop 0.23 send at once what the kernel accepts, and keep the rest of a big response (some megabytes).
+    Why ``buffered``: uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event loop ends. An
+    ``async def`` task that blocks the loop then delays its own response, and ``buffered`` is the size of the response.
+    asyncio and uvloop 0.23 immediately send what the kernel accepts, and buffer the rest of a big response (some
+    megabytes).
     """
     return _line(
         "response_sent",
@@ -64,7 +65,7 @@ def response_sent(
 
 
 def response_lost(request_id: str, *, t_ns: int, status: int | None) -> Line:
-    """Make the line of a response whose last part the server has discarded: the client had disconnected."""
+    """Make the line of a response whose last part the server has discarded, because the client had disconnected."""
     return _line("response_lost", request_id, f',"status":{_nullable(status)}', t_ns)
 
 
@@ -79,17 +80,16 @@ def task_started(
 ) -> Line:
     """Make the line of a task that starts.
 
-    ``where``: "thread" (the line is made by the thread that runs the task) or "loop". ``waited_ms``: from the task's
-    turn until a thread was free.
+    ``where``: "thread" (this thread makes the line) or "loop". ``waited_ms``: the wait for a free thread.
     """
     waited = "" if waited_ms is None else f',"waited_ms":{waited_ms:.3f}'
     return _line("task_started", request_id, f'{_task(task, n)},"where":"{where}"{waited}', t_ns)
 
 
 def loop_blocked(request_id: str, task: str, n: int, *, ms: float) -> Line:
-    """Make the line of an ``async def`` task, one step of which has blocked the event loop for ``ms`` milliseconds.
+    """Make the line of an ``async def`` task that blocked the event loop for ``ms`` milliseconds in one step.
 
-    A step is from one ``await`` that waits to the next. Only those over `steps.BLOCKED_NS` are recorded.
+    A step lasts from one ``await`` that waits to the next. Only steps longer than `steps.BLOCKED_NS` are recorded.
     """
     return _line("loop_blocked", request_id, f'{_task(task, n)},"ms":{ms:.3f}')
 
@@ -99,37 +99,38 @@ def task_finished(request_id: str, task: str, n: int) -> Line:
 
 
 def task_failed(request_id: str, task: str, n: int, *, error: str) -> Line:
-    """Make the line of a task that has raised ``error``; a cancelled task fails with "CancelledError"."""
+    """Make the line of a task that raised ``error``. A cancelled task fails with "CancelledError"."""
     return _line("task_failed", request_id, f'{_task(task, n)},"error":{_text(error)}')
 
 
 def task_dropped(request_id: str, task: str, n: int, *, status: int | None, reason: DropReason, detail: str) -> Line:
-    """Make the line of a task that had not started when its request ended, and never will.
+    """Make the line of a task that had not started when its request ended, and will never start.
 
-    ``reason`` "broker": the broker did not confirm that it has the task. ``detail``: the reason for people.
+    ``reason`` "broker": the broker did not confirm the task. ``detail``: the reason as a text for the user.
     """
     fields = f'{_task(task, n)},"status":{_nullable(status)},"reason":"{reason}","detail":{_text(detail)}'
     return _line("task_dropped", request_id, fields)
 
 
 def request_finished(request_id: str, *, files: Mapping[str, int] | None, error: str | None) -> Line:
-    """Make the line of a request when the app's call has ended, background tasks included.
+    """Make the line of a request after the app's call has ended, including the background tasks.
 
-    ``files``: as in `response_sent`. ``error``: what the app raised, if it did.
+    ``files``: as in `response_sent`. ``error``: the exception that the app raised, if any.
     """
     return _line("request_finished", request_id, f"{_files('files', files)}{_error(error)}")
 
 
 def shutdown(*, unfinished: int) -> Line:
-    """Make the line of a server that shuts down, or exits at once, with ``unfinished`` tasks queued or running.
+    """Make the line of a server that shuts down, or exits immediately, with ``unfinished`` tasks queued or running.
 
-    uvicorn cancels first: what ends by that has failed or is dropped, what runs in threads goes on.
+    uvicorn cancels requests before that. Tasks that end through this have failed or are dropped; tasks in threads
+    continue.
     """
     return _line("shutdown", None, f',"unfinished":{unfinished}')
 
 
 def events_lost(*, count: int) -> Line:
-    """Make the line that stands for ``count`` events of this process that could not be written."""
+    """Make the line that replaces ``count`` events of this process that could not be written."""
     return _line("events_lost", None, f',"count":{count}')
 
 
@@ -146,19 +147,20 @@ def task_in_worker(
 ) -> Line:
     """Make a line of a queue's worker.
 
-    A task starts once more if its message is delivered again; "task_retried": it raised ``error`` and was queued again;
-    it fails if it is not tried again. ``worker``: name and host. ``server``: boot id and process id of the server that
-    queued the task. ``files``: path to size in bytes when the task ended, before the broker is told so.
+    A task starts again if its message is delivered again. "task_retried": it raised ``error`` and was queued again.
+    "task_failed": it is not tried again. ``worker``: name and host. ``server``: boot id and process id of the server
+    that queued the task. ``files``: path to size in bytes when the task ended, before the worker confirms it to the
+    broker.
     """
     who = f',"where":"worker","worker":{encode(worker, 200)},"server":{encode(server, 200)}'
     return _line(event, request_id, f"{_task(task, n)}{who}{_error(error)}{_files('files', files)}")
 
 
 def encode(text: str, limit: int) -> str:
-    """Encode ``text`` as a JSON string of at most ``limit`` bytes, quotes included; the end is cut if need be."""
+    """Encode ``text`` as a JSON string of at most ``limit`` bytes, quotes included. A longer text is cut at its end."""
     encoded = encode_basestring_ascii(text[:limit])
     if len(encoded) > limit:
-        # A character may take 12 bytes, the end takes 6 and the quotes 2.
+        # A character needs up to 12 bytes, the "…" 6 and the quotes 2.
         encoded = encode_basestring_ascii(text[: (limit - 8) // 12] + "…")
     return encoded
 
@@ -195,7 +197,7 @@ _process = ""
 
 
 def _name_process() -> None:
-    global _process  # there is one process
+    global _process
     _process = f'"boot":{encode(boot_id(), 80)},"pid":{os.getpid()}'
 
 

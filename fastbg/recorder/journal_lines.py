@@ -3,7 +3,7 @@
 from fastbg.events import Event
 from fastbg.strict_json import MAX_DEPTH, decode, is_deeper
 
-MAX_LINE_BYTES = 256 * 1024  # bytes; a longer line is no event
+MAX_LINE_BYTES = 256 * 1024  # a longer line is not a valid event
 
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
@@ -15,9 +15,9 @@ _KINDS = _REQUIRED | {
 
 
 def read_journal_line(line: bytes) -> Event | None:
-    """The event in one line of a journal, or None where the line is no event (torn, or another program's).
+    """Return the event of a journal line, None if the line is not a valid event (torn, or of another program).
 
-    ``detail`` holds every field of the line but ``t_ns``, ``event`` and ``request``, and none that is null.
+    ``detail`` contains all fields except ``t_ns``, ``event`` and ``request``, and except null values.
     """
     if len(line) > MAX_LINE_BYTES:
         return None
@@ -32,7 +32,7 @@ def read_journal_line(line: bytes) -> Event | None:
         fields = {key: value for key, value in fields.items() if value is not None}
     if not _REQUIRED.keys() <= fields.keys():
         return None
-    for key, value in fields.items():  # journals may have millions of lines: one pass, no generator
+    for key, value in fields.items():  # a journal may have millions of lines: one loop, no generator
         if type(value) is not _KINDS.get(key, type(value)):
             return None
     if not fields.keys() <= _KINDS.keys() and is_deeper(fields, MAX_DEPTH):
@@ -47,29 +47,29 @@ def read_journal_line(line: bytes) -> Event | None:
 
 
 class JournalLines:
-    """Assembles the lines of a journal from bytes, however they are split. Each line is whole within one part of it.
+    """Joins bytes of a journal, split at any position, to lines. No line spans two parts of the journal.
 
-    A line comes without its LF. Blank lines are left out. Of a line that is too long for an event only the start is
+    Lines have no LF at their end. Blank lines are omitted. Only the start of a line that is too long for an event is
     kept.
     """
 
     def __init__(self) -> None:
-        self._begun: dict[tuple[int, int] | None, bytes] = {}  # lines without an end, by their part
+        self._incomplete: dict[tuple[int, int] | None, bytes] = {}  # lines without an end, by part
 
     def feed(self, data: bytes, part: tuple[int, int] | None = None) -> list[bytes]:
         """Return the lines that ``data`` completes. ``part``: the file it was read from, ``(st_dev, st_ino)``."""
-        *lines, begun = (self._begun.pop(part, b"") + data).split(b"\n")
-        if begun:
-            self._begun[part] = begun[: MAX_LINE_BYTES + 1]  # enough to know that it is too long
+        *lines, rest = (self._incomplete.pop(part, b"") + data).split(b"\n")
+        if rest:
+            self._incomplete[part] = rest[: MAX_LINE_BYTES + 1]  # enough to detect that it is too long
         return [line for line in lines if line.strip()]
 
     def resume(self, part: tuple[int, int]) -> None:
-        """Continue in ``part`` the line that began where no part was named."""
-        if None in self._begun:
-            self._begun[part] = self._begun.pop(None)
+        """Continue in ``part`` the incomplete line that has no part."""
+        if None in self._incomplete:
+            self._incomplete[part] = self._incomplete.pop(None)
 
     def finish(self) -> list[bytes]:
-        """Return the lines that have no end, since nothing more will be read of them."""
-        lines = [line for line in self._begun.values() if line.strip()]
-        self._begun.clear()
+        """Return the lines that are still incomplete at the end of the journal."""
+        lines = [line for line in self._incomplete.values() if line.strip()]
+        self._incomplete.clear()
         return lines

@@ -1,7 +1,7 @@
-"""Writes what happens to the background tasks of an ASGI app to a journal, without a change to the app.
+"""Records the background tasks of an ASGI app in a journal, without a change to the app.
 
-`Recorder` is an ASGI app around the user's: it sees the request, the response and the end. What `instrument` puts into
-Starlette's classes sees the tasks; `request_record.current_request` says which request they belong to.
+`Recorder` is an ASGI app around the user's app, and records each request, its response and its end. The wrappers of
+`instrument` record the tasks; `request_record.current_request` is the request that they belong to.
 """
 
 import functools
@@ -18,10 +18,10 @@ from fastbg.recorder.task_record import TaskRecord
 
 
 class Recorder:
-    """An ASGI app that records what ``app`` does to ``journal``; the sizes of ``files`` are told with the response.
+    """An ASGI app that records the requests of ``app`` in ``journal``, with the sizes of ``files`` at each response.
 
-    Call `instrument.install` as well, or the tasks are not seen. Scopes other than "http" pass through; of "lifespan"
-    the shutdown is noted on its way.
+    Call `instrument.install`, too: otherwise the tasks are not recorded. Other scopes than "http" are passed through;
+    for "lifespan" the shutdown is recorded.
     """
 
     def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
@@ -29,9 +29,7 @@ class Recorder:
         self.journal = journal
         self._sizes = functools.partial(sizes_of, [str(path) for path in files])
         self._requests: set[RequestRecord] = set()
-        self._outliving: set[TaskRecord] = (
-            set()
-        )  # in threads, or waiting for one: the app's call does not wait for them
+        self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -39,7 +37,7 @@ class Recorder:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         self.journal.check()
-        request = RequestRecord(scope, self.journal, self._sizes, self._outliving)
+        request = RequestRecord(scope, self.journal, self._sizes, self._detached)
         self._requests.add(request)
         token = current_request.set(request)
         try:
@@ -55,22 +53,22 @@ class Recorder:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks are queued or running at this moment."""
+        """The number of tasks that are queued or running now."""
         tasks = [task for request in list(self._requests) for task in list(request.tasks.values())]
-        return sum(not task.ended for task in tasks) + len(self._outliving)
+        return sum(not task.ended for task in tasks) + len(self._detached)
 
     def shut_down(self) -> int:
-        """The server ends: how many tasks are queued or running, which is told to the journal if there are any."""
+        """Record the shutdown if tasks are queued or running, and return their number."""
         unfinished = self.unfinished
         if unfinished:
             self.journal.write(shutdown(unfinished=unfinished))
         return unfinished
 
     def _until_shutdown(self, receive: Receive) -> Receive:
-        async def heard() -> Message:
+        async def recorded() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 self.shut_down()
             return message
 
-        return heard
+        return recorded

@@ -1,11 +1,11 @@
-"""What tasks and exceptions are called in the journal."""
+"""The names of tasks and exceptions in the journal."""
 
 import functools
 from typing import Any
 
 
 def task_name(function: Any) -> str:
-    """``module.qualname`` of a function, of what a partial calls, or of a callable object's class."""
+    """Return ``module.qualname`` of a function, of a partial's function, or of a callable object's class."""
     while isinstance(function, functools.partial):
         function = function.func
     if not isinstance(getattr(function, "__qualname__", None), str):
@@ -14,9 +14,9 @@ def task_name(function: Any) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """``"ValueError: text"``, or the type alone where there is no text."""
+    """Return ``"ValueError: text"``, or only the type if the text is empty."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001  # the user's own __str__ may do anything
+    except Exception:  # noqa: BLE001  # the user's __str__ may raise any exception
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

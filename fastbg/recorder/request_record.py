@@ -1,4 +1,4 @@
-"""What is known of one request, while the app's call runs, and of its background tasks."""
+"""The state of one request, and of its background tasks."""
 
 import itertools
 import random
@@ -19,49 +19,49 @@ from fastbg.recorder.task_record import TaskRecord, why_dropped
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 
-_new_ids = random.Random()  # noqa: S311  # names, not secrets; unlike `os.urandom` it keeps the interpreter lock
+_new_ids = random.Random()  # noqa: S311  # ids, not secrets; `os.urandom` would release the interpreter lock
 
 current_request: ContextVar["RequestRecord | None"] = ContextVar("fastbg_request", default=None)
 
 
 class RequestRecord:
-    """Writes the events of one request and of its tasks.
+    """Records the events of one request and of its tasks.
 
-    ``tasks``: by the id of Starlette's object. ``over``: the app's call has ended. ``outliving``: of all requests, the
-    tasks that go on in spite of that.
+    ``tasks``: by the id of Starlette's object. ``has_ended``: the app's call has ended. ``detached``: the tasks of all
+    requests that continue after this.
     """
 
-    over = False
+    has_ended = False
 
     def __init__(
-        self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], outliving: set[TaskRecord]
+        self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord]
     ) -> None:
         client_id = _client_id(scope)
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
         self._write = journal.write
-        # Only a client that can tell its requests apart has a use for the sizes of the files.
+        # The sizes are only useful to a client that sends an id for each request.
         self._sizes: Callable[[], Mapping[str, int] | None] = sizes if client_id else _no_sizes
-        self._outliving = outliving
-        self._numbers = itertools.count()  # shared by threads
-        self._sending: dict[str, tuple[str, int]] = {}  # name and number of tasks on their way to a broker
+        self._detached = detached
+        self._numbers = itertools.count()  # used by several threads
+        self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
         self.tasks: dict[int, TaskRecord] = {}
         self.response = ResponseRecord(self.id, journal, self._sizes)
         self._write(journal_events.request_received(self.id, scope["method"], scope["path"]))
 
     def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> TaskRecord:
-        """Record that ``task`` was added to ``tasks``, or has just been met."""
+        """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
         name, n = task_name(task.func), next(self._numbers)
         queued = self.tasks[id(task)] = TaskRecord(name, n, task, tasks)
         self._write(journal_events.task_queued(self.id, name, n))
         return queued
 
     def begin(self, task: BackgroundTask) -> TaskRecord:
-        """Record that it is the turn of ``task``; one that runs a second time counts as another one."""
-        begun = self.tasks.get(id(task))
-        if begun is None or begun.has_turn:
-            begun = self.queue(task, None)
-        begun.has_turn = True
-        return begun
+        """Record that Starlette calls ``task``. A second call of the same object is recorded as another task."""
+        called = self.tasks.get(id(task))
+        if called is None or called.has_turn:
+            called = self.queue(task, None)
+        called.has_turn = True
+        return called
 
     def start(
         self,
@@ -70,7 +70,7 @@ class RequestRecord:
         t_ns: int | None = None,
         waited_ms: float | None = None,
     ) -> None:
-        """Record that ``task`` started, now or at ``t_ns``, after it ``waited_ms`` for a thread."""
+        """Record that ``task`` started, now or at ``t_ns``, after it had waited ``waited_ms`` for a thread."""
         task.started = True
         task.after_response = self.response.sent
         self._write(journal_events.task_started(self.id, task.name, task.n, where, t_ns=t_ns, waited_ms=waited_ms))
@@ -82,7 +82,7 @@ class RequestRecord:
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
         """Record that ``task`` finished, or failed with ``error``."""
         task.ended = True
-        self._outliving.discard(task)
+        self._detached.discard(task)
         if error is None:
             self._write(journal_events.task_finished(self.id, task.name, task.n))
         else:
@@ -90,41 +90,41 @@ class RequestRecord:
             self._write(journal_events.task_failed(self.id, task.name, task.n, error=task.error))
 
     def give_up(self, task: TaskRecord, error: BaseException) -> None:
-        """Record that the call that waited for a thread ended with ``error``: without one the task will not start."""
+        """Record that the call of ``task`` ended with ``error``: if it has not got a thread, it will never start."""
         if not task.started:
             task.has_turn = False
-            if self.over:
+            if self.has_ended:
                 self._drop(task, error)
 
     def send(self, message_id: str, name: str) -> int:
-        """Record that a task is about to go to a broker, and return its number."""
+        """Record that a task is about to be sent to a broker, and return its number."""
         n = next(self._numbers)
         self._sending[message_id] = name, n
         self._write(journal_events.task_queued(self.id, name, n, where="worker"))
         return n
 
     def sent(self, message_id: str) -> None:
-        """Record that the broker has the message: what becomes of it is not this process's affair."""
+        """Record that the broker has the message. A worker records the rest."""
         self._sending.pop(message_id, None)
 
     def finish(self, error: BaseException | None) -> None:
-        """Record that the app's call ended: a task whose turn has not come by now will never start."""
-        for task in list(self.tasks.values()):  # a thread may add to them
+        """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
+        for task in list(self.tasks.values()):  # a copy, because a thread may add tasks
             if task.has_turn and not task.ended:
-                self._outliving.add(task)
-                if task.ended:  # just now, in its thread
-                    self._outliving.discard(task)
+                self._detached.add(task)
+                if task.ended:  # in the meantime, in its thread
+                    self._detached.discard(task)
             elif not task.started:
                 self._drop(task, error)
         for name, n in self._sending.values():
-            self._write_dropped(name, n, "broker", "the broker did not say that it has the task")
+            self._write_dropped(name, n, "broker", "the broker did not confirm the task")
         ended_by = None if error is None else describe(error)
         self._write(journal_events.request_finished(self.id, files=self._sizes(), error=ended_by))
-        self.tasks.clear()  # a context that outlives the request keeps this record: not the user's tasks as well
-        self.over = True
+        self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
+        self.has_ended = True
 
     def _drop(self, task: TaskRecord, error: BaseException | None) -> None:
-        self._outliving.discard(task)
+        self._detached.discard(task)
         reason, detail = why_dropped(task, list(self.tasks.values()), self.response.handled, error)
         self._write_dropped(task.name, task.n, reason, detail)
 
@@ -134,7 +134,7 @@ class RequestRecord:
 
 
 def _client_id(scope: Scope) -> str | None:
-    """Return the client's ``X-Request-ID``, unless it is one that cannot be trusted."""
+    """Return the client's ``X-Request-ID`` if it is printable ASCII of at most 128 characters."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")

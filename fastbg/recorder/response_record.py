@@ -1,4 +1,4 @@
-"""What is known of the response to one request."""
+"""The state of the response to one request."""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +13,7 @@ from fastbg.recorder.journal import Journal
 
 
 class ResponseRecord:
-    """Writes when the response was sent. ``sizes``: of the followed files, None if they are not recorded."""
+    """Records when the response was sent. ``sizes``: returns the file sizes, None if they are not recorded."""
 
     status: int | None = None
     sent = False
@@ -27,17 +27,17 @@ class ResponseRecord:
 
     @property
     def handled(self) -> str | None:
-        """The exception that was turned into this response, as far as that was seen."""
+        """The exception that this response was made from, None if no exception was recorded."""
         if self._handled is None and self._http_exception and self._http_exception[0] == self.status:
             return self._http_exception[1]
         return self._handled
 
-    def note(self, error: HTTPException) -> None:
-        """Remember ``error``, which was created; whether it is raised is not known."""
+    def add_http_exception(self, error: HTTPException) -> None:
+        """Store an HTTPException that was created. It may never be raised."""
         self._http_exception = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def watch(self, send: Send) -> Send:
-        """Return ``send`` with the response recorded on its way."""
+        """Wrap ``send``, so that it records the response."""
         size = 0
 
         def watched(message: Message) -> Awaitable[None]:
@@ -46,7 +46,7 @@ class ResponseRecord:
             if kind == "http.response.start":
                 self.status = message["status"]
                 error = sys.exception()
-                if error is not None:  # an exception handler is what sends this response
+                if error is not None:  # an exception handler sends this response
                     self._handled = f"{type(error).__name__} {self.status}"
             elif kind == "http.response.body":
                 size += len(message.get("body", b""))
@@ -62,7 +62,7 @@ class ResponseRecord:
         await send(message)
         t_ns = monotonic_ns()
         self.sent = True
-        cycle: Any = getattr(send, "__self__", None)  # of uvicorn, unless something else stands between
+        cycle: Any = getattr(send, "__self__", None)  # uvicorn's, unless `send` is wrapped
         if getattr(cycle, "disconnected", False):
             self._journal.write(journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status))
             return
@@ -82,7 +82,7 @@ class ResponseRecord:
 
 
 def _buffered(cycle: Any) -> int | None:
-    """Return the bytes that uvicorn's transport still holds, None if that cannot be known."""
+    """Return the number of bytes in the buffer of uvicorn's transport, None if unknown."""
     try:
         buffered: int = cycle.transport.get_write_buffer_size()
     except (AttributeError, RuntimeError, NotImplementedError):

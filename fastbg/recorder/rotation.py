@@ -1,11 +1,11 @@
-"""The parts of a journal: the file that is written, and what it was before it had grown to its size.
+"""The rotation of a journal, and its parts: the current file, and the renamed older ones.
 
-A full ``journal.jsonl`` is renamed to ``journal.jsonl.1``, the next one to ``journal.jsonl.2``, and so on: numbers grow
-with time, and no name comes to mean another file. Each rotation deletes all but the `KEPT` youngest of them.
+A full ``journal.jsonl`` is renamed to ``journal.jsonl.1``, the next one to ``journal.jsonl.2``, and so on. The numbers
+increase with time, and no name is used twice. Each rotation deletes all renamed parts except the `KEPT` newest ones.
 
-Who writes holds a shared lock (`flock`) on the very file that it writes, from before its first line until it has
-opened another one or has ended, in whatever way. So a line may still come to a part that was renamed already, and a
-reader that gets an exclusive lock on a part knows that nothing more comes to it.
+A writer holds a shared lock (`flock`) on the file that it writes, from before its first line until it opens another
+file or ends, even by SIGKILL. So a renamed part may still get lines. A reader that gets an exclusive lock on a part
+knows that the part is complete.
 """
 
 import fcntl
@@ -20,14 +20,14 @@ _NUMBER = re.compile(r"\.([1-9]\d{0,17})")
 
 
 def part(journal: Path, number: int) -> Path:
-    """The name of a part that is written no more."""
+    """Return the path of a renamed part."""
     return journal.with_name(f"{journal.name}.{number}")
 
 
 def numbers(journal: Path) -> list[int]:
-    """The numbers of the parts that there are beside ``journal``, the oldest first."""
+    """Return the numbers of the renamed parts of ``journal``, the oldest first."""
     try:
-        names = os.listdir(journal.parent)  # noqa: PTH208  # names are all that is wanted
+        names = os.listdir(journal.parent)  # noqa: PTH208  # only the names are needed
     except OSError:
         return []
     begin = len(journal.name)
@@ -36,7 +36,7 @@ def numbers(journal: Path) -> list[int]:
 
 
 def open_to_write(journal: Path) -> int:
-    """A descriptor that appends to ``journal``, which is made if need be, and holds the lock. Raises `OSError`."""
+    """Open ``journal`` for appending, create it if it does not exist, and lock it. Raises `OSError`."""
     while True:
         descriptor = os.open(journal, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
@@ -49,11 +49,11 @@ def open_to_write(journal: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # rotated before we had the lock
+        os.close(descriptor)  # rotated before it was locked
 
 
 def is_sealed(descriptor: int) -> bool:
-    """Whether nobody can write any more to a part, which is open as ``descriptor`` and was renamed already."""
+    """Return whether no process can append to a renamed part any more. ``descriptor``: of the part."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,16 +65,17 @@ def is_sealed(descriptor: int) -> bool:
 
 
 def rotate(journal: Path, size: int) -> None:
-    """Make ``journal`` a part if it has ``size`` bytes, and delete the oldest parts. Raises `OSError`.
+    """Rename ``journal`` if it has at least ``size`` bytes, and delete the oldest parts. Raises `OSError`.
 
-    One process does it at a time, and the others do not wait. Killed at any moment it leaves the parts in order, at
-    worst without a ``journal``, which the next writer makes, or with a part too many, which the next rotation deletes.
+    Only one process rotates at a time; the others do not wait for it. If it is killed, the parts are still in order. In
+    the worst case ``journal`` is missing, and the next writer creates it, or there is one part too many, and the next
+    rotation deletes it.
     """
     folder = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if journal.stat().st_size < size:
-            return  # another process was faster
+            return  # another process has just rotated it
         old = numbers(journal)
         number = old[-1] + 1 if old else 1
         journal.rename(part(journal, number))
@@ -82,6 +83,6 @@ def rotate(journal: Path, size: int) -> None:
             if each <= number - KEPT:
                 part(journal, each).unlink(missing_ok=True)
     except BlockingIOError:
-        return  # another process is doing it
+        return  # another process rotates it now
     finally:
         os.close(folder)

@@ -1,18 +1,18 @@
-"""Times each step of a coroutine, from one ``await`` that waits to the next."""
+"""Measures the duration of each step of a coroutine: from one ``await`` that waits to the next."""
 
 import types
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic_ns
 from typing import Any
 
-BLOCKED_NS = 50_000_000  # a step of the event loop that takes longer blocks it
+BLOCKED_NS = 50_000_000  # a longer step counts as blocking the event loop
 
 
 @types.coroutine
 def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]) -> Generator[Any, Any, Any]:
-    """Run ``coroutine`` as ``await`` does: what it yields, receives, returns and raises is the same.
+    """Run ``coroutine`` like ``await``: it yields, receives, returns and raises the same.
 
-    ``blocked`` is called with the nanoseconds of each step that took longer than `BLOCKED_NS`.
+    Calls ``blocked`` with the nanoseconds of each step that took longer than `BLOCKED_NS`.
     """
     step: Callable[[Any], Any] = coroutine.send
     value: Any = None
@@ -23,7 +23,7 @@ def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]
         except StopIteration as end:
             return end.value
         finally:
-            value = None  # an error that it refers to would refer to it
+            value = None  # an error in it would otherwise form a reference cycle with this frame
             took_ns = monotonic_ns() - begin_ns
             if took_ns > BLOCKED_NS:
                 blocked(took_ns)
@@ -32,5 +32,5 @@ def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]
         except GeneratorExit:
             coroutine.close()
             raise
-        except BaseException as error:  # noqa: BLE001  # a cancellation, say: it is the coroutine's to answer
+        except BaseException as error:  # noqa: BLE001  # for example a cancellation, which the coroutine handles
             step, value = coroutine.throw, error

@@ -1,4 +1,4 @@
-"""What is known of one background task, and why it was dropped."""
+"""The state of one background task, and the reason if it was dropped."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from fastbg.recorder.naming import describe
 
 @dataclass(slots=True, eq=False)
 class TaskRecord:
-    """One background task of a request.
+    """A background task of a request.
 
-    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``has_turn``: its turn
-    has come, though it may still wait for a thread. ``error``: what it raised. ``after_response``: it started after
-    the response was sent.
+    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``has_turn``: Starlette
+    has called it; it may still wait for a thread. ``error``: the exception that it raised. ``after_response``: it
+    started after the response was sent.
     """
 
     name: str
@@ -32,10 +32,10 @@ class TaskRecord:
 def why_dropped(
     dropped: TaskRecord, all_tasks: Collection[TaskRecord], handled: str | None, error: BaseException | None
 ) -> tuple[DropReason, str]:
-    """Return the reason and a text for people. Only what was seen is named as a cause.
+    """Return the reason, and a text for the user. Only recorded facts are given as a reason.
 
-    ``all_tasks``: the tasks of the request. ``handled``: the exception that was turned into the response, if any.
-    ``error``: what ended the app's call, if it raised.
+    ``all_tasks``: of the request. ``handled``: the exception that the response was made from, if any. ``error``: the
+    exception that the app raised, if any.
     """
     members = _members(dropped.tasks)
     ran = [task for task in all_tasks if task.started]
@@ -46,14 +46,14 @@ def why_dropped(
         return "exception", handled
     for task in ran:
         if task.after_response and id(task.task) not in members:
-            return "own-response", f"the response had a background of its own: {task.name}"
+            return "own-response", f"the response had its own background task: {task.name}"
     if error is not None:
         return "exception", describe(error)
-    return "unknown", "no exception was seen, and nothing started the tasks that this one was added to"
+    return "unknown", "no exception was recorded, and nothing started the task's BackgroundTasks object"
 
 
 def _members(tasks: BackgroundTasks | None) -> set[int]:
-    """Return the ids of all tasks in ``tasks``, those of collections inside included."""
+    """Return the ids of all tasks in ``tasks``, including nested collections."""
     members: set[int] = set()
     collections = [tasks] if tasks is not None else []
     while collections:

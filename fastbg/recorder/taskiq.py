@@ -1,10 +1,11 @@
-"""Writes what becomes of Taskiq's tasks to the journal, in the server that queues them and in the workers.
+"""Records Taskiq's tasks in the journal, in the server that queues them and in the workers.
 
-`install` wraps ``AsyncBroker.startup``, which every broker calls: it adds a middleware to the broker, and nothing of
-the user's code changes. In the server each message gets a label that says which request it is of; a worker hands the
-label back, so its events belong to that request, whichever process or machine it runs on.
+`install` wraps ``AsyncBroker.startup``, which every broker calls, and adds a middleware to the broker. The user's code
+does not change. In the server each message gets a label with the id of its request. A worker reads the label, so that
+its events belong to this request on any process or machine.
 
-A task is known by its request and its number ``n`` there. Tasks that no request queued are of no request.
+A task is identified by its request and its number ``n`` in the request. Tasks that were queued outside of a request
+have none.
 """
 
 import functools
@@ -32,15 +33,15 @@ LABEL = "fastbg"
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """The request that queued a task, the task's number there, and the server: its boot id and process id."""
+    """The request that queued a task, the task's number, and the server as boot id and process id."""
 
     request: str | None = None
     n: int = 0
     server: str = ""
 
     @classmethod
-    def from_label(cls, label: Any) -> Self:  # any value, if it is not ours
-        """Read the label of a message; of a label that is not ours nothing is known."""
+    def from_label(cls, label: Any) -> Self:  # another program's label may have any value
+        """Read the label of a message. The label of another program is ignored."""
         try:
             fields = json.loads(label)
             request = fields.get("request")
@@ -55,13 +56,13 @@ class _Origin:
 
 
 class QueueRecorder(TaskiqMiddleware):
-    """Writes the events of a broker's tasks to ``journal``; the sizes of ``files`` are told when a task has ended."""
+    """Records the events of a broker's tasks in ``journal``, with the sizes of ``files`` at the end of each task."""
 
     def __init__(self, journal: Journal, files: Iterable[Path]) -> None:
         super().__init__()
         self._journal = journal
         self._files = [str(path) for path in files]
-        self._errors: dict[str, str] = {}  # by the task's id, until it is known what becomes of it
+        self._errors: dict[str, str] = {}  # by task id, until the task is retried or has failed
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         error = self._errors.pop(message.task_id, None)
@@ -80,7 +81,7 @@ class QueueRecorder(TaskiqMiddleware):
             request.sent(message.task_id)
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
-        self._journal.look()
+        self._journal.refresh()
         self._write(message, "task_started")
         return message
 
@@ -91,7 +92,7 @@ class QueueRecorder(TaskiqMiddleware):
         error = self._errors.pop(message.task_id, None)
         if error is not None:
             self._write(message, "task_failed", error=error, files=sizes_of(self._files))
-        elif not isinstance(result.error, NoResultError):  # which stands for: queued once more
+        elif not isinstance(result.error, NoResultError):  # this error means that the task was queued again
             self._write(message, "task_finished", files=sizes_of(self._files))
 
     def _write(
@@ -116,7 +117,7 @@ class QueueRecorder(TaskiqMiddleware):
 
 
 def _name(message: TaskiqMessage) -> str:
-    """Taskiq names a task ``module:function``."""
+    """Return the name with dots: Taskiq's is ``module:function``."""
     return message.task_name.replace(":", ".")
 
 
@@ -125,7 +126,7 @@ def _worker() -> str:
 
 
 def install(journal: Journal, files: Iterable[Path]) -> None:
-    """Record what every broker of this process does, as `QueueRecorder`. A second call changes nothing."""
+    """Add a `QueueRecorder` to every broker of this process. A second call does nothing."""
     original: Callable[[AsyncBroker], Awaitable[None]] = AsyncBroker.startup
     if hasattr(original, "__wrapped__"):
         return
@@ -136,4 +137,4 @@ def install(journal: Journal, files: Iterable[Path]) -> None:
             self.add_middlewares(QueueRecorder(journal, files))
         await original(self)
 
-    AsyncBroker.startup = startup  # type: ignore[method-assign]  # to wrap it is the point
+    AsyncBroker.startup = startup  # type: ignore[method-assign]  # wrapped on purpose

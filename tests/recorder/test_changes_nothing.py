@@ -1,4 +1,4 @@
-"""The recorder in this process: what an app and its tasks can notice of it, which is nothing."""
+"""The recorder in this process does not change the behaviour of an app and its tasks."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.naming import describe
-from tests.support.journals import read, told
+from tests.support.journals import describe_events, read
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -31,7 +31,7 @@ def installed() -> Iterator[None]:
 
 
 async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any]]:
-    """The messages that ``app`` sends for a request, and what it returns or raises."""
+    """Call ``app`` with a request, and return its messages and its result or exception."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> Message:
@@ -43,14 +43,14 @@ async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any
     scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"x-request-id", b"1")]}
     try:
         sent.append({"returned": await app(scope, receive, send)})  # type: ignore[func-returns-value]
-    except Exception as error:  # noqa: BLE001  # whatever it raises is to be compared
+    except Exception as error:  # noqa: BLE001  # any exception is compared
         frames = [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
         sent.append({"raised": repr(error), "cause": repr(error.__cause__), "frames": frames})
     return sent
 
 
 class Behaviour:
-    """An app, and what its tasks see while they run."""
+    """An app whose tasks record their surroundings."""
 
     def __init__(self, tasks: Callable[["Behaviour"], BackgroundTask]) -> None:
         self.seen: list[object] = []
@@ -75,7 +75,7 @@ class Behaviour:
         return "thrown away"
 
     def _others(self) -> list[str]:
-        """The context variables, without the one that is the recorder's."""
+        """Return the context variables except the recorder's own one."""
         return sorted(each.name for each in copy_context() if each.name != "fastbg_request")
 
     def fail(self) -> None:
@@ -108,7 +108,7 @@ def after_failure(app: Behaviour) -> BackgroundTask:
         lambda app: BackgroundTask(app.async_fail),
         lambda app: BackgroundTask(app.sync_task, "positional", named="argument"),
         lambda app: BackgroundTask(app.fail, "too many", "arguments"),
-        lambda app: BackgroundTask(None),  # type: ignore[arg-type]  # what `add_task(f())` hands over
+        lambda app: BackgroundTask(None),  # type: ignore[arg-type]  # the argument of `add_task(f())`
     ],
 )
 def test_results_exceptions_variables_and_order_are_the_same(
@@ -127,7 +127,7 @@ def test_results_exceptions_variables_and_order_are_the_same(
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_tasks_function_stays_its_own_while_it_runs(tmp_path: Path) -> None:
+def test_a_running_task_object_keeps_its_function(tmp_path: Path) -> None:
     seen = []
 
     def function() -> None:
@@ -165,7 +165,7 @@ def test_tasks_outside_of_a_request_run_unrecorded() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_the_request_of_one_call_is_not_that_of_the_next(tmp_path: Path) -> None:
+def test_each_call_has_its_own_request(tmp_path: Path) -> None:
     ran: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,13 +177,13 @@ def test_the_request_of_one_call_is_not_that_of_the_next(tmp_path: Path) -> None
 
     asyncio.run(both())
     assert ran == [1]
-    assert told(read(tmp_path / "journal.jsonl")) == ["request_received", "request_finished"]
+    assert describe_events(read(tmp_path / "journal.jsonl")) == ["request_received", "request_finished"]
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_cancelled_task_fails_with_that(tmp_path: Path) -> None:
+def test_a_cancelled_task_fails_with_cancelled_error(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        started.set()  # whoever waits for it goes on when this waits
+        started.set()  # the waiting task continues when this one waits
         await BackgroundTask(asyncio.sleep, 3600)()
 
     async def cancel() -> None:
@@ -199,7 +199,7 @@ def test_a_cancelled_task_fails_with_that(tmp_path: Path) -> None:
     assert errors == {"task_failed": "CancelledError", "request_finished": "CancelledError"}
 
 
-def test_unfinished_counts_what_is_queued_or_runs(tmp_path: Path) -> None:
+def test_unfinished_counts_queued_and_running_tasks(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         tasks = BackgroundTasks()
         tasks.add_task(lambda: counts.append(recording.unfinished))
@@ -216,11 +216,11 @@ def test_unfinished_counts_what_is_queued_or_runs(tmp_path: Path) -> None:
     assert [*counts, recording.unfinished] == [2, 1, 0]
 
 
-def test_uninstall_leaves_starlette_as_it_was() -> None:
+def test_uninstall_restores_starlette() -> None:
     def methods() -> list[object]:
         return [BackgroundTask.__call__, BackgroundTasks.add_task, HTTPException.__init__]
 
-    instrument.uninstall()  # what another test may have left
+    instrument.uninstall()  # another test may have installed it
     before = methods()
     instrument.install()
     wrapped = methods()
@@ -235,7 +235,7 @@ def test_uninstall_leaves_starlette_as_it_was() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_an_error_that_cannot_be_told_is_named_by_its_type(tmp_path: Path) -> None:
+def test_an_error_without_a_text_is_recorded_by_its_type(tmp_path: Path) -> None:
     class SilentError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("not a word")

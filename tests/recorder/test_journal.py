@@ -1,4 +1,4 @@
-"""What reaches the file, whatever happens to it."""
+"""The lines that the journal writes, also after its file or its disk has failed."""
 
 import json
 import logging
@@ -17,11 +17,11 @@ LINES = 500
 
 
 @pytest.fixture(autouse=True)
-def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _check_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_NS", 0)
 
 
-def test_a_line_is_what_the_reader_reads(tmp_path: Path) -> None:
+def test_a_written_line_can_be_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
     journal.write(task_started("id", "work", 0, "loop", t_ns=5))
@@ -63,7 +63,7 @@ def test_a_forked_child_writes_under_its_own_process_id(tmp_path: Path) -> None:
     assert [json.loads(line)["pid"] for line in journal.path.read_bytes().splitlines()] == [child, os.getpid()]
 
 
-def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
+def test_a_deleted_journal_is_created_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
     journal.path.unlink()
@@ -72,7 +72,7 @@ def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
     assert journal.path.read_bytes().count(b"\n") == 1
 
 
-def test_a_full_disk_is_told_once_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_once_without_an_exception(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(Path("/dev/full"))
     journal.check()
     with caplog.at_level(logging.WARNING, "fastbg"):
@@ -84,7 +84,7 @@ def test_a_full_disk_is_told_once_and_hurts_nobody(caplog: pytest.LogCaptureFixt
     assert "No space left on device" in message
 
 
-def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_removed_folder_is_logged_once_without_an_exception(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "data"
     journal = Journal(folder / "journal.jsonl")
     with caplog.at_level(logging.WARNING, "fastbg"):
@@ -95,7 +95,7 @@ def test_a_removed_folder_is_told_once_and_hurts_nobody(tmp_path: Path, caplog: 
     folder.mkdir()
     journal.check()
     journal.write(request_received("id", "GET", "/"))
-    assert told(journal) == [("events_lost", 1), ("request_received", None)]
+    assert names_and_counts(journal) == [("events_lost", 1), ("request_received", None)]
 
 
 def test_lines_for_a_deleted_journal_are_counted_as_lost(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_lines_for_a_deleted_journal_are_counted_as_lost(tmp_path: Path) -> None
     folder.mkdir()
     journal.check()
     journal.write(request_received("id", "GET", "/"))
-    assert told(journal) == [("events_lost", 3), ("request_received", None)]
+    assert names_and_counts(journal) == [("events_lost", 3), ("request_received", None)]
 
 
 def test_full_disk_leaves_a_recorded_gap(
@@ -128,7 +128,7 @@ def test_full_disk_leaves_a_recorded_gap(
         for _ in range(2):
             journal.write(request_received("id", "GET", "/"))
     gap = [("request_received", None)] * 2
-    assert told(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
+    assert names_and_counts(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records if "again" in record.getMessage()] == [
         "2",
         "1",
@@ -136,13 +136,13 @@ def test_full_disk_leaves_a_recorded_gap(
     assert len(caplog.records) == 4
 
 
-def told(journal: Journal) -> list[tuple[str, int | None]]:
-    """The name of each event in the file, and its count if it has one."""
+def names_and_counts(journal: Journal) -> list[tuple[str, int | None]]:
+    """Return the name of each event in the file, and its count if it has one."""
     found = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
     return [(event["event"], event.get("count")) for event in found]
 
 
-def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torn_line_does_not_damage_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
     whole = module._write

@@ -1,4 +1,4 @@
-"""The lines of the journal: each event is read as it was given."""
+"""The lines of the journal: each function writes its fields."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
         ),
     ],
 )
-def test_line_has_the_fields_that_were_given_in_their_order(line: Line, fields: list[object]) -> None:
+def test_line_has_the_given_fields_in_order(line: Line, fields: list[object]) -> None:
     found = json.loads(line)
     common = {key: found.pop(key) for key in ("t_ns", "wall_ns", "boot", "pid")}
     assert (common["boot"], common["pid"]) == (boot_id(), os.getpid())
@@ -80,7 +80,7 @@ def test_line_has_the_fields_that_were_given_in_their_order(line: Line, fields: 
     assert event.detail.items() >= {key: value for key, value in list(found.items())[2:] if value is not None}.items()
 
 
-def test_time_of_a_line_is_the_one_that_is_given() -> None:
+def test_line_has_the_given_time() -> None:
     assert json.loads(journal_events.response_lost("r", t_ns=5, status=None))["t_ns"] == 5
 
 

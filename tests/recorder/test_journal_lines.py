@@ -1,4 +1,4 @@
-"""Lines of the journal: how they are put together, what is an event, and what is not."""
+"""Reading a journal: joining its lines, and valid and invalid events."""
 
 import json
 import tracemalloc
@@ -35,25 +35,25 @@ def test_unknown_field_of_a_later_version_is_kept() -> None:
         {"status": "200"}, {"files_after": {"log.txt": "9"}}, {"sending_ns": 5.0},
     ],
 )  # fmt: skip
-def test_line_with_a_wrong_field_is_no_event(change: dict[str, object]) -> None:
+def test_line_with_a_wrong_field_is_not_an_event(change: dict[str, object]) -> None:
     assert read_journal_line(json.dumps(LINE | change).encode()) is None
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"7", b"\xff", b'"text"', b"[" * 100_000])
-def test_line_that_is_no_object_is_no_event(line: bytes) -> None:
+def test_line_without_an_object_is_not_an_event(line: bytes) -> None:
     assert read_journal_line(line) is None
 
 
-def test_line_that_python_reads_and_json_cannot_hold_is_no_event() -> None:
+def test_line_that_is_not_strict_json_is_not_an_event() -> None:
     start = json.dumps(LINE).encode()[:-1]
     assert read_journal_line(start + b', "weather": 1e308}') is not None
     assert read_journal_line(start + b', "weather": 1e309}') is None
     assert read_journal_line(start + b', "weather": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}") is not None
-    for depth in (MAX_DEPTH + 2, 990, 100_000):  # what is read at 990 levels is too deep to be written again
+    for depth in (MAX_DEPTH + 2, 990, 100_000):  # Python reads 990 levels, but cannot write them
         assert read_journal_line(start + b', "weather": ' + b"[" * depth + b"1" + b"]" * depth + b"}") is None
 
 
-def test_too_long_line_is_no_event_and_costs_its_limit() -> None:
+def test_too_long_line_is_not_an_event_and_is_not_kept() -> None:
     assert read_journal_line(json.dumps(LINE | {"error": "x" * MAX_LINE_BYTES}).encode()) is None
     lines, block, whole = JournalLines(), b" " * 2**16, json.dumps(LINE).encode() + b"\n"
     tracemalloc.start()
@@ -66,7 +66,7 @@ def test_too_long_line_is_no_event_and_costs_its_limit() -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=6))
-def test_journal_may_come_in_any_pieces(cuts: list[int]) -> None:
+def test_lines_are_joined_from_any_pieces(cuts: list[int]) -> None:
     data = b"".join(json.dumps(LINE | {"n": n}).encode() + b"\n" for n in range(3))
     places = [0, *sorted(cuts), len(data)]
     lines = JournalLines()
@@ -75,19 +75,19 @@ def test_journal_may_come_in_any_pieces(cuts: list[int]) -> None:
     assert lines.finish() == []
 
 
-def test_blank_lines_are_left_out() -> None:
+def test_blank_lines_are_omitted() -> None:
     lines = JournalLines()
     assert lines.feed(b"one\n\n\r\n  \ntwo\n\t") == [b"one", b"two"]
     assert lines.finish() == []
 
 
 def test_each_part_has_its_own_lines() -> None:
-    lines, late, youngest = JournalLines(), (1, 1), (1, 2)
+    lines, late, newest = JournalLines(), (1, 1), (1, 2)
     lines.feed(b"la")
-    assert lines.feed(b"one\nyoung", youngest) == [b"one"]
+    assert lines.feed(b"one\nnew", newest) == [b"one"]
     lines.resume(late)
     assert lines.feed(b"te\nto", late) == [b"late"]
-    assert lines.feed(b"est\n", youngest) == [b"youngest"]
+    assert lines.feed(b"est\n", newest) == [b"newest"]
     assert lines.finish() == [b"to"]
 
 

@@ -1,4 +1,4 @@
-"""The recorder in a real server: what an app does with its tasks, and what the journal says."""
+"""The recorder in a real server: tasks of an app, and their events in the journal."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
-from tests.support.journals import Fields, events, read, told
+from tests.support.journals import Fields, describe_events, events, read
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.support.servers import ROOT, URL
 
@@ -44,7 +44,7 @@ class Recorded:
         return self.folder / "journal.jsonl"
 
     def get(self, path: str, **more: Any) -> tuple[httpx.Response, list[Fields]]:
-        """The response, and the events of the request when it is over."""
+        """Send a request, and return the response and the events of the finished request."""
         self.count += 1
         request_id = f"request {self.count}"
         response = self.client.get(path, headers={"X-Request-ID": request_id}, **more)
@@ -71,10 +71,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         process.wait(timeout=PATIENCE_S)
 
 
-def test_every_event_of_a_request_comes_in_its_order(server: Recorded) -> None:
+def test_events_of_a_request_are_in_order(server: Recorded) -> None:
     response, found = server.get("/two?q=1")
     assert response.json() == "two"
-    assert told(found) == [
+    assert describe_events(found) == [
         "request_received",
         "task_queued tests.apps.recorded.work 0",
         "task_queued tests.apps.recorded.async_work 1",
@@ -90,7 +90,7 @@ def test_every_event_of_a_request_comes_in_its_order(server: Recorded) -> None:
     assert [event["where"] for event in found if event["event"] == "task_started"] == ["thread", "loop"]
 
 
-def test_every_event_tells_time_boot_and_process(server: Recorded) -> None:
+def test_every_event_has_time_boot_and_process(server: Recorded) -> None:
     before, before_ns = time.monotonic_ns(), time.time_ns()
     _, found = server.get("/two")
     for event in found:
@@ -109,16 +109,16 @@ def test_every_event_tells_time_boot_and_process(server: Recorded) -> None:
         ("/starlette/deep/", "tests.apps.recorded.work", "thread"),
     ],
 )
-def test_tasks_from_a_thread_and_a_response_are_seen(server: Recorded, path: str, task: str, where: str) -> None:
+def test_tasks_from_a_thread_and_a_response_are_recorded(server: Recorded, path: str, task: str, where: str) -> None:
     _, found = server.get(path)
     assert [event["event"] for event in found].count("task_queued") == 1
     started = [event for event in found if event["event"] == "task_started"]
     assert [(event["task"], event["n"], event["where"]) for event in started] == [(task, 0, where)]
 
 
-def test_a_middleware_in_between_changes_nothing(server: Recorded) -> None:
-    """Apart from the time of the response: older versions of Starlette send it while the first task runs."""
-    found, other = (told(server.get(path)[1]) for path in ("/middleware/two", "/two"))
+def test_a_middleware_does_not_change_the_events(server: Recorded) -> None:
+    """The response may come later: older versions of Starlette send it while the first task runs."""
+    found, other = (describe_events(server.get(path)[1]) for path in ("/middleware/two", "/two"))
     assert sorted(found) == sorted(other)
     found.remove("response_sent")
     other.remove("response_sent")
@@ -134,7 +134,7 @@ def test_a_middleware_in_between_changes_nothing(server: Recorded) -> None:
         ("/crash", 500, "KeyError 500"),
     ],
 )
-def test_an_exception_drops_what_was_queued(server: Recorded, path: str, status: int, detail: str) -> None:
+def test_an_exception_drops_the_queued_tasks(server: Recorded, path: str, status: int, detail: str) -> None:
     response, found = server.get(path)
     assert response.status_code == status
     (dropped,) = [event for event in found if event["event"] == "task_dropped"]
@@ -147,17 +147,17 @@ def test_own_background_drops_the_injected_tasks(server: Recorded) -> None:
     (dropped,) = [event for event in found if event["event"] == "task_dropped"]
     assert (dropped["task"], dropped["reason"]) == ("tests.apps.recorded.work", "own-response")
     assert "tests.apps.recorded.async_work" in dropped["detail"]
-    assert "task_finished tests.apps.recorded.async_work 1" in told(found)
+    assert "task_finished tests.apps.recorded.async_work 1" in describe_events(found)
 
 
-def test_no_cause_is_made_up_for_tasks_that_nobody_starts(server: Recorded) -> None:
-    assert "task_dropped tests.apps.recorded.work 0 unknown" in told(server.get("/unattached")[1])
+def test_unknown_cause_of_a_drop_is_recorded_as_unknown(server: Recorded) -> None:
+    assert "task_dropped tests.apps.recorded.work 0 unknown" in describe_events(server.get("/unattached")[1])
 
 
 def test_failing_task_drops_later_ones_and_is_logged(server: Recorded) -> None:
     response, found = server.get("/failing")
     assert response.status_code == 200
-    assert told(found)[4:] == [
+    assert describe_events(found)[4:] == [
         "response_sent",
         "task_started tests.apps.recorded.work 0",
         "task_finished tests.apps.recorded.work 0",
@@ -173,7 +173,7 @@ def test_failing_task_drops_later_ones_and_is_logged(server: Recorded) -> None:
     )
 
 
-def test_names_say_what_is_called(server: Recorded) -> None:
+def test_task_has_the_name_of_its_function(server: Recorded) -> None:
     _, found = server.get("/names")
     assert [
         event["task"].removeprefix("tests.apps.recorded.") for event in found if event["event"] == "task_finished"
@@ -212,7 +212,7 @@ def test_failure_in_a_nested_collection_drops_the_outer_tasks(server: Recorded) 
 
 def test_a_collection_may_be_a_task(server: Recorded) -> None:
     _, found = server.get("/collection-as-task")
-    assert told(found)[4:] == [
+    assert describe_events(found)[4:] == [
         "task_started fastapi.background.BackgroundTasks 1",
         "task_started tests.apps.recorded.work 0",
         "task_finished tests.apps.recorded.work 0",
@@ -223,13 +223,13 @@ def test_a_collection_may_be_a_task(server: Recorded) -> None:
 
 def test_a_stream_is_sent_with_its_last_chunk(server: Recorded) -> None:
     _, found = server.get("/streaming")
-    assert told(found)[2:4] == ["response_sent", "task_started tests.apps.recorded.work 0"]
+    assert describe_events(found)[2:4] == ["response_sent", "task_started tests.apps.recorded.work 0"]
     assert found[2]["bytes"] == 3 * len("chunk")
 
 
 @contextmanager
 def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
-    """The task of that request has the only thread, until ``/release`` is asked or the block ends."""
+    """Limit the threads to one, which the task of this request uses until ``/release`` or the end of the block."""
     server.client.get("/one-thread")
     try:
         server.client.get("/long", headers={"X-Request-ID": request_id})
@@ -245,7 +245,7 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
     with only_thread_taken(server, "first"):
         server.client.get("/two", headers={"X-Request-ID": "second"})
         events(server.journal, "second", until="response_sent")
-        # The server takes no other request in the step of its event loop in which the task began to wait.
+        # The server handles no other request in the step of its event loop in which the task begins to wait.
         server.client.get("/one-thread", headers={"X-Request-ID": "third"})
         waiting_ns = events(server.journal, "third", until="request_received")[0]["t_ns"]
         assert "task_started" not in [event["event"] for event in events(server.journal, "second", until="task_queued")]
@@ -258,7 +258,7 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
         for name in ("task_started", "response_sent")
     )
     at_least_ms, at_most_ms = (
-        round((end_ns - begin_ns) / 1e6, 3)  # as it is written
+        round((end_ns - begin_ns) / 1e6, 3)  # as in the journal
         for begin_ns, end_ns in ((waiting_ns, first["task_finished"]), (sent["t_ns"], started["t_ns"]))
     )
     assert 0 < at_least_ms <= started["waited_ms"] <= at_most_ms
@@ -270,13 +270,17 @@ def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) ->
 def test_task_that_waits_for_a_thread_is_not_dropped(server: Recorded, then: str, end: str) -> None:
     with only_thread_taken(server, f"before {then}"):
         _, found = server.get("/not-awaited")
-        assert told(found)[1:] == ["task_queued tests.apps.recorded.work 0", "response_sent", "request_finished"]
+        assert describe_events(found)[1:] == [
+            "task_queued tests.apps.recorded.work 0",
+            "response_sent",
+            "request_finished",
+        ]
         server.client.get(then)
-        assert end in told(events(server.journal, found[0]["request"], until=end.split()[0]))[-1]
+        assert end in describe_events(events(server.journal, found[0]["request"], until=end.split()[0]))[-1]
 
 
-def test_a_step_that_blocks_the_event_loop_is_told_with_its_task(server: Recorded) -> None:
-    """On a busy machine other steps may take as long; `tests.recorder.test_steps` sets the clock."""
+def test_a_step_that_blocks_the_event_loop_is_recorded(server: Recorded) -> None:
+    """Other steps may be slow on a busy machine: `tests.recorder.test_steps` uses its own clock."""
     _, found = server.get("/blocks-twice?seconds=0.1")
     blocked = [event for event in found if event["event"] == "loop_blocked"]
     assert {(event["task"], event["n"]) for event in blocked} <= {
@@ -293,7 +297,7 @@ def test_a_step_that_blocks_the_event_loop_is_told_with_its_task(server: Recorde
     ]
 
 
-def test_what_is_unfinished_when_the_server_shuts_down_is_told(tmp_path: Path) -> None:
+def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None:
     with served_with_options(tmp_path, timeout_graceful_shutdown=0) as (client, child):
         client.get("/one-thread", headers={"X-Request-ID": "nothing to lose"})
         client.get("/long", headers={"X-Request-ID": "first"})
@@ -301,17 +305,17 @@ def test_what_is_unfinished_when_the_server_shuts_down_is_told(tmp_path: Path) -
         client.get("/two", headers={"X-Request-ID": "second"})
         child.send_signal(signal.SIGTERM)
         wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
-    (told_last,) = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"]
-    assert told_last["request"] is None
-    assert told_last["unfinished"] == 1  # the one in the thread; the others were dropped, and told
-    assert told(events(tmp_path / "journal.jsonl", "second"))[-3:] == [
+    (stopped,) = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"]
+    assert stopped["request"] is None
+    assert stopped["unfinished"] == 1  # the one in the thread; the others were dropped, and recorded as such
+    assert describe_events(events(tmp_path / "journal.jsonl", "second"))[-3:] == [
         "task_dropped tests.apps.recorded.work 0 exception",
         "task_dropped tests.apps.recorded.async_work 1 exception",
         "request_finished",
     ]
 
 
-def test_nothing_is_told_of_a_shutdown_with_nothing_left(tmp_path: Path) -> None:
+def test_shutdown_without_unfinished_tasks_is_not_recorded(tmp_path: Path) -> None:
     with served_with_options(tmp_path) as (client, child):
         client.get("/two", headers={"X-Request-ID": "two"})
         events(tmp_path / "journal.jsonl", "two")
@@ -331,7 +335,7 @@ def served_with_options(folder: Path, **options: int) -> Iterator[tuple[httpx.Cl
 
 
 @pytest.mark.parametrize("untrusted", [None, "x" * 129, "café", "tab\tstop"])
-def test_an_id_that_cannot_be_trusted_is_replaced(server: Recorded, untrusted: str | None) -> None:
+def test_an_invalid_request_id_is_replaced(server: Recorded, untrusted: str | None) -> None:
     known = {event["request"] for event in read(server.journal)}
     headers = {} if untrusted is None else {b"X-Request-ID": untrusted.encode("utf-8")}
     server.client.get("/all-threads", headers=headers)
@@ -339,7 +343,7 @@ def test_an_id_that_cannot_be_trusted_is_replaced(server: Recorded, untrusted: s
     assert re.fullmatch("[0-9a-f]{32}", new)
 
 
-def test_quotes_in_an_id_stay_what_they_are(server: Recorded) -> None:
+def test_quotes_in_an_id_are_kept(server: Recorded) -> None:
     server.client.get("/all-threads", headers={"X-Request-ID": '"\\'})
     assert events(server.journal, '"\\')
 
@@ -350,7 +354,7 @@ def test_a_long_path_is_cut(server: Recorded) -> None:
     assert max(map(len, server.journal.read_bytes().splitlines())) < 4096
 
 
-def test_file_sizes_tell_what_was_written_before_the_response(server: Recorded) -> None:
+def test_file_sizes_include_writes_before_the_response(server: Recorded) -> None:
     readme = str(server.folder / "README.md")
     assert not any("files" in event for event in events_without_id(server))
     _, found = server.get(f"/writes/{readme}")
@@ -358,7 +362,7 @@ def test_file_sizes_tell_what_was_written_before_the_response(server: Recorded) 
     assert sizes == {"response_sent": {readme: 4}, "request_finished": {readme: 8}}
 
 
-def test_what_was_written_while_the_last_byte_was_sent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_while_the_last_byte_is_sent_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, journal = tmp_path / "log.txt", Journal(tmp_path / "journal.jsonl")
     log.touch()
     moments, sending = itertools.count(1), []
@@ -390,7 +394,7 @@ def events_without_id(server: Recorded) -> list[Fields]:
     return events(server.journal, new)
 
 
-def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> None:
+def test_buffered_bytes_of_a_big_response_are_recorded(server: Recorded) -> None:
     with _connection(server) as connection:
         connection.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n")
         found = events(server.journal, "big", until="response_sent")
@@ -400,7 +404,7 @@ def test_a_big_response_that_waits_in_the_server_is_told(server: Recorded) -> No
 
 
 def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp_path: Path) -> None:
-    """It depends on the loop: see `fastbg.recorder.journal_events`."""
+    """This depends on the event loop, see `fastbg.recorder.journal_events`."""
     released = tmp_path / "released"
     with _connection(server) as connection:
         connection.sendall(
@@ -412,7 +416,7 @@ def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp
                 _receive(connection, b"\r\n\r\nblocking")  # while the task blocks the loop
             else:
                 assert found[1]["buffered"] > 0
-                assert not select.select([connection], [], [], 0)[0]  # nothing has come
+                assert not select.select([connection], [], [], 0)[0]  # no bytes yet
         finally:
             released.touch()
         if found[1]["buffered"]:
@@ -421,7 +425,7 @@ def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp
 
 
 def _receive(connection: socket.socket, wanted: bytes) -> None:
-    """Read until ``wanted`` came."""
+    """Read until ``wanted`` was received."""
     found = b""
     while wanted not in found:
         more = connection.recv(65536)
@@ -433,11 +437,11 @@ def _receive(connection: socket.socket, wanted: bytes) -> None:
     Version(uvicorn.__version__) < Version("0.32.1"),
     reason="older uvicorn claims ASGI 2.4, and does not raise when the client has left: the stream never ends",
 )
-def test_a_client_that_leaves_ends_a_stream_and_nothing_else(server: Recorded) -> None:
+def test_a_disconnected_client_only_ends_its_stream(server: Recorded) -> None:
     with _connection(server) as connection:
         connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\n\r\n")
         assert connection.recv(1)
-    found = told(events(server.journal, "leaves"))
+    found = describe_events(events(server.journal, "leaves"))
     assert "response_sent" not in found
     assert found[-2:] == ["task_finished tests.apps.recorded.work 0", "request_finished"]
 

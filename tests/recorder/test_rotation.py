@@ -1,4 +1,4 @@
-"""Rotation: what is in the parts of a journal, whoever writes, and whenever a writer dies."""
+"""Rotation: no event is lost with several writers, or when a writer is killed."""
 
 import fcntl
 import functools
@@ -24,7 +24,7 @@ SIZE = 2000  # bytes, some 14 lines
 
 
 @pytest.fixture(autouse=True)
-def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _check_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_NS", 0)
 
 
@@ -39,15 +39,15 @@ def write(journal: Journal, events: range) -> None:
         journal.write(request_received(str(number), "GET", "/"))
 
 
-def told(file: Path) -> list[int]:
-    """The numbers of the events in a part; a line that is none fails the test."""
+def numbers_in(file: Path) -> list[int]:
+    """Return the numbers of the events in a part. An invalid line fails the test."""
     events = [read_journal_line(line) for line in file.read_bytes().splitlines()]
     return [int(event.request_id or "") for event in events if event is not None or pytest.fail("torn")]
 
 
-def all_told(path: Path) -> list[int]:
+def all_numbers(path: Path) -> list[int]:
     files = [*(part(path, number) for number in numbers(path)), *([path] if path.exists() else [])]
-    return [number for file in files for number in told(file)]
+    return [number for file in files for number in numbers_in(file)]
 
 
 def test_full_journal_is_rotated_and_oldest_parts_deleted(path: Path) -> None:
@@ -58,16 +58,16 @@ def test_full_journal_is_rotated_and_oldest_parts_deleted(path: Path) -> None:
     assert first > 1
     for number in kept:
         assert SIZE <= part(path, number).stat().st_size < SIZE + 200
-    known = all_told(path)
+    known = all_numbers(path)
     assert known == list(range(known[0], 1000))
-    assert told(part(path, last))[-1] + 1 == told(path)[0]
+    assert numbers_in(part(path, last))[-1] + 1 == numbers_in(path)[0]
     assert journal.lost == 0
 
 
 def test_journal_without_a_size_is_one_file(path: Path) -> None:
     write(Journal(path), range(100))
     assert numbers(path) == []
-    assert told(path) == list(range(100))
+    assert numbers_in(path) == list(range(100))
 
 
 def test_only_parts_of_this_journal_are_parts(path: Path) -> None:
@@ -80,7 +80,7 @@ def test_only_parts_of_this_journal_are_parts(path: Path) -> None:
 
 
 def test_no_event_of_several_processes_is_lost_or_torn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each writes some, and on until there are parts enough: how often they rotate is up to who runs when."""
+    """Each process writes until there are enough parts: the number of rotations depends on the scheduler."""
     monkeypatch.setattr(rotation, "KEPT", 10**6)
     each, apart = 400, 10**6
 
@@ -95,15 +95,15 @@ def test_no_event_of_several_processes_is_lost_or_torn(path: Path, monkeypatch: 
 
     writers = [_forked(functools.partial(write_own, number)) for number in range(3)]
     assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0, 0]
-    known = all_told(path)
-    for number in range(3):  # each one's in its order
+    known = all_numbers(path)
+    for number in range(3):  # in the order of each process
         end = int(path.with_name(f"end of {number}").read_text())
         assert [event for event in known if event // apart == number] == list(range(number * apart, end))
     assert max(known) < 3 * apart
 
 
 def _forked(act: Callable[[], object]) -> int:
-    """A process that does ``act`` and ends; its exit code is 0 if that went well."""
+    """Fork a process that calls ``act`` and exits, with 0 if it did not raise."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -133,22 +133,22 @@ STEPS: dict[str, tuple[object, str, Callable[..., object]]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_writer_killed_in_the_middle_of_a_rotation_costs_nothing(path: Path, step: str) -> None:
+def test_writer_killed_during_a_rotation_loses_no_event(path: Path, step: str) -> None:
     write(Journal(path, SIZE), range(200))
     before = numbers(path)
 
     def rotate_and_die() -> None:
         owner, name, act = STEPS[step]
-        setattr(owner, name, _then_die(act))  # of this process, which is to die
+        setattr(owner, name, _then_die(act))  # only in this process
         write(Journal(path, SIZE), range(200, 300))
 
     pid = _forked(rotate_and_die)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
-    known = all_told(path)
+    known = all_numbers(path)
     assert 200 < known[-1] < 299
     assert known == list(range(known[0], known[-1] + 1))
     write(Journal(path, SIZE), range(known[-1] + 1, 1000))
-    known = all_told(path)
+    known = all_numbers(path)
     assert known == list(range(known[0], 1000))
     assert len(numbers(path)) == KEPT
     assert numbers(path)[0] > before[-1]
@@ -160,13 +160,13 @@ def test_late_writer_keeps_the_old_part_open(path: Path) -> None:
     write(one, range(40))
     other.write(request_received("-1", "GET", "/"))
     old = os.open(part(path, 1), os.O_RDONLY)
-    assert told(part(path, 1))[-2:] == [told(part(path, 2))[0] - 1, -1]
+    assert numbers_in(part(path, 1))[-2:] == [numbers_in(part(path, 2))[0] - 1, -1]
     assert not is_sealed(old)
     other.check()
     assert is_sealed(old)
     os.close(old)
     other.write(request_received("-2", "GET", "/"))
-    assert told(path)[-1] == -2
+    assert numbers_in(path)[-1] == -2
 
 
 def test_lock_ends_with_its_process(path: Path) -> None:
@@ -204,7 +204,7 @@ def test_journal_rotated_before_the_lock_is_reopened(path: Path, monkeypatch: py
     os.close(descriptor)
 
 
-def test_nobody_waits_for_another_ones_rotation(path: Path) -> None:
+def test_writers_do_not_wait_for_another_rotation(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     journal = Journal(path, SIZE)
@@ -213,7 +213,7 @@ def test_nobody_waits_for_another_ones_rotation(path: Path) -> None:
     os.close(folder)
     write(journal, range(100, 101))
     assert numbers(path) == [1]
-    assert all_told(path) == list(range(101))
+    assert all_numbers(path) == list(range(101))
 
 
 def test_journal_is_not_rotated_twice(path: Path) -> None:
@@ -232,13 +232,13 @@ def test_forbidden_rotation_is_logged_once(
     journal = Journal(path, SIZE)
     with caplog.at_level(logging.WARNING, "fastbg"):
         write(journal, range(100))
-    assert told(path) == list(range(100))
+    assert numbers_in(path) == list(range(100))
     (message,) = [record.getMessage() for record in caplog.records]
     assert str(path) in message
-    assert "Operation not permitted; it grows on" in message
+    assert "Operation not permitted; it grows without limit" in message
 
 
-def test_no_descriptor_is_left_behind(path: Path) -> None:
+def test_rotation_closes_its_descriptors(path: Path) -> None:
     journal = Journal(path, SIZE)
     write(journal, range(20))
     before = held(path.parent)

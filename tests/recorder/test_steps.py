@@ -1,4 +1,4 @@
-"""A coroutine that is timed step by step: what it and its surroundings can notice of that, which is nothing."""
+"""`in_steps` measures the steps of a coroutine, and does not change its behaviour."""
 
 import asyncio
 import functools
@@ -18,7 +18,7 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.request_record import RequestRecord
 from fastbg.recorder.steps import BLOCKED_NS, in_steps
-from tests.support.journals import read, told
+from tests.support.journals import describe_events, read
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -28,17 +28,17 @@ def ignore(took_ns: int) -> None:
 
 
 Make = Callable[[], Coroutine[Any, Any, Any]]
-TURNS = 8  # of the event loop, in which each of the coroutines below is done, or waits for long
+TURNS = 8  # of the event loop: each of the coroutines below then has ended, or waits for long
 
 
 async def seen_of(awaitable: Awaitable[Any], turns: int | None) -> list[object]:
-    """What a task that awaits ``awaitable`` is seen to do; it is cancelled after so many turns of the event loop."""
+    """Await ``awaitable`` in a task, cancel it after ``turns`` turns of the event loop, and return its behaviour."""
 
     async def outer() -> object:
         variable.set("outer")
         try:
             return await awaitable, variable.get()
-        except BaseException as error:  # noqa: BLE001  # whatever it is is to be compared
+        except BaseException as error:  # noqa: BLE001  # any exception is compared
             return type(error), error.args, type(error.__cause__), type(error.__context__), variable.get()
 
     running = asyncio.create_task(outer())
@@ -108,14 +108,14 @@ async def groups() -> list[int]:
     "make", [returns, raises, raises_at_once, stops, cleans_up, swallows, has_a_time_limit, groups, waits]
 )
 def test_results_errors_cancellation_and_variables_are_the_same(make: Make, turns: int | None) -> None:
-    """Whenever it is cancelled: timed, a coroutine takes as many turns of the event loop."""
+    """Cancelled after any number of turns: a measured coroutine takes the same number of turns."""
     if make in (waits, cleans_up, swallows):
         turns = turns or TURNS
     without = asyncio.run(seen_of(make(), turns))
     assert asyncio.run(seen_of(in_steps(make(), ignore), turns)) == without
 
 
-def test_a_coroutine_that_is_closed_cleans_up_at_once() -> None:
+def test_a_closed_coroutine_cleans_up_immediately() -> None:
     closed: list[object] = []
 
     async def inner() -> None:
@@ -167,7 +167,7 @@ def test_error_of_a_cancelled_task_is_released() -> None:
 
 
 class Clock:
-    """The recorder's clock, which goes on only when a test says so."""
+    """The recorder's clock, which a test advances."""
 
     def __init__(self) -> None:
         self.ns = 10**9
@@ -186,7 +186,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_only_a_step_that_takes_long_is_told(tmp_path: Path, clock: Clock) -> None:
+def test_only_a_long_step_is_recorded(tmp_path: Path, clock: Clock) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
@@ -194,9 +194,9 @@ def test_only_a_step_that_takes_long_is_told(tmp_path: Path, clock: Clock) -> No
     task = request.queue(BackgroundTask(print), None)
 
     async def work() -> None:
-        clock.go_on(BLOCKED_NS)  # as long as a step may take
+        clock.go_on(BLOCKED_NS)  # the maximum of a step that does not block
         for _ in range(2):
-            asyncio.get_running_loop().call_soon(clock.go_on, 2 * BLOCKED_NS)  # another's step
+            asyncio.get_running_loop().call_soon(clock.go_on, 2 * BLOCKED_NS)  # a step of another task
             await asyncio.sleep(0)
         clock.go_on(BLOCKED_NS + 1_000_000)
         await asyncio.sleep(0)
@@ -213,7 +213,7 @@ def test_only_a_step_that_takes_long_is_told(tmp_path: Path, clock: Clock) -> No
     assert [event["ms"] for event in blocked] == [BLOCKED_NS / 1e6 + 1, BLOCKED_NS / 1e6 + 2.5]
 
 
-def test_a_step_is_told_of_its_own_task_and_of_none_around_it(tmp_path: Path, clock: Clock) -> None:
+def test_a_step_is_recorded_only_for_its_own_task(tmp_path: Path, clock: Clock) -> None:
     async def block() -> None:
         clock.go_on(2 * BLOCKED_NS)
         await asyncio.sleep(0)
@@ -240,7 +240,7 @@ def test_a_step_is_told_of_its_own_task_and_of_none_around_it(tmp_path: Path, cl
         instrument.uninstall()
     found = [
         line.rpartition(".")[2]
-        for line in told(read(tmp_path / "journal.jsonl"))
+        for line in describe_events(read(tmp_path / "journal.jsonl"))
         if "started" in line or "blocked" in line
     ]
     assert found == ["BackgroundTasks 0", "block 1", "block 1", "block 1", "in_thread 2", "no_block 3"]
