@@ -62,5 +62,5 @@ def _exit_at_once(recorder: "Recorder | None") -> NoReturn:
     else:
         lost = "no background task was lost"
     with suppress(OSError):  # the same Ctrl-C may have ended the reader
-        os.write(2, f"fastbg: process {os.getpid()} exited at once: {lost}\n".encode())
+        os.write(2, f"fastbg: process {os.getpid()} exited immediately: {lost}\n".encode())
     os._exit(INTERRUPTED)  # sys.exit would wait for the threads that run tasks

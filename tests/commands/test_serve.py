@@ -196,7 +196,7 @@ def test_second_interrupt_exits_at_once_with_the_loss(folder: Path, mode: list[s
         wait_for(server.log, b"Waiting for background tasks to complete")
         code, said = server.end(signal.SIGINT)  # the task does not end
     assert code == 130
-    assert re.search(r"fastbg: process \d+ exited at once: 1 background task was lost\n", said)
+    assert re.search(r"fastbg: process \d+ exited immediately: 1 background task was lost\n", said)
     assert "Traceback" not in said
     assert not (folder / "written").exists()
 
