@@ -1,4 +1,4 @@
-"""The scripts that come with fastbg, and scripts by name or by file."""
+"""The built-in scripts, and the search for a script by name or file."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,12 +16,12 @@ _FOLDER = Path(str(resources.files("fastbg.scripts")))
 
 
 def built_in() -> list[str]:
-    """The names of the built-in scripts."""
+    """Return the names of the built-in scripts."""
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
 def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
-    """The built-in scripts by their group."""
+    """Return the built-in scripts by group."""
     groups: dict[str, list[Source]] = {}
     for name in built_in():
         source = script(name, environment)
@@ -30,23 +30,23 @@ def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
 
 
 def missing_extra(source: Source, environment: Mapping[str, str]) -> str | None:
-    """Return the extra of fastbg that has to be installed before ``source`` can run, or None if it can."""
+    """Return the extra of fastbg that ``source`` needs and that is not installed, or None."""
     needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
     return "mail" if needs_mail and find_spec("aiosmtpd") is None else None
 
 
 def _without_queue(source: Source) -> Source:
-    """``source`` without the parts that need a worker."""
+    """Remove the parts that need a worker."""
     parts = [part for part in source.script.parts if part.worker is None]
     if len(parts) == len(source.script.parts):
         return source
-    left_out = ", ".join(part.name for part in source.script.parts if part.worker is not None)
-    remark = f"left out are the parts that need more, {install_command('queue')}: {left_out}"
+    skipped = ", ".join(part.name for part in source.script.parts if part.worker is not None)
+    remark = f"skipped parts that need {install_command('queue')}: {skipped}"
     return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
 
 
 def script(name: str, environment: Mapping[str, str]) -> Source:
-    """The built-in script of that ``name``, or the one in the file of that name. Raises `ScriptError`."""
+    """Return the built-in script ``name``, or the script in the file ``name``. Raises `ScriptError`."""
     if name in built_in():
         path = _FOLDER / f"{name}.toml"
         source = read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
@@ -54,8 +54,8 @@ def script(name: str, environment: Mapping[str, str]) -> Source:
     if not name.endswith(".toml") and not Path(name).is_file():
         known = built_in()
         raise ScriptError(
-            f"there is no script {name!r}{did_you_mean(name, known)}",
+            f"unknown script {name!r}{did_you_mean(name, known)}",
             where="the argument SCRIPT",
-            remedy=f"name a .toml file, or one of {', '.join(known)}",
+            remedy=f"choose a .toml file, or one of {', '.join(known)}",
         )
     return read_script_file(Path(name), environment)

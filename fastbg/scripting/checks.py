@@ -1,7 +1,7 @@
-"""What the shape of a script does not say: keys that exclude or need one another, names that have to be known.
+"""Checks that the model of a script cannot express: keys that exclude or need each other, and unknown names.
 
-Told of the data as TOML gave it, so that these faults are found beside those of the shape. Whatever has the wrong
-shape is passed over here. Pure, but for a look whether the files that a script uploads are there.
+The checks read the raw TOML data, so that their faults are reported together with the faults of the model. They ignore
+values of a wrong type. Pure, except that they check whether the folder and the uploaded files exist.
 """
 
 import re
@@ -19,13 +19,13 @@ from fastbg.text import did_you_mean
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
 RESERVED = ("mark", "dir")
-NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of headers and cookies, of ASCII: RFC 9110, 5.6.2
+NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
 
 _TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
 
 
 def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> list[Fault]:
-    """The faults in ``data``. ``folder``: of the script. ``environment``: what ``${env.NAME}`` may name."""
+    """Return the faults in ``data``. ``folder``: of the script. ``environment``: variables for ``${env.NAME}``."""
     return [
         *_numbers(data),
         *_target(data),
@@ -39,12 +39,12 @@ Table = tuple[KeyPath, Mapping[str, Any]]
 
 
 def parts(data: Mapping[str, Any]) -> list[Table]:
-    """Each part with its path, or the whole script where it has none."""
+    """Return each part with its path, or the whole script if it has no parts."""
     return _tables(data.get("part"), "part") or [((), data)]
 
 
 def _tables(value: object, *path: str | int) -> list[Table]:
-    """The tables in the array ``value``, each with its path: ``path`` and its number."""
+    """Return the tables in the array ``value``, each with its path: ``path`` and its number."""
     items = value if isinstance(value, list) else []
     return [((*path, number), item) for number, item in enumerate(items) if isinstance(item, Mapping)]
 
@@ -52,25 +52,25 @@ def _tables(value: object, *path: str | int) -> list[Table]:
 def _numbers(data: Mapping[str, Any]) -> Iterator[Fault]:
     for path, value in placeholders.leaves(data):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            yield Fault(
-                path, f"found {describe_value(value)}, but a whole number of TOML has 64 bits: put it in quotes"
-            )
+            yield Fault(path, f"found {describe_value(value)}, but TOML integers have 64 bits: put it in quotes")
 
 
 def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
     if "part" in data and "request" in data:
-        yield Fault(("request",), "a script has parts or requests, not both: put these into a [[part.request]]")
+        yield Fault(
+            ("request",), "a script with parts cannot have other requests: move this one into a [[part.request]]"
+        )
     elif not data.get("request", []) and not data.get("part", []):
-        yield Fault((), "has no request: add [[request]] with a name and a path")
+        yield Fault((), "has no request: add a [[request]] with a name and a path")
     if "url" in data:
         for path, table in [((), data), *_tables(data.get("part"), "part")]:
             for key in ("app", "env", "server", "worker"):
                 if key in table:
-                    yield Fault((*path, key), f"url names a server that runs already: leave url or {key} out")
+                    yield Fault((*path, key), f"url is the address of a running server: remove url or {key}")
     elif "app" not in data and isinstance(data.get("part", []), list):
         for path, part in parts(data):
             if "app" not in part:
-                yield Fault(path, 'names no app: add app = "module:attribute", or url = "http://…" at the top')
+                yield Fault(path, 'has no app: add app = "module:attribute", or url = "http://…" at the top')
 
 
 def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
@@ -78,15 +78,15 @@ def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     if (
         isinstance(name, str)
         and not placeholders.names(name)
-        and not _is_there(folder / placeholders.fill_text(name, {}), folder=True)
+        and not _exists(folder / placeholders.fill_text(name, {}), folder=True)
     ):
-        yield Fault(("folder",), f"there is no folder {folder / name}")
+        yield Fault(("folder",), f"the folder {folder / name} does not exist")
 
 
-def _is_there(path: Path, *, folder: bool) -> bool:
+def _exists(path: Path, *, folder: bool) -> bool:
     try:
         return path.is_dir() if folder else path.is_file()
-    except OSError:  # too long a name, a folder that may not be looked into
+    except OSError:  # the name is too long, or a folder is not readable
         return False
 
 
@@ -99,15 +99,15 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
         for path, request in _tables(part.get("request"), *part_path, "request"):
             name = request.get("name")
             if isinstance(name, str) and name in seen:
-                yield Fault((*path, "name"), f"another request has the name {describe_value(name)} already")
+                yield Fault((*path, "name"), f"another request already has the name {describe_value(name)}")
             seen.add(name if isinstance(name, str) else None)
             yield from _request(path, request, [str(file) for file in files if file], base)
             signal = request.get("signal")
             to = signal.get("to", "server") if isinstance(signal, Mapping) else "server"
             if to in ("worker", "broker") and "worker" not in part:
-                yield Fault((*path, "signal", "to"), f"the part has no {to}: name Taskiq's broker as its worker")
+                yield Fault((*path, "signal", "to"), f"the part has no {to}: set worker to Taskiq's broker")
             if "signal" in request and "url" in data:
-                yield Fault((*path, "signal"), "url names a server that is not ours to signal: leave signal out")
+                yield Fault((*path, "signal"), "fastbg cannot send signals to the server at url: remove signal")
 
 
 def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
@@ -116,7 +116,7 @@ def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], ba
         yield from _printable((*path, table), request.get(table))
     bodies = [key for key in request if key in BODIES]
     if len(bodies) > 1 and set(bodies) != {"form", "files"}:
-        yield Fault((*path, bodies[1]), f"a request has one body, found {' and '.join(bodies)}")
+        yield Fault((*path, bodies[1]), f"a request can have only one body, found {' and '.join(bodies)}")
     repeat, concurrency = request.get("repeat", 1), request.get("concurrency", 0)
     if isinstance(repeat, int) and isinstance(concurrency, int) and concurrency > repeat:
         yield Fault(
@@ -124,16 +124,18 @@ def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], ba
             f"found {describe_value(concurrency)}, expected at most repeat ({describe_value(repeat)})",
         )
     if isinstance(concurrency, int) and concurrency > 1 and "connection" in request:
-        yield Fault((*path, "connection"), "one connection carries one request at a time: leave concurrency out")
+        yield Fault(
+            (*path, "connection"), "a connection carries one request at a time: remove connection or concurrency"
+        )
     for place, upload in _tables(request.get("files"), *path, "files"):
         yield from _one_of(place, upload, "text", "path")
         name = upload.get("path")
         if (
             isinstance(name, str)
             and not placeholders.names(name)
-            and not _is_there(base / placeholders.fill_text(name, {}), folder=False)
+            and not _exists(base / placeholders.fill_text(name, {}), folder=False)
         ):
-            yield Fault((*place, "path"), f"there is no file {base / name}")
+            yield Fault((*place, "path"), f"the file {base / name} does not exist")
     expect = request.get("expect")
     if isinstance(expect, Mapping):
         yield from _json((*path, "expect", "body"), expect.get("body"))
@@ -145,38 +147,38 @@ def _json(path: KeyPath, value: object) -> Iterator[Fault]:
         if isinstance(leaf, date | time):
             yield Fault(place, f"found {leaf}, but JSON has no dates: put it in quotes")
         if isinstance(leaf, float) and not isfinite(leaf):
-            yield Fault(place, f"found {leaf}, but JSON has no such number")
+            yield Fault(place, f"found {leaf}, but JSON has only finite numbers")
 
 
 def _printable(path: KeyPath, table: object) -> Iterator[Fault]:
     for name, value in table.items() if isinstance(table, Mapping) else ():
         if not _TOKEN.fullmatch(name):
-            yield Fault((*path, name), "is no name that HTTP allows: letters, digits and !#$%&'*+-.^_`|~")
+            yield Fault((*path, name), "is not a valid name: use letters, digits and !#$%&'*+-.^_`|~")
         elif isinstance(value, str) and not value.isprintable():
-            yield Fault((*path, name), f"found {describe_value(value)}, but HTTP carries no control characters here")
+            yield Fault((*path, name), f"found {describe_value(value)}, but only printable characters are allowed")
         elif isinstance(value, str) and path[-1] == "cookies" and ";" in value:
-            yield Fault((*path, name), f"found {describe_value(value)}, but a ; ends a cookie")
+            yield Fault((*path, name), f"found {describe_value(value)}, but the value of a cookie cannot contain ;")
 
 
 def _expect(path: KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:
     writes = _tables(expect.get("writes"), *path, "writes")
     if expect.get("verdict") == "no-work" and any(write.get("count", 1) != 0 for _, write in writes):
-        yield Fault((*path, "writes"), "where there is no work there is no write: leave writes or the verdict out")
+        yield Fault((*path, "writes"), "a request with the verdict no-work has no writes: remove writes or verdict")
     for place, write in writes:
         yield from _one_of(place, write, "text", "pattern")
         file = write.get("file")
         if isinstance(file, str) and file not in files:
-            followed = f"followed are {', '.join(files)}" if files else "none is followed"
+            followed = f"followed: {', '.join(files)}" if files else "no file is followed"
             yield Fault(
                 (*place, "file"), f"{describe_value(file)} is not followed{did_you_mean(file, files)} ({followed})"
             )
         if "within" in write and write.get("count", 1) == 0:
-            yield Fault((*place, "within"), "what must not arrive needs no time: leave within out")
+            yield Fault((*place, "within"), "a write with count = 0 has no time limit: remove within")
 
 
 def _one_of(path: KeyPath, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
     if first in table and second in table:
-        yield Fault(path, f"has both {first} and {second}: leave one of them out")
+        yield Fault(path, f"has both {first} and {second}: remove one of them")
     elif first not in table and second not in table:
         yield Fault(path, f"needs {first} or {second}")
 
@@ -197,13 +199,13 @@ def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> It
             names = request.get("save")
             for name in names if isinstance(names, Mapping) else ():
                 if name in RESERVED or not name.isidentifier():
-                    yield Fault((*place, "save", name), "cannot be the name of a saved value: take another word")
+                    yield Fault((*place, "save", name), "is not a valid name for a saved value: choose another name")
                 saved.append(name)
 
 
 def _unknown(path: KeyPath, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:
-    if placeholders.is_torn(text):
-        yield Fault(path, "has a ${ that no } ends: write $${ where it is meant as it is")
+    if placeholders.is_unclosed(text):
+        yield Fault(path, "has a ${ without a }: add the }, or write $${ for the text ${")
     for name in placeholders.names(text):
         if name in known:
             continue
@@ -212,5 +214,5 @@ def _unknown(path: KeyPath, text: str, known: Sequence[str], environment: Mappin
             if variable not in environment:
                 yield Fault(path, f"the environment variable {variable} is not set")
         else:
-            meant = did_you_mean(name, known)
-            yield Fault(path, f"${{{name}}} is not known here{meant} (known: {', '.join([*known, 'env.NAME'])})")
+            hint = did_you_mean(name, known)
+            yield Fault(path, f"${{{name}}} is not known here{hint} (known: {', '.join([*known, 'env.NAME'])})")

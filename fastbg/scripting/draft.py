@@ -1,7 +1,7 @@
-"""A first script for an app: one request for each operation that can queue background tasks.
+"""Writes a first script for an app: one request for each operation that can queue background tasks.
 
-What is asked comes from the app's routes (`fastbg.scripting.routes`), what is sent from its OpenAPI document
-(`fastbg.scripting.sample_request`). The text is a script that runs as it is; what its author has to add is a comment.
+The operations are from the app's routes (`fastbg.scripting.routes`), the values from its OpenAPI document
+(`fastbg.scripting.sample_request`). The script runs without changes; comments show what its author can add.
 """
 
 import os
@@ -21,40 +21,40 @@ from fastbg.text import escape_control
 
 _HEAD = """\
 # A first script for {target}. Run it: fastbg demo {file}
-# ${{mark}} becomes a short text that no other request has, so that their writes can be told apart.
+# fastbg replaces ${{mark}} by a text that is unique for each request, so that it can assign each write to its request.
 {remark}
 app = {app}
 folder = {folder}
-# The files that the tasks write, such as "log.txt", relative to the folder. Tasks that write none are seen as well.
+# The files that the tasks write, such as "log.txt", relative to folder. Tasks without a file are recorded as well.
 follow = []
 """
 _ALL = """\
-# No route here is known to take BackgroundTasks, and nobody can see from outside which one gives a task to its
-# Response, so these are all. Keep those that queue a task; the others want expect.verdict = "no-work".
+# fastbg found no route with a BackgroundTasks parameter. It cannot see which routes give a task to their Response,
+# so this script requests all routes. Keep those that queue a task, or set expect.verdict = "no-work" for the others.
 """
-_NONE = "# This app has no route that could be asked, so put a request of yours in the place of this one.\n"
+_NONE = "# fastbg found no route in this app. Replace the request below by one of your own.\n"
 _TAIL = """\
 expect.verdict = "response-first"
-# expect.tasks = ["function"]  # its tasks, in their order
+# expect.tasks = ["function"]  # its tasks in their order
 # expect.writes = [{ file = "log.txt", text = "what the task writes for ${mark}\\n" }]
 """
 
 
 def write_draft(target: str, path: Path, folder: Path) -> list[str]:
-    """Write a first script for the app that ``target`` ("module:attribute") names to ``path``, a new file.
+    """Write a first script for the app ``target`` ("module:attribute") to the new file ``path``.
 
-    ``folder``: the one that the app is imported from. Returns the names of the requests. Raises `FastbgError` where
-    there is such a file already, or it cannot be written, or the app (`ServerError`) cannot be loaded.
+    ``folder``: folder from which the app is imported. Returns the names of the requests. Raises `FastbgError` if the
+    file already exists or cannot be written, `ServerError` if the app cannot be loaded.
     """
     home = path.absolute().parent
     try:
         file = path.open("x", encoding="utf-8")
     except OSError as error:
-        what = "there is such a file already" if isinstance(error, FileExistsError) else error.strerror
+        why = "the file already exists" if isinstance(error, FileExistsError) else error.strerror
         raise FastbgError(
-            f"the script cannot be written: {what}",
+            f"the script cannot be written: {why}",
             where=str(path),
-            remedy="name a new file, in a folder that is there and that you may write to",
+            remedy="choose a new file in a folder that exists and is writable",
         ) from None
     with file:
         try:
@@ -68,15 +68,15 @@ def write_draft(target: str, path: Path, folder: Path) -> list[str]:
 
 
 def draft(app: object, target: str, folder: str, file: str = "FILE") -> str:
-    """The TOML of a first script for ``app``, an ASGI app that was loaded by ``target`` ("module:attribute").
+    """Return the TOML of a first script for ``app``, the ASGI app ``target`` ("module:attribute").
 
-    ``folder``: the one it was imported from, as the script is to name it. ``file``: what the script will be called.
-    Of an app of FastAPI's these are the operations that take `BackgroundTasks`, be it in a dependency; where there are
-    none, or nobody can know, all.
+    ``folder``: folder from which the app is imported, as written in the script. ``file``: name of the script. For a
+    FastAPI app the requests are the operations that take `BackgroundTasks`, also in a dependency. Without such
+    operations, and for other apps, they are all operations.
     """
     found = [operation for operation in operations(app) if not operation.path.startswith("//")]
-    asked = [operation for operation in found if operation.takes_tasks]
-    remark = "" if asked else _ALL if found else _NONE
+    with_tasks = [operation for operation in found if operation.takes_tasks]
+    remark = "" if with_tasks else _ALL if found else _NONE
     head = _HEAD.format(
         target=escape_control(target),
         file=escape_control(file),
@@ -84,12 +84,12 @@ def draft(app: object, target: str, folder: str, file: str = "FILE") -> str:
         app=to_toml(_in_script(target)),
         folder=to_toml(_in_script(folder)),
     )
-    requests = [sample_request(operation) for operation in asked or found] or [SampleRequest("GET", "/", "/")]
+    requests = [sample_request(operation) for operation in with_tasks or found] or [SampleRequest("GET", "/", "/")]
     return head + "".join(map(_request_text, requests, _names(requests)))
 
 
 def _names(requests: list[SampleRequest]) -> Iterator[str]:
-    """A name for each request, which no other has."""
+    """Yield a unique name for each request."""
     counts: dict[str, int] = {}
     for request in requests:
         name = f"{request.method} {request.template}"
@@ -111,7 +111,7 @@ def _request_text(request: SampleRequest, name: str) -> str:
 
 
 def _in_script(value: Any) -> Any:
-    """``value`` as it stands in a script: the mark as its placeholder, and nothing that is one by accident."""
+    """Return ``value`` for a script: the mark becomes its placeholder, and every other ``${`` is escaped."""
     match value:
         case str():
             return placeholders.escape(value).replace(MARK, "${mark}")

@@ -1,4 +1,4 @@
-"""The faults of a script, and how a message names keys and shows values. Pure."""
+"""The faults of a script, and the keys and values in their messages. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from fastbg.scripting.toml_writer import BARE_KEY
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong at the key ``path`` (names, and numbers from 0 in arrays): one sentence without a full stop."""
+    """An error at the key ``path`` (names, and indexes from 0): ``what`` is one sentence without a full stop."""
 
     path: KeyPath
     what: str
 
 
 def key_text(path: KeyPath) -> str:
-    """A key path as people write it: ``request[2].expect.verdict``, numbers from 1."""
+    """Return a key path for messages: ``request[2].expect.verdict``, with numbers from 1."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -29,13 +29,13 @@ def key_text(path: KeyPath) -> str:
 
 
 def describe_faults(faults: Iterable[Fault], lines: Mapping[KeyPath, int], where: str) -> list[str]:
-    """The faults as ``FILE:LINE: KEY: what``, in the order of their lines."""
+    """Return the faults as ``FILE:LINE: KEY: what``, in the order of their lines."""
     placed = sorted({(line_of(fault.path, lines), key_text(fault.path), fault.what) for fault in faults})
     return [f"{where}:{line}: {name}: {what}" for line, name, what in placed]
 
 
 def describe_value(value: object) -> str:
-    """A value as it may stand in TOML, in one line, cut where it is long."""
+    """Return a value as one line of TOML, truncated if it is long."""
     match value:
         case bool():
             text = str(value).lower()
@@ -45,7 +45,7 @@ def describe_value(value: object) -> str:
             text = "an array" if value else "an empty array"
         case str():
             text = json.dumps(value[:100], ensure_ascii=False)
-        case int() if value.bit_length() > 256:  # Python writes no endless decimal numbers
+        case int() if value.bit_length() > 256:  # Python limits the digits of decimal numbers
             text = hex(value)
         case _:
             text = str(value)

@@ -1,6 +1,6 @@
-"""The model of a script: the app, the requests, the files to follow, and what is expected.
+"""The model of a script: the app, the requests, the files to follow, and the expectations.
 
-`reader` makes it of a TOML document. `placeholders` says which placeholders may stand in its texts.
+`reader` creates it from a TOML document. `placeholders` describes the placeholders in its strings.
 """
 
 import json
@@ -25,11 +25,11 @@ _APP = r"^[\w.]+:[\w.]+$"
 _LINK = "^https?://"
 _URL = "^https?://."
 _SAVED = r"^(status|(body|headers|cookies)(\..+)?)$"
-PATTERNS = {  # what a text has to match, and the words for it
-    _PATH: "a path that begins with one /",
-    _APP: "module:attribute, `main:app` for the `app` in main.py",
-    _LINK: "an address that begins with http:// or https://",
-    _URL: "an address that begins with http:// or https://",
+PATTERNS = {  # each pattern, and its description in messages
+    _PATH: "a path that starts with a single /",
+    _APP: "module:attribute, such as main:app for the `app` in main.py",
+    _LINK: "a URL that starts with http:// or https://",
+    _URL: "a URL that starts with http:// or https://",
     _SAVED: "status, body.KEY, headers.NAME or cookies.NAME",
 }
 
@@ -49,41 +49,45 @@ def _pattern(text: str) -> str:
         with warnings.catch_warnings(action="ignore"):
             re.compile(placeholders.fill_text(text, dict.fromkeys(placeholders.names(text), "x")))
     except (re.error, OverflowError) as error:
-        raise ValueError(f"is no regular expression: {error}") from None
+        raise ValueError(f"is not a valid regular expression: {error}") from None
     except RecursionError:
-        raise ValueError("is too deeply nested a regular expression") from None
+        raise ValueError("is not a valid regular expression: nested too deeply") from None
     return text
 
 
 class Write(_Model):
-    """What has to arrive in a followed file: a text, or a match of a regular expression."""
+    """An expected write to a followed file: a text, or a match of a regular expression."""
 
-    file: Annotated[Text, Field(description="One of the files in `follow`, written as it is there.")]
-    text: Annotated[Text | None, Field(description="The whole text, line ends included.")] = None
+    file: Annotated[Text, Field(description="The file, spelled as in `follow`, or the file of `mail`.")]
+    text: Annotated[Text | None, Field(description="The complete text, including newlines.")] = None
     pattern: Annotated[
-        Text | None, AfterValidator(_pattern), Field(description="A regular expression of Python's instead.")
+        Text | None, AfterValidator(_pattern), Field(description="A Python regular expression, instead of `text`.")
     ] = None
-    count: Annotated[int, Field(ge=0, le=MAX_REPEATS, description="How often it has to arrive, no more, no less.")] = 1
+    count: Annotated[
+        int, Field(ge=0, le=MAX_REPEATS, description="The exact number of writes; 0: it must not be written.")
+    ] = 1
     within: Annotated[
         Seconds | None,
-        Field(description="Seconds from sent; fastbg waits no longer once the request's tasks have ended."),
+        Field(description="Limit in seconds after the request. fastbg waits longer only while its tasks run."),
     ] = None
 
 
 class TaskExpect(_Model):
-    """A background task that is expected, and what has to become of it."""
+    """An expected background task."""
 
-    task: Annotated[Text, Field(description="The function's name, or more of module.qualname.")]
-    state: Annotated[State | None, Field(description="What has to become of it; anything without it.")] = None
+    task: Annotated[Text, Field(description="The name of the function, or a longer end of module.qualname.")]
+    state: Annotated[State | None, Field(description="The expected state. Default: any.")] = None
     where: Annotated[
         Literal["thread", "loop", "worker"] | None,
-        Field(description="Whether it runs in a thread, in the event loop, or in a worker of a queue."),
+        Field(description="Where it runs: in a thread, in the event loop, or in a worker of a queue. Default: any."),
     ] = None
-    within: Annotated[Seconds | None, Field(description="Seconds from sent until it has finished.")] = None
+    within: Annotated[
+        Seconds | None, Field(description="Limit in seconds from the request to the end of the task.")
+    ] = None
 
 
 def _tasks(value: object) -> object:
-    """A task's name alone says that a task of that name is expected."""
+    """Convert the name of a task to a table with that name."""
     return [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
@@ -92,179 +96,194 @@ def _statuses(value: object) -> object:
 
 
 def _before(change: Callable[[object], object], accepted: Any) -> BeforeValidator:
-    """A validator that sees the raw value. ``accepted``: what the schema says of it, where pydantic is not too old."""
+    """Return a validator of the raw value. ``accepted``: its type in the schema, unless pydantic is too old."""
     if "json_schema_input_type" in BeforeValidator.__dataclass_fields__:
         return BeforeValidator(change, json_schema_input_type=accepted)
     return BeforeValidator(change)
 
 
 class Expect(_Model):
-    """What a request is expected to bring."""
+    """The expectations of a request."""
 
     status: Annotated[
         list[Status],
         _before(_statuses, Status | list[Status]),
-        Field(min_length=1, description="The status, or several that will do; 200 without it."),
+        Field(min_length=1, description="The status, or an array of allowed statuses. Default: 200."),
     ] = [200]
     body: Annotated[
         dict[str, Any] | list[Any] | str | int | float | bool | None,
-        Field(description="A part of the JSON body (objects may have more keys), or the whole body as a text."),
+        Field(description="A part of the JSON body (objects may have more keys), or the complete body as a string."),
     ] = None
-    verdict: Annotated[Verdict, Field(description="What has to come first; response-first without it.")] = (
-        "response-first"
-    )
+    verdict: Annotated[Verdict, Field(description="The expected verdict. Default: response-first.")] = "response-first"
     tasks: Annotated[
         list[TaskExpect] | None,
         _before(_tasks, list[Text | TaskExpect] | None),
-        Field(description="All background tasks of the request, in the order in which they have to start."),
+        Field(description="All background tasks of the request, in the order of their starts."),
     ] = None
-    writes: Annotated[list[Write], Field(description="What has to arrive in the followed files.")] = []
-    response_within: Annotated[Seconds | None, Field(description="The response has to be there so soon, in s.")] = None
-    response_at_least: Annotated[Seconds | None, Field(description="The response has to take so long, in s.")] = None
+    writes: Annotated[list[Write], Field(description="The expected writes to the followed files.")] = []
+    response_within: Annotated[Seconds | None, Field(description="Maximum time of the response in seconds.")] = None
+    response_at_least: Annotated[Seconds | None, Field(description="Minimum time of the response in seconds.")] = None
     lead_at_least: Annotated[
-        Seconds | None, Field(description="Seconds that the first write has to come after the response.")
+        Seconds | None, Field(description="Minimum time in seconds from the response to the first write.")
     ] = None
 
 
 class Upload(_Model):
-    """A file in a multipart form: a text, or a file of the `folder`."""
+    """A file in a multipart form: a text, or a file in `folder`."""
 
-    field: Annotated[Text, Field(description="The name of the form's field.")]
-    name: Annotated[Text, Field(description="The name of the file, as the app is told.")] = "file"
-    text: Annotated[str | None, Field(description="What is in the file.")] = None
-    path: Annotated[Text | None, Field(description="A file to send instead, relative to `folder`.")] = None
-    type: Annotated[Text, Field(description="The media type, as the app is told.")] = "application/octet-stream"
+    field: Annotated[Text, Field(description="The name of the form field.")]
+    name: Annotated[Text, Field(description="The file name in the request.")] = "file"
+    text: Annotated[str | None, Field(description="The content of the file.")] = None
+    path: Annotated[Text | None, Field(description="A file to send instead of `text`, relative to `folder`.")] = None
+    type: Annotated[Text, Field(description="The media type in the request.")] = "application/octet-stream"
 
 
 class SignalAfter(_Model):
-    """A signal, once the request and its repetitions have their responses."""
+    """A signal that fastbg sends when the request and its repetitions have their responses."""
 
-    name: Annotated[Signal, Field(description="SIGTERM and SIGINT ask it to stop, SIGKILL does not ask.")]
+    name: Annotated[
+        Signal, Field(description="SIGTERM and SIGINT request a graceful stop, SIGKILL ends the process immediately.")
+    ]
     to: Annotated[
         Literal["server", "worker", "broker"],
-        Field(description="Whom to send it; a worker and a broker, of a part with worker, are then started again."),
+        Field(
+            description="The receiver. A worker or a broker (in a part with `worker`) is restarted after the signal."
+        ),
     ] = "server"
     after: Annotated[
         Annotated[float, Field(ge=0, le=3600)] | Literal["started"],
-        Field(description="Seconds after these responses; or started: once a task of each request so far has started."),
+        Field(description="Seconds after these responses; started: when a task of each request so far has started."),
     ] = 0.0
 
 
 class Request(_Model):
-    """One request of a script, or several alike."""
+    """One request of a script, or several equal ones."""
 
-    name: Annotated[Text, Field(description="What the report calls it; no other request of the part has this name.")]
-    about: Annotated[str, Field(description="A sentence for --step: what will happen.")] = ""
-    method: Annotated[Method, Field(description="The HTTP method; GET without it.")] = "GET"
+    name: Annotated[Text, Field(description="The name in reports, unique in its part.")]
+    about: Annotated[str, Field(description="What the request shows, for --step.")] = ""
+    method: Annotated[Method, Field(description="The HTTP method. Default: GET.")] = "GET"
     path: Annotated[
         str,
         StringConstraints(pattern=_PATH),
-        Field(description="The path, `/orders/${mark}`. ${mark} is a text that no other request has."),
+        Field(description="The path, such as `/orders/${mark}`. ${mark} is the unique id of the request."),
     ]
-    query: Annotated[dict[str, Parameter], Field(description="Query parameters; an array for several of a name.")] = {}
+    query: Annotated[dict[str, Parameter], Field(description="Query parameters; an array repeats a parameter.")] = {}
     headers: Annotated[dict[str, str], Field(description="Request headers.")] = {}
     cookies: Annotated[dict[str, str], Field(description="Cookies, sent with this request only.")] = {}
     json_body: Annotated[Any, Field(alias="json", description="A JSON body.")] = None
-    form: Annotated[dict[str, Parameter], Field(description="A form; multipart with `files`.")] = {}
+    form: Annotated[
+        dict[str, Parameter], Field(description="Form fields; the form is multipart if there are `files`.")
+    ] = {}
     files: Annotated[list[Upload], Field(description="Uploaded files.")] = []
-    body: Annotated[str | None, Field(description="A raw body; name its type in `headers`.")] = None
-    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS, description="How often.")] = 1
-    concurrency: Annotated[int, Field(ge=1, le=1000, description="How many of these at a time.")] = 1
-    timeout: Annotated[Seconds | None, Field(description="Seconds for the response, then for tasks and writes.")] = None
+    body: Annotated[str | None, Field(description="A raw body; set its media type in `headers`.")] = None
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS, description="Number of repetitions.")] = 1
+    concurrency: Annotated[int, Field(ge=1, le=1000, description="Repetitions in parallel.")] = 1
+    timeout: Annotated[
+        Seconds | None, Field(description="Timeout in seconds for the response, then for tasks and writes.")
+    ] = None
     after: Annotated[
         Literal["responses", "tasks", "meanwhile"],
         Field(
-            description="Sent when every earlier request has its response, or when its tasks are done as well; "
-            "meanwhile: as with responses, while the tasks may be running, so --step makes no pause before it."
+            description="When to send it. responses: every earlier request has its response. tasks: the tasks of every "
+            "earlier request have ended as well. meanwhile: as responses, but --step does not pause before it."
         ),
     ] = "responses"
-    connection: Annotated[Text | None, Field(description="Requests that name the same one share a connection.")] = None
+    connection: Annotated[
+        Text | None, Field(description="Name of a connection; requests with the same name share it.")
+    ] = None
     hang_up_after: Annotated[
         Seconds | Literal["queued"] | None,
         Field(
-            description="Close the connection so many seconds after the request was sent, or queued: once the server "
-            "has queued a task for it. A response that comes earlier is taken."
+            description="Close the connection this many seconds after the request; queued: when the server has "
+            "queued a task for it. An earlier response counts."
         ),
     ] = None
-    signal: Annotated[SignalAfter | None, Field(description="Then send the server, say, a signal.")] = None
+    signal: Annotated[SignalAfter | None, Field(description="A signal to send after the responses.")] = None
     save: Annotated[
         dict[str, Annotated[str, StringConstraints(pattern=_SAVED)]],
-        Field(description="Values for later requests, by name: body.id, headers.location, cookies.session, status."),
+        Field(
+            description="Values for later requests, by name, from body.id, headers.location, cookies.session or status."
+        ),
     ] = {}
-    expect: Annotated[Expect, Field(description="What it is expected to bring.")] = Expect()
+    expect: Annotated[Expect, Field(description="The expectations of the request.")] = Expect()
 
 
 class UvicornOptions(_Model):
-    """Settings of uvicorn, as its own options of these names."""
+    """Options of uvicorn with the same names."""
 
     timeout_graceful_shutdown: Annotated[
-        int | None, Field(ge=0, description="Seconds for running requests and tasks when it stops; no end without it.")
+        int | None,
+        Field(ge=0, description="Timeout in seconds for running requests and tasks at shutdown. Default: no limit."),
     ] = None
-    timeout_keep_alive: Annotated[int, Field(ge=0, description="Seconds that an idle connection stays open.")] = 5
+    timeout_keep_alive: Annotated[int, Field(ge=0, description="Seconds after which an idle connection is closed.")] = 5
     loop: Annotated[Literal["auto", "asyncio", "uvloop"], Field(description="The event loop.")] = "auto"
     http: Annotated[Literal["auto", "h11", "httptools"], Field(description="The HTTP implementation.")] = "auto"
 
 
 class Part(_Model):
-    """A part of a script. It has a server of its own where it names another app or other settings than the last."""
+    """A part of a script. A part with a different app or different settings than the last one has its own server."""
 
-    name: Annotated[Text, Field(description="What the report calls it.")]
-    about: Annotated[str, Field(description="What this part shows.")] = ""
-    app: Annotated[App | None, Field(description="module:attribute, where it is not the script's.")] = None
-    env: Annotated[dict[str, str], Field(description="Environment variables, besides those of the script.")] = {}
-    server: Annotated[UvicornOptions | None, Field(description="Settings of uvicorn instead of the script's.")] = None
+    name: Annotated[Text, Field(description="The name in reports.")]
+    about: Annotated[str, Field(description="An explanation of this part.")] = ""
+    app: Annotated[App | None, Field(description="The app as module:attribute, instead of the script's app.")] = None
+    env: Annotated[dict[str, str], Field(description="Environment variables in addition to those of the script.")] = {}
+    server: Annotated[UvicornOptions | None, Field(description="Options of uvicorn instead of the script's.")] = None
     worker: Annotated[
         App | None,
         Field(
-            description="module:attribute of Taskiq's broker: start a NATS server, which FASTBG_BROKER names, and a "
-            "worker for its tasks. Parts that name the same one share them."
+            description="Taskiq's broker as module:attribute. fastbg starts a worker and a NATS server "
+            "(its URL is in FASTBG_BROKER). Parts with the same broker share them."
         ),
     ] = None
-    requests: Annotated[list[Request], Field(alias="request", min_length=1, description="Its requests, in order.")]
+    requests: Annotated[
+        list[Request], Field(alias="request", min_length=1, description="The requests of the part, in order.")
+    ]
 
 
 class Script(_Model):
-    """A whole script: where the app is, what to follow, and the requests in their order."""
+    """A script: the app, the files to follow, and the requests in order."""
 
-    title: Annotated[str, Field(description="What the script shows, or the question that it answers.")] = ""
-    about: Annotated[str, Field(description="Why the outcome is what it is.")] = ""
-    group: Annotated[str, Field(description="Where `fastbg demo --list` shows a built-in script.")] = ""
+    title: Annotated[str, Field(description="The question that the script answers, or its topic.")] = ""
+    about: Annotated[str, Field(description="An explanation of the result.")] = ""
+    group: Annotated[str, Field(description="The group of a built-in script in `fastbg demo --list`.")] = ""
     links: Annotated[
-        list[Annotated[str, StringConstraints(pattern=_LINK)]], Field(description="Where to read more.")
+        list[Annotated[str, StringConstraints(pattern=_LINK)]], Field(description="Links to further information.")
     ] = []
     app: Annotated[
-        App | None, Field(description="The app as module:attribute, `main:app` for the `app` in main.py.")
+        App | None, Field(description="The app as module:attribute, such as `main:app` for the `app` in main.py.")
     ] = None
     url: Annotated[
         Annotated[str, StringConstraints(pattern=_URL)] | None,
-        Field(description="A server that runs already, instead of an app."),
+        Field(description="The URL of a running server, instead of an app."),
     ] = None
     folder: Annotated[
         Text,
-        Field(description="The app is imported from it and runs in it; relative to the script."),
+        Field(description="The folder from which the app is imported and in which it runs, relative to the script."),
     ] = "."
     env: Annotated[dict[str, str], Field(description="Environment variables for the server.")] = {}
     follow: Annotated[list[Text], Field(description="The files that tasks write, relative to `folder`.")] = []
-    timeout: Annotated[Seconds | None, Field(description="Seconds for a response, then for its tasks and writes.")] = (
-        None
-    )
-    server: Annotated[UvicornOptions, Field(description="Settings of uvicorn.")] = UvicornOptions()
-    mail: Annotated[Text | None, Field(description="Start a mail server that writes what arrives to this file.")] = None
+    timeout: Annotated[
+        Seconds | None, Field(description="Timeout in seconds for a response, then for its tasks and writes.")
+    ] = None
+    server: Annotated[UvicornOptions, Field(description="Options of uvicorn.")] = UvicornOptions()
+    mail: Annotated[
+        Text | None, Field(description="Start a mail server that writes all received mail to this file.")
+    ] = None
     parts: Annotated[
-        list[Part], Field(alias="part", description="Parts that have requests of their own, instead of `request`.")
+        list[Part], Field(alias="part", description="Parts with their own requests, instead of `request`.")
     ] = []
     requests: Annotated[list[Request], Field(alias="request", description="The requests, in order.")] = []
 
     @property
     def all_parts(self) -> list[Part]:
-        """The parts, or the one that the requests make where the script has none."""
+        """The parts, or one part with all requests if the script has no parts."""
         if self.parts:
             return self.parts
         return [Part.model_construct(name="", requests=self.requests)]
 
     @classmethod
     def schema_text(cls) -> str:
-        """The JSON Schema of the format, for editors."""
+        """Return the JSON Schema of scripts, for editors."""
         from fastbg.scripting.schema import schema_of
 
         return json.dumps(schema_of(cls), ensure_ascii=False, indent=2) + "\n"

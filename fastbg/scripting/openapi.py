@@ -1,26 +1,26 @@
-"""Schemas of an OpenAPI document: their references followed and their parts put together. Pure."""
+"""Resolves the schemas of an OpenAPI document: references, allOf and unions. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
 
-_MAX_REFERENCES = 20  # one after the other
+_MAX_REFERENCES = 20  # in a chain
 _MAX_DEPTH = 5  # allOf inside allOf
 
 
 class Schemas:
-    """The schemas of an OpenAPI ``document``, which references lead into."""
+    """The schemas of an OpenAPI ``document``."""
 
     def __init__(self, document: Schema) -> None:
         self._document = document
 
     def resolved(self, schema: object) -> Schema:
-        """Return ``schema`` with references followed, its parts put together, and one branch of its unions taken."""
+        """Return ``schema`` with resolved references, merged parts, and one branch of each union."""
         return self.with_references(schema)[0]
 
     def with_references(self, schema: object, depth: int = 0) -> tuple[Schema, tuple[str, ...]]:
-        """Return what `resolved` does, and the references that led to it. ``depth``: of parts inside parts."""
+        """Return the resolved schema and its references. ``depth``: nesting of ``allOf``."""
         references: tuple[str, ...] = ()
         plain = as_mapping(schema)
         for _ in range(_MAX_REFERENCES):
@@ -31,7 +31,7 @@ class Schemas:
             elif parts := as_list(rest.pop("allOf", None)):
                 inner = [self.with_references(part, depth + 1) for part in parts] if depth < _MAX_DEPTH else []
                 references += tuple(name for _, names in inner for name in names)
-                plain = _together([*(part for part, _ in inner), rest])
+                plain = _merged([*(part for part, _ in inner), rest])
             elif branches := as_list(rest.pop("anyOf", None)) or as_list(rest.pop("oneOf", None)):
                 first = next((branch for branch in map(as_mapping, branches) if branch.get("type") != "null"), {})
                 plain = {**first, **rest}
@@ -47,7 +47,7 @@ class Schemas:
 
 
 def example(holder: Schema) -> Any:
-    """The example that a schema, a parameter or a media type gives, or None."""
+    """Return the example of a schema, a parameter or a media type, or None."""
     if holder.get("example") is not None:
         return holder["example"]
     examples = holder.get("examples")
@@ -59,12 +59,12 @@ def example(holder: Schema) -> Any:
 
 
 def is_upload(plain: Schema) -> bool:
-    """Whether a property of a multipart form is a file."""
+    """Return whether a property of a multipart form is a file."""
     return plain.get("format") == "binary" or plain.get("contentMediaType") == "application/octet-stream"
 
 
 def type_of(plain: Schema) -> str:
-    """Return the JSON type of the values that a resolved schema allows; of several the first that is not null."""
+    """Return the JSON type of a resolved schema; if there are several, the first that is not null."""
     kinds = plain.get("type")
     if isinstance(kinds, list):
         kinds = next((kind for kind in kinds if kind != "null"), "null")
@@ -72,17 +72,17 @@ def type_of(plain: Schema) -> str:
 
 
 def as_mapping(value: object) -> Schema:
-    """Return ``value`` if it is an object, else an empty one: a document may hold anything."""
+    """Return ``value`` if it is an object, else an empty object: a document may contain any value."""
     return value if isinstance(value, Mapping) else {}
 
 
 def as_list(value: object) -> list[Any]:
-    """Return ``value`` if it is an array, else an empty one."""
+    """Return ``value`` if it is an array, else an empty list."""
     return value if isinstance(value, list) else []
 
 
-def _together(schemas: list[Schema]) -> Schema:
-    """What has to hold all at once, as one schema."""
+def _merged(schemas: list[Schema]) -> Schema:
+    """Merge the parts of an ``allOf`` into one schema."""
     whole: dict[str, Any] = {}
     for schema in schemas:
         properties = {**as_mapping(whole.get("properties")), **as_mapping(schema.get("properties"))}

@@ -1,12 +1,12 @@
-"""Placeholders in a script: ``${mark}`` and its like, found and filled in. Pure.
+"""Finds and replaces the placeholders of a script. Pure.
 
 =================== ====================================================================================
-``${mark}``         a short text that no other request of any run has, so that its writes can be told apart
+``${mark}``         the id of the request, unique in all runs, so that each write belongs to one request
 ``${dir}``          the data folder
 ``${env.NAME}``     an environment variable of fastbg's own process
-``${mail.host}``    where the run's mail server listens, likewise ``${mail.port}``, where the script has one
-``${NAME}``         what an earlier request saved under that name
-``$${``             a ``${`` that is meant as it is
+``${mail.host}``    the host of the run's mail server; ``${mail.port}``: its port
+``${NAME}``         a value that an earlier request saved under that name
+``$${``             the text ``${``
 =================== ====================================================================================
 """
 
@@ -22,7 +22,7 @@ KeyPath = tuple[str | int, ...]
 
 
 def texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every text in a value read from TOML, with the keys that lead to it. A key counts as a text too."""
+    """Yield every string in a TOML value with its path. Keys count as strings."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -35,7 +35,7 @@ def texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 
 def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Everything in a value read from TOML that holds no other values, with the keys that lead to it."""
+    """Yield every value in a TOML value that contains no other values, with its path."""
     items: Iterable[tuple[str | int, Any]]
     if isinstance(value, Mapping):
         items = value.items()
@@ -49,25 +49,25 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def names(text: str) -> list[str]:
-    """The names of the placeholders in ``text``."""
+    """Return the names of the placeholders in ``text``."""
     return [match[2] for match in _PLACEHOLDER.finditer(text) if match[2] is not None]
 
 
-def is_torn(text: str) -> bool:
-    """Whether ``text`` has a ``${`` that is no placeholder, and none that is meant as it is."""
+def is_unclosed(text: str) -> bool:
+    """Return whether ``text`` has a ``${`` that is neither a placeholder nor escaped."""
     return "${" in _PLACEHOLDER.sub("", text)
 
 
 def escape(text: str) -> str:
-    """Return ``text`` with each ``${`` in it meant as it is."""
+    """Return ``text`` with each ``${`` escaped."""
     return text.replace("${", "$${")
 
 
 def fill(value: Any, values: Mapping[str, Any], *, quote: Callable[[str], str] | None = None) -> Any:
-    """``value`` with its placeholders filled in; those that ``values`` does not have stay as they are.
+    """Replace the placeholders in ``value``; placeholders that are not in ``values`` stay unchanged.
 
-    A text that is one placeholder and nothing else becomes the value itself, be it a number or an object; inside a
-    longer text it becomes text, through ``quote`` if there is one.
+    A string that is only one placeholder becomes the value itself, for example a number or an object. In a longer
+    string the value becomes text, which ``quote`` converts.
     """
     if isinstance(value, str):
         whole = _WHOLE.fullmatch(value)
@@ -82,7 +82,7 @@ def fill(value: Any, values: Mapping[str, Any], *, quote: Callable[[str], str] |
 
 
 def fill_text(text: str, values: Mapping[str, Any], *, quote: Callable[[str], str] | None = None) -> str:
-    """`fill` where the outcome has to be a text."""
+    """Replace the placeholders in ``text``; the result is always a string."""
     return _PLACEHOLDER.sub(lambda match: _text(match, values, quote), text) if "${" in text else text
 
 
@@ -97,7 +97,7 @@ def _text(match: re.Match[str], values: Mapping[str, Any], quote: Callable[[str]
 
 
 def at(value: Any, path: str) -> Any:
-    """What stands at ``path`` ("items.0.id") in a JSON value. Raises `LookupError`."""
+    """Return the value at ``path`` ("items.0.id") in a JSON value. Raises `LookupError`."""
     for key in filter(None, path.split(".")):
         if isinstance(value, Mapping):
             value = value[key]

@@ -1,7 +1,4 @@
-"""Reads a script: TOML in, a `Script` out, or all of its faults with their lines.
-
-What is wrong is refused before anything starts.
-"""
+"""Reads a script from TOML. Reports all faults with their lines, before anything starts."""
 
 import re
 import tomllib
@@ -29,9 +26,10 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A script and where it came from: its ``name`` for people, its ``folder``, the line of each of its keys.
+    """A script and its origin.
 
-    ``remark``: what a reader of its result has to know, or None.
+    ``name``: file name in messages. ``folder``: folder of the file. ``lines``: line of each key. ``remark``: a note for
+    the reader of the result, or None.
     """
 
     script: Script
@@ -41,14 +39,14 @@ class Source:
     remark: str | None = None
 
     def place(self, *path: str | int) -> str:
-        """``FILE:LINE`` of a key."""
+        """Return the ``FILE:LINE`` of a key."""
         return f"{self.name}:{line_of(path, self.lines)}"
 
 
 def read_script(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> Source:
-    """The script in ``text``. Raises `ScriptError` with the line, the key, what was found and what is allowed.
+    """Read the script in ``text``. Raises `ScriptError` with the line, the key, the found and the allowed values.
 
-    ``name``: of the file, for people. ``folder``: that it lies in. ``environment``: what ``${env.NAME}`` may name.
+    ``name``: file name in messages. ``folder``: folder of the file. ``environment``: variables for ``${env.NAME}``.
     """
     data = _toml(text, name)
     lines = lines_of(text)
@@ -57,7 +55,7 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
     try:
         script = Script.model_validate(data)
     except ValidationError as error:
-        from fastbg.scripting.schema import schema_of  # a script without a fault needs none of it
+        from fastbg.scripting.schema import schema_of  # a valid script does not need it
 
         faults = faults_from_errors(error.errors(include_url=False), data, schema_of(Script))
     known = {fault.path for fault in faults}
@@ -67,7 +65,7 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
         raise ScriptError(
             f"the script has {count}",
             where=name,
-            remedy="mend what is named",
+            remedy="correct this line" if len(faults) == 1 else "correct these lines",
             details=describe_faults(faults, lines, name),
         )
     return Source(script, name, folder, lines)
@@ -80,10 +78,12 @@ def _toml(text: str, name: str) -> dict[str, Any]:
         place = _PLACE.search(str(error))
         line = place[1] if place and place[1] else text.count("\n") + 1
         what = _PLACE.sub("", str(error))
-        raise ScriptError(f"the script is no TOML: {what}", where=f"{name}:{line}", remedy="mend the line") from None
-    except ValueError:  # Python reads no endless decimal numbers
         raise ScriptError(
-            "the script is no TOML: a number has too many digits", where=name, remedy="put it in quotes"
+            f"the script is not valid TOML: {what}", where=f"{name}:{line}", remedy="correct this line"
+        ) from None
+    except ValueError:  # Python limits the digits of decimal numbers
+        raise ScriptError(
+            "the script is not valid TOML: a number has too many digits", where=name, remedy="put it in quotes"
         ) from None
     except RecursionError:
         raise _too_deep(name) from None
@@ -94,14 +94,14 @@ def _toml(text: str, name: str) -> dict[str, Any]:
 
 def _too_deep(name: str) -> ScriptError:
     return ScriptError(
-        "the script is too deeply nested",
+        "the script is nested too deeply",
         where=name,
-        remedy=f"keep tables and arrays to {MAX_DEPTH} levels; a larger JSON body can be a text, in `body`",
+        remedy=f"use at most {MAX_DEPTH} levels of tables and arrays, or write the JSON as a string in `body`",
     )
 
 
 def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
-    """The script in the file ``path``. Raises `ScriptError`."""
+    """Read the script in the file ``path``. Raises `ScriptError`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -118,4 +118,4 @@ def read_script_file(path: Path, environment: Mapping[str, str]) -> Source:
 
 
 def _unreadable(why: str, where: str) -> ScriptError:
-    return ScriptError(f"the script cannot be read: {why}", where=where, remedy="name a .toml file, in UTF-8")
+    return ScriptError(f"the script cannot be read: {why}", where=where, remedy="choose a .toml file in UTF-8")

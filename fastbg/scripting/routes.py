@@ -1,6 +1,6 @@
-"""What an app answers to: its operations, as its routes and its OpenAPI document tell of them.
+"""Finds the operations of an app in its routes and its OpenAPI document.
 
-Routers that are included and apps that are mounted are looked into; each app has an OpenAPI document of its own.
+Included routers and mounted apps are searched too; each app has its own OpenAPI document.
 """
 
 import re
@@ -21,29 +21,30 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``method`` and ``path`` ("/users/{id}", with what it is mounted under).
+    """A method and a path of an app.
 
-    ``takes_tasks``: whether the route or a dependency of it takes `BackgroundTasks`; None where nobody can know.
-    ``told``: its OpenAPI object, in ``document``; empty without one. ``status``: of its response where it is known.
-    ``kinds``: of the parameters in the path, those of Starlette: "int", "uuid" and so on.
+    ``path``: with the prefix of its mount, such as "/users/{id}". ``takes_tasks``: whether the route or a dependency
+    takes `BackgroundTasks`, None if unknown. ``status``: status of its response, None if unknown. ``description``: its
+    OpenAPI object in ``document``, empty without one. ``kinds``: classes of Starlette's converters for the path
+    parameters, such as "IntegerConvertor".
     """
 
     method: str
     path: str
     takes_tasks: bool | None
     status: int | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    description: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def operations(app: object) -> list[Operation]:
-    """The operations of an ASGI app, in the order of its routes; none of an app that has no routes."""
+    """Return the operations of an ASGI app in the order of its routes."""
     return list(_of_app(_inmost(app), "", {}, ()))
 
 
 def _inmost(app: object) -> object:
-    """The app inside middleware that keeps it as ``app``."""
+    """Return the app inside middleware, which has it as ``app``."""
     for _ in range(100):
         if hasattr(app, "routes") or not hasattr(app, "app"):
             break
@@ -67,7 +68,7 @@ def _of_app(app: Any, prefix: str, kinds: Mapping[str, str], around: tuple[objec
 
 
 def _flat(routes: Sequence[Any]) -> Iterator[Any]:
-    """The routes, with those of included routers in their places."""
+    """Return the routes, including those of included routers."""
     try:
         from fastapi.routing import iter_route_contexts  # type: ignore[attr-defined, unused-ignore]  # newer FastAPI
     except ImportError:
@@ -80,15 +81,15 @@ def _document(app: Any, routes: Sequence[Any]) -> Mapping[str, Any]:
         with warnings.catch_warnings(action="ignore"):
             if callable(getattr(app, "openapi", None)):
                 return dict(app.openapi())
-            if any(hasattr(route, "dependant") for route in routes):  # a router that is mounted as it is
+            if any(hasattr(route, "dependant") for route in routes):  # a mounted router without an app
                 from fastapi.openapi.utils import get_openapi
 
                 return get_openapi(title="", version="", routes=app.routes)
     except Exception as error:
         raise FastbgError(
-            f"the app has no OpenAPI document: {type(error).__name__}: {error}",
+            f"the app cannot create its OpenAPI document: {type(error).__name__}: {error}",
             where="app.openapi()",
-            remedy="mend what it names; /openapi.json of the app fails by it as well",
+            remedy="fix the app, then check its /openapi.json",
         ) from error
     return {}
 
@@ -96,27 +97,27 @@ def _document(app: Any, routes: Sequence[Any]) -> Mapping[str, Any]:
 def _of_route(route: Any, prefix: str, kinds: Mapping[str, str], document: Mapping[str, Any]) -> Iterator[Operation]:
     dependant = getattr(route, "dependant", None)
     if dependant is None and not route.include_in_schema:
-        return  # the document itself, and the pages that show it
+        return  # the OpenAPI document and its pages
     item = document.get("paths", {}).get(route.path_format, {})
     for method in _methods(route):
-        told = dict(item.get(method.lower(), {}))
-        told["parameters"] = [*item.get("parameters", []), *told.get("parameters", [])]
-        codes = [int(code) for code in told.get("responses", {}) if re.fullmatch("2[0-9][0-9]", str(code))]
+        description = dict(item.get(method.lower(), {}))
+        description["parameters"] = [*item.get("parameters", []), *description.get("parameters", [])]
+        codes = [int(code) for code in description.get("responses", {}) if re.fullmatch("2[0-9][0-9]", str(code))]
         yield Operation(
             method,
             prefix + route.path_format,
             None if dependant is None else _takes_tasks(dependant),
             next(iter(codes), getattr(route, "status_code", None)),
-            told,
+            description,
             document,
             kinds,
         )
 
 
 def _methods(route: Any) -> list[str]:
-    """The methods of a route that a script can ask for; HEAD only where there is no GET."""
+    """Return the methods of a route that a script can use; HEAD only without GET."""
     methods = route.methods
-    if methods is None:  # an endpoint that is a class, or an ASGI app
+    if methods is None:  # the endpoint is a class or an ASGI app
         methods = {method for method in METHODS if hasattr(route.endpoint, method.lower())} or {"GET"}
     return [method for method in METHODS if method in methods and not (method == "HEAD" and "GET" in methods)]
 

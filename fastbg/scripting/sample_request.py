@@ -1,4 +1,4 @@
-"""A sample request for an operation of an app: its path, parameters, credentials and body. Pure."""
+"""Creates a sample request for an operation of an app: path, parameters, credentials and body. Pure."""
 
 import json
 import re
@@ -17,18 +17,18 @@ Scalar = str | int | float
 
 _TOKEN = re.compile(f"{NAME_CHARACTER}+", re.ASCII)
 _NOT_IN_PATHS = re.compile(r"[\x00-\x20\x7f\"#%<>?\[\\\]^`{|}]")
-_NOT_OURS = {
+_EXCLUDED_HEADERS = {
     *("accept-encoding", "connection", "content-length", "content-type", "host", "te", "transfer-encoding"),
-    "x-request-id",  # by which the server's events find their request
+    "x-request-id",  # the server's events use it as the request id
 }
 _KINDS = {"IntegerConvertor": "1", "FloatConvertor": "1.5", "UUIDConvertor": "6b1a3f0e-52c4-4c8a-9d7e-1f2a3b4c5d6e"}
 
 
 @dataclass(slots=True)
 class SampleRequest:
-    """A request that an operation is likely to accept, made of samples.
+    """A request of sample values that an operation is likely to accept.
 
-    ``template``: the path with its parameters as names. ``remarks``: what its author has to do about it.
+    ``template``: path with the names of its parameters. ``remarks``: notes for the author of the script.
     """
 
     method: str
@@ -46,35 +46,35 @@ class SampleRequest:
 
 
 def sample_request(operation: Operation) -> SampleRequest:
-    """Make a request of samples for ``operation``."""
+    """Create a sample request for ``operation``."""
     schemas = Schemas(operation.document)
     samples = Samples(schemas)
     request = SampleRequest(operation.method, cleaned(operation.path), status=operation.status or 200)
-    if "responses" not in operation.told:
-        request.remarks.append("No OpenAPI document tells what this one takes: add its query, json or form.")
+    if "responses" not in operation.description:
+        request.remarks.append("This route is not in an OpenAPI document: add its query, json or form.")
     in_path: dict[str, str] = {}
-    for parameter in map(schemas.resolved, operation.told.get("parameters", [])):
+    for parameter in map(schemas.resolved, operation.description.get("parameters", [])):
         name, place = cleaned(str(parameter.get("name"))), parameter.get("in")
         value = _parameter(samples, parameter, name)
         if place == "path" and isinstance(value, Scalar):
             in_path[name] = _as_text(value)
         elif place == "query" and (items := _scalars(value)):
             request.query[name] = items
-        elif place == "header" and name.lower() not in _NOT_OURS:
-            _carry(request.headers, name, value)
+        elif place == "header" and name.lower() not in _EXCLUDED_HEADERS:
+            _add(request.headers, name, value)
         elif place == "cookie":
-            _carry(request.cookies, name, value)
+            _add(request.cookies, name, value)
     _secure(request, operation)
-    _fill(request, samples, schemas.resolved(operation.told.get("requestBody")).get("content", {}))
+    _fill(request, samples, schemas.resolved(operation.description.get("requestBody")).get("content", {}))
     if samples.unmet:
         names = ", ".join(map(escape_control, samples.unmet))
-        request.remarks.append(f"No sample was found for the pattern of {names}: put in one of yours.")
+        request.remarks.append(f"fastbg found no value for the pattern of {names}: replace it by one of your own.")
     request.path = _path(operation, in_path)
     return request
 
 
 def _path(operation: Operation, values: Mapping[str, str]) -> str:
-    """The path with ``values`` for its parameters, and with a value of its kind for each that has none."""
+    """Return the path with ``values`` for its parameters; a missing value gets a sample of its kind."""
     path = ""
     for number, piece in enumerate(re.split(r"\{(\w+)\}", operation.path)):
         if number % 2:
@@ -89,7 +89,7 @@ def _quoted(text: str) -> str:
 
 
 def _parameter(samples: Samples, parameter: Mapping[str, Any], name: str) -> Any:
-    """A value for a parameter; an object in JSON, where it is to come so."""
+    """Return a value for a parameter; a parameter with ``content`` gets JSON."""
     known = parameter.get("in") != "query"
     given = cleaned(example(parameter))
     for holder in parameter.get("content", {}).values():
@@ -99,16 +99,16 @@ def _parameter(samples: Samples, parameter: Mapping[str, Any], name: str) -> Any
 
 
 def _secure(request: SampleRequest, operation: Operation) -> None:
-    """What the first way in asks for, where none is open."""
-    ways = operation.told.get("security") or operation.document.get("security") or [{}]
+    """Add the credentials of the first security requirement, unless one is empty."""
+    requirements = operation.description.get("security") or operation.document.get("security") or [{}]
     schemes = operation.document.get("components", {}).get("securitySchemes", {})
-    if all(ways):
-        request.remarks.append('A secret of yours can come from the environment: "${env.NAME}".')
-    for name in ways[0] if all(ways) else ():
+    if all(requirements):
+        request.remarks.append('Take a secret of your own from the environment: "${env.NAME}".')
+    for name in requirements[0] if all(requirements) else ():
         scheme = schemes.get(name, {})
         if scheme.get("type") == "apiKey":
             places = {"query": request.query, "header": request.headers, "cookie": request.cookies}
-            _carry(places.get(scheme.get("in"), {}), cleaned(str(scheme.get("name"))), MARK)
+            _add(places.get(scheme.get("in"), {}), cleaned(str(scheme.get("name"))), MARK)
         elif scheme.get("scheme") == "basic":
             request.headers["Authorization"] = "Basic dXNlcjpwYXNzd29yZA=="  # user:password
         else:
@@ -116,7 +116,7 @@ def _secure(request: SampleRequest, operation: Operation) -> None:
 
 
 def _fill(request: SampleRequest, samples: Samples, content: Mapping[str, Any]) -> None:
-    """Give the request a body, of the first kind in ``content`` that we can write best."""
+    """Add a body in the preferred media type of ``content``."""
     kinds = [r"application/json", r".*[/+]json", r"multipart/form-data", r".*/x-www-form-urlencoded", r".*"]
     media = next((media for kind in kinds for media in content if re.fullmatch(kind, media)), None)
     if media is None:
@@ -131,11 +131,11 @@ def _fill(request: SampleRequest, samples: Samples, content: Mapping[str, Any]) 
     else:
         request.body = MARK if value is None else value if isinstance(value, str) else json.dumps(value)
     if media != "application/json":
-        _carry(request.headers, "Content-Type", media)
+        _add(request.headers, "Content-Type", media)
 
 
 def _fill_form(request: SampleRequest, schemas: Schemas, schema: object, sample: Mapping[str, Any]) -> None:
-    """Give the request a form, with a file for each of its fields that is one, or several."""
+    """Add a form; fields that are files become uploads."""
     properties = schemas.resolved(schema).get("properties", {})
     for name, item in sample.items():
         field_schema = schemas.resolved(properties.get(name))
@@ -146,15 +146,15 @@ def _fill_form(request: SampleRequest, schemas: Schemas, schema: object, sample:
             request.form[name] = items if items is not None else json.dumps(item, ensure_ascii=False)
 
 
-def _carry(table: dict[str, Any], name: str, value: Any) -> None:
-    """Put ``value`` into a table of headers or cookies, or of a query, if HTTP can carry it there."""
+def _add(table: dict[str, Any], name: str, value: Any) -> None:
+    """Add ``value`` to a table of headers, cookies or query parameters, if HTTP allows it there."""
     text = _as_text(value[0] if isinstance(value, list) and value else value)
     if _TOKEN.fullmatch(name) and isinstance(value, Scalar | list) and text.replace(MARK, "").isprintable():
         table[name] = text.replace(";", "")
 
 
 def _scalars(value: Any) -> Any:
-    """``value`` if it can be a parameter: a text, number or boolean, or some of them."""
+    """Return ``value`` if it can be a parameter: a string, number or boolean, or a list of them."""
     items = value if isinstance(value, list) else [value]
     return value if items and all(isinstance(item, Scalar) for item in items) else None
 

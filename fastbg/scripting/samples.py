@@ -1,8 +1,8 @@
-"""A sample value for each schema of an OpenAPI document, so that a request that is made of them is accepted. Pure.
+"""Creates sample values for the schemas of an OpenAPI document, so that the app accepts the request. Pure.
 
-What the document's author gave comes first: ``example``, ``examples``, ``default``, ``const``, ``enum``. The rest is
-made up from the type, format and limits. Optional values are there too: a dependency often queues its task only where
-its parameter is given.
+Values of the document's author are preferred: ``example``, ``examples``, ``default``, ``const``, ``enum``. Other values
+follow from the type, format and limits. Optional values are included, because a dependency often queues its task only
+if its parameter is given.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 from fastbg.scripting.openapi import Schema, Schemas, as_list, as_mapping, example, type_of
 
-MARK = "\ue000"  # stands for ${mark} in a sample; of the private use area, so no text of an app means anything by it
+MARK = "\ue000"  # stands for ${mark} in a sample; a private-use character, so no app uses it
 
-_MARKS = ("0a1b2c-1", "0a1b2c-0000001")  # what ${mark} may become, for a look at limits and patterns
-_NAMES_SOMETHING = re.compile(r"(?:^|[_.-])(?:ids?|uuid|key|token|code|slug|secret|password)$|[a-z](?:Id|Key|Token)$")
+_MARKS = ("0a1b2c-1", "0a1b2c-0000001")  # possible values of ${mark}, to check limits and patterns
+_IS_IDENTIFIER = re.compile(r"(?:^|[_.-])(?:ids?|uuid|key|token|code|slug|secret|password)$|[a-z](?:Id|Key|Token)$")
 _MAIL = re.compile(r"e-?mail", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _FORMATS = {
@@ -46,14 +46,14 @@ _FORMATS = {
     "base64url": "c2FtcGxl",
     "json-string": "{}",
 }
-_MAX_VALUES = 200  # in one request: beyond, optional ones are left out
+_MAX_VALUES = 200  # in one request; beyond that, optional values are omitted
 _MAX_DEPTH = 20
 
 
 class Samples:
-    """Samples for the schemas of one operation. ``schemas``: of its document.
+    """Creates samples for the schemas of one operation. ``schemas``: the schemas of its document.
 
-    ``unmet: the names of those texts for which nothing was found that their pattern allows.
+    ``unmet``: names of the strings for whose pattern no sample was found.
     """
 
     def __init__(self, schemas: Schemas) -> None:
@@ -62,17 +62,17 @@ class Samples:
         self.unmet: list[str] = []
 
     def of(self, schema: object, name: str, *, given: Any = None, known: bool = False) -> Any:
-        """A value for ``schema``, or None where none can be told.
+        """Return a value for ``schema``, or None if there is none.
 
-        ``name``: of the parameter or property. ``given``: the example beside the schema, if there is one.
-        ``known``: the value names something that the app has, so an example is not to be marked.
+        ``name``: name of the parameter or property. ``given``: the example beside the schema. ``known``: the value
+        identifies an object of the app, so an example must not change.
         """
         return self._sample(schema, name, given, known, ())
 
     def _sample(self, schema: object, name: str, given: Any, known: bool, around: tuple[str, ...]) -> Any:
         plain, references = self.schemas.with_references(schema)
         if len(around) > _MAX_DEPTH or set(references) & set(around) or self._count > 5 * _MAX_VALUES:
-            return None  # a schema inside itself
+            return None  # the schema contains itself
         around += references or ("",)
         self._count += 1
         if given is None:
@@ -134,7 +134,7 @@ class Samples:
         return found
 
     def _marked(self, value: Any, plain: Schema, name: str, known: bool) -> Any:
-        """The example ``value``, with the mark in its texts where they are free to hold it."""
+        """Return the example ``value`` with the mark in its strings if they may contain it."""
         if isinstance(value, dict):
             properties = as_mapping(plain.get("properties"))
             return {
@@ -154,13 +154,13 @@ class Samples:
             return value
         if address := _ADDRESS.fullmatch(value):
             return _first_that_fits([f"{MARK}@{address[1]}"], plain) or value
-        if known or "format" in plain or _NAMES_SOMETHING.search(name):
+        if known or "format" in plain or _IS_IDENTIFIER.search(name):
             return value
         return _first_that_fits([f"{value} {MARK}"], plain) or value
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
-    """``value`` without what TOML cannot say: null, nan in JSON, numbers of more than 64 bits, lone surrogates."""
+    """Return ``value`` without null, nan, integers of more than 64 bits, and lone surrogates."""
     match value:
         case bool():
             return value
@@ -179,7 +179,7 @@ def cleaned(value: Any, depth: int = 0) -> Any:
 
 
 def _texts(form: str, least: int, most: int) -> Iterator[str]:
-    """Texts to try, those with the mark first."""
+    """Yield the candidates, those with the mark first."""
     yield _FORMATS.get(form, MARK)
     yield MARK + "x" * (least - len(_MARKS[0]))
     for letter in "xX1":
@@ -188,7 +188,7 @@ def _texts(form: str, least: int, most: int) -> Iterator[str]:
 
 
 def _first_that_fits(texts: Iterable[str], plain: Schema) -> str | None:
-    """The first of ``texts`` that the limits and the pattern allow, whatever the mark becomes."""
+    """Return the first of ``texts`` that the limits and the pattern allow with every value of the mark."""
     fitting = (text for text in texts if all(_fits(text.replace(MARK, mark), plain) for mark in _MARKS))
     return next(fitting, None)
 
@@ -198,7 +198,7 @@ def _fits(text: str, plain: Schema) -> bool:
         return False
     try:
         return re.search(plain.get("pattern", ""), text) is not None
-    except (re.error, OverflowError, RecursionError):  # of a regular expression that is not Python's
+    except (re.error, OverflowError, RecursionError):  # the regular expression is not valid in Python
         return False
 
 
@@ -218,7 +218,7 @@ def _number(plain: Schema, *, whole: bool) -> float:
 
 
 def _another(item: Any, number: int) -> Any:
-    """An item that differs from the others of its array."""
+    """Return an item that differs from the others of its array."""
     if not number or isinstance(item, bool):
         return item
     if isinstance(item, int | float):

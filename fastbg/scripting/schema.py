@@ -1,4 +1,4 @@
-"""The JSON Schema of a model that is written in TOML: for editors, and for messages that name the allowed keys."""
+"""The JSON Schema of a model in TOML, for editors and for the allowed keys in messages."""
 
 from functools import cache
 from typing import Any
@@ -10,12 +10,12 @@ from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 @cache
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Draft 2020-12, of which it uses what means the same in draft-07: editors know the one or the other."""
+    """Return the schema in draft 2020-12, with only the keywords that draft-07 has too: editors support one of them."""
     return {"$schema": _InToml.schema_dialect, **model.model_json_schema(schema_generator=_InToml)}
 
 
 class _InToml(GenerateJsonSchema):
-    """Without null, which TOML does not have, and without titles that only say the key again."""
+    """Generates a schema without null, which TOML does not have, and without titles that repeat the key."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

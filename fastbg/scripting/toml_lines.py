@@ -1,4 +1,4 @@
-"""The lines of a TOML document in which its keys are set. Pure."""
+"""Finds the lines of the keys in a TOML document. Pure."""
 
 import re
 import tomllib
@@ -19,12 +19,12 @@ _SCALAR = re.compile(
 
 
 def lines_of(text: str) -> dict[KeyPath, int]:
-    """For each key path of a valid TOML document, the line, from 1, in which it is set first."""
+    """Return the first line (from 1) of each key path in a valid TOML document."""
     lines: dict[KeyPath, int] = {}
     breaks = [found.start() for found in re.finditer("\n", text)]
-    counts: dict[KeyPath, int] = {}  # how many tables each [[array]] has so far
+    counts: dict[KeyPath, int] = {}  # number of tables in each [[array]] so far
     table: KeyPath = ()
-    around: list[tuple[KeyPath, int | None]] = []  # the arrays (with the number of the next item) and tables we are in
+    around: list[tuple[KeyPath, int | None]] = []  # open arrays (with the index of the next item) and tables
     at = 0
     while (at := _end(_BETWEEN, text, at)) < len(text):
         line = bisect(breaks, at) + 1
@@ -41,12 +41,12 @@ def lines_of(text: str) -> dict[KeyPath, int]:
             names, at = _names(text, at + 1 + is_item)
             table = _table(names, counts, is_item=is_item)
             at = _end(_CLOSES, text, at)
-            _note(lines, table, 0, line)
+            _set_line(lines, table, 0, line)
             continue
         else:
             names, at = _names(text, at)
             path = (*path, *names)
-            _note(lines, path, len(path) - len(names), line)
+            _set_line(lines, path, len(path) - len(names), line)
             at = _end(_OPENS, text, at)
         lines.setdefault(path, line)
         if text.startswith(("[", "{"), at):
@@ -58,7 +58,7 @@ def lines_of(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
-    """The line, from 1, of the key at ``path``, or of the closest one around it."""
+    """Return the line (from 1) of the key at ``path``, or of its closest parent."""
     for end in range(len(path), 0, -1):
         if path[:end] in lines:
             return lines[path[:end]]
@@ -71,7 +71,7 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _names(text: str, at: int) -> tuple[list[str], int]:
-    """The parts of a dotted key, and where it ends."""
+    """Return the parts of a dotted key, and its end."""
     names: list[str] = []
     while found := _KEY.match(text, at):
         name = found[1]
@@ -83,7 +83,7 @@ def _names(text: str, at: int) -> tuple[list[str], int]:
 
 
 def _table(names: Sequence[str], counts: dict[KeyPath, int], *, is_item: bool) -> KeyPath:
-    """The path of the table that a header opens."""
+    """Return the path of the table that a header opens."""
     path: KeyPath = ()
     for number, name in enumerate(names):
         path = (*path, name)
@@ -94,7 +94,7 @@ def _table(names: Sequence[str], counts: dict[KeyPath, int], *, is_item: bool) -
     return path
 
 
-def _note(lines: dict[KeyPath, int], path: KeyPath, start: int, line: int) -> None:
-    """That ``path``, and what leads to it from ``start`` on, is set in ``line`` if not before."""
+def _set_line(lines: dict[KeyPath, int], path: KeyPath, start: int, line: int) -> None:
+    """Set the line of ``path`` and of its parents from ``start``, unless they have one."""
     for end in range(start + 1, len(path) + 1):
         lines.setdefault(path[:end], line)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-MAX_WIDTH = 110  # of a line with a table or an array in it
+MAX_WIDTH = 110  # of a line with a table or an array
 
 
 def assignment(key: str, value: Any) -> Iterator[str]:
-    """Yield ``key = value``, or one line per item if that is longer than `MAX_WIDTH`. ``key``: as TOML writes it."""
+    """Yield ``key = value``, or one line per item if it is longer than `MAX_WIDTH`. ``key``: in TOML syntax."""
     line = f"{key} = {to_toml(value)}"
     if len(line) > MAX_WIDTH and isinstance(value, Mapping):
         for name, item in value.items():
@@ -22,7 +22,7 @@ def assignment(key: str, value: Any) -> Iterator[str]:
 
 
 def to_toml(value: Any) -> str:
-    """Return ``value`` as TOML writes it, on one line: tables are inline, and what cannot be seen is escaped."""
+    """Return ``value`` as one line of TOML, with inline tables and escaped control characters."""
     match value:
         case bool():
             return str(value).lower()

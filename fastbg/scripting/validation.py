@@ -1,4 +1,4 @@
-"""Turns the errors that pydantic finds in a script into faults. Pure."""
+"""Converts the errors of pydantic into faults of a script. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,8 @@ from fastbg.text import did_you_mean
 
 _QUOTED = re.compile(r"'([^']*)'")
 _KINDS = {
-    "string_type": "a text",
-    "int_type": "a whole number",
+    "string_type": "a string",
+    "int_type": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
     "dict_type": "a table",
@@ -24,31 +24,31 @@ _LIMITS = {
     "greater_than": ("more than {}", "gt"),
     "greater_than_equal": ("{} or more", "ge"),
     "less_than_equal": ("{} or less", "le"),
-    "string_too_short": ("a text that is not empty", ""),
+    "string_too_short": ("a non-empty string", ""),
     "too_short": ("at least one item", ""),
 }
 _ARRAYS_OF_TABLES = ("part", "request", "files", "writes")
 
 
 def faults_from_errors(errors: Sequence[Mapping[str, Any]], data: Any, schema: Mapping[str, Any]) -> list[Fault]:
-    """What pydantic's ``errors`` say of ``data``: found and allowed, and what may have been meant.
+    """Describe pydantic's ``errors`` in ``data``: the found and the allowed values, and a suggestion.
 
-    ``schema``: the JSON Schema of the model, which knows the keys that are allowed beside a wrong one.
+    ``schema``: the JSON Schema of the model, for the allowed keys.
     """
     at: dict[KeyPath, list[Mapping[str, Any]]] = {}
     for error in errors:
         at.setdefault(_within(error["loc"], data, missing=error["type"] == "missing"), []).append(error)
     around = {path[:end] for path in at for end in range(len(path))}
-    # A table or an array that has a fault inside is only of the wrong kind for other branches of its union.
+    # If a table or an array has a fault inside, its own type error is from another branch of its union.
     return [
-        Fault(path, _words(found, path, schema))
+        Fault(path, _describe(found, path, schema))
         for path, found in at.items()
         if path not in around or any(error["type"] not in _KINDS for error in found)
     ]
 
 
 def _within(loc: Sequence[str | int], data: Any, *, missing: bool) -> KeyPath:
-    """``loc`` without the names of union branches that pydantic adds: only what leads on in ``data``."""
+    """Return ``loc`` without the names of union branches, which pydantic adds: only the keys in ``data``."""
     path: list[str | int] = []
     for number, part in enumerate(loc):
         is_item = isinstance(data, list) and isinstance(part, int) and part < len(data)
@@ -60,19 +60,19 @@ def _within(loc: Sequence[str | int], data: Any, *, missing: bool) -> KeyPath:
     return tuple(path)
 
 
-def _words(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mapping[str, Any]) -> str:
-    """What is wrong at ``path``; there are several ``errors`` where the branches of a union fail one by one."""
+def _describe(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mapping[str, Any]) -> str:
+    """Describe the fault at ``path``; a union has one error for each of its branches."""
     kind, found, context = errors[0]["type"], errors[0]["input"], errors[0].get("ctx", {})
     if kind == "extra_forbidden":
         allowed = _keys_at(path[:-1], schema)
-        return f"there is no such key{did_you_mean(str(path[-1]), allowed)} (allowed: {', '.join(allowed)})"
+        return f"unknown key{did_you_mean(str(path[-1]), allowed)} (allowed: {', '.join(allowed)})"
     if kind == "missing":
         return "is missing"
     if kind == "value_error":
         return f"{describe_value(found)} {context['error']}"
     expected = dict.fromkeys(_expected(error, path) for error in errors)
     if "a number" in expected:
-        expected.pop("a whole number", None)
+        expected.pop("an integer", None)
     *first, last = sorted(expected, key="true or false".__eq__)
     before = ", ".join(first) + (", " if last == "true or false" else " or ") if first else ""
     return f"found {describe_value(found)}, expected {before}{last}"
@@ -81,15 +81,15 @@ def _words(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mapping[s
 def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind in _KINDS and path[-1:] == ("status",):
-        return "a number such as 200, or an array of them"
+        return "a status such as 200, or an array of statuses"
     if kind in _KINDS and path[-2:-1] == ("tasks",):
-        return "a name, or a table with a task"
+        return "the name of a task, or a table with the key task"
     if kind == "list_type" and isinstance(found, Mapping) and path[-1] in _ARRAYS_OF_TABLES:
         return f"an array: [[{'.'.join(part for part in path if isinstance(part, str))}]]"
     if kind == "literal_error":
         allowed = _QUOTED.findall(context["expected"])
-        told = f"one of {', '.join(allowed)}" if len(allowed) > 1 else describe_value(allowed[0])
-        return told + (did_you_mean(found, allowed) if isinstance(found, str) else "")
+        choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else describe_value(allowed[0])
+        return choice + (did_you_mean(found, allowed) if isinstance(found, str) else "")
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]
     if kind in _LIMITS:
@@ -99,7 +99,7 @@ def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
 
 
 def _keys_at(path: KeyPath, schema: Mapping[str, Any]) -> list[str]:
-    """The keys that the schema allows in the table at ``path``."""
+    """Return the keys that the schema allows in the table at ``path``."""
     places = [schema]
     for part in path:
         places = [inner for place in _resolved(places, schema) for inner in _inside(place, part)]
@@ -114,11 +114,11 @@ def _inside(place: Mapping[str, Any], part: str | int) -> list[Mapping[str, Any]
 
 
 def _resolved(places: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """``places`` with references followed and unions taken apart."""
+    """Resolve the references in ``places``, and split the unions."""
     found: list[Mapping[str, Any]] = []
     for place in places:
         if "$ref" in place:
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]
-        inner = place.get("anyOf") or place.get("allOf")  # older pydantic puts a reference alone in an allOf
+        inner = place.get("anyOf") or place.get("allOf")  # older pydantic puts a single reference into an allOf
         found += _resolved(inner, schema) if inner else [place]
     return found

@@ -280,7 +280,7 @@ def test_wrong_script_is_refused_before_anything_starts(tmp_path: Path) -> None:
 def test_script_that_is_not_there_gets_a_suggestion(tmp_path: Path) -> None:
     result = fastbg("demo", "http-excepton", cwd=tmp_path)
     assert result.returncode == 2
-    assert b"there is no script 'http-excepton'; did you mean http-exception?" in result.stderr
+    assert b"unknown script 'http-excepton'; did you mean http-exception?" in result.stderr
 
 
 # signals

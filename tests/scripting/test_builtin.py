@@ -1,4 +1,4 @@
-"""The built-in scripts: each has the expected results with the installed versions."""
+"""The built-in scripts and their expected results with the installed versions."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_scenario_has_a_question_an_answer_and_links(name: str) -> None:
 
 
 def test_harness_knows_no_scenario_by_its_name() -> None:
-    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # also a reason in the journal
+    names = {name for name in SCENARIOS if "-" in name} - {"own-response"}  # is also a reason in the journal
     for path in (ROOT / "fastbg").rglob("*.py"):
         if path.parent.name != "scripts":
             found = {name for name in names if re.search(rf"[\"']{name}[\"']", path.read_text("utf-8"))}
@@ -49,12 +49,12 @@ def test_harness_knows_no_scenario_by_its_name() -> None:
 
 
 def test_list_shows_every_script_with_its_question_by_group(tmp_path: Path) -> None:
-    shown = fastbg("demo", "--list", cwd=tmp_path, COLUMNS="200").stdout.decode()
+    output = fastbg("demo", "--list", cwd=tmp_path, COLUMNS="200").stdout.decode()
     for group, sources in listed(os.environ).items():
-        assert f"\n{group}" in "\n" + shown
+        assert f"\n{group}" in "\n" + output
         for source in sources:
             line = rf"^  {source.name.removesuffix('.toml')} +{re.escape(source.script.title)} *$"
-            assert re.search(line, shown, re.MULTILINE)
+            assert re.search(line, output, re.MULTILINE)
 
 
 def test_page_lists_every_scenario_with_its_question() -> None:

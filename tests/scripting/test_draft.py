@@ -1,4 +1,4 @@
-"""First scripts: each is read back, and its requests are fired at the app that they were drafted for."""
+"""First scripts: each is read back, and its requests are sent to the app."""
 
 import asyncio
 import importlib
@@ -34,8 +34,8 @@ def drafted(app: object) -> tuple[str, Script]:
     return text, read_script(text, "my.toml", HERE, {}).script
 
 
-def fire(app: Any, request: Request, mark: str) -> int:
-    """The status that ``app`` answers a drafted request with."""
+def send(app: Any, request: Request, mark: str) -> int:
+    """Send a drafted request to ``app`` and return the status of the response."""
     filled = {"mark": mark}
     files = [
         (upload.field, (upload.name, placeholders.fill_text(upload.text or "", filled))) for upload in request.files
@@ -47,7 +47,7 @@ def fire(app: Any, request: Request, mark: str) -> int:
         bodies["content"] = placeholders.fill_text(request.body, filled)
     cookies = "; ".join(f"{name}={placeholders.fill_text(value, filled)}" for name, value in request.cookies.items())
 
-    async def ask() -> int:
+    async def response_status() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
             response = await client.request(
                 request.method,
@@ -60,7 +60,7 @@ def fire(app: Any, request: Request, mark: str) -> int:
             )
             return response.status_code
 
-    return asyncio.run(ask())
+    return asyncio.run(response_status())
 
 
 SHAPES = {request.name: request for request in drafted(shapes.app)[1].requests}
@@ -69,10 +69,10 @@ SHAPES = {request.name: request for request in drafted(shapes.app)[1].requests}
 @pytest.mark.parametrize("name", SHAPES)
 def test_drafted_request_is_accepted_whatever_the_mark(name: str) -> None:
     for mark in ("a1b2c3-1", "0f0f0f-000042"):
-        assert fire(shapes.app, SHAPES[name], mark) in SHAPES[name].expect.status
+        assert send(shapes.app, SHAPES[name], mark) in SHAPES[name].expect.status
 
 
-def test_each_operation_that_takes_tasks_is_asked_and_no_other() -> None:
+def test_only_operations_with_tasks_are_requested() -> None:
     assert list(SHAPES) == [
         "POST /orders",
         "PUT /examples",
@@ -112,10 +112,10 @@ def test_status_is_that_of_the_first_success(name: str, status: int) -> None:
     assert SHAPES[name].expect.status == [status]
 
 
-def test_writes_can_be_told_apart_by_their_mark() -> None:
+def test_writes_contain_the_mark_of_their_request() -> None:
     shapes.heard.clear()
     for name in ("PUT /examples", "GET /nested", "GET /hidden/{name}"):
-        assert fire(shapes.app, SHAPES[name], "f00f00-7") == 200
+        assert send(shapes.app, SHAPES[name], "f00f00-7") == 200
     assert [text for text in shapes.heard if "f00f00-7" in text] == ["A title f00f00-7", "f00f00-7", "f00f00-7"]
 
 
@@ -127,7 +127,7 @@ def test_optional_values_are_given_too() -> None:
     assert order["odd"] == {'a "b".c $${d}': "${mark}"}
 
 
-def test_example_of_the_author_is_kept_where_it_names_something() -> None:
+def test_example_that_identifies_something_is_kept() -> None:
     assert SHAPES["GET /known/{slug}"].path == "/known/a%20b"
     assert SHAPES["PUT /examples"].json_body == {"title": "A title ${mark}", "isbn_id": "x-1"}
 
@@ -139,7 +139,7 @@ def test_reserved_and_invalid_headers_are_left_out() -> None:
 def test_protected_routes_are_requested_with_a_secret() -> None:
     assert SHAPES["GET /secured/bearer"].headers == {"Authorization": "Bearer ${mark}"}
     assert SHAPES["GET /secured/query"].query == {"api_key": "${mark}"}
-    assert drafted(shapes.app)[0].count('# A secret of yours can come from the environment: "${env.NAME}".') == 4
+    assert drafted(shapes.app)[0].count('# Take a secret of your own from the environment: "${env.NAME}".') == 4
 
 
 # Apps of others
@@ -159,7 +159,7 @@ def test_app_of_a_documentation_is_drafted(
     monkeypatch.chdir(tmp_path)  # it writes here
     script = drafted(module.app)[1]
     assert [request.name for request in script.requests] == names
-    assert [fire(module.app, request, "a1b2c3-1") for request in script.requests] == [200]
+    assert [send(module.app, request, "a1b2c3-1") for request in script.requests] == [200]
     assert any("a1b2c3-1@example.com" in path.read_text() for path in tmp_path.iterdir())
 
 
@@ -174,19 +174,19 @@ def test_example_app_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "POST /send-notification/{email}",
         "POST /sub-dependency/background_tasks",
     ]
-    assert [fire(module.app, request, "a1b2c3-1") for request in script.requests] == [200] * 4
+    assert [send(module.app, request, "a1b2c3-1") for request in script.requests] == [200] * 4
     assert tmp_path.joinpath("log.txt").read_text().count("a1b2c3-1") == 4
 
 
 def test_all_starlette_routes_are_drafted_with_a_remark() -> None:
     text, script = drafted(signup.app)
     assert [request.name for request in script.requests] == ["POST /user/invite", "POST /user/signup"]
-    assert "# No route here is known to take BackgroundTasks" in text
-    assert text.count("# No OpenAPI document tells what this one takes: add its query, json or form.") == 2
+    assert "# fastbg found no route with a BackgroundTasks parameter." in text
+    assert text.count("# This route is not in an OpenAPI document: add its query, json or form.") == 2
 
 
-def test_routes_of_starlette_of_every_kind_can_be_asked() -> None:
-    async def told(request: Asked) -> PlainTextResponse:
+def test_starlette_routes_of_every_kind_can_be_requested() -> None:
+    async def parameters(request: Asked) -> PlainTextResponse:
         return PlainTextResponse(str(request.path_params))
 
     class Both(HTTPEndpoint):
@@ -196,10 +196,10 @@ def test_routes_of_starlette_of_every_kind_can_be_asked() -> None:
         async def delete(self, request: Asked) -> PlainTextResponse:
             return PlainTextResponse("deleted")
 
-    inner = Starlette(routes=[Route("/{day}/{rest:path}", told)])
+    inner = Starlette(routes=[Route("/{day}/{rest:path}", parameters)])
     app = Starlette(
         routes=[
-            Route("/n/{n:int}/{x:float}/{id:uuid}", told, methods=["PUT"]),
+            Route("/n/{n:int}/{x:float}/{id:uuid}", parameters, methods=["PUT"]),
             Route("/both", Both),
             Mount("/m/{n:int}", routes=[Mount("/deep", app=inner)]),
         ]
@@ -211,7 +211,7 @@ def test_routes_of_starlette_of_every_kind_can_be_asked() -> None:
         "DELETE /both",
         "GET /m/{n}/deep/{day}/{rest}",
     ]
-    assert [fire(app, request, "a1b2c3-1") for request in requests] == [200] * 4
+    assert [send(app, request, "a1b2c3-1") for request in requests] == [200] * 4
 
 
 class Middleware:
@@ -227,7 +227,7 @@ def test_app_inside_middleware_is_found() -> None:
 def test_app_without_a_route_gets_a_script_to_fill_in(app: object) -> None:
     text, script = drafted(app)
     assert [request.path for request in script.requests] == ["/"]
-    assert "# This app has no route that could be asked, so put a request of yours in the place of this one." in text
+    assert "# fastbg found no route in this app. Replace the request below by one of your own." in text
 
 
 def test_app_that_is_mounted_in_itself_has_an_end() -> None:
@@ -240,7 +240,7 @@ def test_app_that_is_mounted_in_itself_has_an_end() -> None:
     assert [request.name for request in drafted(app)[1].requests] == ["GET /x"]
 
 
-# Whatever an app calls things
+# Any names in an app
 
 
 @st.composite
@@ -256,7 +256,7 @@ def nasty(draw: st.DrawFn) -> str:
 def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) -> None:
     app = FastAPI()
     path = "/" + path.replace("{", "").replace("}", "").lstrip("/")
-    assume(not {".", ".."} & set(path.split("/")))  # which a client takes out of a URL: RFC 3986, 5.2.4
+    assume(not {".", ".."} & set(path.split("/")))  # a client removes them from a URL: RFC 3986, 5.2.4
 
     @app.post(path, openapi_extra={"requestBody": {"content": {"application/json": {"example": {name: [example]}}}}})
     async def ask(request: Asked, background_tasks: BackgroundTasks) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) 
     assert all(line.isprintable() for line in text.split("\n"))
     clean = name.replace("\ue000", ""), example.replace("\ue000", "")
     assert placeholders.fill(script.requests[0].json_body, {"mark": "m"}) == {clean[0]: [clean[1]]}
-    assert fire(app, script.requests[0], "m") == 200
+    assert send(app, script.requests[0], "m") == 200
 
 
 # The file
@@ -287,9 +287,9 @@ def test_script_is_written_with_the_folder_seen_from_it(folder: Path) -> None:
     assert "Run it: fastbg demo first.toml\n" in path.read_text()
 
 
-def test_file_that_is_there_is_left_alone(folder: Path) -> None:
+def test_existing_file_is_not_overwritten(folder: Path) -> None:
     folder.joinpath("first.toml").write_text("mine")
-    with pytest.raises(FastbgError, match="the script cannot be written: there is such a file already") as caught:
+    with pytest.raises(FastbgError, match="the script cannot be written: the file already exists") as caught:
         write_draft("shop:app", folder / "first.toml", folder)
     assert caught.value.where == str(folder / "first.toml")
     assert folder.joinpath("first.toml").read_text() == "mine"
@@ -303,7 +303,7 @@ def test_file_that_is_there_is_left_alone(folder: Path) -> None:
         ("shop:app", f"{'x' * 300}.toml", "the script cannot be written: File name too long"),
     ],
 )
-def test_what_cannot_be_drafted_is_refused_and_leaves_nothing(target: str, name: str, what: str, folder: Path) -> None:
+def test_failed_draft_leaves_no_file(target: str, name: str, what: str, folder: Path) -> None:
     with pytest.raises(FastbgError, match=re.escape(what)):
         write_draft(target, folder / name, folder)
     assert not list(folder.glob("*.toml"))
@@ -314,5 +314,5 @@ def test_app_whose_document_fails_is_refused() -> None:
         def openapi(self) -> dict[str, Any]:
             raise TypeError("no schema for Thing")
 
-    with pytest.raises(FastbgError, match="the app has no OpenAPI document: TypeError: no schema for Thing"):
+    with pytest.raises(FastbgError, match="the app cannot create its OpenAPI document: TypeError: no schema for Thing"):
         draft(Broken(), "shop:app", ".")

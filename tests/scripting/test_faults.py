@@ -1,4 +1,4 @@
-"""How keys and values are named in a message."""
+"""Keys and values in messages."""
 
 import datetime
 

@@ -1,4 +1,4 @@
-"""Scripts: what is read, what is refused, and in which words."""
+"""Reading of scripts, and the messages of their faults."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from fastbg.scripting.reader import MAX_BYTES, Source, read_script, read_script_
 
 BUILT_IN = Path(fastbg.__file__).parent / "scripts"
 HEAD = 'app = "shop:app"\nfollow = ["log.txt"]\nmail = "mail.txt"\n[[request]]\nname = "order"\npath = "/orders"\n'
-LAST = HEAD.count("\n") + 1  # the line of what is put behind it
+LAST = HEAD.count("\n") + 1  # the line after it
 NOWHERE = Path(__file__).parent
 
 WHOLE = r"""
@@ -81,7 +81,7 @@ def read(text: str, folder: Path = NOWHERE) -> Source:
 
 
 def refused(text: str, folder: Path = NOWHERE) -> list[str]:
-    """The faults of ``text``, as people read them."""
+    """Return the messages of the faults in ``text``."""
     with pytest.raises(ScriptError) as caught:
         read(text, folder)
     error = caught.value
@@ -91,7 +91,7 @@ def refused(text: str, folder: Path = NOWHERE) -> list[str]:
     return list(error.details)
 
 
-# What is read
+# Valid scripts
 
 
 def test_whole_script_is_read() -> None:
@@ -129,10 +129,10 @@ def test_default_script_requests_every_endpoint() -> None:
     assert all(request.about.endswith(".") for request in script.requests)
 
 
-# What is refused, and in which words
+# Faults and their messages
 
 
-def test_all_faults_are_told_at_once_in_the_order_of_their_lines() -> None:
+def test_all_faults_are_reported_in_the_order_of_their_lines() -> None:
     text = """\
 titel = "a shop"
 app = "shop"
@@ -147,21 +147,21 @@ writes = [
 ]
 """
     assert refused(text) == [
-        "my.toml:1: titel: there is no such key; did you mean title? (allowed: about, app, env, folder, follow, "
+        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, env, folder, follow, "
         "group, links, mail, part, request, server, timeout, title, url)",
-        'my.toml:2: app: found "shop", expected module:attribute, `main:app` for the `app` in main.py',
-        'my.toml:5: request[1].path: found "orders", expected a path that begins with one /',
+        'my.toml:2: app: found "shop", expected module:attribute, such as main:app for the `app` in main.py',
+        'my.toml:5: request[1].path: found "orders", expected a path that starts with a single /',
         'my.toml:6: request[1].method: found "get", expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, '
         "TRACE; did you mean GET?",
         "my.toml:8: request[1].expect.status: found 20, expected 100 or more",
-        'my.toml:10: request[1].expect.writes[1].file: "log.txt" is not followed (none is followed)',
+        'my.toml:10: request[1].expect.writes[1].file: "log.txt" is not followed (no file is followed)',
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("repeat = '2'", 'repeat: found "2", expected a whole number'),
+        ("repeat = '2'", 'repeat: found "2", expected an integer'),
         ("repeat = 0", "repeat: found 0, expected 1 or more"),
         ("repeat = 1_000_001", "repeat: found 1000001, expected 1000000 or less"),
         ("timeout = nan", "timeout: found nan, expected 86400 or less"),
@@ -172,77 +172,82 @@ writes = [
             'hang_up_after: found "queue", expected a number or "queued"; did you mean queued?',
         ),
         ("signal = { name = 'SIGINT', after = -1 }", 'signal.after: found -1, expected 0 or more or "started"'),
-        ("about = 3", "about: found 3, expected a text"),
-        ("connection = ''", 'connection: found "", expected a text that is not empty'),
+        ("about = 3", "about: found 3, expected a string"),
+        ("connection = ''", 'connection: found "", expected a non-empty string'),
         ("headers = []", "headers: found an empty array, expected a table"),
-        ("headers.A = 1", "headers.A: found 1, expected a text"),
-        ("headers.'A B' = 'x'", 'headers."A B": is no name that HTTP allows: letters, digits and !#$%&\'*+-.^_`|~'),
-        ('headers.A = "x\\n"', 'headers.A: found "x\\n", but HTTP carries no control characters here'),
-        ("cookies.A = 'x; b=y'", 'cookies.A: found "x; b=y", but a ; ends a cookie'),
-        ("query.a = { b = 1 }", "query.a: found a table, expected a text, a number, an array, true or false"),
-        ("query.a = [[1]]", "query.a[1]: found an array, expected a text, a number, true or false"),
+        ("headers.A = 1", "headers.A: found 1, expected a string"),
+        ("headers.'A B' = 'x'", 'headers."A B": is not a valid name: use letters, digits and !#$%&\'*+-.^_`|~'),
+        ('headers.A = "x\\n"', 'headers.A: found "x\\n", but only printable characters are allowed'),
+        ("cookies.A = 'x; b=y'", 'cookies.A: found "x; b=y", but the value of a cookie cannot contain ;'),
+        ("query.a = { b = 1 }", "query.a: found a table, expected a string, a number, an array, true or false"),
+        ("query.a = [[1]]", "query.a[1]: found an array, expected a string, a number, true or false"),
         ("json = 1979-05-27", "json: found 1979-05-27, but JSON has no dates: put it in quotes"),
-        ("json.a = [1, inf]", "json.a[2]: found inf, but JSON has no such number"),
-        ("json.a = 9_223_372_036_854_775_808", "json.a: found 9223372036854775808, but a whole number of TOML has 64"),
+        ("json.a = [1, inf]", "json.a[2]: found inf, but JSON has only finite numbers"),
+        ("json.a = 9_223_372_036_854_775_808", "json.a: found 9223372036854775808, but TOML integers have 64 bits"),
         ("files = { field = 'f' }", "files: found a table, expected an array: [[request.files]]"),
         ("files = [{ field = 'f' }]", "files[1]: needs text or path"),
         ("files = [{ text = 'f' }]", "files[1].field: is missing"),
         (
             "files = [{ field = 'f', text = 'x', path = 'test_model.py' }]",
-            "files[1]: has both text and path: leave one of them out",
+            "files[1]: has both text and path: remove one of them",
         ),
-        ("files = [{ field = 'f', path = 'none.txt' }]", f"files[1].path: there is no file {NOWHERE / 'none.txt'}"),
-        ("body = ''\njson = 1", "json: a request has one body, found body and json"),
+        (
+            "files = [{ field = 'f', path = 'none.txt' }]",
+            f"files[1].path: the file {NOWHERE / 'none.txt'} does not exist",
+        ),
+        ("body = ''\njson = 1", "json: a request can have only one body, found body and json"),
         ("concurrency = 2", "concurrency: found 2, expected at most repeat (1)"),
         (
             "connection = 'x'\nrepeat = 2\nconcurrency = 2",
-            "connection: one connection carries one request at a time: leave concurrency out",
+            "connection: a connection carries one request at a time: remove connection or concurrency",
         ),
         ("signal = 'SIGTERM'", 'signal: found "SIGTERM", expected a table'),
         ("signal.name = 'TERM'", 'signal.name: found "TERM", expected one of SIGTERM, SIGINT, SIGKILL; did you mean'),
         ("save.a = 'id'", 'save.a: found "id", expected status, body.KEY, headers.NAME or cookies.NAME'),
-        ("save.mark = 'status'", "save.mark: cannot be the name of a saved value: take another word"),
-        ("save.'a.b' = 'status'", 'save."a.b": cannot be the name of a saved value: take another word'),
+        ("save.mark = 'status'", "save.mark: is not a valid name for a saved value: choose another name"),
+        ("save.'a.b' = 'status'", 'save."a.b": is not a valid name for a saved value: choose another name'),
         ("expect.status = []", "expect.status: found an empty array, expected at least one item"),
-        ("expect.status = 'ok'", 'expect.status: found "ok", expected a number such as 200, or an array of them'),
+        ("expect.status = 'ok'", 'expect.status: found "ok", expected a status such as 200, or an array of statuses'),
         ("expect.status = [200, 600]", "expect.status[2]: found 600, expected 599 or less"),
         ("expect.body = { day = 1979-05-27 }", "expect.body.day: found 1979-05-27, but JSON has no dates"),
         ("expect.verdict = 'respond-first'", 'expect.verdict: found "respond-first", expected one of response-first'),
         ("expect.tasks = 'send'", 'expect.tasks: found "send", expected an array'),
-        ("expect.tasks = [1]", "expect.tasks[1]: found 1, expected a name, or a table with a task"),
-        ("expect.tasks = ['']", 'expect.tasks[1]: found "", expected a text that is not empty'),
+        ("expect.tasks = [1]", "expect.tasks[1]: found 1, expected the name of a task, or a table with the key task"),
+        ("expect.tasks = ['']", 'expect.tasks[1]: found "", expected a non-empty string'),
         ("expect.tasks = [{ where = 'loop' }]", "expect.tasks[1].task: is missing"),
         ("expect.writes = [{ file = 'log.txt' }]", "expect.writes[1]: needs text or pattern"),
         (
             "expect.writes = [{ file = 'log.tx', text = 'x' }]",
-            'expect.writes[1].file: "log.tx" is not followed; did you mean log.txt? (followed are log.txt, mail.txt)',
+            'expect.writes[1].file: "log.tx" is not followed; did you mean log.txt? (followed: log.txt, mail.txt)',
         ),
         (
             "expect.writes = [{ file = 'log.txt', pattern = '(${mark}' }]",
-            'expect.writes[1].pattern: "(${mark}" is no regular expression: missing ), unterminated subpattern at',
+            'expect.writes[1].pattern: "(${mark}" is not a valid regular expression: '
+            "missing ), unterminated subpattern at",
         ),
         (
             "expect.writes = [{ file = 'log.txt', pattern = 'a{99999999999}' }]",
-            'expect.writes[1].pattern: "a{99999999999}" is no regular expression: the repetition number is too large',
+            'expect.writes[1].pattern: "a{99999999999}" is not a valid regular expression: '
+            "the repetition number is too large",
         ),
         (
             f"expect.writes = [{{ file = 'log.txt', pattern = '{'(' * 3000}' }}]",
-            f'expect.writes[1].pattern: "{"(" * 78}… is too deeply nested a regular expression',
+            f'expect.writes[1].pattern: "{"(" * 78}… is not a valid regular expression: nested too deeply',
         ),
         (
             "expect.writes = [{ file = 'log.txt', text = 'x', count = 0, within = 1 }]",
-            "expect.writes[1].within: what must not arrive needs no time: leave within out",
+            "expect.writes[1].within: a write with count = 0 has no time limit: remove within",
         ),
         (
             "expect.verdict = 'no-work'\nexpect.writes = [{ file = 'log.txt', text = 'x' }]",
-            "expect.writes: where there is no work there is no write: leave writes or the verdict out",
+            "expect.writes: a request with the verdict no-work has no writes: remove writes or verdict",
         ),
     ],
 )
 def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> None:
-    (told,) = refused(HEAD + line)
+    (message,) = refused(HEAD + line)
     number = LAST + line.count("\n") if not fault.startswith("connection") else LAST
-    assert told.startswith(f"my.toml:{number}: request[1].{fault}")
+    assert message.startswith(f"my.toml:{number}: request[1].{fault}")
 
 
 @pytest.mark.parametrize(
@@ -251,11 +256,11 @@ def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> 
         (
             "",
             [
-                "1: the script: has no request: add [[request]] with a name and a path",
-                '1: the script: names no app: add app = "module:attribute", or url = "http://…" at the top',
+                '1: the script: has no app: add app = "module:attribute", or url = "http://…" at the top',
+                "1: the script: has no request: add a [[request]] with a name and a path",
             ],
         ),
-        ('app = "a:b"\npart = []', ["1: the script: has no request: add [[request]] with a name and a path"]),
+        ('app = "a:b"\npart = []', ["1: the script: has no request: add a [[request]] with a name and a path"]),
         ('app = "a:b"\n[request]\nname = "x"', ["2: request: found a table, expected an array: [[request]]"]),
         ('[part]\nname = "x"', ["1: part: found a table, expected an array: [[part]]"]),
         (
@@ -264,41 +269,41 @@ def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> 
         ),
         (
             '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
-            ['1: part[1]: names no app: add app = "module:attribute", or url = "http://…" at the top'],
+            ['1: part[1]: has no app: add app = "module:attribute", or url = "http://…" at the top'],
         ),
         (
             HEAD + '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
-            ["4: request: a script has parts or requests, not both: put these into a [[part.request]]"],
+            ["4: request: a script with parts cannot have other requests: move this one into a [[part.request]]"],
         ),
         (
             HEAD.replace('app = "shop:app"', 'url = "http://localhost"\nenv = {}') + 'signal.name = "SIGTERM"',
             [
-                "2: env: url names a server that runs already: leave url or env out",
-                "8: request[1].signal: url names a server that is not ours to signal: leave signal out",
+                "2: env: url is the address of a running server: remove url or env",
+                "8: request[1].signal: fastbg cannot send signals to the server at url: remove signal",
             ],
         ),
-        ('url = "ftp://x"\n' + HEAD[17:], ['1: url: found "ftp://x", expected an address that begins with http:// or']),
+        ('url = "ftp://x"\n' + HEAD[17:], ['1: url: found "ftp://x", expected a URL that starts with http:// or']),
         (
             'url = "http://x"\n[[part]]\nname = "p"\napp = "a:b"\nrequest = [{ name = "r", path = "/" }]',
-            ["4: part[1].app: url names a server that runs already: leave url or app out"],
+            ["4: part[1].app: url is the address of a running server: remove url or app"],
         ),
-        ('folder = "nowhere"\n' + HEAD, [f"1: folder: there is no folder {NOWHERE / 'nowhere'}"]),
-        (f'folder = "{"x" * 300}"\n' + HEAD, ["1: folder: there is no folder"]),
-        ('folder = "\\u0000"\n' + HEAD, ["1: folder: there is no folder"]),
+        ('folder = "nowhere"\n' + HEAD, [f"1: folder: the folder {NOWHERE / 'nowhere'} does not exist"]),
+        (f'folder = "{"x" * 300}"\n' + HEAD, [f"1: folder: the folder {NOWHERE / ('x' * 300)} does not exist"]),
+        ('folder = "\\u0000"\n' + HEAD, [f"1: folder: the folder {NOWHERE / chr(0)} does not exist"]),
         (
             HEAD + '[[request]]\nname = "order"\npath = "/"',
-            ['8: request[2].name: another request has the name "order" already'],
+            ['8: request[2].name: another request already has the name "order"'],
         ),
-        ("server.workers = 2\n" + HEAD, ["1: server.workers: there is no such key (allowed: http, loop, timeout_gr"]),
-        ('env = { "A.B" = 1 }\n' + HEAD, ['1: env."A.B": found 1, expected a text']),
-        ('"a.b\\n" = 1\n' + HEAD, ['1: "a.b\\n": there is no such key (allowed: about']),
-        ('links = ["example.com"]\n' + HEAD, ['1: links[1]: found "example.com", expected an address that begins']),
+        ("server.workers = 2\n" + HEAD, ["1: server.workers: unknown key (allowed: http, loop, timeout_gr"]),
+        ('env = { "A.B" = 1 }\n' + HEAD, ['1: env."A.B": found 1, expected a string']),
+        ('"a.b\\n" = 1\n' + HEAD, ['1: "a.b\\n": unknown key (allowed: about']),
+        ('links = ["example.com"]\n' + HEAD, ['1: links[1]: found "example.com", expected a URL that starts with']),
     ],
 )
-def test_fault_of_the_script_is_told(text: str, faults: list[str]) -> None:
-    told = refused(text)
-    assert len(told) == len(faults), told
-    for line, fault in zip(told, faults, strict=True):
+def test_fault_of_the_script_is_reported(text: str, faults: list[str]) -> None:
+    messages = refused(text)
+    assert len(messages) == len(faults), messages
+    for line, fault in zip(messages, faults, strict=True):
         assert line.startswith(f"my.toml:{fault}")
 
 
@@ -309,16 +314,16 @@ def test_fault_of_the_script_is_told(text: str, faults: list[str]) -> None:
         ('query.q = "${mrk}"', "query.q: ${mrk} is not known here; did you mean mark? (known: mark, dir"),
         ('json = ["${env.NOT_SET}"]', "json[1]: the environment variable NOT_SET is not set"),
         ('headers."X-${x}" = "y"', 'headers."X-${x}": ${x} is not known here (known:'),
-        ('body = "${mark"', "body: has a ${ that no } ends: write $${ where it is meant as it is"),
+        ('body = "${mark"', "body: has a ${ without a }: add the }, or write $${ for the text ${"),
         ('expect.body = "${own}"\nsave.own = "body.id"', "expect.body: ${own} is not known here (known:"),
     ],
 )
-def test_placeholder_that_is_not_known_is_told(line: str, fault: str) -> None:
-    (told,) = refused(HEAD + line)
-    assert told.startswith(f"my.toml:{LAST}: request[1].{fault}")
+def test_unknown_placeholder_is_reported(line: str, fault: str) -> None:
+    (message,) = refused(HEAD + line)
+    assert message.startswith(f"my.toml:{LAST}: request[1].{fault}")
 
 
-def test_mail_and_mark_are_known_only_where_there_are_such() -> None:
+def test_mail_and_mark_are_known_only_where_they_exist() -> None:
     text = HEAD.replace('mail = "mail.txt"', 'env.A = "${mark}"') + 'body = "${mail.port}"'
     assert refused(text) == [
         "my.toml:3: env.A: ${mark} is not known here (known: dir, env.NAME)",
@@ -339,17 +344,17 @@ def test_saved_value_is_known_to_later_requests_only() -> None:
 @pytest.mark.parametrize(
     ("text", "what", "where"),
     [
-        ("app = \n", "the script is no TOML: Invalid value", "my.toml:1"),
-        ("a = 1\na = 2\n", "the script is no TOML: Cannot overwrite a value", "my.toml:2"),
-        ("a = '''\n\n", "the script is no TOML: Expected \"'''\"", "my.toml:3"),
-        ("a = " + "9" * 5000, "the script is no TOML: a number has too many digits", "my.toml"),
-        ("a = " + "[" * 5000, "the script is too deeply nested", "my.toml"),
-        ("a = " + "[" * 60 + "]" * 60, "the script is too deeply nested", "my.toml"),
-        ("a." * 60 + "b = 1", "the script is too deeply nested", "my.toml"),
+        ("app = \n", "the script is not valid TOML: Invalid value", "my.toml:1"),
+        ("a = 1\na = 2\n", "the script is not valid TOML: Cannot overwrite a value", "my.toml:2"),
+        ("a = '''\n\n", "the script is not valid TOML: Expected \"'''\"", "my.toml:3"),
+        ("a = " + "9" * 5000, "the script is not valid TOML: a number has too many digits", "my.toml"),
+        ("a = " + "[" * 5000, "the script is nested too deeply", "my.toml"),
+        ("a = " + "[" * 60 + "]" * 60, "the script is nested too deeply", "my.toml"),
+        ("a." * 60 + "b = 1", "the script is nested too deeply", "my.toml"),
     ],
     ids=lambda value: value[:20],
 )
-def test_text_that_is_no_toml_is_refused_with_its_line(text: str, what: str, where: str) -> None:
+def test_invalid_toml_is_refused_with_its_line(text: str, what: str, where: str) -> None:
     with pytest.raises(ScriptError) as caught:
         read(text)
     assert (caught.value.what, caught.value.where) == (what, where)
@@ -374,7 +379,7 @@ def test_file_is_read_with_its_own_folder(tmp_path: Path) -> None:
     ],
     ids=["not UTF-8", "large"],
 )
-def test_file_that_is_no_text_is_refused(content: bytes, what: str, line: str, tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_refused(content: bytes, what: str, line: str, tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_bytes(content)
     with pytest.raises(ScriptError) as caught:
@@ -382,13 +387,13 @@ def test_file_that_is_no_text_is_refused(content: bytes, what: str, line: str, t
     assert (caught.value.what, caught.value.where) == (what, f"{path}{line}")
 
 
-def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     for path, what in [(tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(ScriptError, match=f"the script cannot be read: {what}"):
             read_script_file(path, {})
 
 
-# Whatever is given: a script, or a ScriptError
+# Any input: a script, or a ScriptError
 
 
 def outcome(read: Callable[[], Source]) -> Source | ScriptError:
@@ -432,16 +437,16 @@ WORDS = ["1979-05-27", "[[part]]\n", "[[request]]\n", "request", "url = 'http://
 def test_script_with_random_changes_is_read_or_refused(data: st.DataObject) -> None:
     text = WHOLE
     for _ in range(data.draw(st.integers(1, 5))):
-        begin = data.draw(st.integers(0, len(text)))
-        end = min(len(text), begin + data.draw(st.integers(0, 20)))
-        text = text[:begin] + data.draw(st.sampled_from(["", *PIECES, *WORDS])) + text[end:]
+        start = data.draw(st.integers(0, len(text)))
+        end = min(len(text), start + data.draw(st.integers(0, 20)))
+        text = text[:start] + data.draw(st.sampled_from(["", *PIECES, *WORDS])) + text[end:]
     read_or_refused(text)
 
 
 @given(st.data())
 @settings(deadline=None)
 def test_script_with_any_value_at_any_key_is_read_or_refused(data: st.DataObject) -> None:
-    """Of these most are TOML, so that what comes after it is tried as well."""
+    """Most of these are valid TOML, so that the later checks run too."""
     lines = WHOLE.split("\n")
     number = data.draw(st.sampled_from([n for n, line in enumerate(lines) if re.match(r"[a-z_]+ = .+[^\[]$", line)]))
     name = data.draw(st.sampled_from([lines[number].split(" = ")[0], "x", '"a b"', "name", "expect", "json", "path"]))

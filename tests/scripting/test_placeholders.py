@@ -1,4 +1,4 @@
-"""Placeholders: found, filled in, and left alone where they are meant as they are."""
+"""Placeholders: found, replaced, and escaped."""
 
 import pytest
 from hypothesis import given
@@ -26,10 +26,10 @@ def test_placeholders_are_found(text: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "torn"), [("${mark", True), ("${a${b}", True), ("$${mark", False), ("${mark}", False), ("$ {", False)]
+    ("text", "unclosed"), [("${mark", True), ("${a${b}", True), ("$${mark", False), ("${mark}", False), ("$ {", False)]
 )
-def test_placeholder_without_an_end_is_noticed(text: str, torn: bool) -> None:
-    assert placeholders.is_torn(text) is torn
+def test_placeholder_without_an_end_is_found(text: str, unclosed: bool) -> None:
+    assert placeholders.is_unclosed(text) is unclosed
 
 
 @pytest.mark.parametrize(

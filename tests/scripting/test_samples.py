@@ -1,4 +1,4 @@
-"""Samples for schemas: each is a value that its schema allows, and that TOML can say."""
+"""Samples for schemas: each is valid for its schema and for TOML."""
 
 import json
 from typing import Any
@@ -80,7 +80,7 @@ def sample(schema: object, name: str = "x", **given: Any) -> Any:
         ({"type": "string", "contentMediaType": "application/json", "contentSchema": {"type": "integer"}}, "1"),
     ],
 )
-def test_sample_is_what_the_author_said_or_the_schema_allows(schema: dict[str, Any], value: Any) -> None:
+def test_sample_is_from_the_author_or_the_schema(schema: dict[str, Any], value: Any) -> None:
     assert sample(schema) == value
 
 
@@ -89,7 +89,7 @@ def test_example_beside_the_schema_comes_before_those_inside() -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "user_id", "userId", "api-key", "token"])
-def test_example_that_names_something_is_kept(name: str) -> None:
+def test_example_that_identifies_something_is_kept(name: str) -> None:
     assert sample({"type": "string"}, name, given="x-1") == "x-1"
     assert sample({"type": "string"}, "xid", given="x-1", known=True) == "x-1"
 
@@ -100,7 +100,7 @@ def test_schema_inside_itself_has_an_end(name: str) -> None:
     assert len(json.dumps(sample({"type": "array", "items": schema, "minItems": 3}))) < 1000
 
 
-def test_pattern_that_no_sample_meets_is_told() -> None:
+def test_pattern_without_a_sample_is_reported() -> None:
     samples = Samples(Schemas({}))
     schema = {"type": "object", "properties": {"vat": {"type": "string", "pattern": "^DE[0-9]{9}$"}}}
     assert samples.of(schema, "") == {"vat": MARK}
@@ -108,7 +108,7 @@ def test_pattern_that_no_sample_meets_is_told() -> None:
     assert samples.of({"type": "string", "pattern": r"\p{L}"}, "other") == MARK
 
 
-def test_what_toml_cannot_say_is_left_out() -> None:
+def test_values_that_toml_lacks_are_removed() -> None:
     assert cleaned({"a": None, "b": [1, None, float("nan")], "c": 2**70, "d": f"x{MARK}\ud800", 5: object()}) == {
         "b": [1],
         "d": "x?",

@@ -16,9 +16,9 @@ from tests.scripting.test_model import HEAD, WHOLE
 
 BUILT_IN = Path(fastbg.__file__).parent / "scripts"
 SHIPPED: dict[str, Any] = json.loads((BUILT_IN / "schema.json").read_text("utf-8"))
-MADE_WITH = (2, 14)  # the pydantic that wrote it; others may say the same in other words
+MADE_WITH = (2, 14)  # the pydantic version that generated it; others may differ in form
 
-# Editors know the one or the other: Tombi 2020-12, Taplo (Even Better TOML) draft-07.
+# Editors support one of the drafts: Tombi 2020-12, Taplo (Even Better TOML) draft-07.
 VALIDATORS = [Draft202012Validator, Draft7Validator]
 
 
@@ -26,14 +26,14 @@ def pydantic() -> tuple[int, ...]:
     return tuple(int(part) for part in version("pydantic").split(".")[:2])
 
 
-@pytest.mark.skipif(pydantic() < MADE_WITH, reason="an older pydantic may write it otherwise")
+@pytest.mark.skipif(pydantic() < MADE_WITH, reason="an older pydantic may generate a different form")
 def test_shipped_schema_is_that_of_the_model() -> None:
     """``python -c 'from fastbg.scripting.model import Script; print(Script.schema_text(), end="")'`` writes it."""
     assert (BUILT_IN / "schema.json").read_text("utf-8") == Script.schema_text()
 
 
 @pytest.mark.parametrize("validator", VALIDATORS)
-def test_schema_is_one_in_both_drafts(validator: type[Draft7Validator | Draft202012Validator]) -> None:
+def test_schema_is_valid_in_both_drafts(validator: type[Draft7Validator | Draft202012Validator]) -> None:
     validator.check_schema(SHIPPED)
 
 
@@ -82,12 +82,12 @@ WRONG = [
     "text",
     [WHOLE, *(HEAD + line for line in LENIENT), *(path.read_text("utf-8") for path in BUILT_IN.glob("*.toml"))],
 )
-def test_script_that_is_right_is_valid(text: str, validator: type[Draft7Validator | Draft202012Validator]) -> None:
+def test_correct_script_is_valid(text: str, validator: type[Draft7Validator | Draft202012Validator]) -> None:
     assert not [error.message for error in validator(SHIPPED).iter_errors(tomllib.loads(text))]
 
 
 @pytest.mark.parametrize("validator", VALIDATORS)
 @pytest.mark.parametrize("line", WRONG)
-def test_script_that_is_wrong_is_not(line: str, validator: type[Draft7Validator | Draft202012Validator]) -> None:
+def test_incorrect_script_is_invalid(line: str, validator: type[Draft7Validator | Draft202012Validator]) -> None:
     (error,) = validator(SHIPPED).iter_errors(tomllib.loads(HEAD + line))
     assert list(error.absolute_path)[:2] == ["request", 0]

@@ -96,7 +96,7 @@ def test_windows_line_ends_count_once() -> None:
     }
 
 
-def test_key_without_a_line_has_that_of_what_is_around_it() -> None:
+def test_key_without_a_line_has_the_line_of_its_parent() -> None:
     assert line_of(("request", 0, "path"), {("request", 0): 7}) == 7
     assert line_of((), {}) == 1
 
@@ -104,11 +104,11 @@ def test_key_without_a_line_has_that_of_what_is_around_it() -> None:
 def test_long_documents_take_no_more_than_their_length() -> None:
     items = ",\n".join(f'{{ id = {number}, name = "n" }}' for number in range(20_000))
     text = f"[[request]]\njson = [\n{items}\n]\n" + "\n".join(f"k{number} = 1" for number in range(20_000))
-    lines = lines_of(text)  # a document that is read again for each of its lines takes minutes
+    lines = lines_of(text)  # a quadratic algorithm takes minutes
     assert (lines["request", 0, "json", 19_999, "name"], lines["request", 0, "k19999"]) == (20_002, 40_003)
 
 
-# A document whose lines are known because it is written here, in every way that TOML has of writing it.
+# Generated documents with known lines, in every syntax of TOML.
 
 
 KEYS = {"a": "a", "b-1": "b-1", '"q.x"': "q.x", "'l = [t'": "l = [t", '"\\u00e9 \\""': 'é "', '"#"': "#", "1": "1"}
@@ -127,7 +127,7 @@ GAPS = ["", " ", "\n", " # ], } and 'more\n", "\n\n\t"]
 
 
 class Document:
-    """A text that grows, with what it means (``data``) and the line of each key in it (``lines``)."""
+    """A generated text with the line of each key (``lines``)."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw

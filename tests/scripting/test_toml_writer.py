@@ -1,4 +1,4 @@
-"""What is written as TOML is read back as it was."""
+"""Written TOML is read back without changes."""
 
 import tomllib
 from typing import Any
@@ -39,5 +39,5 @@ def test_long_table_or_array_takes_one_line_per_item(value: object, lines: list[
     assert list(assignment("key", value)) == lines
 
 
-def test_what_cannot_be_seen_is_escaped() -> None:
+def test_invisible_characters_are_escaped() -> None:
     assert to_toml("a\n\x7f\u202e中") == '"a\\n\\U0000007f\\U0000202e中"'
