@@ -50,7 +50,6 @@ class _FileBuffer:
         return self.reads[bisect_left(self.reads, (end, 0))][1]
 
     def discard(self, before: int) -> None:
-        """Discard the bytes before that offset."""
         del self.data[: max(before - self.start, 0)]
         self.start = max(before, self.start)
         while self.reads and self.reads[0][0] <= self.start:
@@ -71,7 +70,6 @@ class _Claim:
 
     @property
     def max_bytes(self) -> int:
-        """The maximum length of its text."""
         return MAX_MATCH_BYTES if self._pattern else len(self._data)
 
     def matches(self, buffer: _FileBuffer, lower: int, upper: int) -> list[tuple[int, int]]:

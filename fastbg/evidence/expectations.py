@@ -34,7 +34,6 @@ class Unmet:
 
 
 def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:
-    """Return the expectations that ``trace`` does not meet."""
     return [
         *_response_unmet(trace),
         *_verdict_unmet(trace, judgement),

@@ -109,7 +109,7 @@ class JournalAggregator:
         server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # only a worker names its server
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
-            self._begin(key, event, size)
+            self._start(key, event, size)
             return
         entry = self._open.get(key)
         if entry is None:
@@ -152,7 +152,7 @@ class JournalAggregator:
             last=tuple(self._last),
         )
 
-    def _begin(self, key: Key, event: Event, size: int) -> None:
+    def _start(self, key: Key, event: Event, size: int) -> None:
         detail = event.detail
         boot, pid = detail["boot"], detail["pid"]
         if len(self._processes) < MAX_PROCESSES:

@@ -64,7 +64,6 @@ class Observer:
         self._follower: Follower | None = None
 
     def file_sizes(self) -> dict[str, int]:
-        """Return the size of each followed file in bytes."""
         return sizes_of(self.files)
 
     def watch(self, trace: Trace) -> None:

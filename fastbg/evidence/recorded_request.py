@@ -50,7 +50,6 @@ class RecordedRequest:
 
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
-        """The start and end of each task."""
         return spans_ms(self.tasks, self.ms)
 
     @property

@@ -55,7 +55,6 @@ class RequestResult:
 
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
-        """The start and end of each task."""
         return spans_ms(self.trace.tasks, self.ms)
 
     @property
@@ -100,7 +99,6 @@ class Group:
     too_close: int = 0
 
     def add(self, result: RequestResult) -> None:
-        """Count one request."""
         verdict = result.judgement.verdict
         self.count += 1
         self.unmet += bool(result.unmet)
@@ -156,12 +154,10 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the run was complete and every expectation was met."""
         return not self.stopped and not self.unmet
 
     @property
     def total(self) -> int:
-        """The number of requests."""
         return sum(group.count for group in self.groups)
 
     @property
@@ -171,7 +167,6 @@ class RunResult:
 
     @property
     def is_load(self) -> bool:
-        """Whether a request was sent more than once."""
         return any(group.count > 1 for group in self.groups)
 
     def count(self, verdict: Verdict) -> int:

@@ -35,7 +35,6 @@ class Task:
 
     @property
     def is_open(self) -> bool:
-        """Whether the task has not ended yet."""
         return self.state not in _ENDS
 
 
@@ -86,9 +85,9 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
     return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]
 
 
-def ms_between(begin_ns: int | None, t_ns: int | None) -> float | None:
+def ms_between(start_ns: int | None, t_ns: int | None) -> float | None:
     """Return the milliseconds between two monotonic times, None if one of them is None."""
-    return None if begin_ns is None or t_ns is None else (t_ns - begin_ns) / 1e6
+    return None if start_ns is None or t_ns is None else (t_ns - start_ns) / 1e6
 
 
 def spans_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float, float | None]]:

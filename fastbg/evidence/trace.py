@@ -162,20 +162,16 @@ class Trace:
 
     @property
     def name(self) -> str:
-        """The name of the request in reports."""
         return self.request.name
 
     @property
     def request_id(self) -> str:
-        """The id of the request in the evidence of every witness."""
         return self.request.request_id
 
     def find(self, name: str) -> Event | None:
-        """Return the first event of that name, or None."""
         return next((event for event in self.events if event.name == name), None)
 
     def time(self, name: str) -> int | None:
-        """Return the time of the first event of that name, or None."""
         event = self.find(name)
         return event.t_ns if event else None
 
@@ -185,7 +181,6 @@ class Trace:
 
     @property
     def status(self) -> int | None:
-        """The status of the response, or None without a response."""
         headers = self.find("response_headers")
         return headers.detail["status"] if headers else None
 

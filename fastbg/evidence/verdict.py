@@ -57,7 +57,6 @@ class SentResponse:
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """Read the journal's event ``response_sent``."""
         return cls(event.detail.get("sending_ns", 0), event.t_ns, event.detail.get("buffered"))
 
 
@@ -159,7 +158,6 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_go
 
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
-    """Find unfinished tasks and missing writes."""
     parts = [] if trace.witnesses.gap else _unfinished(tasks)
     parts += [_describe_missing(write) for write in trace.missing]
     if not parts:

@@ -87,7 +87,6 @@ class TaskExpect(_Model):
 
 
 def _tasks(value: object) -> object:
-    """Convert the name of a task to a table with that name."""
     return [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
@@ -179,7 +178,7 @@ class Request(_Model):
     repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS, description="Number of repetitions.")] = 1
     concurrency: Annotated[int, Field(ge=1, le=1000, description="Repetitions in parallel.")] = 1
     timeout: Annotated[
-        Seconds | None, Field(description="Timeout in seconds for the response, then for tasks and writes.")
+        Seconds | None, Field(description="Timeout in seconds for the response, then for the next sign of progress.")
     ] = None
     after: Annotated[
         Literal["responses", "tasks", "meanwhile"],
@@ -263,7 +262,7 @@ class Script(_Model):
     env: Annotated[dict[str, str], Field(description="Environment variables for the server.")] = {}
     follow: Annotated[list[Text], Field(description="The files that tasks write, relative to `folder`.")] = []
     timeout: Annotated[
-        Seconds | None, Field(description="Timeout in seconds for a response, then for its tasks and writes.")
+        Seconds | None, Field(description="Timeout in seconds for a response, then for the next sign of progress.")
     ] = None
     server: Annotated[UvicornOptions, Field(description="Options of uvicorn.")] = UvicornOptions()
     mail: Annotated[

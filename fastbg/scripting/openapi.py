@@ -59,7 +59,6 @@ def example(holder: Schema) -> Any:
 
 
 def is_upload(plain: Schema) -> bool:
-    """Return whether a property of a multipart form is a file."""
     return plain.get("format") == "binary" or plain.get("contentMediaType") == "application/octet-stream"
 
 

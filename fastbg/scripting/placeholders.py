@@ -49,7 +49,6 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def names(text: str) -> list[str]:
-    """Return the names of the placeholders in ``text``."""
     return [match[2] for match in _PLACEHOLDER.finditer(text) if match[2] is not None]
 
 

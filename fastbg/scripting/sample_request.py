@@ -46,7 +46,6 @@ class SampleRequest:
 
 
 def sample_request(operation: Operation) -> SampleRequest:
-    """Create a sample request for ``operation``."""
     schemas = Schemas(operation.document)
     samples = Samples(schemas)
     request = SampleRequest(operation.method, cleaned(operation.path), status=operation.status or 200)

@@ -272,8 +272,8 @@ def test_wrong_script_is_refused_before_anything_starts(tmp_path: Path) -> None:
     result = fastbg("demo", "my.toml", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, b"")
     told = result.stderr.decode()
-    assert "my.toml:1: ap: there is no such key; did you mean app?" in told
-    assert "my.toml:6: request[1].pth: there is no such key; did you mean path?" in told
+    assert "my.toml:1: ap: unknown key; did you mean app?" in told
+    assert "my.toml:6: request[1].pth: unknown key; did you mean path?" in told
     assert not (tmp_path / ".fastbg").exists()
 
 
