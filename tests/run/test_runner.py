@@ -394,4 +394,4 @@ def test_signal_without_its_process_is_refused(to: str, tmp_path: Path) -> None:
     script.write_text(HEAD + request("one", 'path = "/"', f'signal = {{ name = "SIGKILL", to = "{to}" }}'))
     result = fastbg("demo", script, cwd=tmp_path)
     assert result.returncode == 2
-    assert f"request[1].signal.to: the part has no {to}: name Taskiq's broker as its worker" in result.stderr.decode()
+    assert f"request[1].signal.to: the part has no {to}: set worker to Taskiq's broker" in result.stderr.decode()
