@@ -98,7 +98,6 @@ def _run_script(source: "Source | None", options: DemoOptions, *, several: bool 
 
 
 def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
-    """Write the result of all scripts to standard output."""
     if options.as_json:
         import json
 

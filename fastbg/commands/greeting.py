@@ -19,7 +19,6 @@ class Broker:
 
 
 def greeting(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
-    """Yield the lines for a server at ``url``."""
     yield f"fastbg serves {settings.app} at {url} (press Ctrl-C to stop)"
     yield f"  data folder  {settings.directory}"
     if settings.record:

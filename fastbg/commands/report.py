@@ -19,7 +19,7 @@ from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_jou
 from fastbg.recorder.rotation import numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
-BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read in an instant
+BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
 STDIN = Path("-")
 
 
@@ -119,12 +119,12 @@ def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None
 
 
 def _read_parts(
-    parts: Sequence[Part], aggregator: JournalAggregator, report_position: Callable[[int], None] = lambda position: None
+    parts: Sequence[Part], aggregator: JournalAggregator, on_position: Callable[[int], None] = lambda position: None
 ) -> None:
     before = 0
     for each in parts:
         aggregator.skip(each.missing)
-        read(each.stream, each.size, aggregator, lambda position: report_position(before + position))  # noqa: B023  # called in this turn
+        read(each.stream, each.size, aggregator, lambda position: on_position(before + position))  # noqa: B023  # not stored
         before += each.size or 0
 
 
@@ -132,11 +132,11 @@ def read(
     stream: BinaryIO,
     size: int | None,
     aggregator: JournalAggregator,
-    report_position: Callable[[int], None] = lambda position: None,
+    on_position: Callable[[int], None] = lambda position: None,
 ) -> None:
     """Add the events in the first ``size`` bytes of ``stream`` to ``aggregator``.
 
-    ``report_position`` is called with the number of bytes read so far. The line that crosses ``size`` is read to its
+    ``on_position`` is called with the number of bytes read so far. The line that crosses ``size`` is read to its
     end. Lines that are not events are counted, except blank ones.
     """
     lines, position = JournalLines(), 0
@@ -146,7 +146,7 @@ def read(
         for data in _blocks(stream, size):
             _add(lines.feed(data), aggregator)
             position += len(data)
-            report_position(position)
+            on_position(position)
         _add(lines.finish(), aggregator)
     finally:
         if enabled:

@@ -10,7 +10,6 @@ from fastbg.text import escape_control
 
 
 def show_list() -> int:
-    """List the built-in scripts. Returns 0."""
     from fastbg.report.console import scripts
     from fastbg.report.style import plain_console
     from fastbg.scripting.builtin import listed
@@ -24,7 +23,6 @@ def show_list() -> int:
 
 
 def show_schema() -> int:
-    """Print the JSON Schema of scripts. Returns 0."""
     sys.stdout.write(resources.files("fastbg.scripts").joinpath("schema.json").read_text("utf-8"))
     return 0
 

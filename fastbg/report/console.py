@@ -1,4 +1,4 @@
-"""The report of a run for people: time lines, writes, a table, a conclusion, and the place of the evidence."""
+"""The report of a run for people: timelines, writes, a table, a conclusion, and the paths of the evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -62,7 +62,7 @@ def _delays(run: RunResult) -> Iterable[str]:
 
 
 def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
-    """Yield each unmet expectation of a request with both values and the witness, and its time line."""
+    """Yield each unmet expectation of a request with both values and the witness, and its timeline."""
     trace = result.trace
     yield Text()
     yield Text(escape_control(f"{trace.name}: not as expected"), style="bold red")

@@ -1,4 +1,4 @@
-"""The report of a journal for people: time lines of the last requests, their tasks, and totals of all requests."""
+"""The report of a journal for people: timelines of the last requests, their tasks, and totals of all requests."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.report.style import STYLES, milliseconds
-from fastbg.report.timelines import RECORDED, timelines
+from fastbg.report.timelines import JOURNAL_LEGEND, timelines
 from fastbg.text import escape_control
 
 WITNESS = (
@@ -24,7 +24,7 @@ def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> R
     if history.last:
         parts += [
             Text(),
-            timelines(history.last, encoding=encoding, legend=RECORDED),
+            timelines(history.last, encoding=encoding, legend=JOURNAL_LEGEND),
             Text(),
             requests(history.last),
             *_with_gap(reasons(history.last)),
@@ -40,7 +40,7 @@ def heading(history: JournalSummary, journal: str) -> Text:
     return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", counts)
 
 
-def requests(shown: Iterable[RecordedRequest]) -> Table:
+def requests(recorded: Iterable[RecordedRequest]) -> Table:
     """Return a table with one row per request, and below it one row per task."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, expand=True)
     table.add_column("request\n  task", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -48,7 +48,7 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
     table.add_column("sent\nstarted", justify="right", no_wrap=True)
     table.add_column("\nended", justify="right", no_wrap=True)
     table.add_column("verdict\nstate", no_wrap=True)
-    for request in shown:
+    for request in recorded:
         verdict = request.judgement.verdict
         table.add_row(
             Text(escape_control(request.name)),
@@ -71,10 +71,10 @@ def requests(shown: Iterable[RecordedRequest]) -> Table:
     return table
 
 
-def reasons(shown: Iterable[RecordedRequest]) -> Iterable[Text]:
+def reasons(recorded: Iterable[RecordedRequest]) -> Iterable[Text]:
     """Yield the reasons of verdicts that need one; each reason once."""
     names: dict[str, dict[str, None]] = {}
-    for request in shown:
+    for request in recorded:
         if request.judgement.reason and request.judgement.verdict != "no-work":
             names.setdefault(request.judgement.reason, {})[request.name] = None
     yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
@@ -112,12 +112,12 @@ def _warnings(history: JournalSummary) -> Iterable[str]:
 
 
 def _spread(times: Distribution) -> str:
-    least, half, most = (milliseconds(times.percentile_ms(share)) for share in (0, 0.5, 1))
-    return f"{half} ms" if least == most else f"{least} to {most} ms, median {half} ms"
+    low, median, high = (milliseconds(times.percentile_ms(share)) for share in (0, 0.5, 1))
+    return f"{median} ms" if low == high else f"{low} to {high} ms, median {median} ms"
 
 
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _with_gap(lines: Iterable[Text]) -> Iterable[Text]:

@@ -20,15 +20,11 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event and its journal."""
-
     path: Path
     event: Event
 
 
 class JournalEntries:
-    """Reads the lines of the journal at ``path``."""
-
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines = JournalLines()

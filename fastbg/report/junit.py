@@ -16,7 +16,7 @@ from fastbg.report.style import SHARES, milliseconds
 from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.text import escape_control
 
-WIDTH = 80  # columns of a time line
+WIDTH = 80  # columns of a timeline
 MESSAGE_LIMIT = 500  # characters; the body of a failure holds the whole text
 SUITE = "fastbg demo"
 

@@ -13,17 +13,14 @@ class Printer(Protocol):
     def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
         """Print a line of a file, or a part of one."""
 
-    def event(self, path: Path, event: Event) -> None:
-        """Print an event of the server's journal."""
+    def event(self, path: Path, event: Event) -> None: ...
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
         """Print a line of the journal that is not an event."""
 
-    def notice(self, notice: Notice) -> None:
-        """Print a notice of the follower."""
+    def notice(self, notice: Notice) -> None: ...
 
-    def flush(self) -> None:
-        """Flush the output."""
+    def flush(self) -> None: ...
 
     def close(self) -> None:
         """End an unfinished line, and flush the output."""

@@ -10,7 +10,6 @@ from fastbg.text import escape_control
 
 
 def conclusion(run: RunResult) -> Text:
-    """Return the numbers of the run."""
     counts = run.counts
     working = run.total - sum(
         group.count for group in run.groups if "no-work" in (*group.verdicts, group.first.trace.expected.verdict)

@@ -15,14 +15,14 @@ from fastbg.report.style import milliseconds
 from fastbg.report.timelines import plain_timelines
 from fastbg.text import escape_control
 
-# GitHub accepts 1 MiB of summary per step: with these limits a run of any length stays below it.
+# GitHub accepts 1 MiB of summary per step. With these limits a run of any length stays below it.
 MAX_ROWS = 200
-MAX_LINES = 40  # time lines
+MAX_LINES = 40  # timelines
 CELL_LIMIT = 120  # characters, of which markup takes up to 6 bytes each
 LINE_LIMIT = 300
-WIDTH = 100  # columns of the time lines
+WIDTH = 100  # columns of the timelines
 
-# What GitHub's Markdown may read as markup, bare links included; written as numeric references it is plain text.
+# Characters that GitHub's Markdown may read as markup, also in bare links. Numeric references make them plain text.
 _MARKUP = re.compile(r"[&<>|`*_\[\]\\~#@!${}]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
@@ -47,20 +47,20 @@ def one_line(runs: Sequence[RunResult]) -> str:
 
 
 def markdown(run: RunResult) -> str:
-    """Return a heading, a table of verdicts, unmet expectations, and the time lines."""
-    shown = run.representatives
-    if len(shown) > MAX_ROWS:
-        shown = tuple(sorted(shown, key=lambda request: not request.unmet)[:MAX_ROWS])  # stable: in their order
+    """Return a heading, a table of verdicts, unmet expectations, and the timelines."""
+    listed = run.representatives
+    if len(listed) > MAX_ROWS:
+        listed = tuple(sorted(listed, key=lambda request: not request.unmet)[:MAX_ROWS])
     name = "" if run.name == DEFAULT else f" {_escaped(run.name, CELL_LIMIT)}"
     heading = f"### fastbg{name}: {_escaped(one_line([run]), LINE_LIMIT)}"
-    return "\n".join([heading, "", *_table(run, shown), *_details(run, shown), ""])
+    return "\n".join([heading, "", *_table(run, listed), *_details(run, listed), ""])
 
 
-def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
+def _table(run: RunResult, listed: Sequence[RequestResult]) -> Iterable[str]:
     yield "| request | status | response, ms | write, ms | lead, ms | verdict | evidence |"
     yield "| --- | ---: | ---: | ---: | ---: | --- | --- |"
     groups = {(group.part, group.name): group for group in run.groups}
-    for request in shown:
+    for request in listed:
         group = groups[request.part, request.trace.name]
         cells = (
             _escaped(f"{request.part}: {request.name}" if request.part else request.name, CELL_LIMIT),
@@ -70,9 +70,9 @@ def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
             ", ".join(request.judgement.evidence) or "-",
         )
         yield f"| {' | '.join(cells)} |"
-    if len(shown) < len(run.groups):
+    if len(listed) < len(run.groups):
         yield ""
-        yield f"{len(run.groups) - len(shown)} more requests are not shown. Unexpected results are listed first."
+        yield f"{len(run.groups) - len(listed)} more requests are not shown. Unexpected results are listed first."
     if run.is_load:
         yield ""
         yield "Repeated requests: median (99th percentile)."
@@ -80,8 +80,8 @@ def _table(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
 
 def _times(times: Sequence[float]) -> str:
     ascending = sorted(times)
-    middle = milliseconds(percentile(ascending, 0.5))
-    return middle if len(ascending) < 2 else f"{middle} ({milliseconds(percentile(ascending, 0.99))})"
+    median = milliseconds(percentile(ascending, 0.5))
+    return median if len(ascending) < 2 else f"{median} ({milliseconds(percentile(ascending, 0.99))})"
 
 
 def _verdicts(group: Group) -> str:
@@ -90,13 +90,13 @@ def _verdicts(group: Group) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in group.verdicts.items())
 
 
-def _details(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
+def _details(run: RunResult, listed: Sequence[RequestResult]) -> Iterable[str]:
     unmet = [
         (request.name, [*map(str, request.unmet), *([request.judgement.reason] if request.judgement.reason else [])])
-        for request in shown
+        for request in listed
         if request.unmet
     ]
-    notes = [f"**{_escaped(name, CELL_LIMIT)}**: {_escaped('; '.join(why), LINE_LIMIT)}" for name, why in unmet]
+    notes = [f"**{_escaped(name, CELL_LIMIT)}**: {_escaped('; '.join(reasons), LINE_LIMIT)}" for name, reasons in unmet]
     remarks = [*run.remarks[:MAX_LINES], *([run.stopped] if run.stopped else [])]
     notes += [_escaped(remark, LINE_LIMIT) for remark in remarks]
     if notes:
@@ -105,9 +105,9 @@ def _details(run: RunResult, shown: Sequence[RequestResult]) -> Iterable[str]:
     yield ""
     yield _escaped(conclusion(run).plain, 4 * LINE_LIMIT)
     yield ""
-    yield "<details><summary>Time lines</summary>"
+    yield "<details><summary>Timelines</summary>"
     yield ""
-    lines = "\n".join(plain_timelines(shown[:MAX_LINES], width=WIDTH))
+    lines = "\n".join(plain_timelines(listed[:MAX_LINES], width=WIDTH))
     yield f"<pre>{html.escape(lines)}</pre>"
     yield ""
     yield "</details>"

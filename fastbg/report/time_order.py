@@ -21,7 +21,6 @@ class TimeOrder(Generic[Item]):
         return len(self._held)
 
     def add(self, t_ns: int, item: Item) -> None:
-        """Add ``item`` with the monotonic time ``t_ns``."""
         self._count += 1
         heapq.heappush(self._held, (t_ns, self._count, item))
 

@@ -87,8 +87,8 @@ class Legend:
 
 
 MAX_NAME_WIDTH = 26
-SEEN = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
-RECORDED = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
+CLIENT_LEGEND = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
+JOURNAL_LEGEND = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def timelines(
     *,
     encoding: str,
     now_ns: int | None = None,
-    legend: Legend = SEEN,
+    legend: Legend = CLIENT_LEGEND,
     explain: bool = True,
 ) -> Table:
     """Return all bars on one scale, with an axis below.

@@ -12,7 +12,7 @@ from rich.console import Console
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import Trace
-from fastbg.report.timelines import SEEN, timelines
+from fastbg.report.timelines import CLIENT_LEGEND, timelines
 from fastbg.testing.server import Server
 from fastbg.text import escape_control
 
@@ -21,7 +21,7 @@ MAX_REQUESTS = 20
 MAX_LINES = 15
 
 WHERE_TEXTS = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
-LEGEND = replace(SEEN, write=None)
+LEGEND = replace(CLIENT_LEGEND, write=None)
 
 
 class _ResultAtFailure(RequestResult):
