@@ -36,11 +36,11 @@ from fastbg.server.settings import ServerSettings
 from fastbg.testing.failure import describe_failure
 from fastbg.testing.server import Server
 from tests.report.test_console import shown
-from tests.support.hostile import ALL, HOSTILE, raw_in, read_html
-from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until
+from tests.support.hostile import ALL, HOSTILE, read_html, unescaped_in
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, read_rest, read_until, terminal
 from tests.support.recordings import line
 from tests.support.results import in_milliseconds, run
-from tests.support.servers import ROOT, URL, ask
+from tests.support.servers import ROOT, URL, fetch
 from tests.support.traces import answered, event, finished, requested, sent, task, trace
 
 NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
@@ -117,14 +117,14 @@ def test_nothing_gets_through_to_a_terminal_or_a_pipe(
     render: Render, kind: str, encoding: str, hostile: RunResult
 ) -> None:
     text = shown(render(hostile, encoding), terminal=kind == "terminal", encoding=encoding, width=300)
-    assert raw_in(text.encode(), kind) == set()
+    assert unescaped_in(text.encode(), kind) == set()
     assert r"\x1b[2J" in text
     assert "[red]x[/red]" in text
     assert ":smile:" in text
 
 
 def test_nothing_gets_through_to_the_one_line(hostile: RunResult) -> None:
-    assert raw_in(one_line([hostile, hostile]).encode(), "lines") == set()
+    assert unescaped_in(one_line([hostile, hostile]).encode(), "lines") == set()
     assert "\n" not in one_line([hostile])
 
 
@@ -138,7 +138,7 @@ def test_svg_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless:
     for number, result in enumerate((hostile, harmless)):
         path = tmp_path / f"{number}.svg"
         save_picture([result], path)
-        assert raw_in(path.read_bytes(), "lines") == set()
+        assert unescaped_in(path.read_bytes(), "lines") == set()
         documents.append(ET.fromstring(path.read_bytes()))
     assert elements_of(documents[0]) <= elements_of(documents[1])
     assert r"\x1b[2J" in "".join(documents[0].itertext()).replace("\xa0", " ")
@@ -149,7 +149,7 @@ def test_html_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless
     for number, result in enumerate((hostile, harmless)):
         path = tmp_path / f"{number}.html"
         save_picture([result], path)
-        assert raw_in(path.read_bytes(), "lines") == set()
+        assert unescaped_in(path.read_bytes(), "lines") == set()
         found.append(read_html(path.read_text("utf-8")))
     assert found[0][0] == found[1][0]
     assert r"\x1b[2J" in found[0][1]
@@ -158,13 +158,13 @@ def test_html_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless
 
 def test_junit_stays_well_formed_and_gets_no_element(hostile: RunResult, harmless: RunResult) -> None:
     document = junit([hostile])
-    assert raw_in(document.encode(), "lines") == set()
+    assert unescaped_in(document.encode(), "lines") == set()
     assert elements_of(ET.fromstring(document)) == elements_of(ET.fromstring(junit([harmless])))
 
 
 def test_summary_for_github_gets_no_markup(hostile: RunResult, harmless: RunResult) -> None:
     contents = [markdown(result) for result in (hostile, harmless)]
-    assert raw_in(contents[0].encode(), "lines") == set()
+    assert unescaped_in(contents[0].encode(), "lines") == set()
     kinds = [[token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text)] for text in contents]
     assert set(kinds[0]) == set(kinds[1])
     rendered = [read_html(MarkdownIt("gfm-like", {"linkify": False}).render(text)) for text in contents]
@@ -180,7 +180,7 @@ def test_json_of_demo_is_ascii_and_gives_every_text_back(
 ) -> None:
     _write_result([hostile], DemoOptions(Path(), 0, as_json=True))
     written = capsys.readouterr().out
-    assert raw_in(written.encode(), "ascii") == set()
+    assert unescaped_in(written.encode(), "ascii") == set()
     document = strict(written)
     assert [request["body"] for request in document["requests"][:-1:2]] == [{text: [text]} for text in HOSTILE.values()]
     assert document["stderr"] == list(HOSTILE.values())
@@ -223,7 +223,7 @@ def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.C
     named = journal(tmp_path).rename(tmp_path / NAME)
     assert report(named, last=1000, as_json=False) == 0
     text = capsys.readouterr().out
-    assert raw_in(text.encode(), kind) == set()
+    assert unescaped_in(text.encode(), kind) == set()
     assert ("\x1b[" in text) is (kind == "terminal")
     assert r"\x1b[2J" in text
 
@@ -231,7 +231,7 @@ def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.C
 def test_json_of_report_is_ascii_and_gives_every_text_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report(journal(tmp_path), last=1000, as_json=True)
     written = capsys.readouterr().out
-    assert raw_in(written.encode(), "ascii") == set()
+    assert unescaped_in(written.encode(), "ascii") == set()
     assert [request["path"] for request in strict(written)["requests"]] == list(HOSTILE.values())
 
 
@@ -253,12 +253,12 @@ def test_nothing_gets_through_tail(
 ) -> None:
     assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False) == 0
     text = capsys.readouterr().out
-    assert raw_in(text.encode(), kind) == set()
+    assert unescaped_in(text.encode(), kind) == set()
     assert ("\x1b[" in text) is (kind == "terminal")
     assert r"\x1b[2J" in text
     printer = TextPrinter({followed[0]: ALL}, cast(Any, _Closed()))
     printer.notice(Notice(1, followed[0], "refused", ALL))
-    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+    assert unescaped_in(capsys.readouterr().err.encode(), "lines") == set()
 
 
 class _Closed:
@@ -274,7 +274,7 @@ class _Closed:
 def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False, as_json=True) == 0
     written = capsys.readouterr().out
-    assert raw_in(written.encode(), "ascii") == set()
+    assert unescaped_in(written.encode(), "ascii") == set()
     shown = [strict(line) for line in written.splitlines()]
     assert {entry["file"] for entry in shown if entry["source"] == "file"} == set(map(str, followed))
     assert {entry["request"] for entry in shown if entry.get("request")} == set(HOSTILE.values())
@@ -285,7 +285,7 @@ def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pyt
 
 def test_nothing_gets_through_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     report_error(FastbgError(ALL, where=ALL, remedy=ALL, details=list(HOSTILE.values())))
-    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+    assert unescaped_in(capsys.readouterr().err.encode(), "lines") == set()
 
 
 def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,7 +300,7 @@ def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pyt
         read_script("".join(script), ALL, tmp_path, {})
     report_error(caught.value)
     assert len(caught.value.details) > 3 * len(quoted)
-    assert raw_in(capsys.readouterr().err.encode(), "lines") == set()
+    assert unescaped_in(capsys.readouterr().err.encode(), "lines") == set()
 
 
 def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,7 +308,7 @@ def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.Cap
         for text in HOSTILE.values():
             greet(ServerSettings(text, tmp_path / text), listener, Broker(text))
     written = capsys.readouterr()
-    assert raw_in(written.out.encode(), "lines") == set()
+    assert unescaped_in(written.out.encode(), "lines") == set()
     assert r"\x1b[2J" in written.out
 
 
@@ -331,7 +331,7 @@ def test_nothing_gets_through_a_log_line(colours: bool) -> None:
     shown += messages.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, f"two\nlines {ALL}", (), None))
     request = (ALL, ALL, ALL, ALL, 200)
     shown += accesses.format(logging.LogRecord("x", logging.INFO, "x.py", 1, "%s %s %s %s %d", request, None))
-    assert raw_in(shown.encode(), "terminal" if colours else "lines") == set()
+    assert unescaped_in(shown.encode(), "terminal" if colours else "lines") == set()
     assert "two\n  lines" in shown
     assert "  Traceback (most recent call last):\n" in shown
 
@@ -351,9 +351,9 @@ class _Stub:
 def test_nothing_gets_through_the_section_of_the_pytest_plugin() -> None:
     for texts in batches(list(HOSTILE.values()), 10):
         traces = [made for text in texts for made in (answer(text), failure(text))]
-        assert raw_in(describe_failure(traces, cast(Server, _Stub())).encode(), "lines") == set()
+        assert unescaped_in(describe_failure(traces, cast(Server, _Stub())).encode(), "lines") == set()
     error = ServerDied(ALL, where=ALL, remedy=ALL, stderr=list(HOSTILE.values()))
-    assert raw_in("\n".join(error.lines()).encode(), "lines") == set()
+    assert unescaped_in("\n".join(error.lines()).encode(), "lines") == set()
 
 
 def batches(items: list[str], size: int) -> Iterator[list[str]]:
@@ -365,11 +365,11 @@ def batches(items: list[str], size: int) -> Iterator[list[str]]:
 
 
 def test_check_sees_every_hostile_text_that_acts() -> None:
-    acting = [name for name in HOSTILE if not raw_in(HOSTILE[name].encode("utf-8", "surrogatepass"), "lines")]
+    acting = [name for name in HOSTILE if not unescaped_in(HOSTILE[name].encode("utf-8", "surrogatepass"), "lines")]
     assert acting == list(HOSTILE)[list(HOSTILE).index("markup of Rich") :]
-    assert raw_in(b"a\x9b2J", "lines") == {"\udc9b"}
-    assert raw_in(b"fastbg: all is well\n", "lines") == {"\n"}
-    assert raw_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
+    assert unescaped_in(b"a\x9b2J", "lines") == {"\udc9b"}
+    assert unescaped_in(b"fastbg: all is well\n", "lines") == {"\n"}
+    assert unescaped_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
 
 
 # The commands, with everything at once
@@ -413,12 +413,12 @@ def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -
         "demo", script, *reports, cwd=tmp_path, columns=200, PYTHONPATH=str(ROOT), GITHUB_STEP_SUMMARY="x.md"
     )
     with demo as (process, screen):
-        shown = rest_of(screen)
+        shown = read_rest(screen)
         assert process.wait(PATIENCE_S) == 1
-    assert raw_in(shown, "terminal") == set()
+    assert unescaped_in(shown, "terminal") == set()
     assert rb"\x1b]0;title\x07" in shown
     for name in ("x.svg", "x.xml", "x.md"):
-        found = raw_in((tmp_path / name).read_bytes(), "lines")
+        found = unescaped_in((tmp_path / name).read_bytes(), "lines")
         assert found <= ({"\n"} if name == "x.xml" else set())  # where the lines that the server wrote are lines, too
     for name in ("x.svg", "x.xml"):
         ET.fromstring((tmp_path / name).read_bytes())
@@ -428,12 +428,12 @@ def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None
     more = ("--json", "--save", "x.html", "--timeout", str(PATIENCE_S))
     result = fastbg("demo", script, *more, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stderr) == (1, b"")
-    assert raw_in(result.stdout, "ascii") == set()
+    assert unescaped_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())
     assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]
     assert json.loads(document["requests"][0]["body"]) == {"told": ALL}  # a text: half a surrogate pair is no value
     assert [request["body"][:12] for request in document["requests"][3:5]] == ["[" * 12, "[NaN, Infini"]
-    assert raw_in((tmp_path / "x.html").read_bytes(), "lines") == set()
+    assert unescaped_in((tmp_path / "x.html").read_bytes(), "lines") == set()
     assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]
 
 
@@ -443,16 +443,16 @@ def test_nothing_gets_through_the_log_of_serve(tmp_path: Path) -> None:
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         try:
-            said = until(process.stdout, URL)
+            said = read_until(process.stdout, URL)
             address = re.search(URL, said)
             assert address is not None
             query = {"what": ALL.encode("utf-8", "replace")}
-            assert ask("GET", address[1].decode() + "/raise", params=query).status_code == 500
-            said += until(process.stdout, b"ValueError")
+            assert fetch("GET", address[1].decode() + "/raise", params=query).status_code == 500
+            said += read_until(process.stdout, b"ValueError")
         finally:
             process.terminate()
         assert process.stdout is not None
         said += process.stdout.read()
-    assert raw_in(said, "lines") == set()
+    assert unescaped_in(said, "lines") == set()
     assert rb"\x1b]0;title\x07" in said
     assert b"[red]x[/red]" in said

@@ -1,6 +1,6 @@
-"""An app that meets the fault ``FAULT`` at the moment ``WHEN`` of its life, for `tests.run.test_machine_faults`.
+"""An app that triggers the fault ``FAULT`` at the moment ``WHEN``, for `tests.run.test_machine_faults`.
 
-Its task writes its text when a file says that the client has the response.
+Its task waits for a file that exists once the client has the response, then writes its text.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from starlette.routing import Route
 import fastbg.recorder.journal
 import fastbg.recorder.journal_events
 
-fastbg.recorder.journal.CHECK_NS = 0  # look each time whether the journal is still there
+fastbg.recorder.journal.CHECK_NS = 0  # check for a deleted journal before each event
 LOG = Path("log.txt")
 DATA = Path(os.environ["FASTBG_DIR"])
 JOURNAL = DATA / "journal.jsonl"
@@ -30,11 +30,11 @@ WHEN = os.environ["WHEN"]
 
 def stop() -> None:
     Path("stopped").write_text(str(os.getpid()))
-    signal.raise_signal(signal.SIGSTOP)  # in this thread, before it takes another step
+    signal.raise_signal(signal.SIGSTOP)  # in this thread, so it stops at once
 
 
 def step_the_clock() -> None:
-    """Each look at the wall clock finds it half an hour before or behind."""
+    """Make each read of the wall clock half an hour early or late, in turn."""
     steps = itertools.cycle([-1800, 1800])
     real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + next(steps)
@@ -43,7 +43,7 @@ def step_the_clock() -> None:
 
 
 def fill_the_disk() -> None:
-    fastbg.recorder.journal._write = lambda *_: -1  # type: ignore[assignment]  # it stands for the system's call
+    fastbg.recorder.journal._write = lambda *_: -1  # type: ignore[assignment]  # it replaces the system call
 
 
 FAULTS = {
@@ -58,8 +58,8 @@ FAULTS = {
 
 
 def reach(moment: str) -> None:
-    if moment == WHEN and not (met := Path("met")).exists():
-        met.touch()
+    if moment == WHEN and not (triggered := Path("triggered")).exists():
+        triggered.touch()
         FAULTS[os.environ["FAULT"]]()
 
 
@@ -78,11 +78,11 @@ async def work(request: Request) -> Response:
 
 
 async def probe(request: Request) -> Response:
-    return PlainTextResponse("", background=BackgroundTask(answered_probe))
+    return PlainTextResponse("", background=BackgroundTask(after_probe))
 
 
-async def answered_probe() -> None:
-    reach("probe")  # before the event loop takes another request
+async def after_probe() -> None:
+    reach("probe")  # before the event loop handles another request
 
 
 @asynccontextmanager

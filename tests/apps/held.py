@@ -1,7 +1,7 @@
-"""The example app, with each background task held back until the control is asked.
+"""The example app, with background tasks that wait for the request to the control.
 
-The client asks for the control last. So it has every earlier response, whole, before the first task writes, however
-slow the machine is. Where the environment has ``HOLD``, the control and the tasks also wait for that file.
+The client sends that request last. So it has all earlier responses before the first task writes, also on a slow
+machine. If the environment variable ``HOLD`` is set, control and tasks also wait for that file.
 """
 
 import os
@@ -15,20 +15,20 @@ from starlette.types import Receive, Scope, Send
 example = import_module("fastbg.example.app")  # the package has the app itself under this name
 HOLD = os.environ.get("HOLD")
 append = example.append
-control_asked = threading.Event()
+control_requested = threading.Event()
 
 
-def held(name: str, text: str) -> None:
-    control_asked.wait()
+def append_later(name: str, text: str) -> None:
+    control_requested.wait()
     while HOLD and not Path(HOLD).exists():
         time.sleep(0.005)
     append(name, text)
 
 
-example.append = held  # type: ignore[attr-defined]  # a module that is only known by its name
+example.append = append_later  # type: ignore[attr-defined]  # imported by name
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http" and scope["path"] == "/foreground_tasks":
-        control_asked.set()
+        control_requested.set()
     await example.app(scope, receive, send)

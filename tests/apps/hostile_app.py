@@ -1,4 +1,4 @@
-"""An app of which everything is hostile: its answers and their headers, its tasks, what they write and say, its end."""
+"""An app with hostile texts everywhere: responses, headers, task names, written files, errors, standard error."""
 
 import json
 import os
@@ -30,7 +30,7 @@ write.__qualname__ = fail.__qualname__ = ALL
 
 @app.get("/write")
 async def write_later(mark: str, tasks: BackgroundTasks) -> Response:
-    """JSON, and a header that a later request may want to use."""
+    """Return JSON and a header that a later request can use."""
     tasks.add_task(write, mark)
     header = HOSTILE["CSI in one byte"] + HOSTILE["markup of Rich"]
     return Response(json.dumps({"told": ALL}), headers={"Content-Type": "application/json", "X-Told": header})

@@ -1,4 +1,4 @@
-"""An app that does with background tasks whatever can be done with them. `tests.recorder.test_middleware` asks it."""
+"""An app that uses background tasks in every possible way, for `tests.recorder.test_middleware`."""
 
 import asyncio
 import functools
@@ -39,7 +39,7 @@ def sleep(seconds: float) -> None:
 
 
 async def block(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251  # the mistake that is to be seen
+    time.sleep(seconds)  # noqa: ASYNC251  # the mistake under test
 
 
 async def block_until(path: str) -> None:

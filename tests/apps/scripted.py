@@ -1,4 +1,4 @@
-"""An app that a script can ask in every way, and that writes and fails as it is told."""
+"""An app for scripts with all kinds of requests. Its tasks write, sleep and fail on demand."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ last = threading.Lock()
 
 @app.api_route("/echo", methods=["GET", "POST", "PUT"])
 async def echo(request: Request, response: Response) -> dict[str, object]:
-    """What came, as it came."""
+    """Return the received request."""
     response.set_cookie("session", "s-1")
     response.headers["X-Token"] = "t-1"
     return {
@@ -80,7 +80,7 @@ async def release() -> None:
 
 @app.post("/until-left")
 async def until_left(text: str, tasks: BackgroundTasks, request: Request) -> None:
-    """Answers no client that stays."""
+    """Respond only after the client has disconnected."""
     tasks.add_task(write, text)
     while not await request.is_disconnected():
         await asyncio.sleep(0.01)
@@ -88,7 +88,7 @@ async def until_left(text: str, tasks: BackgroundTasks, request: Request) -> Non
 
 @app.get("/port")
 async def port(request: Request) -> int | None:
-    """The client's port: of its connection."""
+    """Return the port of the client, which identifies its connection."""
     return request.client and request.client.port
 
 

@@ -1,7 +1,7 @@
-"""The seed's code as it stands in its document, mended only where it does not run.
+"""The code of the seed document, with minimal fixes to make it run. The example app is compared with it.
 
-Mended: the imports, the router ``app08`` that the document does not show, one app for both parts, and the files,
-which lie in the current folder. It is what the example app is compared with.
+Fixed: imports, the router ``app08`` (missing in the document), one app for both parts, and files in the current
+folder.
 """
 
 import os

@@ -9,7 +9,7 @@ from fastbg.scripting.builtin import built_in, script
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import environment
 from tests.benchmarks.start import BIN
-from tests.support.delays import LIMITS, is_delay
+from tests.support.delays import TIME_LIMITS, is_time_limit
 
 
 def limits() -> list[Row]:
@@ -22,14 +22,14 @@ def limits() -> list[Row]:
         for run in json.loads(result.stdout)["runs"]
         for found in run["requests"]
         for unmet in found["unmet"]
-        if is_delay(unmet)
+        if is_time_limit(unmet)
     ]
     stated = sum(
         getattr(request.expect, name) is not None
         for source in (script(name, os.environ) for name in built_in())
         for part in source.script.all_parts
         for request in part.requests
-        for name in LIMITS
+        for name in TIME_LIMITS
     )
     ratio = (stated - len(missed)) / stated
     detail = "; ".join(missed) or f"{stated} limits"

@@ -15,8 +15,8 @@ from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
 from tests.benchmarks.rows import Row
-from tests.support.processes import peak_mib
-from tests.support.servers import served
+from tests.support.processes import peak_memory_mib
+from tests.support.servers import fastbg_serve
 
 ROUNDS = 6
 REQUESTS = 1500
@@ -43,7 +43,7 @@ def client_overhead() -> list[Row]:
         folder = Path(name)
         ours: list[float] = []
         bare: list[float] = []
-        with served("--work", "0", "--dir", name, cwd=folder) as url:
+        with fastbg_serve("--work", "0", "--dir", name, cwd=folder) as url:
             for number in range(ROUNDS):
                 for measure in (_ours, _bare) if number % 2 else (_bare, _ours):
                     rate = measure(url, folder)
@@ -65,7 +65,7 @@ def load_memory() -> list[Row]:
 def _peak(times: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         load = ("--work", "0", "--repeat", str(times), "--concurrency", str(CONCURRENCY), "--json")
-        peak, told = peak_mib("demo", *load, "--dir", name)
+        peak, told = peak_memory_mib("demo", *load, "--dir", name)
     summary = json.loads(told)["summary"]
     if (summary["response_first"], summary["work_first"], summary["no_work"]) != (5 * times, times, times):
         raise RuntimeError(str(summary))

@@ -10,7 +10,7 @@ from fastbg.commands.report import read
 from fastbg.evidence.history import JournalAggregator
 from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately
-from tests.support.processes import peak_mib
+from tests.support.processes import peak_memory_mib
 from tests.support.recordings import EVENTS_PER_REQUEST, write_long_journal
 
 EVENTS = 300_000
@@ -46,7 +46,7 @@ def journal_memory() -> list[Row]:
         peaks = []
         for events in (MANY, FEW):
             write_long_journal(journal, events // EVENTS_PER_REQUEST)
-            peaks.append(peak_mib("report", "--json", journal)[0])
+            peaks.append(peak_memory_mib("report", "--json", journal)[0])
     ours, floor = peaks
     return [
         Row(

@@ -15,7 +15,7 @@ from fastbg.evidence.results import percentile
 from fastbg.services.broker import Broker
 from tests.benchmarks.rows import Row
 from tests.support.processes import FASTBG, environment, wait_for
-from tests.support.queues import kill_group, queued
+from tests.support.queues import kill_group, serve_queued_example
 from tests.support.servers import NO_TLS, uvicorn
 
 PATH = "/send-notification/you@example.com"
@@ -57,7 +57,7 @@ def _responses() -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = [], []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        queued_url, broker = stack.enter_context(queued(folder))
+        queued_url, broker = stack.enter_context(serve_queued_example(folder))
         stack.enter_context(_workers(folder, broker, 1, 0))
         variables = {"FASTBG_DIR": str(folder / "plain"), "FASTBG_WORK": "0"}
         urls = stack.enter_context(uvicorn("fastbg.example:app", folder, **variables)), queued_url
@@ -76,7 +76,7 @@ def _responses() -> tuple[list[float], list[float]]:
 def _tasks(number: int, processes: int, work_s: float) -> tuple[float, list[float]]:
     """Tasks a second from the start of the workers to the last effect, and their memory in MiB meanwhile."""
     memory = []
-    with tempfile.TemporaryDirectory() as name, queued(Path(name)) as (_, broker):
+    with tempfile.TemporaryDirectory() as name, serve_queued_example(Path(name)) as (_, broker):
         folder = Path(name)
         command = [sys.executable, "-m", "tests.benchmarks.fill", str(number)]
         subprocess.run(command, check=True, env=environment(FASTBG_BROKER=broker.address))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks.rows import Row
-from tests.support.servers import served, uvicorn
+from tests.support.servers import fastbg_serve, uvicorn
 
 ROUNDS = 8
 SECONDS = 3
@@ -24,9 +24,9 @@ def load() -> list[Row]:
         script.write_text(POST, encoding="utf-8")
         example = ("--work", "0", "--dir", name)
         urls = {
-            "record": stack.enter_context(served(*example, cwd=folder)),
+            "record": stack.enter_context(fastbg_serve(*example, cwd=folder)),
             "seed": stack.enter_context(uvicorn("tests.apps.seed:app", folder)),  # in the middle: next to both, in time
-            "no-record": stack.enter_context(served(*example, "--no-record", cwd=folder)),
+            "no-record": stack.enter_context(fastbg_serve(*example, "--no-record", cwd=folder)),
         }
         rates: dict[str, list[float]] = {server: [] for server in urls}
         for number in range(ROUNDS):

@@ -21,12 +21,12 @@ from tests.support.processes import (
     environment,
     fastbg,
     is_alive,
-    rest_of,
+    read_rest,
+    read_until,
     terminal,
-    until,
     wait_for,
 )
-from tests.support.servers import ROOT, served
+from tests.support.servers import ROOT, fastbg_serve
 
 WORK = ("--work", "0.1")
 HELD = ("--app", "tests.apps.held:app", *WORK)  # every response is there before the first write
@@ -181,9 +181,9 @@ def test_picture_on_a_terminal_is_drawn_anew_and_fits(tmp_path: Path, columns: i
         process,
         screen,
     ):
-        shown = until(screen, rb"(?s)control +\S.*\x1b\[2K.*control +\S.*\x1b\[2K.*control +\S")
+        shown = read_until(screen, rb"(?s)control +\S.*\x1b\[2K.*control +\S.*\x1b\[2K.*control +\S")
         (tmp_path / "go").touch()
-        shown += until(screen, rb"Evidence in") + rest_of(screen)
+        shown += read_until(screen, rb"Evidence in") + read_rest(screen)
         assert process.wait(PATIENCE_S) == 0
     _, _, report = shown.decode().rpartition("\x1b[2K")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", report)
@@ -195,7 +195,7 @@ def test_picture_on_a_terminal_is_drawn_anew_and_fits(tmp_path: Path, columns: i
 
 def test_no_color_means_no_colour(tmp_path: Path) -> None:
     with terminal("demo", *WORK, cwd=tmp_path, NO_COLOR="1") as (_, screen):
-        shown = rest_of(screen).decode()
+        shown = read_rest(screen).decode()
     assert "✓ response-first" in shown
     assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38)[0-9;]*m", shown)
 
@@ -210,10 +210,10 @@ def test_terminal_that_knows_no_unicode_gets_ascii(tmp_path: Path) -> None:
 def test_step_waits_for_enter_and_says_what_will_happen(tmp_path: Path) -> None:
     with terminal("demo", "--step", *WORK, cwd=tmp_path) as (process, screen):
         for name in NAMES:
-            shown = until(screen, rb"(?s)" + name.encode() + rb".*Press Enter")
+            shown = read_until(screen, rb"(?s)" + name.encode() + rb".*Press Enter")
             assert b"Evidence" not in shown
             os.write(screen, b"\n")
-        assert b"Evidence in" in rest_of(screen)
+        assert b"Evidence in" in read_rest(screen)
         assert process.wait(PATIENCE_S) == 0
 
 
@@ -265,14 +265,14 @@ def test_picture_of_a_run_is_kept_as_svg(tmp_path: Path) -> None:
 
 
 def test_running_server_is_asked_and_its_journal_read(tmp_path: Path) -> None:
-    with served(*WORK, cwd=tmp_path) as url:
+    with fastbg_serve(*WORK, cwd=tmp_path) as url:
         written = document("--url", url, cwd=tmp_path)
     assert written["summary"]["response_first"] == 5
     assert written["server"] == url
 
 
 def test_server_without_journal_proves_only_from_outside(tmp_path: Path) -> None:
-    with served("--no-record", *HELD[1:], cwd=tmp_path, PYTHONPATH=HERE) as url:
+    with fastbg_serve("--no-record", *HELD[1:], cwd=tmp_path, PYTHONPATH=HERE) as url:
         written = document("--url", url, cwd=tmp_path, ok=False)
     assert of(written, "verdict") == {
         "path operation": "response-first",
@@ -379,7 +379,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_in_order(tmp_path: Path) -> None:
     with terminal("demo", "--work", "3600", cwd=tmp_path) as (process, screen):
         wait_for(tmp_path / ".fastbg" / "journal.jsonl", b"task_started")
         os.write(screen, b"\x03")
-        shown = rest_of(screen)
+        shown = read_rest(screen)
         assert process.wait(PATIENCE_S) == 130
     assert b"Traceback" not in shown
     assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.journals import events, read
-from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal, until, wait_for
-from tests.support.servers import URL, ask
+from tests.support.journals import events_of, read
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, read_rest, read_until, terminal, wait_for
+from tests.support.servers import URL, fetch
 
 APP = """
 import asyncio, os, time
@@ -74,13 +74,13 @@ class Serving:
         self.get("/version")  # it is up
 
     def get(self, path: str, **query: str | float) -> httpx.Response:
-        return ask("GET", self.url + path, params=query, headers={"X-Request-ID": path})
+        return fetch("GET", self.url + path, params=query, headers={"X-Request-ID": path})
 
     def work(self, path: Path) -> None:
         """Start a task that writes ``path`` as soon as there is a ``.now`` beside it."""
         self.get("/work", file=str(path), seconds=LONG_S)
         if self.journal.exists():
-            events(self.journal, "/work", until="task_started")
+            events_of(self.journal, "/work", until="task_started")
 
     def change(self, own: Path, code: str) -> None:
         """Put ``code`` into ``own``, and wait until the reloader has noticed."""
@@ -129,10 +129,10 @@ def test_greeting_names_address_files_and_next_commands(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            said = until(process.stdout, rb"  curl .*\n").decode()
+            said = read_until(process.stdout, rb"  curl .*\n").decode()
             url = re.search(r"http://127\.0\.0\.1:\d+", said)
             assert url
-            assert ask("GET", f"{url[0]}/docs").status_code == 200
+            assert fetch("GET", f"{url[0]}/docs").status_code == 200
         finally:
             process.terminate()
     assert "fastbg.example:app" in said
@@ -150,9 +150,9 @@ def test_the_curl_that_it_shows_works(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            said = until(process.stdout, rb"  curl .*\n").decode()
+            said = read_until(process.stdout, rb"  curl .*\n").decode()
             curl = next(line for line in said.splitlines() if line.startswith("  curl")).split("'")[1]
-            assert ask("POST", curl).json() == {"message": "Message sent"}
+            assert fetch("POST", curl).json() == {"message": "Message sent"}
             wait_for(data / "log.txt", b"found query: hello\nmessage to you@example.com\n")
         finally:
             process.terminate()
@@ -184,7 +184,10 @@ def test_a_signal_lets_the_running_tasks_finish(folder: Path, mode: list[str], n
         code, said = server.end()
     assert code == 0
     assert (folder / "written").read_text() == "done"
-    assert [event["event"] for event in events(server.journal, "/work")][-2:] == ["task_finished", "request_finished"]
+    assert [event["event"] for event in events_of(server.journal, "/work")][-2:] == [
+        "task_finished",
+        "request_finished",
+    ]
     assert "Traceback" not in said
 
 
@@ -206,16 +209,16 @@ def test_control_c_typed_twice_does_the_same(folder: Path, mode: list[str]) -> N
     """The terminal sends the signal to every process of the group, the parent's children too."""
     journal = folder / ".fastbg" / "journal.jsonl"
     with terminal("serve", "own:app", "--port", "0", *mode, cwd=folder) as (process, screen):
-        found = re.search(URL, until(screen, b"(?s)" + URL + b".*startup complete"))
+        found = re.search(URL, read_until(screen, b"(?s)" + URL + b".*startup complete"))
         assert found
         url = f"{found[1].decode()}/work"
-        ask("GET", url, params={"file": "written", "seconds": LONG_S}, headers={"X-Request-ID": "1"})
-        events(journal, "1", until="task_started")
+        fetch("GET", url, params={"file": "written", "seconds": LONG_S}, headers={"X-Request-ID": "1"})
+        events_of(journal, "1", until="task_started")
         os.write(screen, b"\x03")
-        until(screen, b"Waiting for background tasks to complete")
+        read_until(screen, b"Waiting for background tasks to complete")
         os.write(screen, b"\x03")
         assert process.wait(timeout=PATIENCE_S) == 130
-        assert b"1 background task was lost" in rest_of(screen)
+        assert b"1 background task was lost" in read_rest(screen)
 
 
 def test_without_journal_it_does_not_claim_what_was_lost(folder: Path) -> None:
@@ -276,7 +279,7 @@ def test_reload_serves_the_changed_code_and_still_records(folder: Path) -> None:
         server.change(own, APP.replace("version = 1", "version = 2"))
         wait_for(server.log, b"(?s)Reloading.*startup complete")
         assert server.get("/version").json() == 2
-        assert events(server.journal, "/version", times=3)  # asked by `Serving`, and twice here
+        assert events_of(server.journal, "/version", times=3)  # asked by `Serving`, and twice here
         assert server.end(signal.SIGTERM)[0] == 0
 
 
@@ -377,9 +380,9 @@ def test_a_factory_is_called_once(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            found = re.search(URL, until(process.stdout, URL))
+            found = re.search(URL, read_until(process.stdout, URL))
             assert found
-            assert ask("GET", f"{found[1].decode()}/calls").json() == 1
+            assert fetch("GET", f"{found[1].decode()}/calls").json() == 1
         finally:
             process.terminate()
 
@@ -395,9 +398,9 @@ def test_serving_needs_neither_uvloop_nor_httptools(folder: Path) -> None:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            found = re.search(URL, until(process.stdout, URL))
+            found = re.search(URL, read_until(process.stdout, URL))
             assert found
-            assert ask("GET", f"{found[1].decode()}/version").json() == 1
+            assert fetch("GET", f"{found[1].decode()}/version").json() == 1
         finally:
             process.terminate()
     assert process.returncode == 0

@@ -20,10 +20,20 @@ from fastbg.report.console import final, live
 from fastbg.report.screen import Screen
 from fastbg.server.signals import on_second_interrupt
 from tests.commands.test_demo import pids, until_gone
-from tests.support.journals import events
-from tests.support.processes import FASTBG, PATIENCE_S, environment, hang_up, resize, rest_of, terminal, until, wait_for
+from tests.support.journals import events_of
+from tests.support.processes import (
+    FASTBG,
+    PATIENCE_S,
+    environment,
+    hang_up,
+    read_rest,
+    read_until,
+    resize,
+    terminal,
+    wait_for,
+)
 from tests.support.results import run
-from tests.support.servers import URL, ask
+from tests.support.servers import URL, fetch
 
 ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
 
@@ -33,13 +43,13 @@ ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
 
 def test_picture_goes_on_in_a_window_of_any_size(tmp_path: Path) -> None:
     with terminal("demo", "--work", "3600", cwd=tmp_path) as (process, screen):
-        until(screen, b"(?s)control.*control")
+        read_until(screen, b"(?s)control.*control")
         for rows, columns in [*ABSURD, (40, 80)]:
             resize(screen, rows, columns)
-            until(screen, rb"(?s)\x1b\[2K.*\x1b\[2K" if columns > 2 else rb"\x1b\[2K")  # it is drawn again
-        until(screen, b"(?s)control.*control")
+            read_until(screen, rb"(?s)\x1b\[2K.*\x1b\[2K" if columns > 2 else rb"\x1b\[2K")  # it is drawn again
+        read_until(screen, b"(?s)control.*control")
         os.write(screen, b"\x03")
-        shown = rest_of(screen)
+        shown = read_rest(screen)
         assert process.wait(PATIENCE_S) == 130
     assert b"Traceback" not in shown
 
@@ -61,7 +71,7 @@ def test_demo_ends_with_its_server_when_its_terminal_is_closed(tmp_path: Path, m
         complaints.open("wb") as stderr,
         terminal("demo", "--work", "3600", *more, cwd=tmp_path, stderr=stderr) as (process, screen),
     ):
-        until(screen, b"Press Enter" if more else b"control")
+        read_until(screen, b"Press Enter" if more else b"control")
         wait_for(tmp_path / ".fastbg" / "journal.jsonl", b"request_received")
         hang_up(screen)
         assert process.wait(PATIENCE_S) == 128 + signal.SIGHUP
@@ -82,16 +92,16 @@ def test_closed_terminal_ends_server_and_workers_after_tasks(tmp_path: Path) -> 
         log.open("wb") as stderr,
         terminal("serve", "own:app", "--port", "0", "--workers", "2", cwd=tmp_path, stderr=stderr) as (process, screen),
     ):
-        found = re.search(URL, until(screen, URL))
+        found = re.search(URL, read_until(screen, URL))
         assert found
         wait_for(log, b"(?s)startup complete.*startup complete")
-        ask("GET", f"{found[1].decode()}/work", headers={"X-Request-ID": "1"})
-        events(journal, "1", until="task_started")
+        fetch("GET", f"{found[1].decode()}/work", headers={"X-Request-ID": "1"})
+        events_of(journal, "1", until="task_started")
         hang_up(screen)
         wait_for(log, b"Waiting for background tasks to complete")
         (tmp_path / "now").touch()
         assert process.wait(PATIENCE_S) == 0
-    assert [event["event"] for event in events(journal, "1")][-2:] == ["task_finished", "request_finished"]
+    assert [event["event"] for event in events_of(journal, "1")][-2:] == ["task_finished", "request_finished"]
     assert b"Traceback" not in log.read_bytes()
 
 
@@ -192,7 +202,7 @@ def test_output_goes_nowhere_when_a_terminal_was_closed(monkeypatch: pytest.Monk
     ours, theirs = pty.openpty()
     with standard_output(theirs, monkeypatch):
         print("1")
-        assert until(ours, b"1\r\n") == b"1\r\n"  # it may come in pieces
+        assert read_until(ours, b"1\r\n") == b"1\r\n"  # it may come in pieces
         os.close(ours)
         print("x" * 10**6)
         assert sys.stdout.line_buffering

@@ -21,9 +21,9 @@ from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.rotation import numbers, part
-from tests.support.processes import PATIENCE_S, fastbg, rest_of, terminal, wait_for
+from tests.support.processes import PATIENCE_S, fastbg, read_rest, terminal, wait_for
 from tests.support.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
-from tests.support.servers import ROOT, ask, served
+from tests.support.servers import ROOT, fastbg_serve, fetch
 from tests.support.traces import why
 
 DONE = line(2000, "request_finished")
@@ -306,8 +306,8 @@ def test_journal_can_be_read_from_a_pipe(recorded: Path) -> None:
 
 def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:
     journal = tmp_path / ".fastbg" / "journal.jsonl"
-    with served("--work", "3600", cwd=tmp_path) as url:
-        ask("POST", f"{url}/send-notification/a@b.c")
+    with fastbg_serve("--work", "3600", cwd=tmp_path) as url:
+        fetch("POST", f"{url}/send-notification/a@b.c")
         started = wait_for(journal, b"task_started.*\n")
         os.kill(json.loads(started.splitlines()[-1])["pid"], signal.SIGKILL)
     result = fastbg("report", journal)

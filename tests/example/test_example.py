@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastbg.recorder.journal_lines import read_journal_line
-from tests.support.processes import PATIENCE_S, until, wait_for
-from tests.support.servers import ask, served, uvicorn
+from tests.support.processes import PATIENCE_S, read_until, wait_for
+from tests.support.servers import fastbg_serve, fetch, uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
 REQUESTS = [  # with the end of the text that each one writes
@@ -87,7 +87,7 @@ def test_responses_and_files_match_the_seed_byte_for_byte(tmp_path: Path) -> Non
         uvicorn("tests.apps.seed:app", cwd=seeds) as seed_url,
     ):
         for path, query, end in REQUESTS:
-            one, other = (ask("POST", url + path, params=query) for url in (our_url, seed_url))
+            one, other = (fetch("POST", url + path, params=query) for url in (our_url, seed_url))
             assert (one.status_code, one.headers["content-type"]) == (other.status_code, other.headers["content-type"])
             if one.status_code == 200:
                 assert one.content == other.content
@@ -102,7 +102,7 @@ def test_responses_and_files_match_the_seed_byte_for_byte(tmp_path: Path) -> Non
 
 def test_tasks_of_three_levels_run_in_queue_order(tmp_path: Path) -> None:
     with gated(tmp_path) as (url, end_work):
-        response = ask("POST", f"{url}/sub-dependency/background_tasks", params={"framework": "F", "q": "Q"})
+        response = fetch("POST", f"{url}/sub-dependency/background_tasks", params={"framework": "F", "q": "Q"})
         log, readme = tmp_path / ".fastbg" / "log.txt", tmp_path / ".fastbg" / "README.md"
         assert (response.json(), log.exists()) == ({"message": "任务已在后台运行"}, False)
         end_work(1)
@@ -117,7 +117,7 @@ def test_tasks_of_three_levels_run_in_queue_order(tmp_path: Path) -> None:
 def test_only_the_control_writes_before_it_responds(tmp_path: Path) -> None:
     readme = tmp_path / ".fastbg" / "README.md"
     with gated(tmp_path) as (url, end_work):
-        assert ask("POST", f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
+        assert fetch("POST", f"{url}/background_tasks", params={"framework": "B"}).status_code == 200
         assert not readme.exists()
         end_work(1)
         wait_for(readme, b"## B")
@@ -126,7 +126,7 @@ def test_only_the_control_writes_before_it_responds(tmp_path: Path) -> None:
             wait_for(tmp_path / "begun-2", b"begun")
             assert not select.select([connection], [], [], 0)[0]  # no response yet
             end_work(2)
-            response = until(connection.fileno(), b"}$")
+            response = read_until(connection.fileno(), b"}$")
         assert readme.read_bytes().endswith("\n## C 框架精讲".encode())
     assert response.endswith('\r\n\r\n{"message":"任务已完成"}'.encode())
 
@@ -149,7 +149,7 @@ BAD_TEXTS = [
     ],
 )
 def test_text_with_control_characters_is_refused(url: str, text: str, path: str, parameter: str) -> None:
-    response = ask("POST", url + path, params={"framework": "plain", parameter: text})
+    response = fetch("POST", url + path, params={"framework": "plain", parameter: text})
     assert response.status_code == 422
     assert {tuple(fault["loc"]) for fault in response.json()["detail"]} == {("query", parameter)}
 
@@ -164,13 +164,13 @@ def test_text_with_control_characters_is_refused(url: str, text: str, path: str,
 )  # fmt: skip
 def test_bad_email_is_refused(url: str, email: str) -> None:
     path = "".join(f"%{byte:02x}" for byte in email.encode())
-    assert ask("POST", f"{url}/send-notification/{path}").status_code in (404, 422)
+    assert fetch("POST", f"{url}/send-notification/{path}").status_code in (404, 422)
 
 
 def test_text_is_accepted_up_to_the_length_limit(url: str) -> None:
     for path, parameter, limit in (("/background_tasks", "framework", 100), ("/dependency/background_tasks", "q", 200)):
-        assert ask("POST", url + path, params={parameter: "字" * limit}).status_code == 200
-        assert ask("POST", url + path, params={parameter: "字" * (limit + 1)}).status_code == 422
+        assert fetch("POST", url + path, params={parameter: "字" * limit}).status_code == 200
+        assert fetch("POST", url + path, params={parameter: "字" * (limit + 1)}).status_code == 422
 
 
 def test_refused_request_queues_and_writes_nothing(tmp_path: Path) -> None:
@@ -183,20 +183,20 @@ def test_refused_request_queues_and_writes_nothing(tmp_path: Path) -> None:
             ("/dependency/background_tasks", {"q": "\x1b"}),
             ("/foreground_tasks", {"framework": "x" * 101}),
         ):
-            assert ask("POST", url + path, params=query).status_code == 422
+            assert fetch("POST", url + path, params=query).status_code == 422
     assert written(tmp_path / ".fastbg") == {"README.md": b"", "log.txt": b""}
 
 
 def test_invalid_utf8_cannot_forge_a_line(tmp_path: Path) -> None:
     with uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_WORK="0") as url:
-        assert ask("POST", f"{url}/background_tasks?framework=a%ff%1b").status_code == 422
-        assert ask("POST", f"{url}/background_tasks?framework=../../x%ff").status_code == 200
+        assert fetch("POST", f"{url}/background_tasks?framework=a%ff%1b").status_code == 422
+        assert fetch("POST", f"{url}/background_tasks?framework=../../x%ff").status_code == 200
     assert (tmp_path / ".fastbg" / "README.md").read_text("utf-8") == "\n## ../../x\ufffd 框架精讲"
     assert [path.name for path in tmp_path.iterdir()] == [".fastbg"]
 
 
 def test_documentation_has_summaries_and_examples(url: str) -> None:
-    document = ask("GET", f"{url}/openapi.json").json()
+    document = fetch("GET", f"{url}/openapi.json").json()
     assert document["info"]["description"]
     operations = {path: methods["post"] for path, methods in document["paths"].items()}
     assert set(operations) == {
@@ -213,7 +213,7 @@ def test_documentation_has_summaries_and_examples(url: str) -> None:
         assert operation["responses"]["200"]["content"]["application/json"]["example"]["message"]
         assert all(parameter["description"] for parameter in operation["parameters"])
         assert all("examples" in str(parameter) for parameter in operation["parameters"])
-    assert ask("GET", f"{url}/docs").status_code == 200
+    assert fetch("GET", f"{url}/docs").status_code == 200
 
 
 HOLDING = """
@@ -244,12 +244,12 @@ def send_all(url: str, numbers: Iterable[int]) -> None:
 def test_four_workers_lose_and_mix_no_writes(tmp_path: Path) -> None:
     journal = tmp_path / ".fastbg" / "journal.jsonl"
     (tmp_path / "own.py").write_text(HOLDING)
-    with served("own:app", "--workers", "4", "--work", "0", cwd=tmp_path) as url, ThreadPoolExecutor(16) as pool:
+    with fastbg_serve("own:app", "--workers", "4", "--work", "0", cwd=tmp_path) as url, ThreadPoolExecutor(16) as pool:
         before = {"X-Request-ID": "before"}
         held = []
         try:
             for number in range(4):  # each by another worker
-                held.append(pool.submit(ask, "GET", f"{url}/hold/{number}", headers=before))
+                held.append(pool.submit(fetch, "GET", f"{url}/hold/{number}", headers=before))
                 wait_for(tmp_path / f"holding-{number}", b"holding")
         finally:
             (tmp_path / "released").touch()

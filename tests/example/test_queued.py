@@ -22,8 +22,16 @@ from fastbg.example.queued import CONFIRM_S
 from fastbg.services.broker import Broker
 from tests.example.test_example import BAD_TEXTS, REQUESTS, written
 from tests.support.processes import PATIENCE_S, is_stopped, wait_for, wait_until
-from tests.support.queues import PATIENT, QUEUED, asked, keep_port, messages, queued, taskiq_worker
-from tests.support.servers import ask, uvicorn
+from tests.support.queues import (
+    LONG_TIMEOUTS,
+    QUEUED,
+    message_count,
+    query_broker,
+    reserve_port,
+    serve_queued_example,
+    taskiq_worker,
+)
+from tests.support.servers import fetch, uvicorn
 
 SOON = "0.2"  # seconds until the app stops waiting for a confirmation
 
@@ -37,7 +45,7 @@ class Stage(NamedTuple):
 
     def wait_until_done(self) -> None:
         """Wait until the broker has no task left: a task may end before an earlier one."""
-        wait_until(lambda: asked(self.broker.address, messages) == 0)
+        wait_until(lambda: query_broker(self.broker.address, message_count) == 0)
 
     def log(self) -> bytes:
         """Return what all tasks have written."""
@@ -48,7 +56,7 @@ class Stage(NamedTuple):
 @contextmanager
 def on_stage(folder: Path) -> Iterator[Stage]:
     with (
-        queued(folder) as (url, broker),
+        serve_queued_example(folder) as (url, broker),
         taskiq_worker(folder, FASTBG_DIR=str(folder / "data"), FASTBG_WORK="0", FASTBG_BROKER=broker.address),
     ):
         yield Stage(url, folder / "data", broker)
@@ -68,14 +76,14 @@ def test_responses_and_files_match_the_example_app(tmp_path: Path) -> None:
         uvicorn("fastbg.example:app", cwd=tmp_path, FASTBG_DIR=str(other), FASTBG_WORK="0") as url,
     ):
         for path, query, end in [*REQUESTS, ("/foreground_tasks", {"framework": "C"}, "\n## C 框架精讲")]:
-            answers = [ask("POST", base + path, params=query) for base in (stage.url, url)]
+            answers = [fetch("POST", base + path, params=query) for base in (stage.url, url)]
             assert answers[0].status_code == answers[1].status_code
             if answers[0].status_code == 200:
                 assert answers[0].content == answers[1].content
             stage.wait_until_done()
             wait_for(other / ("log.txt" if end.startswith("message") else "README.md"), re.escape(end.encode()) + b"$")
         query = {"framework": "F", "q": "Q"}
-        answers = [ask("POST", f"{base}/sub-dependency/background_tasks", params=query) for base in (stage.url, url)]
+        answers = [fetch("POST", f"{base}/sub-dependency/background_tasks", params=query) for base in (stage.url, url)]
         assert answers[0].content == answers[1].content
         stage.wait_until_done()
         wait_for(other / "README.md", "## F 框架精讲$".encode())  # the last of three tasks, one after the other
@@ -93,9 +101,9 @@ def test_responses_and_files_match_the_example_app(tmp_path: Path) -> None:
     ],
 )
 def test_refused_request_queues_nothing(path: str, query: dict[str, str], stage: Stage) -> None:
-    assert ask("POST", stage.url + path, params=query).status_code == 422
+    assert fetch("POST", stage.url + path, params=query).status_code == 422
     marker = f"after-{path.split('/')[1]}"
-    assert ask("POST", f"{stage.url}/send-notification/{marker}@example.com").status_code == 200
+    assert fetch("POST", f"{stage.url}/send-notification/{marker}@example.com").status_code == 200
     log = stage.log()
     assert f"{marker}@".encode() in log
     assert b"refused" not in log
@@ -103,23 +111,23 @@ def test_refused_request_queues_nothing(path: str, query: dict[str, str], stage:
 
 def test_repeated_request_with_its_id_is_done_once(stage: Stage) -> None:
     for name, key in (("twice", "one-id"), ("twice", "one-id"), ("twice", "another"), ("last", "one-id")):
-        answer = ask("POST", f"{stage.url}/send-notification/{name}@example.com", headers={"X-Request-ID": key})
+        answer = fetch("POST", f"{stage.url}/send-notification/{name}@example.com", headers={"X-Request-ID": key})
         assert answer.status_code == 200
     log = stage.log()
     assert (log.count(b"to twice@"), log.count(b"to last@")) == (2, 1)
 
 
 def test_response_is_503_and_nothing_is_queued_without_a_broker(tmp_path: Path) -> None:
-    with queued(tmp_path) as (url, broker):
+    with serve_queued_example(tmp_path) as (url, broker):
         send = f"{url}/send-notification/"
-        assert ask("POST", f"{send}first@example.com").status_code == 200
+        assert fetch("POST", f"{send}first@example.com").status_code == 200
         broker.kill()
-        wait_until(lambda: ask("POST", f"{send}away@example.com").status_code == 503)
-        answer = ask("POST", f"{send}away@example.com", headers={"X-Request-ID": "mine"})
+        wait_until(lambda: fetch("POST", f"{send}away@example.com").status_code == 503)
+        answer = fetch("POST", f"{send}away@example.com", headers={"X-Request-ID": "mine"})
         assert (answer.status_code, answer.headers["x-request-id"]) == (503, "mine")
         assert "Repeat the request with the same X-Request-ID" in answer.json()["detail"]
         broker.start()
-        wait_until(lambda: ask("POST", f"{send}back@example.com").status_code == 200)
+        wait_until(lambda: fetch("POST", f"{send}back@example.com").status_code == 200)
         with taskiq_worker(tmp_path, FASTBG_DIR=str(tmp_path / "data"), FASTBG_WORK="0", FASTBG_BROKER=broker.address):
             log = Stage(url, tmp_path / "data", broker).log()
     assert b"to first@" in log
@@ -128,12 +136,12 @@ def test_response_is_503_and_nothing_is_queued_without_a_broker(tmp_path: Path) 
 
 
 def test_app_starts_without_a_broker_and_finds_it_later(tmp_path: Path) -> None:
-    keep_port(tmp_path / "data")
+    reserve_port(tmp_path / "data")
     with Broker(tmp_path / "data") as broker:
         broker.kill()
         with uvicorn(f"{QUEUED}:app", cwd=tmp_path, FASTBG_BROKER=broker.address) as url:
-            assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
-            assert ask("POST", f"{url}/dependency/background_tasks").json() is None
+            assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 503
+            assert fetch("POST", f"{url}/dependency/background_tasks").json() is None
             broker.start()
             send_until_queued(url, broker.address, "later@example.com")
 
@@ -141,7 +149,7 @@ def test_app_starts_without_a_broker_and_finds_it_later(tmp_path: Path) -> None:
 def test_app_waits_for_a_stopped_broker_as_configured(tmp_path: Path) -> None:
     path = "/send-notification/still@example.com"
     with (
-        queued(tmp_path) as (patient_url, broker),
+        serve_queued_example(tmp_path) as (patient_url, broker),
         uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=broker.address, FASTBG_BROKER_CONFIRM=SOON) as url,
         ThreadPoolExecutor() as pool,
     ):
@@ -150,8 +158,8 @@ def test_app_waits_for_a_stopped_broker_as_configured(tmp_path: Path) -> None:
         os.kill(broker.pid, signal.SIGSTOP)
         wait_until(lambda: is_stopped(broker.pid or 0))
         try:
-            waiting = pool.submit(ask, "POST", patient_url + path)
-            assert ask("POST", url + path).status_code == 503
+            waiting = pool.submit(fetch, "POST", patient_url + path)
+            assert fetch("POST", url + path).status_code == 503
         finally:
             os.kill(broker.pid, signal.SIGCONT)
         assert waiting.result().status_code == 200
@@ -166,8 +174,8 @@ def send_until_queued(url: str, address: str, email: str) -> None:
     """Request a notification until the broker has its task, whatever the response is."""
 
     def is_queued() -> bool:
-        ask("POST", f"{url}/send-notification/{email}")
-        return email in asked(address, last_task)
+        fetch("POST", f"{url}/send-notification/{email}")
+        return email in query_broker(address, last_task)
 
     wait_until(is_queued)
 
@@ -316,12 +324,12 @@ def test_response_waits_for_a_slow_confirmation(tmp_path: Path) -> None:
     with (
         Broker(tmp_path / "data") as broker,
         Proxy(broker.port) as proxy,
-        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=proxy.address, **PATIENT) as url,
+        uvicorn(f"{QUEUED}:app", tmp_path, FASTBG_BROKER=proxy.address, **LONG_TIMEOUTS) as url,
         ThreadPoolExecutor() as pool,
     ):
-        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 200
         proxy.hold()
-        waiting = pool.submit(ask, "POST", f"{url}/background_tasks?framework=F")
+        waiting = pool.submit(fetch, "POST", f"{url}/background_tasks?framework=F")
         wait_until(lambda: CONFIRMED in proxy.held)
         assert not waiting.done()
         proxy.release()
@@ -332,17 +340,17 @@ def test_request_repeated_after_a_slow_confirmation_is_done_once(tmp_path: Path)
     data = tmp_path / "data"
     settings = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0"}
     path, key = "/send-notification/slow@example.com", {"X-Request-ID": "mine"}
-    with queued(tmp_path) as (url, broker), Proxy(broker.port) as proxy:
+    with serve_queued_example(tmp_path) as (url, broker), Proxy(broker.port) as proxy:
         soon = settings | {"FASTBG_BROKER": proxy.address, "FASTBG_BROKER_CONFIRM": SOON}
         with uvicorn(f"{QUEUED}:app", tmp_path, **soon) as slow_url:
             send_until_queued(slow_url, broker.address, "connected@example.com")
             proxy.hold()
-            assert ask("POST", slow_url + path, headers=key).status_code == 503
-            wait_until(lambda: "slow@" in asked(broker.address, last_task))
+            assert fetch("POST", slow_url + path, headers=key).status_code == 503
+            wait_until(lambda: "slow@" in query_broker(broker.address, last_task))
             proxy.release()
-        number = asked(broker.address, messages)
-        assert ask("POST", url + path, headers=key).status_code == 200
-        assert asked(broker.address, messages) == number + 1
+        number = query_broker(broker.address, message_count)
+        assert fetch("POST", url + path, headers=key).status_code == 200
+        assert query_broker(broker.address, message_count) == number + 1
         with taskiq_worker(tmp_path, FASTBG_BROKER=broker.address, **settings):
             log = Stage(url, data, broker).log()
     assert log.count(b"to slow@") == 1

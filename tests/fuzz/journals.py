@@ -19,7 +19,7 @@ from fastbg.report.history import journal_report
 from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
-from tests.support.hostile import HOSTILE, raw_in
+from tests.support.hostile import HOSTILE, unescaped_in
 from tests.support.recordings import line
 
 JOURNAL = Path("journal.jsonl")
@@ -77,7 +77,7 @@ def check(data: bytes) -> None:
     for width in (1, 20, 80):
         output = io.StringIO()
         Console(file=output, width=width).print(journal_report(history, "journal", encoding="utf-8"))
-        assert raw_in(output.getvalue().encode(), "lines") == set()
+        assert unescaped_in(output.getvalue().encode(), "lines") == set()
     _is_json(json.dumps(history_document(history, "journal", {"fastbg": "0"}), allow_nan=False))
 
     for printer in (JsonPrinter, lambda output: TextPrinter({JOURNAL: "journal"}, output)):
@@ -87,7 +87,7 @@ def check(data: bytes) -> None:
             stream.old(JOURNAL, at, data[at : at + 1000])
         stream.old_end(JOURNAL)
         stream.close()
-        assert raw_in(output.getvalue().encode(), "lines") == set()
+        assert unescaped_in(output.getvalue().encode(), "lines") == set()
         if printer is JsonPrinter:
             for shown in output.getvalue().splitlines():
                 _is_json(shown)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.matrix.cells import Cell
 from tests.matrix.differences import known
-from tests.support.delays import unmet_by_no_delay
+from tests.support.delays import unmet_except_time_limits
 from tests.support.processes import environment
 from tests.support.queues import kill_group
 from tests.support.servers import ROOT
@@ -133,7 +133,7 @@ def _catalogue(folder: Path, outcome: Outcome) -> None:
         outcome.errors.append(f"fastbg demo all: {failed}")
         return
     runs = json.loads(said)["runs"]
-    outcome.differ = {run["script"]: unmet for run in runs if (unmet := unmet_by_no_delay(run))}
+    outcome.differ = {run["script"]: unmet for run in runs if (unmet := unmet_except_time_limits(run))}
     outcome.scenarios = len(runs) - len(outcome.differ)
 
 

@@ -27,6 +27,7 @@ from fastbg.recorder.middleware import Recorder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from tests.support.journals import Fields, describe_events, events, read
+from tests.support.journals import Fields, events_of, read, summarize
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.support.servers import ROOT, URL
 
@@ -48,7 +49,7 @@ class Recorded:
         self.count += 1
         request_id = f"request {self.count}"
         response = self.client.get(path, headers={"X-Request-ID": request_id}, **more)
-        return response, events(self.journal, request_id)
+        return response, events_of(self.journal, request_id)
 
 
 @pytest.fixture(scope="module")
@@ -233,28 +234,31 @@ def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
     server.client.get("/one-thread")
     try:
         server.client.get("/long", headers={"X-Request-ID": request_id})
-        events(server.journal, request_id, until="task_started")
+        events_of(server.journal, request_id, until="task_started")
         yield
     finally:
         server.client.get("/release")
-        events(server.journal, request_id)  # its thread is free again
+        events_of(server.journal, request_id)  # its thread is free again
         server.client.get("/all-threads")
 
 
 def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) -> None:
     with only_thread_taken(server, "first"):
         server.client.get("/two", headers={"X-Request-ID": "second"})
-        events(server.journal, "second", until="response_sent")
+        events_of(server.journal, "second", until="response_sent")
         # The server handles no other request in the step of its event loop in which the task begins to wait.
         server.client.get("/one-thread", headers={"X-Request-ID": "third"})
-        waiting_ns = events(server.journal, "third", until="request_received")[0]["t_ns"]
-        assert "task_started" not in [event["event"] for event in events(server.journal, "second", until="task_queued")]
+        waiting_ns = events_of(server.journal, "third", until="request_received")[0]["t_ns"]
+        assert "task_started" not in [
+            event["event"] for event in events_of(server.journal, "second", until="task_queued")
+        ]
     first, second = (
-        {event["event"]: event["t_ns"] for event in events(server.journal, name)[::-1]} for name in ("first", "second")
+        {event["event"]: event["t_ns"] for event in events_of(server.journal, name)[::-1]}
+        for name in ("first", "second")
     )
     assert second["task_started"] >= first["task_finished"]
     started, sent = (
-        next(event for event in events(server.journal, "second") if event["event"] == name)
+        next(event for event in events_of(server.journal, "second") if event["event"] == name)
         for name in ("task_started", "response_sent")
     )
     at_least_ms, at_most_ms = (
@@ -301,7 +305,7 @@ def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None
     with served_with_options(tmp_path, timeout_graceful_shutdown=0) as (client, child):
         client.get("/one-thread", headers={"X-Request-ID": "nothing to lose"})
         client.get("/long", headers={"X-Request-ID": "first"})
-        events(tmp_path / "journal.jsonl", "first", until="task_started")
+        events_of(tmp_path / "journal.jsonl", "first", until="task_started")
         client.get("/two", headers={"X-Request-ID": "second"})
         child.send_signal(signal.SIGTERM)
         wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
@@ -318,7 +322,7 @@ def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None
 def test_shutdown_without_unfinished_tasks_is_not_recorded(tmp_path: Path) -> None:
     with served_with_options(tmp_path) as (client, child):
         client.get("/two", headers={"X-Request-ID": "two"})
-        events(tmp_path / "journal.jsonl", "two")
+        events_of(tmp_path / "journal.jsonl", "two")
         child.send_signal(signal.SIGTERM)
         child.wait(PATIENCE_S)
     assert "shutdown" not in [event["event"] for event in read(tmp_path / "journal.jsonl")]
@@ -345,7 +349,7 @@ def test_an_invalid_request_id_is_replaced(server: Recorded, untrusted: str | No
 
 def test_quotes_in_an_id_are_kept(server: Recorded) -> None:
     server.client.get("/all-threads", headers={"X-Request-ID": '"\\'})
-    assert events(server.journal, '"\\')
+    assert events_of(server.journal, '"\\')
 
 
 def test_a_long_path_is_cut(server: Recorded) -> None:
@@ -391,16 +395,16 @@ def events_without_id(server: Recorded) -> list[Fields]:
     known = {event["request"] for event in read(server.journal)}
     server.client.get("/all-threads")
     (new,) = {event["request"] for event in read(server.journal)} - known
-    return events(server.journal, new)
+    return events_of(server.journal, new)
 
 
 def test_buffered_bytes_of_a_big_response_are_recorded(server: Recorded) -> None:
     with _connection(server) as connection:
         connection.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n")
-        found = events(server.journal, "big", until="response_sent")
+        found = events_of(server.journal, "big", until="response_sent")
         assert found[1]["buffered"] > 1_000_000
         assert found[1]["bytes"] == 50_000_000
-    events(server.journal, "big")
+    events_of(server.journal, "big")
 
 
 def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp_path: Path) -> None:
@@ -411,7 +415,7 @@ def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp
             f"GET /blocking?until={released} HTTP/1.1\r\nHost: x\r\nX-Request-ID: blocking\r\n\r\n".encode()
         )
         try:
-            found = events(server.journal, "blocking", until="task_started")
+            found = events_of(server.journal, "blocking", until="task_started")
             if found[1]["buffered"] == 0:
                 _receive(connection, b"\r\n\r\nblocking")  # while the task blocks the loop
             else:
@@ -421,7 +425,7 @@ def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp
             released.touch()
         if found[1]["buffered"]:
             _receive(connection, b"\r\n\r\nblocking")
-    events(server.journal, "blocking")
+    events_of(server.journal, "blocking")
 
 
 def _receive(connection: socket.socket, wanted: bytes) -> None:

@@ -19,7 +19,7 @@ from fastbg.commands.demo import demo
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ServerError
 from fastbg.run.body import LIMIT
-from tests.support.hostile_server import CHUNKED, OK, Answer, answering, peak_of_body, redirect
+from tests.support.hostile_server import CHUNKED, OK, RawResponse, peak_memory_of_body, redirect, respond_with
 from tests.support.processes import PATIENCE_S
 
 SHORT_S = 0.3  # for answers that have no end
@@ -50,7 +50,12 @@ async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-ENDLESS: Mapping[str, Answer] = {"/flood": flood, "/drip": drip, "/drip-headers": drip_headers, "/silence": silence}
+ENDLESS: Mapping[str, RawResponse] = {
+    "/flood": flood,
+    "/drip": drip,
+    "/drip-headers": drip_headers,
+    "/silence": silence,
+}
 
 BROKEN: Mapping[str, tuple[bytes, int | None, str]] = {
     "/garbage": (b"\x1b[31m\xff\x00 garbage\r\n\r\n", None, r"illegal status line: bytearray(b'\x1b[31m"),
@@ -137,7 +142,7 @@ def told(folder: Path, url: str, *requests: str, timeout: float = PATIENCE_S) ->
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Of all answers that end, asked for one after the other."""
     answers = {path: answer for path, (answer, _, _) in [*BROKEN.items(), *ODD.items()]}
-    with answering(answers) as url:
+    with respond_with(answers) as url:
         return told(tmp_path_factory.mktemp("outcome"), url, *answers)
 
 
@@ -161,7 +166,7 @@ def test_answer_that_is_odd_is_taken_as_it_is(outcome: dict[str, dict[str, Any]]
 
 def test_endless_answer_ends_with_the_timeout(tmp_path: Path) -> None:
     requests = [f"{path}\ntimeout = {SHORT_S}" for path in ENDLESS]
-    with answering(ENDLESS) as url:
+    with respond_with(ENDLESS) as url:
         found = told(tmp_path, url, *requests, "/other")
     assert found.pop("/other")["status"] == 204
     assert {request["reason"].partition(": ")[2] for request in found.values()} == {"no complete response within 0.3 s"}
@@ -169,7 +174,7 @@ def test_endless_answer_ends_with_the_timeout(tmp_path: Path) -> None:
 
 
 def test_server_with_endless_answers_is_reached(tmp_path: Path) -> None:
-    with answering({"/": drip, "/drip": drip}) as url:
+    with respond_with({"/": drip, "/drip": drip}) as url:
         found = told(tmp_path, url, f"/drip\ntimeout = {SHORT_S}")
     assert found["/drip"]["reason"] == "no response: no complete response within 0.3 s"
 
@@ -208,7 +213,7 @@ app = Starlette(routes=[Route("/{path:path}", endless, methods=["GET", "OPTIONS"
 
 
 def test_silent_server_is_given_up_before_any_request(tmp_path: Path) -> None:
-    with answering({"/": silence}) as url, pytest.raises(ServerError, match=r"no response within 0\.3 s"):
+    with respond_with({"/": silence}) as url, pytest.raises(ServerError, match=r"no response within 0\.3 s"):
         told(tmp_path, url, "/any", timeout=SHORT_S)
 
 
@@ -219,7 +224,7 @@ def test_redirect_is_shown_and_not_followed(tmp_path: Path) -> None:
         asked.append("/loop")
         writer.write(redirect("/loop\x1b"))
 
-    with answering({"/loop": loop}) as url:
+    with respond_with({"/loop": loop}) as url:
         found = told(tmp_path, url, "/loop\nexpect.verdict = 'unproven'", "/elsewhere")
     assert asked == ["/loop"]
     assert (found["/loop"]["status"], found["/loop"]["location"]) == (302, "/loop\x1b")
@@ -233,14 +238,14 @@ VALUES = {"control": r'"\u0000\n\u001b"', "surrogate": r'"\udc80"', "long": f'"{
 
 
 def test_saved_value_may_be_anything(tmp_path: Path) -> None:
-    answers: dict[str, Answer] = {f"/{name}": OK + b"\r\n" + value.encode() for name, value in VALUES.items()}
+    answers: dict[str, RawResponse] = {f"/{name}": OK + b"\r\n" + value.encode() for name, value in VALUES.items()}
     file = script(tmp_path, *(f"/{name}\nsave = {{ {name} = 'body' }}" for name in VALUES))
     with file.open("a") as more:
         for name in VALUES:
             for part in ("path = '/%s'", "path = '/x'\nheaders = { X = '%s' }", "path = '/x'\nbody = '%s'"):
                 filled = part % f"${{{name}}}"
                 more.write(f"[[request]]\nname = {json.dumps(filled)}\nmethod = 'POST'\n{filled}\n")
-    with answering(answers) as url:
+    with respond_with(answers) as url:
         wish = DemoOptions(tmp_path / "data", 0, (str(file),), url=url, timeout=PATIENCE_S, as_json=True)
         with contextlib.redirect_stdout(io.StringIO()) as output:
             assert demo(wish) == 1
@@ -253,7 +258,7 @@ def test_wrong_protocol_is_refused_before_anything_is_sent(tmp_path: Path) -> No
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     for tls, why in ((None, "SSL"), (context, "disconnected")):
-        with answering({}, tls) as url:
+        with respond_with({}, tls) as url:
             other = url.replace("http:", "https:") if tls is None else url.replace("https:", "http:")
             with pytest.raises(ServerError, match=why) as raised:
                 told(tmp_path, other, "/any")
@@ -267,7 +272,7 @@ def test_what_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
 
 
 def test_body_that_is_too_long_to_be_kept_is_told_in_short(tmp_path: Path) -> None:
-    with answering({"/long": OK + b"\r\n" + b"x" * (LIMIT + 1)}) as url:
+    with respond_with({"/long": OK + b"\r\n" + b"x" * (LIMIT + 1)}) as url:
         found = told(tmp_path, url, "/long\nexpect.body = 'short'")["/long"]
     assert (found["body"], found["body_bytes"], found["body_cut"]) == ("x" * LIMIT, LIMIT + 1, True)
     (complaint,) = [unmet for unmet in found["unmet"] if unmet.startswith("body")]
@@ -278,7 +283,7 @@ def test_body_that_is_too_long_to_be_kept_is_told_in_short(tmp_path: Path) -> No
 
 def test_body_that_is_too_long_to_be_kept_costs_no_memory(tmp_path: Path) -> None:
     """With a gigabyte: python -m tests.support.hostile_server."""
-    (short_mib, _), (long_mib, written) = (peak_of_body(tmp_path, mib) for mib in (0, 64))
+    (short_mib, _), (long_mib, written) = (peak_memory_of_body(tmp_path, mib) for mib in (0, 64))
     (request,) = json.loads(written)["requests"]
     assert (request["body_bytes"], request["body_cut"], len(request["body"])) == (64 * 2**20, True, LIMIT)
     assert long_mib - short_mib < 16

@@ -26,8 +26,8 @@ from fastbg.run.probe import Prober
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
-from tests.support.processes import FASTBG, PATIENCE_S, environment, until, wait_for
-from tests.support.servers import ROOT, URL, ask
+from tests.support.processes import FASTBG, PATIENCE_S, environment, read_until, wait_for
+from tests.support.servers import ROOT, URL, fetch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -216,10 +216,10 @@ def test_truncated_journal_proves_nothing_by_silence(tmp_path: Path) -> None:
 def test_journal_that_is_not_written_any_more_makes_no_task_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Prober._probe
+    probe = Prober._probe
 
     async def patient(prober: Prober, client: Client, seconds: float, *, journal: bool) -> tuple[str | None, bool]:
-        return await ask(prober, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
+        return await probe(prober, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
 
     def silent(request: RequestResult) -> bool:
         return bool(request.writes_ms) and request.response_ms is not None
@@ -320,14 +320,14 @@ def test_data_folder_that_may_only_be_read_is_refused(tmp_path: Path) -> None:
 def test_full_disk_fails_no_request_and_is_recorded(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with small_disk(data, *FASTBG, "serve", "--port", "0", "--dir", data, "--work", "0") as server:
-        found = re.search(URL, until(server.stdout, URL))
+        found = re.search(URL, read_until(server.stdout, URL))
         assert found is not None
         url = found[1].decode()
         inside = Path(f"/proc/{server.pid}/root{data}")
 
         def notify(who: str) -> int:
             address = f"{url}/send-notification/{who}@example.com"
-            return ask("POST", address, headers={"X-Request-ID": who}).status_code
+            return fetch("POST", address, headers={"X-Request-ID": who}).status_code
 
         assert notify("before") == 200
         wait_for(inside / "journal.jsonl", b'"request_finished","request":"before"')

@@ -14,7 +14,7 @@ from fastbg.run import probe
 from fastbg.run.client import Client
 from fastbg.run.probe import Prober
 from tests.support.processes import PATIENCE_S
-from tests.support.servers import served
+from tests.support.servers import fastbg_serve
 
 SHORT_S = 0.05  # for what never comes
 
@@ -43,7 +43,7 @@ def test_journal_of_the_server_is_found(tmp_path: Path, monkeypatch: pytest.Monk
         assert await prober.find_journal(client, PATIENCE_S) == (None, True)
         assert observer.live == {}
 
-    with served("--dir", str(tmp_path), cwd=tmp_path) as url:
+    with fastbg_serve("--dir", str(tmp_path), cwd=tmp_path) as url:
         run(url, tmp_path, test)
 
 
@@ -54,7 +54,7 @@ def test_journal_of_another_folder_is_not_the_servers(tmp_path: Path, monkeypatc
     async def test(prober: Prober, client: Client, observer: Observer) -> None:
         assert await prober.find_journal(client, PATIENCE_S) == (None, False)
 
-    with served("--dir", str(tmp_path), cwd=tmp_path) as url:
+    with fastbg_serve("--dir", str(tmp_path), cwd=tmp_path) as url:
         run(url, tmp_path / "other", test)
 
 
@@ -93,5 +93,5 @@ def test_silent_journal_is_checked_once_per_silence(tmp_path: Path, monkeypatch:
         await prober.check_journal(Server(client))  # type: ignore[arg-type]
         assert observer.gap == ""
 
-    with served("--dir", str(tmp_path), "--no-record", cwd=tmp_path) as url:
+    with fastbg_serve("--dir", str(tmp_path), "--no-record", cwd=tmp_path) as url:
         run(url, tmp_path, test)

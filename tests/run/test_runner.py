@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import fastbg
-from tests.support.servers import ROOT, served
+from tests.support.servers import ROOT, fastbg_serve
 
 HEAD = 'app = "tests.apps.scripted:app"\nfolder = "${dir}"\nfollow = ["log.txt"]\n'
 WRITE = 'method = "POST"\npath = "/write"\nquery = { text = "hello ${mark}\\n" }\n'
@@ -136,7 +136,7 @@ def test_app_is_imported_from_the_scripts_folder_and_runs_there(tmp_path: Path) 
 
 
 def test_script_for_a_server_that_runs_already(tmp_path: Path) -> None:
-    with served("tests.apps.scripted:app", "--dir", str(tmp_path), cwd=tmp_path, PYTHONPATH=str(ROOT)) as url:
+    with fastbg_serve("tests.apps.scripted:app", "--dir", str(tmp_path), cwd=tmp_path, PYTHONPATH=str(ROOT)) as url:
         head = f'url = "{url}"\nfollow = ["log.txt"]\n'
         written = only(
             demo(tmp_path, head, request("write", WRITE, "[request.expect]", CAME), arguments=("--dir", "."))

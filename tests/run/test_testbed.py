@@ -16,7 +16,7 @@ from fastbg.run.prepare import RunPaths
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
 from tests.support.processes import PATIENCE_S, is_alive
-from tests.support.servers import ROOT, served
+from tests.support.servers import ROOT, fastbg_serve
 
 REQUEST = '[[part.request]]\nname = "one"\npath = "/"\n'
 PARTS = f"""
@@ -72,7 +72,7 @@ def test_parts_that_want_the_same_share_a_server(tmp_path: Path) -> None:
 
 
 def test_running_server_is_asked_at_its_url(tmp_path: Path) -> None:
-    with served("--dir", str(tmp_path), "--no-record", cwd=tmp_path) as url:
+    with fastbg_serve("--dir", str(tmp_path), "--no-record", cwd=tmp_path) as url:
         assert run(tmp_path, PARTS, url) == [(url, False, None)] * 3
 
 

@@ -113,10 +113,10 @@ def test_status_is_that_of_the_first_success(name: str, status: int) -> None:
 
 
 def test_writes_contain_the_mark_of_their_request() -> None:
-    shapes.heard.clear()
+    shapes.written.clear()
     for name in ("PUT /examples", "GET /nested", "GET /hidden/{name}"):
         assert send(shapes.app, SHAPES[name], "f00f00-7") == 200
-    assert [text for text in shapes.heard if "f00f00-7" in text] == ["A title f00f00-7", "f00f00-7", "f00f00-7"]
+    assert [text for text in shapes.written if "f00f00-7" in text] == ["A title f00f00-7", "f00f00-7", "f00f00-7"]
 
 
 def test_optional_values_are_given_too() -> None:

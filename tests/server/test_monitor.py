@@ -22,9 +22,9 @@ from fastbg.server.listener import bind
 from fastbg.server.monitor import LINE_BYTES, LINES, ServerMonitor
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
-from tests.support.journals import events
-from tests.support.processes import PATIENCE_S, is_alive, until, wait_until
-from tests.support.servers import NO_TLS, ask
+from tests.support.journals import events_of
+from tests.support.processes import PATIENCE_S, is_alive, read_until, wait_until
+from tests.support.servers import NO_TLS, fetch
 
 APP = """
 import os, sys, time
@@ -74,7 +74,7 @@ async def get(server: ServerMonitor, path: str, **query: str | float) -> httpx.R
 async def start_work(server: ServerMonitor, folder: Path) -> None:
     """Start a task in a thread that writes ``written`` when ``written.now`` exists."""
     await get(server, "/work", file=str(folder / "written"))
-    await asyncio.to_thread(events, folder / "journal.jsonl", "/work", until="task_started")
+    await asyncio.to_thread(events_of, folder / "journal.jsonl", "/work", until="task_started")
 
 
 async def until_output(server: ServerMonitor, text: str) -> None:
@@ -106,7 +106,7 @@ def test_a_request_can_be_sent_before_the_server_has_started(tmp_path: Path) -> 
             await server.ready()
 
     run(test)
-    assert events(tmp_path / "journal.jsonl", "/print")
+    assert events_of(tmp_path / "journal.jsonl", "/print")
 
 
 def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
@@ -273,8 +273,8 @@ with ServerProcess(ServerSettings("own:app", directory=folder, app_dir=folder)) 
 """
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         try:
-            pid, url = until(parent.stdout, rb"\n").decode().split()
-            assert ask("GET", f"{url}/print?lines=0&length=0").status_code == 200
+            pid, url = read_until(parent.stdout, rb"\n").decode().split()
+            assert fetch("GET", f"{url}/print?lines=0&length=0").status_code == 200
             assert is_alive(int(pid))
         finally:
             parent.kill()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PATIENCE_S, descendants, environment, is_running, until, wait_until
+from tests.support.processes import PATIENCE_S, descendants, environment, is_running, read_until, wait_until
 
 FAMILY = """
 import multiprocessing, sys, time
@@ -55,5 +55,5 @@ def test_process_that_ignores_sigterm_exits_too() -> None:
     ) as process:
         assert process.stdin is not None
         process.stdin.close()
-        until(process.stdout, b"SIGTERM")
+        read_until(process.stdout, b"SIGTERM")
         assert process.wait(PATIENCE_S) == 1

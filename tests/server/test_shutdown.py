@@ -18,9 +18,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
-from tests.support.journals import events, read
-from tests.support.processes import FASTBG, PATIENCE_S, Process, environment, until, wait_for
-from tests.support.servers import URL, ask
+from tests.support.journals import events_of, read
+from tests.support.processes import FASTBG, PATIENCE_S, Process, environment, read_until, wait_for
+from tests.support.servers import URL, fetch
 
 APP = """
 import os, time
@@ -112,7 +112,7 @@ def serving(folder: Path) -> Iterator[Serving]:
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=theirs, stderr=stderr)
     os.close(theirs)
     try:
-        found = re.search(URL, until(ours, rb"  curl .*\n"))
+        found = re.search(URL, read_until(ours, rb"  curl .*\n"))
         os.close(ours)  # nobody reads its access log
         assert found
         wait_for(log, b"startup complete")
@@ -132,22 +132,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def test_invalid_http_is_refused_and_other_requests_are_served(server: Serving, name: str) -> None:
     response = server.response(REFUSED[name])
     assert response.startswith(b"HTTP/1.1 400 ") or response == b""  # b"": closed before the server had read everything
-    assert ask("GET", f"{server.url}/after/{name}").json() == "served"
+    assert fetch("GET", f"{server.url}/after/{name}").json() == "served"
 
 
 @pytest.mark.parametrize("name", SERVED)
 def test_unusual_requests_are_served_and_recorded(server: Serving, name: str) -> None:
     before = len(read(server.journal))
     assert b" 200 OK\r\n" in server.response(SERVED[name], half_closed=False)  # uvicorn may close it
-    ask("GET", f"{server.url}/after", headers={"X-Request-ID": name})
-    events(server.journal, name)
+    fetch("GET", f"{server.url}/after", headers={"X-Request-ID": name})
+    events_of(server.journal, name)
     lines = server.journal.read_bytes().splitlines()[before:]
     assert all(line.isascii() and line.decode().isprintable() and len(line) < 2000 for line in lines)
     assert {json.loads(line)["event"] for line in lines} == {"request_received", "response_sent", "request_finished"}
 
 
 def test_log_without_a_reader_is_no_error(server: Serving) -> None:
-    assert ask("GET", f"{server.url}/any").status_code == 200
+    assert fetch("GET", f"{server.url}/any").status_code == 200
     assert b"Logging error" not in server.log.read_bytes()
 
 
@@ -158,17 +158,17 @@ def test_slow_clients_delay_neither_others_nor_the_end(tmp_path: Path) -> None:
         for data in slow:
             stack.enter_context(server.connect(data))
         wait_for(server.journal, rb'(?s)("/body".*?){20}')
-        events(server.journal, "big", until="request_received", times=3)
-        assert ask("GET", f"{server.url}/any", headers={"X-Request-ID": "any"}).json() == "served"
-        ask("GET", f"{server.url}/work", headers={"X-Request-ID": "work"})
-        events(server.journal, "work", until="task_started")
+        events_of(server.journal, "big", until="request_received", times=3)
+        assert fetch("GET", f"{server.url}/any", headers={"X-Request-ID": "any"}).json() == "served"
+        fetch("GET", f"{server.url}/work", headers={"X-Request-ID": "work"})
+        events_of(server.journal, "work", until="task_started")
         received = [event["path"] for event in read(server.journal) if event["event"] == "request_received"]
         assert "/" not in received  # an incomplete request is not recorded
         server.process.send_signal(signal.SIGINT)
         wait_for(server.log, b"Waiting for background tasks to complete")  # and not for connections
         (tmp_path / "now").touch()
         assert server.process.wait(PATIENCE_S) == 0
-        assert [event["event"] for event in events(server.journal, "work")][-2:] == [
+        assert [event["event"] for event in events_of(server.journal, "work")][-2:] == [
             "task_finished",
             "request_finished",
         ]

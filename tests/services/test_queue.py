@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.processes import descendants, environment, is_running, until, wait_until
+from tests.support.processes import descendants, environment, is_running, read_until, wait_until
 
 PROGRAM = """
 import asyncio, sys
@@ -25,7 +25,7 @@ def test_broker_and_worker_end_with_a_parent_that_is_killed(tmp_path: Path) -> N
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as parent:
         try:
-            until(parent.stdout, b"started")
+            read_until(parent.stdout, b"started")
             processes = descendants(parent.pid)
         finally:
             parent.kill()

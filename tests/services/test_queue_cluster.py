@@ -15,7 +15,7 @@ from fastbg.services.broker import find_program
 from tests.services.test_worker import IMPATIENT, events, serving, worker
 from tests.support.documentation import blocks, page
 from tests.support.processes import wait_for, wait_until
-from tests.support.queues import asked, free_ports
+from tests.support.queues import free_ports, query_broker
 from tests.support.servers import ask, served
 
 
@@ -70,7 +70,7 @@ class Cluster:
         async def info(js: JetStreamContext) -> Any:
             return await js.stream_info("fastbg")
 
-        return asked(self.addresses, info, tls=ssl.create_default_context(cafile=str(self.folder / "ca.pem")))
+        return query_broker(self.addresses, info, tls=ssl.create_default_context(cafile=str(self.folder / "ca.pem")))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_tasks_survive_the_loss_of_a_cluster_server(cluster: Cluster, tmp_path: 
 def send(url: str, number: int) -> None:
     """Repeat the request, with the same id, until the broker has the task: the response is 503 during an election."""
     path = f"{url}/send-notification/{number}@example.com"
-    wait_until(lambda: ask("POST", path, headers={"X-Request-ID": f"r{number}"}).status_code == 200)
+    wait_until(lambda: fetch("POST", path, headers={"X-Request-ID": f"r{number}"}).status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,5 @@ def test_response_is_503_with_wrong_settings(variables: dict[str, str], cluster:
     wrong = right | variables
     if "FASTBG_BROKER" in variables:
         wrong["FASTBG_BROKER"] = cluster.addresses.replace("secret", "guessed")
-    with served("--engine", "queue", cwd=tmp_path, **wrong) as url:
-        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+    with fastbg_serve("--engine", "queue", cwd=tmp_path, **wrong) as url:
+        assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 503

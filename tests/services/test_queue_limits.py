@@ -16,8 +16,8 @@ from tests.services.test_worker import IMPATIENT, events, serving, worker
 from tests.support import traces
 from tests.support.journals import read
 from tests.support.processes import PATIENCE_S, fastbg, wait_until
-from tests.support.queues import appends_held, asked, keep_port, messages
-from tests.support.servers import ask
+from tests.support.queues import hold_appends, message_count, query_broker, reserve_port
+from tests.support.servers import fetch
 
 
 def requests(folder: Path, name: str) -> set[str]:
@@ -33,15 +33,15 @@ def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url:
         (tmp_path / ".fastbg" / "log.txt").mkdir()  # a task cannot append to a folder
         with worker(tmp_path, "--work", "0"):
-            answer = ask("POST", f"{url}/send-notification/a@example.com", headers={"X-Request-ID": "poison"})
+            answer = fetch("POST", f"{url}/send-notification/a@example.com", headers={"X-Request-ID": "poison"})
             assert answer.status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_failed")) == 1)
-            wait_until(lambda: asked(broker_of(tmp_path), messages) == 1)
+            wait_until(lambda: query_broker(broker_of(tmp_path), message_count) == 1)
 
             async def kept(js: JetStreamContext) -> Any:
                 return await js.get_last_msg("fastbg", "fastbg.failed")
 
-            message = asked(broker_of(tmp_path), kept)
+            message = query_broker(broker_of(tmp_path), kept)
     named = Counter(event["event"] for event in read(tmp_path / ".fastbg" / "journal.jsonl"))
     assert (named["task_queued"], named["task_started"], named["task_retried"], named["task_failed"]) == (1, 3, 2, 1)
     assert "IsADirectoryError" in events(tmp_path, "task_failed")[0]["error"]
@@ -53,7 +53,7 @@ def test_report_says_failed_after_the_last_try(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url:
         (tmp_path / ".fastbg" / "log.txt").mkdir()
         with worker(tmp_path, "--work", "0"):
-            assert ask("POST", f"{url}/send-notification/a@example.com").status_code == 200
+            assert fetch("POST", f"{url}/send-notification/a@example.com").status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_failed")) == 1)
     shown = json.loads(fastbg("report", ".fastbg/journal.jsonl", "--json", cwd=tmp_path).stdout)
     assert [request["verdict"] for request in shown["requests"]] == ["failed"]
@@ -62,9 +62,9 @@ def test_report_says_failed_after_the_last_try(tmp_path: Path) -> None:
 def test_tasks_of_a_killed_worker_are_done_by_the_next_one(tmp_path: Path) -> None:
     log = tmp_path / ".fastbg" / "log.txt"
     with serving(tmp_path, "--work", "0", **IMPATIENT) as url:
-        with worker(tmp_path, "--work", "0", **IMPATIENT) as killed, appends_held(log):
+        with worker(tmp_path, "--work", "0", **IMPATIENT) as killed, hold_appends(log):
             for number in range(5):
-                assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+                assert fetch("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
             wait_until(lambda: len(requests(tmp_path, "task_started")) == 5)
             os.killpg(killed.pid, signal.SIGKILL)
             killed.wait(PATIENCE_S)
@@ -72,16 +72,16 @@ def test_tasks_of_a_killed_worker_are_done_by_the_next_one(tmp_path: Path) -> No
         assert not log.exists() or not log.read_bytes()
         with worker(tmp_path, "--work", "0", log="next.log", **IMPATIENT):
             wait_until(lambda: len(requests(tmp_path, "task_finished")) == 5)
-            wait_until(lambda: asked(broker_of(tmp_path), messages) == 0)
+            wait_until(lambda: query_broker(broker_of(tmp_path), message_count) == 0)
     lines = log.read_text().splitlines()
     assert sorted(lines) == [f"message to {number}@example.com" for number in range(5)]
 
 
 def test_tasks_survive_the_end_of_server_and_broker(tmp_path: Path) -> None:
-    keep_port(tmp_path / ".fastbg")
+    reserve_port(tmp_path / ".fastbg")
     with serving(tmp_path, "--work", "0") as url:
         for number in range(5):
-            assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+            assert fetch("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
         first = broker_of(tmp_path)
     with serving(tmp_path, "--work", "0"), worker(tmp_path, "--work", "0"):
         assert broker_of(tmp_path) == first

@@ -28,8 +28,8 @@ from tests.support.processes import (
     wait_for,
     wait_until,
 )
-from tests.support.queues import PATIENT, appends_held, kill_group
-from tests.support.servers import ask, served
+from tests.support.queues import LONG_TIMEOUTS, hold_appends, kill_group
+from tests.support.servers import fastbg_serve, fetch
 
 IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # seconds without a sign of the worker: its task is delivered again
 
@@ -46,7 +46,7 @@ def worker(
         process = subprocess.Popen(
             [*command, "worker", *arguments],
             cwd=cwd,
-            env=environment(**(PATIENT | variables)),
+            env=environment(**(LONG_TIMEOUTS | variables)),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -61,7 +61,7 @@ def worker(
 
 def serving(cwd: Path, *arguments: str, **variables: str) -> AbstractContextManager[str]:
     """Run ``fastbg serve --engine queue`` in the folder ``cwd``, with the time limits `PATIENT`; yield its URL."""
-    return served("--engine", "queue", *arguments, cwd=cwd, **(PATIENT | variables))
+    return fastbg_serve("--engine", "queue", *arguments, cwd=cwd, **(LONG_TIMEOUTS | variables))
 
 
 def events(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def pids(folder: Path, name: str) -> set[int]:
 def test_worker_events_belong_to_the_queuing_request(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url, worker(tmp_path, "--work", "0"):
         path = "/send-notification/you@example.com?q=hello"
-        assert ask("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
+        assert fetch("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
         wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
         (received,) = events(tmp_path, "request_received")
         queued, finished = events(tmp_path, "task_queued"), events(tmp_path, "task_finished")
@@ -106,7 +106,7 @@ def test_spawned_workers_write_their_log(tmp_path: Path) -> None:
 
 def test_report_and_tail_show_what_workers_did(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0.3") as url, worker(tmp_path, "--work", "0.3"):
-        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 200
         wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
     report = fastbg("report", ".fastbg/journal.jsonl", "--json", cwd=tmp_path)
     (request,) = json.loads(report.stdout)["requests"]
@@ -138,8 +138,8 @@ def test_demo_waits_for_workers_and_proves_their_order(tmp_path: Path) -> None:
 
 
 def test_task_that_no_broker_took_is_dropped_in_the_journal(tmp_path: Path) -> None:
-    with served("--engine", "queue", "--broker", "nats://127.0.0.1:1", cwd=tmp_path) as url:
-        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 503
+    with fastbg_serve("--engine", "queue", "--broker", "nats://127.0.0.1:1", cwd=tmp_path) as url:
+        assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 503
         wait_until(lambda: len(events(tmp_path, "task_dropped")) == 1)
         (dropped,) = events(tmp_path, "task_dropped")
     assert (dropped["reason"], dropped["status"]) == ("broker", 503)
@@ -153,7 +153,7 @@ def test_serve_shows_its_broker_and_the_next_command(tmp_path: Path) -> None:
     try:
         said = wait_for(tmp_path / "log", rb"curl -X POST.*\n").decode()
         (url,) = re.findall(r"at (http://\S+) ", said)
-        assert ask("GET", f"{url}/docs").status_code == 200
+        assert fetch("GET", f"{url}/docs").status_code == 200
     finally:
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
@@ -230,8 +230,8 @@ def test_worker_finishes_running_tasks_after_sigterm(tmp_path: Path) -> None:
         serving(tmp_path, "--work", "0") as url,
         worker(tmp_path, "--work", "0") as process,
     ):
-        with appends_held(tmp_path / ".fastbg" / "README.md"):
-            assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        with hold_appends(tmp_path / ".fastbg" / "README.md"):
+            assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_started")) == 1)
             process.terminate()
             wait_for(tmp_path / "worker.log", b"Waiting for 1 running tasks")
@@ -250,7 +250,7 @@ def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -
     ):
         with appends_held(tmp_path / ".fastbg" / "log.txt"):  # each process takes one task, and waits
             for number in range(20):
-                assert ask("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
+                assert fetch("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_started")) == 2)
         wait_until(lambda: len({event["request"] for event in events(tmp_path, "task_finished")}) == 20)
         started = events(tmp_path, "task_started")
@@ -262,7 +262,7 @@ def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> N
         serving(tmp_path, "--work", "0") as url,
         worker(tmp_path, "--work", "0") as process,
     ):
-        assert ask("POST", f"{url}/background_tasks?framework=F").status_code == 200
+        assert fetch("POST", f"{url}/background_tasks?framework=F").status_code == 200
         wait_until(lambda: len(events(tmp_path, "task_finished")) == 1)
         (event,) = events(tmp_path, "task_finished")
         process.kill()
@@ -272,8 +272,8 @@ def test_worker_processes_end_with_a_manager_that_is_killed(tmp_path: Path) -> N
 def test_task_of_a_worker_that_hangs_is_done_by_another_one(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0", **IMPATIENT) as url:
         with worker(tmp_path, "--work", "0", **IMPATIENT) as hanging:
-            with appends_held(tmp_path / ".fastbg" / "log.txt"):
-                assert ask("POST", f"{url}/send-notification/a@example.com").status_code == 200
+            with hold_appends(tmp_path / ".fastbg" / "log.txt"):
+                assert fetch("POST", f"{url}/send-notification/a@example.com").status_code == 200
                 wait_until(lambda: len(pids(tmp_path, "task_started")) == 1)
                 (pid,) = pids(tmp_path, "task_started")
                 os.killpg(hanging.pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Texts that want to act on whoever shows them, and what of them got through raw."""
+"""Texts that attack a terminal, a file format or a reader, and a check for characters that were not escaped."""
 
 import re
 from html.parser import HTMLParser
@@ -15,8 +15,8 @@ HOSTILE: dict[str, str] = {
     "every C1 control": "".join(map(chr, range(0x80, 0xA0))),
     "colours": "\x1b[38;5;201;7;5mx\x1b[0m",
     "clear the screen": "\x1b[2J\x1b[H\x1b[3J",
-    "move over what stands there": "\x1b[1A\x1b[2K\x1b[1;1Hok",
-    "ask for the cursor's place": "\x1b[6n\x1b[c",
+    "overwrite earlier output": "\x1b[1A\x1b[2K\x1b[1;1Hok",
+    "query the cursor position": "\x1b[6n\x1b[c",
     "alternate screen, no cursor": "\x1b[?1049h\x1b[?25l",
     "two-byte escapes": "\x1bc\x1b7\x1b8\x1b(0\x1bN\x1bO",
     "title": "\x1b]0;title\x07",
@@ -32,9 +32,9 @@ HOSTILE: dict[str, str] = {
     "APC in one byte": f"{APC}Gf=100{ST}",
     "PM in one byte": f"{PM}private{ST}",
     "SOS in one byte": f"{SOS}string{ST}",
-    "a sequence without its end": "\x1b]0;never ends",
-    "over the line": "100 %\rok      \b\b\b",
-    "a line of its own": f"x\n{FORGED}\r\n",
+    "unterminated sequence": "\x1b]0;never ends",
+    "overwrite the line": "100 %\rok      \b\b\b",
+    "a forged line": f"x\n{FORGED}\r\n",
     # for a reader
     "bidirectional controls": "a\u202a\u202b\u202c\u202d\u202eb\u2066\u2067\u2068\u2069c\u200e\u200f\u061cd",
     "invisible": "a\u200bb\u2060c\ufeffd\u00ade\u180ef",
@@ -58,23 +58,23 @@ HOSTILE: dict[str, str] = {
 }
 ALL = " ".join(HOSTILE.values())
 
-# What Rich's live picture writes of its own accord: colours, one line up, a line cleared, the cursor hidden and shown.
-_OUR_OWN = re.compile(r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))")
+# Sequences that Rich's live display writes: colours, cursor up, clear line, hide and show the cursor.
+_RICH_SEQUENCES = re.compile(r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))")
 
 
-def raw_in(shown: bytes, kind: str) -> set[str]:
-    """The characters of an output (``terminal``, ``lines`` or ``ascii``) that do not belong there."""
-    text = shown.decode("utf-8", "surrogateescape")  # a byte that is no UTF-8 comes out as a surrogate
+def unescaped_in(output: bytes, kind: str) -> set[str]:
+    """Return the characters that must not appear in an output of this kind: ``terminal``, ``lines`` or ``ascii``."""
+    text = output.decode("utf-8", "surrogateescape")  # an invalid UTF-8 byte becomes a surrogate
     if kind == "terminal":
-        text = _OUR_OWN.sub("", text.replace("\r\n", "\n"))
+        text = _RICH_SEQUENCES.sub("", text.replace("\r\n", "\n"))
     found = {character for character in text if escape_control(character) != character} - {"\n"}
     if re.search(f"^{FORGED}", text, re.MULTILINE):
         found.add("\n")
     return found | ({character for character in text if not character.isascii()} if kind == "ascii" else set())
 
 
-class _Nesting(HTMLParser):
-    """Reads HTML and insists that each element ends where it should."""
+class _NestingChecker(HTMLParser):
+    """An HTML parser that checks that all elements are nested correctly."""
 
     VOID = ("meta", "br", "hr", "img", "link", "input")
 
@@ -90,7 +90,7 @@ class _Nesting(HTMLParser):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> ends nothing"
+        assert self.open, f"</{tag}> without a start tag"
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -98,8 +98,8 @@ class _Nesting(HTMLParser):
 
 
 def read_html(document: str) -> tuple[set[str], str]:
-    """The elements in ``document`` and its text. Fails where elements are not nested as they should be."""
-    parser = _Nesting()
+    """Return the element names and the text of ``document``. Fails if elements are not nested correctly."""
+    parser = _NestingChecker()
     parser.feed(document)
     parser.close()
     assert parser.open == []

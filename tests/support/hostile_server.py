@@ -1,4 +1,4 @@
-"""A server that answers with whatever bytes it is told to, right or wrong. `tests.run.test_client` asks it."""
+"""A server that responds with given bytes, valid HTTP or not. `tests.run.test_client` uses it."""
 
 import asyncio
 import ssl
@@ -9,21 +9,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from tests.support.processes import PATIENCE_S, peak_mib
+from tests.support.processes import PATIENCE_S, peak_memory_mib
 
-Answer: TypeAlias = "bytes | Callable[[asyncio.StreamWriter], Coroutine[None, None, None]]"
+RawResponse: TypeAlias = "bytes | Callable[[asyncio.StreamWriter], Coroutine[None, None, None]]"
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-NOTHING = b"HTTP/1.1 204 No Content\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 def redirect(location: str) -> bytes:
     return f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-async def until_client_leaves(reader: asyncio.StreamReader, answering: Coroutine[None, None, None]) -> None:
-    task = asyncio.ensure_future(answering)
+async def run_until_disconnect(reader: asyncio.StreamReader, responding: Coroutine[None, None, None]) -> None:
+    task = asyncio.ensure_future(responding)
     try:
         while await reader.read(65536):
             pass
@@ -33,10 +33,10 @@ async def until_client_leaves(reader: asyncio.StreamReader, answering: Coroutine
 
 
 @contextmanager
-def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The URL of a server that answers to each path as ``answers`` says, and closes the connection after that.
+def respond_with(responses: Mapping[str, RawResponse], context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Start a server with a raw response per path, which closes the connection after it. Yield the URL.
 
-    To any other path it answers with 204. At the end it fails the test if a connection is still open.
+    Other paths get status 204. At the end the test fails if a connection is still open.
     """
     loop = asyncio.new_event_loop()
     stopping = asyncio.Event()
@@ -44,7 +44,7 @@ def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = No
     open_connections: set[asyncio.Task[None]] = set()
     url = ""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         open_connections.add(task)
@@ -52,12 +52,12 @@ def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = No
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
                 first = await reader.readexactly(1)
                 head = await reader.readuntil(b"\r\n\r\n") if first.isalpha() else b"- /no-http"
-                told = answers.get(head.split()[1].decode(), NOTHING)
-                if isinstance(told, bytes):
-                    writer.write(told)
+                response = responses.get(head.split()[1].decode(), NO_CONTENT)
+                if isinstance(response, bytes):
+                    writer.write(response)
                     await writer.drain()
                 else:
-                    await until_client_leaves(reader, told(writer))
+                    await run_until_disconnect(reader, response(writer))
         finally:
             writer.close()
             with suppress(OSError, ssl.SSLError):
@@ -66,12 +66,12 @@ def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = No
 
     async def serve() -> None:
         nonlocal url
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(respond, "127.0.0.1", 0, ssl=context)
         async with server:
             url = f"http{'s' if context else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             listening.set()
             await stopping.wait()
-            if open_connections:  # the client has closed its side: each is about to notice
+            if open_connections:  # the client has closed its side: the server will notice soon
                 await asyncio.wait(open_connections, timeout=PATIENCE_S)
             assert not open_connections
 
@@ -86,8 +86,8 @@ def answering(answers: Mapping[str, Answer], context: ssl.SSLContext | None = No
         loop.close()
 
 
-def peak_of_body(folder: Path, mib: int) -> tuple[float, bytes]:
-    """The most memory that a demo has which gets a body of so many MiB, in MiB, and its document."""
+def peak_memory_of_body(folder: Path, mib: int) -> tuple[float, bytes]:
+    """Return the peak memory in MiB of a demo that receives a body of ``mib`` MiB, and its JSON document."""
 
     async def long(writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: %d\r\n\r\n" % (mib * 2**20))
@@ -96,13 +96,13 @@ def peak_of_body(folder: Path, mib: int) -> tuple[float, bytes]:
             await writer.drain()
 
     script = folder / "long.toml"
-    with answering({"/long": long}) as url:
+    with respond_with({"/long": long}) as url:
         expect = 'expect.verdict = "unproven"\ntimeout = 600'
         script.write_text(f'url = "{url}"\n[[request]]\nname = "long"\npath = "/long"\n{expect}\n')
-        return peak_mib("demo", "--json", script, "--dir", folder / "data")
+        return peak_memory_mib("demo", "--json", script, "--dir", folder / "data")
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         for mib in (0, 1, 1024):
-            print(f"a body of {mib} MiB: at most {peak_of_body(Path(folder), mib)[0]:.1f} MiB of memory")
+            print(f"a body of {mib} MiB: peak memory {peak_memory_of_body(Path(folder), mib)[0]:.1f} MiB")

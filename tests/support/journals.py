@@ -16,7 +16,7 @@ def read(journal: Path) -> list[Fields]:
     return [json.loads(line) for line in whole.split(b"\n") if line]
 
 
-def events(journal: Path, request_id: str, *, until: str = "request_finished", times: int = 1) -> list[Fields]:
+def events_of(journal: Path, request_id: str, *, until: str = "request_finished", times: int = 1) -> list[Fields]:
     """Wait until the event ``until`` of a request is there ``times`` times, and return the request's events."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""Runs fastbg as its users do: as a process, in a pipe or on a pseudo-terminal."""
+"""Runs fastbg as users do: as a process with pipes or on a pseudo-terminal."""
 
 import errno
 import fcntl
@@ -25,9 +25,9 @@ Process = subprocess.Popen[bytes]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment without what would change the output or where it goes, and with ``more``."""
+    """Return the environment plus ``more``, without variables that change the output or its location."""
     own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK", "GITHUB_STEP_SUMMARY")
-    slow = ("PYTHONDONTWRITEBYTECODE",)  # each process would compile fastbg again
+    slow = ("PYTHONDONTWRITEBYTECODE",)  # with it each process compiles fastbg again
     plain = {key: value for key, value in os.environ.items() if key not in own + slow}
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 
@@ -39,13 +39,13 @@ _forks.set_forkserver_preload(
 
 
 def fastbg(
-    *arguments: str | Path, cwd: Path | None = None, patience: float = PATIENCE_S, **more: str
+    *arguments: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S, **more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run fastbg to its end, its output in files and nobody at the keyboard.
+    """Run fastbg to its end, with output to files and no standard input.
 
-    It is a process of its own, forked from one that has imported what it needs: this takes more time than most of what
-    the tests do with it. One starts from nothing where it starts others by multiprocessing (``serve``, ``worker``), or
-    is given variables that only a new interpreter obeys.
+    The process is forked from one that has already imported fastbg, because the import takes longer than most tests.
+    A new interpreter is started for commands that use multiprocessing (``serve``, ``worker``), and for environment
+    variables that only a new interpreter reads.
     """
     if {"serve", "worker"} & set(arguments[:1]) or any(
         name.startswith("PYTHON") for name in more.keys() - {"PYTHONPATH"}
@@ -54,7 +54,7 @@ def fastbg(
             [*FASTBG, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=patience,
+            timeout=timeout,
             env=environment(**more),
             cwd=cwd,
             check=False,
@@ -65,17 +65,17 @@ def fastbg(
             target=_run, args=([*map(str, arguments)], str(cwd or Path.cwd()), environment(**more), output)
         )
         process.start()
-        process.join(patience)
+        process.join(timeout)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(["fastbg", *map(str, arguments)], patience)
-        told = [path.read_bytes() for path in output]
-    return subprocess.CompletedProcess(["fastbg", *map(str, arguments)], process.exitcode, *told)
+            raise subprocess.TimeoutExpired(["fastbg", *map(str, arguments)], timeout)
+        streams = [path.read_bytes() for path in output]
+    return subprocess.CompletedProcess(["fastbg", *map(str, arguments)], process.exitcode, *streams)
 
 
 def _run(arguments: list[str], cwd: str, variables: dict[str, str], output: list[Path]) -> None:
-    """Be the command ``fastbg`` with these arguments, in the process that was forked for it."""
+    """Run the command ``fastbg`` in the forked process."""
     from fastbg.cli import main
 
     os.environ.clear()
@@ -90,32 +90,32 @@ def _run(arguments: list[str], cwd: str, variables: dict[str, str], output: list
     main()
 
 
-PEAK = """
+PEAK_SCRIPT = """
 import resource, subprocess, sys
 subprocess.run([sys.executable, "-m", "fastbg", *sys.argv[1:]], check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 """
 
 
-def peak_mib(*arguments: str | Path) -> tuple[float, bytes]:
-    """The most memory that fastbg had with these arguments, in MiB, and what it wrote.
+def peak_memory_mib(*arguments: str | Path) -> tuple[float, bytes]:
+    """Return the peak memory of fastbg in MiB, and its output.
 
-    A process begins with the peak of the one that started it, so a small one stands between it and this one.
+    A process inherits the peak of its parent, so a small process starts it.
     """
-    command = [sys.executable, "-c", PEAK, *arguments]
+    command = [sys.executable, "-c", PEAK_SCRIPT, *arguments]
     result = subprocess.run(command, capture_output=True, check=True, env=environment(), timeout=4 * PATIENCE_S)
     return int(result.stderr) / 1024, result.stdout
 
 
-def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
-    """What ``stream`` (a pipe, or a descriptor) gives, as soon as the pattern ``wanted`` is in it."""
+def read_until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
+    """Read ``stream`` (a pipe or a descriptor) until the pattern ``wanted`` matches, and return all that was read."""
     assert stream is not None
     descriptor = stream if isinstance(stream, int) else stream.fileno()
     found, end = b"", time.monotonic() + PATIENCE_S
     while re.search(wanted, found) is None:
         ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
         data = os.read(descriptor, 65536) if ready else b""
-        assert data, f"{wanted!r} did not come, only {found!r}"
+        assert data, f"{wanted!r} expected, got {found!r}"
         found += data
     return found
 
@@ -124,7 +124,7 @@ def until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
 def terminal(
     *arguments: str | Path, columns: int = 80, cwd: Path | None = None, stderr: IO[bytes] | None = None, **more: str
 ) -> Iterator[tuple[Process, int]]:
-    """fastbg on a pseudo-terminal of its own: the process, and our side of it. ``stderr``: another place."""
+    """Run fastbg on a pseudo-terminal. Yield the process and our end. ``stderr``: a file for standard error."""
     ours, theirs = pty.openpty()
     resize(ours, 40, columns)
     process = subprocess.Popen(
@@ -135,7 +135,7 @@ def terminal(
         env=environment(**more),
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=_take_terminal,  # so that ^C typed there is a signal
+        preexec_fn=_take_terminal,  # so that a typed ^C becomes a signal
     )
     os.close(theirs)
     try:
@@ -147,12 +147,12 @@ def terminal(
 
 
 def resize(terminal: int, rows: int, columns: int) -> None:
-    """Give the window of a terminal another size, which tells the processes in it."""
+    """Change the window size of a terminal, which sends SIGWINCH."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def hang_up(terminal: int) -> None:
-    """Close a terminal; the descriptor stays one to close."""
+    """Hang up a terminal; the descriptor remains open."""
     with Path(os.devnull).open("r+b") as nothing:
         os.dup2(nothing.fileno(), terminal)
 
@@ -161,35 +161,35 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def rest_of(descriptor: int) -> bytes:
-    """What a terminal still shows, up to the end of its last process."""
+def read_rest(descriptor: int) -> bytes:
+    """Read the output of a terminal until its last process ends."""
     found, end = b"", time.monotonic() + PATIENCE_S
     try:
         while True:
             ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
-            assert ready, f"the last process on the terminal does not end, it showed {found!r}"
+            assert ready, f"the last process on the terminal does not end; its output: {found!r}"
             if not (data := os.read(descriptor, 65536)):
                 break
             found += data
     except OSError as error:
-        if error.errno != errno.EIO:  # how a terminal says that the other side has gone
+        if error.errno != errno.EIO:  # EIO: the other end is closed
             raise
     return found
 
 
 def wait_for(path: Path, wanted: bytes) -> bytes:
-    """The content of ``path``, as soon as the pattern ``wanted`` is in it."""
+    """Wait until the pattern ``wanted`` is in the file ``path``, and return its content."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         content = path.read_bytes() if path.exists() else b""
         if re.search(wanted, content):
             return content
         time.sleep(0.005)
-    raise AssertionError(f"{wanted!r} did not come to {path}")
+    raise AssertionError(f"{wanted!r} did not appear in {path}")
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process that is not our child still runs."""
+    """Whether a process that is not our child still exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -198,12 +198,12 @@ def is_alive(pid: int) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there, and not only until somebody asks how it ended."""
+    """Whether the process exists and is not a zombie."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def descendants(pid: int) -> set[int]:
-    """The children of a process, their children, and so on."""
+    """Return the ids of all descendants of a process."""
     parents = {child: int(fields[1]) for child in _pids() if (fields := _stat(child))}
     found = {pid}
     while more := {child for child, parent in parents.items() if parent in found} - found:
@@ -216,7 +216,7 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """State, parent and so on, as in proc(5); empty if there is no such process."""
+    """Return the fields of proc(5) from the state on, or an empty list if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -224,14 +224,13 @@ def _stat(pid: int) -> list[str]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP has come to every thread of the process."""
+    """Whether every thread of the process is stopped."""
     states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
     return set(states) == {"T"}
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until ``holds`` comes true."""
+def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
-    while not holds():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Starts the queued example: a broker of our own, the app, and Taskiq's workers. Asks the broker, and holds appends."""
+"""Starts the queued example (broker, app, Taskiq workers), queries the broker, and blocks appends to files."""
 
 import asyncio
 import fcntl
@@ -22,19 +22,19 @@ from tests.support.servers import ROOT, uvicorn
 
 QUEUED = "fastbg.example.queued"
 
-# No broker and no worker is too slow for this: an answer is 503, or a task delivered again, only where a test wants it.
-PATIENT = {"FASTBG_BROKER_CONFIRM": f"{PATIENCE_S / 2:g}", "FASTBG_BROKER_ACK_WAIT": f"{PATIENCE_S / 2:g}"}
+# Long enough for a slow machine: no test gets status 503 or a redelivered task by accident.
+LONG_TIMEOUTS = {"FASTBG_BROKER_CONFIRM": f"{PATIENCE_S / 2:g}", "FASTBG_BROKER_ACK_WAIT": f"{PATIENCE_S / 2:g}"}
 
 
 @contextmanager
 def taskiq_worker(cwd: Path, *arguments: str, log: str = "worker.log", **variables: str) -> Iterator[int]:
-    """Taskiq's own worker on the example's tasks, ready for them: the process id of its manager."""
+    """Start a Taskiq worker for the example and wait until it is ready. Yield the process id of its manager."""
     command = [sys.executable, "-m", "taskiq", "worker", f"{QUEUED}:broker", "--workers", "1", *arguments]
     with (cwd / log).open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=environment(PYTHONPATH=str(ROOT), **(PATIENT | variables)),
+            env=environment(PYTHONPATH=str(ROOT), **(LONG_TIMEOUTS | variables)),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -48,63 +48,63 @@ def taskiq_worker(cwd: Path, *arguments: str, log: str = "worker.log", **variabl
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL for a process that leads a session, and for all of its children."""
+    """Send SIGKILL to a session leader and its process group."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
 
 
 @contextmanager
-def queued(cwd: Path, **variables: str) -> Iterator[tuple[str, Broker]]:
-    """The URL of the queued example under plain uvicorn, and its broker; its data folder is ``data``."""
-    keep_port(cwd / "data")
+def serve_queued_example(cwd: Path, **variables: str) -> Iterator[tuple[str, Broker]]:
+    """Serve the queued example with plain uvicorn and the data folder ``data``. Yield the URL and the broker."""
+    reserve_port(cwd / "data")
     with Broker(cwd / "data") as broker:
         settings = {"FASTBG_DIR": str(cwd / "data"), "FASTBG_WORK": "0", "FASTBG_BROKER": broker.address}
-        with uvicorn(f"{QUEUED}:app", cwd=cwd, **(settings | PATIENT | variables)) as url:
+        with uvicorn(f"{QUEUED}:app", cwd=cwd, **(settings | LONG_TIMEOUTS | variables)) as url:
             yield url, broker
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports below those that the kernel gives away: no connection takes one before, or between, two starts."""
-    first_given_away = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    """Return free ports below the ephemeral range, so that no connection takes one between two starts."""
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
     found: list[int] = []
     with ExitStack() as stack:
         while len(found) < number:
-            port = random.randrange(min(10_000, first_given_away // 2), first_given_away)
+            port = random.randrange(min(10_000, first_ephemeral // 2), first_ephemeral)
             with suppress(OSError):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
                 found.append(port)
     return found
 
 
-def keep_port(directory: Path) -> None:
-    """Let the broker of a data folder have a port that is still free when it is started again."""
+def reserve_port(directory: Path) -> None:
+    """Write a port for the broker of a data folder that stays free for a restart."""
     path = address_file(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"nats://127.0.0.1:{free_ports(1)[0]}\n", encoding="ascii")
 
 
-def asked(addresses: str, question: Callable[[JetStreamContext], Awaitable[Any]], **options: Any) -> Any:
-    """What the broker at ``addresses`` says. ``options``: as of `nats.connect`."""
+def query_broker(addresses: str, query: Callable[[JetStreamContext], Awaitable[Any]], **options: Any) -> Any:
+    """Run ``query`` against the broker at ``addresses``. ``options``: as for `nats.connect`."""
 
-    async def ask_it() -> Any:
+    async def run_query() -> Any:
         client = await nats.connect(addresses.split(","), connect_timeout=PATIENCE_S, **options)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await question(client.jetstream(timeout=PATIENCE_S))
+                return await query(client.jetstream(timeout=PATIENCE_S))
         finally:
             await client.close()
 
-    return asyncio.run(ask_it())
+    return asyncio.run(run_query())
 
 
-async def messages(js: JetStreamContext) -> int:
-    """How many tasks the broker has: those that are done are taken away."""
+async def message_count(js: JetStreamContext) -> int:
+    """Return the number of tasks in the broker. It removes finished tasks."""
     return int((await js.stream_info("fastbg")).state.messages)
 
 
 @contextmanager
-def appends_held(file: Path) -> Iterator[None]:
-    """Every `append_once` to ``file``, of any process, waits until the block ends."""
-    with file.with_name(file.name + ".keys").open("ab") as notes:
-        fcntl.flock(notes, fcntl.LOCK_EX)
+def hold_appends(file: Path) -> Iterator[None]:
+    """Block every `append_once` to ``file``, in any process, until the context ends."""
+    with file.with_name(file.name + ".keys").open("ab") as keys:
+        fcntl.flock(keys, fcntl.LOCK_EX)
         yield

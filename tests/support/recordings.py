@@ -1,4 +1,4 @@
-"""Writes journals as a server would have: a few lines for a test of the reader, or very many."""
+"""Writes journals as a server does: a few lines for a test of the reader, or very many."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ EVENTS_PER_REQUEST = 6
 
 
 def line(t_ms: float, event: str, request: str | None = "r1", *, boot: str = "b1", pid: int = 7, **more: Any) -> bytes:
-    """One line of a journal, at ``t_ms`` (monotonic)."""
+    """Return one line of a journal with the monotonic time ``t_ms``."""
     about = {"t_ns": int(t_ms * MS), "wall_ns": 1_700_000_000 * 10**9, "boot": boot, "pid": pid, "event": event}
     return json.dumps({**about, "request": request, **more}).encode() + b"\n"
 
@@ -26,7 +26,7 @@ def sent(t_ms: float = 1002, request: str = "r1", **more: Any) -> bytes:
 
 
 def mail(t_ms: float = 1003, request: str = "r1", **more: Any) -> bytes:
-    """A request that was answered after 2 ms, whose task started at ``t_ms`` and took 500 ms."""
+    """Return the lines of a request with a response after 2 ms and a task that starts at ``t_ms`` and takes 500 ms."""
     return b"".join(
         (
             received(1000, request, **more),
@@ -40,7 +40,7 @@ def mail(t_ms: float = 1003, request: str = "r1", **more: Any) -> bytes:
 
 
 def write_long_journal(path: Path, requests: int) -> None:
-    """``requests`` from four processes, eight of them open at any time; each 100th fails, each 1000th never ends."""
+    """Write requests of four processes, eight of them open at a time. Each 100th fails, each 1000th never ends."""
     with path.open("w", encoding="ascii") as journal:
         journal.writelines(_long(requests))
 

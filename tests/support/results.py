@@ -1,4 +1,4 @@
-"""A finished run made of two requests, for tests of what is rendered."""
+"""Builds a finished run of two requests, for tests of the reports."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ VERSIONS = {"fastbg": "0", "python": "3", "fastapi": "1", "starlette": "2", "uvi
 
 
 def in_milliseconds(made: Trace) -> Trace:
-    """The same trace with every nanosecond stretched to a millisecond."""
+    """Scale the times of a trace from nanoseconds to milliseconds."""
     made.events = [event(e.t_ns * 10**6, e.source, e.name, **e.detail) for e in made.events]
     for expected in made.expected.writes:
         expected.writes = [
@@ -20,13 +20,13 @@ def in_milliseconds(made: Trace) -> Trace:
 
 
 def background() -> Trace:
-    """Answered after 2 ms, written after 502 ms."""
+    """Return a trace with the response after 2 ms and the write after 502 ms."""
     made = wrote(task(sent(answered(trace(), 1002, size=100), 1001, size=100), 1003, took_ns=497), 1502, offset=100)
     return in_milliseconds(finished(made))
 
 
 def foreground() -> Trace:
-    """Written after 499 ms, answered after 501 ms."""
+    """Return a trace with the write after 499 ms and the response after 501 ms."""
     made = wrote(sent(answered(trace(verdict="work-first"), 1501, size=208), 1500, size=208), 1499, offset=200)
     return in_milliseconds(finished(requested(made, name="control", request_id="r2")))
 
@@ -47,9 +47,9 @@ def run(*traces: Trace, **changes: object) -> RunResult:
         "requests": requests,
         "groups": tuple(groups.values()),
     }
-    return RunResult(**(settings | changes))  # type: ignore[arg-type]  # the names above are the fields
+    return RunResult(**(settings | changes))  # type: ignore[arg-type]  # the keys are the field names
 
 
 def runs(*traces: Trace, **changes: object) -> list[RunResult]:
-    """One such run, as the reports take it."""
+    """Return one run as a list, the input of the reports."""
     return [run(*traces, **changes)]

@@ -1,4 +1,4 @@
-"""Starts servers as child processes on free ports, and always ends them."""
+"""Starts servers as child processes on free ports, and always stops them."""
 
 import re
 import ssl
@@ -16,17 +16,17 @@ from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 URL = rb"(http://[\d.]+:\d+)\s"
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would load all certificates each time: 50 ms
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # otherwise httpx loads all certificates for each request: 50 ms
 
 
-def ask(method: str, url: str, **options: Any) -> httpx.Response:
-    """What a server answers to one request on a connection of its own; ``options`` as of `httpx.request`."""
+def fetch(method: str, url: str, **options: Any) -> httpx.Response:
+    """Send one request on a new connection. ``options``: as for `httpx.request`."""
     return httpx.request(method, url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S, **options)
 
 
 @contextmanager
 def uvicorn(app: str, cwd: Path, **variables: str) -> Iterator[str]:
-    """The URL of ``app`` under plain uvicorn, in the folder ``cwd``, with ``variables`` in its environment."""
+    """Serve ``app`` with plain uvicorn in the folder ``cwd``. Yield the URL. ``variables``: of the environment."""
     with _running(
         [sys.executable, "-m", "uvicorn", app, "--port", "0"], cwd, {"PYTHONPATH": str(ROOT)} | variables
     ) as url:
@@ -34,8 +34,8 @@ def uvicorn(app: str, cwd: Path, **variables: str) -> Iterator[str]:
 
 
 @contextmanager
-def served(*arguments: str, cwd: Path, **variables: str) -> Iterator[str]:
-    """The URL of ``fastbg serve`` with these arguments, in the folder ``cwd``."""
+def fastbg_serve(*arguments: str, cwd: Path, **variables: str) -> Iterator[str]:
+    """Run ``fastbg serve`` in the folder ``cwd``. Yield the URL."""
     with _running([*FASTBG, "serve", "--port", "0", *arguments], cwd, variables) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""Builds the trace of one request from a few times, for tests of what is made of it."""
+"""Builds the trace of one request from a few times, for tests of verdicts and results."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,11 +12,11 @@ TEXT = "message\n"
 
 
 def event(t_ns: int, source: str, name: str, **detail: object) -> Event:
-    return Event(t_ns, source, name, "r1", detail)  # type: ignore[arg-type]  # a test names the source in plain text
+    return Event(t_ns, source, name, "r1", detail)  # type: ignore[arg-type]  # tests pass the source as a plain string
 
 
 def trace(*, verdict: Verdict = "response-first", writes: int = 1, journal: bool = True, has_id: bool = True) -> Trace:
-    """A request that was sent at 1000 ns and expects ``writes`` times `TEXT` in `LOG`, which held 100 bytes."""
+    """Return a request sent at 1000 ns that expects `TEXT` ``writes`` times in `LOG`, which had 100 bytes."""
     made = Trace(
         SentRequest("r1", "POST", "http://127.0.0.1/", "notification"),
         Expected(verdict, writes=tuple(ExpectedWrite(LOG, TEXT, has_id) for _ in range(writes))),
@@ -27,19 +27,19 @@ def trace(*, verdict: Verdict = "response-first", writes: int = 1, journal: bool
 
 
 def requested(made: Trace, **changes: Any) -> Trace:
-    """These fields of the request are other ones."""
+    """Change these fields of the request."""
     made.request = replace(made.request, **changes)
     return made
 
 
 def expecting(made: Trace, **changes: Any) -> Trace:
-    """These fields of what is expected are other ones."""
+    """Change these fields of the expectations."""
     made.expected = replace(made.expected, **changes)
     return made
 
 
 def answered(made: Trace, t_ns: int, *, size: int) -> Trace:
-    """The client has the response at ``t_ns`` and finds `LOG` ``size`` bytes long."""
+    """Add the response: the client has it at ``t_ns`` and sees ``size`` bytes in `LOG`."""
     made.events += [
         event(t_ns - 1, "client", "response_headers", status=200),
         event(t_ns, "client", "response_complete", sizes={LOG: size}),
@@ -50,9 +50,9 @@ def answered(made: Trace, t_ns: int, *, size: int) -> Trace:
 def sent(
     made: Trace, t_ns: int, *, size: int, buffered: int | None = 0, took_ns: int = 0, after: int | None = None
 ) -> Trace:
-    """The server had sent the response at ``t_ns``, which took it so long.
+    """Add ``response_sent``: the server finished sending at ``t_ns``; sending took ``took_ns``.
 
-    It had found `LOG` ``size`` bytes long right before, and as long right after, or ``after`` bytes.
+    ``size``: bytes in `LOG` right before; ``after``: right after, None for the same size.
     """
     about: dict[str, object] = {"files": {LOG: size}, "sending_ns": t_ns - took_ns, "buffered": buffered}
     if after is not None:
@@ -70,7 +70,7 @@ def task(
     took_ns: int = 10,
     **detail: object,
 ) -> Trace:
-    """Task ``n`` was queued, and started ``took_ns`` before it ended with the event ``end``."""
+    """Add task ``n``: queued, started at ``started_ns``, and ended ``took_ns`` later with the event ``end``."""
     about = {"task": "app.write_log", "n": n}
     made.events.append(event(1000 + n, "server", "task_queued", **about))
     if started_ns is not None:
@@ -81,7 +81,7 @@ def task(
 
 
 def wrote(made: Trace, t_ns: int, *, offset: int, n: int = 0) -> Trace:
-    """The follower saw expected write ``n`` at ``t_ns``."""
+    """Add expected write ``n``, which the follower saw at ``t_ns``."""
     made.expected.writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT)))
     return made
 
@@ -92,6 +92,6 @@ def finished(made: Trace, t_ns: int = 9000) -> Trace:
 
 
 def why(judgement: Judgement) -> str:
-    """The reason of a verdict that has one."""
+    """Return the reason of a verdict, which must have one."""
     assert judgement.reason is not None
     return judgement.reason

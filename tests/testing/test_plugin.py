@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.documentation import blocks, page
-from tests.support.processes import PATIENCE_S, environment, is_alive, until, wait_until
+from tests.support.processes import PATIENCE_S, environment, is_alive, read_until, wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -335,7 +335,7 @@ def stopped(pytester: pytest.Pytester, number: signal.Signals, app: str, path: s
     """)
     command = [sys.executable, "-m", "pytest", "-s", *UNUSED, str(test)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()) as session:
-        said = until(session.stdout, rb"answered\n")
+        said = read_until(session.stdout, rb"answered\n")
         session.send_signal(number)
         assert session.stdout is not None
         said += session.stdout.read()

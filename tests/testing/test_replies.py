@@ -13,7 +13,7 @@ import pytest
 from fastbg.testing import AsyncClient, Client, NoResponse, Reply
 from fastbg.testing.request_log import RequestLog
 from tests.support.processes import PATIENCE_S
-from tests.support.servers import ask
+from tests.support.servers import fetch
 
 pytestmark = pytest.mark.fastbg(timeout=PATIENCE_S)
 of_its_own = pytest.mark.fastbg(scope="function")  # what earlier tests asked for may still be told by the other one
@@ -204,7 +204,7 @@ def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
     fastbg.get("/two").wait()
     with Client(RequestLog(fastbg.request_log.server, PATIENCE_S)) as of_the_next_test:
         assert of_the_next_test.events == []
-        ask("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
+        fetch("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
         until(of_the_next_test, "request_finished")
         assert {event.request_id for event in of_the_next_test.events} == {"another"}
 

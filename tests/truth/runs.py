@@ -20,7 +20,7 @@ from fastbg.run.result_store import MAX_KEPT
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
-from tests.support.servers import ROOT, served
+from tests.support.servers import ROOT, fastbg_serve
 from tests.truth.compare import MARGIN_NS, Pair, Truth
 from tests.truth.kernel import Call, Traced, Tracing
 from tests.truth.packets import Capture, last_bytes
@@ -137,7 +137,7 @@ def bench() -> Iterator[Bench]:
         tracing = stack.enter_context(Tracing())
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastbg-truth-"))
         variables = {"PYTHONPATH": str(ROOT), "TRUTH_MARKER": str(tracing.marker)}
-        url = stack.enter_context(served("tests.truth.app:app", "--dir", name, cwd=Path(name), **variables))
+        url = stack.enter_context(fastbg_serve("tests.truth.app:app", "--dir", name, cwd=Path(name), **variables))
         yield Bench(tracing, Path(name), url)
 
 

@@ -1,1 +1,1 @@
-"""Apps to draft scripts for; `shapes` has every kind of parameter, body and route, each strict about what it takes."""
+"""Apps for tests of `fastbg draft`. `shapes` has every kind of parameter, body and route, with strict validation."""

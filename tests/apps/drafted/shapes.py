@@ -1,7 +1,7 @@
-"""Operations of every shape: an app that refuses, by 422 or worse, whatever its document does not allow.
+"""An app with operations of every kind. It rejects all requests that its OpenAPI document does not allow.
 
-All but one take `BackgroundTasks`, themselves or in a dependency. Those whose task writes do so with a text of the
-request: `heard` holds what was written.
+All operations except one take `BackgroundTasks`, directly or in a dependency. Their tasks append a text of the request
+to `written`.
 """
 
 import datetime
@@ -18,20 +18,20 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.networks import AnyHttpUrl, IPvAnyAddress
 
-heard: list[str] = []
+written: list[str] = []
 
 
 def queue(tasks: BackgroundTasks) -> None:
-    tasks.add_task(heard.append, "dependency")
+    tasks.add_task(written.append, "dependency")
 
 
 def queue_if_given(tasks: BackgroundTasks, q: str | None = None) -> None:
     if q:
-        tasks.add_task(heard.append, q)
+        tasks.add_task(written.append, q)
 
 
 def deep(_: Annotated[None, Depends(queue_if_given)]) -> None:
-    """A dependency whose dependency queues."""
+    """A dependency with a dependency that queues a task."""
 
 
 QUEUES = [Depends(queue)]
@@ -120,7 +120,7 @@ class Example(BaseModel):
 def examples(item: Example, background_tasks: BackgroundTasks) -> None:
     assert item.title.startswith("A title ")
     assert item.isbn_id == "x-1"
-    background_tasks.add_task(heard.append, item.title)
+    background_tasks.add_task(written.append, item.title)
 
 
 @app.post("/named-examples", dependencies=QUEUES)
@@ -243,17 +243,17 @@ def plain() -> str:
 
 @app.get("/nested")
 def nested(_: Annotated[None, Depends(deep)]) -> None:
-    """Only a dependency of a dependency takes tasks."""
+    """Only a dependency of a dependency takes `BackgroundTasks`."""
 
 
 @app.get("/hidden/{name}", include_in_schema=False)
 def hidden(name: str, background_tasks: BackgroundTasks) -> None:
-    background_tasks.add_task(heard.append, name)
+    background_tasks.add_task(written.append, name)
 
 
 @app.get("/without")
 def without() -> None:
-    """Takes no tasks."""
+    """Takes no `BackgroundTasks`."""
 
 
 @app.get("/secured/bearer", dependencies=[*QUEUES, Depends(HTTPBearer())])
@@ -261,7 +261,7 @@ def without() -> None:
 @app.get("/secured/header", dependencies=[*QUEUES, Depends(APIKeyHeader(name="X-API-Key"))])
 @app.get("/secured/query", dependencies=[*QUEUES, Depends(APIKeyQuery(name="api_key"))])
 def secured() -> None:
-    """Each refuses who brings nothing."""
+    """Reject requests without credentials."""
 
 
 inner = APIRouter(prefix="/inner")
@@ -270,7 +270,7 @@ outer = APIRouter(prefix="/outer", dependencies=QUEUES)
 
 @inner.api_route("/both", methods=["GET", "POST"])
 def both() -> None:
-    """Its task comes from the router that includes this one."""
+    """The including router queues the task."""
 
 
 outer.include_router(inner, prefix="/between")
@@ -297,7 +297,7 @@ router = APIRouter()
 
 @router.get("/in-a-router", dependencies=QUEUES)
 def in_a_router(q: int) -> None:
-    """Of a router that is mounted, which has no document of its own."""
+    """An operation of a mounted router, which has no OpenAPI document."""
 
 
 app.mount("/router", router)

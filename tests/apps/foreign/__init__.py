@@ -1,4 +1,4 @@
-"""Four small public apps with background tasks, typed anew from what their documentation says that they do.
+"""Four small apps with background tasks, rewritten from public documentation.
 
 =============== ======================================================== ============================================
 `tutorial`      FastAPI, "Background Tasks", with the dependency         tasks of a dependency and of a path operation
@@ -7,5 +7,5 @@
 `mounted`       FastAPI, "Sub Applications" and "Background Tasks"       a ``def`` task of a mounted app
 =============== ======================================================== ============================================
 
-None of them knows of fastbg. Beside each are two scripts, one that passes and one that has to fail.
+They do not use fastbg. Each has two scripts: one that passes and one that must fail.
 """

@@ -1,6 +1,6 @@
 """https://sabuhish.github.io/fastapi-mail/example/#sending-email-as-background-task
 
-The mail server is a file here, and the path operations are in a router, as those of an app of some size.
+A file replaces the mail server. The path operations are in a router, as in larger apps.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class FastMail:
         await asyncio.sleep(0.02)
         for recipient in message.recipients:
             if "@" not in recipient:
-                raise ValueError(f"{recipient} is no address")
+                raise ValueError(f"{recipient} is not a valid address")
             write(f"To: {recipient}, {message.subject}\n")
 
 
