@@ -14,10 +14,10 @@ from packaging.version import Version
 
 from fastbg.errors import FastbgError
 from tests.matrix import pythons, running
-from tests.matrix.__main__ import told
-from tests.matrix.cells import LOWEST, Cell, cells, chosen
-from tests.matrix.differences import DIFFERENCES, known
-from tests.matrix.pythons import Python, find
+from tests.matrix.__main__ import describe
+from tests.matrix.cells import LOWEST, Cell, cells, select
+from tests.matrix.differences import DIFFERENCES, known_differences
+from tests.matrix.pythons import Python, find_pythons
 from tests.matrix.running import Outcome, core, run
 from tests.support.documentation import page, section
 from tests.support.processes import is_alive, wait_until
@@ -41,7 +41,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     ],
 )
 def test_what_is_known_to_differ_depends_on_the_versions(fastapi: str, starlette: str, differ: set[str]) -> None:
-    assert known({"fastapi": fastapi, "starlette": starlette}) == differ
+    assert known_differences({"fastapi": fastapi, "starlette": starlette}) == differ
 
 
 def test_page_has_the_table_of_differences() -> None:
@@ -56,7 +56,7 @@ def test_docs_and_constraints_have_the_lowest_versions() -> None:
     for name in ("fastapi", "httpx", "pydantic", "rich", "typer", "uvicorn"):
         (bound,) = [spec.version for spec in bounds[name] if spec.operator == ">="]
         assert Version(lowest[name]) == Version(bound), name
-        assert Version({key.lower(): value for key, value in told.items()}[name]) == Version(bound), name
+        assert Version({key.lower(): value for key, value in describe.items()}[name]) == Version(bound), name
 
 
 def test_classifiers_name_the_pythons_of_the_page() -> None:
@@ -73,18 +73,18 @@ def test_every_python_gets_newest_and_lowest_versions() -> None:
     assert len(names) == len(set(names))
     assert {name for name in names if name.startswith("3.12")} == {"3.12-newest", "3.12-uvloop", "3.12-lowest"}
     assert {"3.11-newest", "3.11-uvloop", "3.11-lowest", "3.11-uvicorn-0.40.0", "3.11-fastapi-0.118.0"} <= set(names)
-    assert [str(cell) for cell in chosen(two, ["3.12-[nl]*"])] == ["3.12-newest", "3.12-lowest"]
-    with pytest.raises(FastbgError, match="there is no such cell") as caught:
-        chosen(two, ["3.12-*", "3.9-*"])
+    assert [str(cell) for cell in select(two, ["3.12-[nl]*"])] == ["3.12-newest", "3.12-lowest"]
+    with pytest.raises(FastbgError, match="no cell matches") as caught:
+        select(two, ["3.12-*", "3.9-*"])
     assert caught.value.where == "3.9-*"
 
 
 def test_a_named_python_is_taken_and_what_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pythons, "_places", list)
-    (python,) = find([Path(sys.executable)])
+    monkeypatch.setattr(pythons, "_candidates", list)
+    (python,) = find_pythons([Path(sys.executable)])
     assert (python.path, python.version) == (Path(sys.executable), platform.python_version())
-    with pytest.raises(FastbgError, match="that is no Python that fastbg supports"):
-        find([Path("/bin/sh")])
+    with pytest.raises(FastbgError, match="not a Python that fastbg supports"):
+        find_pythons([Path("/bin/sh")])
 
 
 def test_core_names_tests_that_there_are() -> None:
@@ -97,29 +97,29 @@ def test_core_names_tests_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("versions", "differ", "errors", "ok", "words"),
     [
-        (NEWEST, {}, [], True, ["3 as they say"]),
+        (NEWEST, {}, [], True, ["3 as expected"]),
         (
             OLD,
             {"middleware": ["late"], "yield-dependency": ["closed"]},
             [],
             True,
-            ["3 as they say", "middleware differs, as is known", "yield-dependency differs, as is known"],
+            ["3 as expected", "middleware differs, as known", "yield-dependency differs, as known"],
         ),
         (
             NEWEST,
             {"middleware": ["late"]},
             [],
             False,
-            ["3 as they say", "middleware differs", "  late"],
+            ["3 as expected", "middleware differs", "  late"],
         ),
         (
             OLD,
             {"middleware": ["late"]},
             [],
             False,
-            ["3 as they say", "middleware differs, as is known", "yield-dependency is known to differ, and does not"],
+            ["3 as expected", "middleware differs, as known", "yield-dependency is known to differ, but does not"],
         ),
-        (NEWEST, {}, ["FAILED test_x\x1b[31m"], False, ["3 as they say", r"FAILED test_x\x1b[31m"]),
+        (NEWEST, {}, ["FAILED test_x\x1b[31m"], False, ["3 as expected", r"FAILED test_x\x1b[31m"]),
     ],
 )
 def test_only_what_is_known_may_differ(
@@ -127,7 +127,7 @@ def test_only_what_is_known_may_differ(
 ) -> None:
     outcome = Outcome(Cell(HERE, "newest"), versions, "317 passed", 3, differ, errors)
     assert outcome.ok is ok
-    assert told(outcome) == words
+    assert describe(outcome) == words
 
 
 def executable(path: Path, shell: str) -> None:
@@ -148,7 +148,7 @@ def test_outcome_is_what_pip_pytest_and_the_catalogue_said(tmp_path: Path) -> No
                     "name": "wrapped",
                     "unmet": [
                         "verdict: expected response-first, was work-first",
-                        "response_within: expected at most 0.25 s, was 0.300 s",  # a busy machine is no other version
+                        "response_within: expected at most 0.25 s, was 0.300 s",  # a busy machine
                     ],
                 }
             ],
@@ -181,11 +181,11 @@ def test_environment_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_interrupted_command_ends_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "GRACE_S", 0.1)  # what it starts ignores SIGINT
+    monkeypatch.setattr(running, "GRACE_S", 0.1)  # its child process ignores SIGINT
     executable(
         tmp_path / "bin" / "python",
         f"""sleep 1000 & echo $! > '{tmp_path}/pid'
-        head -c 1000000 /dev/zero  # more than a pipe holds: it is being read then
+        head -c 1000000 /dev/zero  # more than a pipe holds, so that the parent is reading
         kill -INT $PPID; wait""",
     )
     (tmp_path / "complete").touch()

@@ -1,34 +1,34 @@
-"""The soak, a short one, bounded by what has happened; ``python -m tests.soak`` is the long one."""
+"""A short soak test; ``python -m tests.soak`` runs a long one."""
 
 import asyncio
 import sys
 from pathlib import Path
 
-from tests.soak.growth import ENOUGH, Growth, Sample, sample
+from tests.soak.growth import MIN_SAMPLES, Growth, Sample, sample
 from tests.soak.ledger import Ledger, requests
-from tests.soak.run import Soak, soak
+from tests.soak.run import SoakResult, soak
 
-# `fastbg` that deletes no part of its journal: on a busy machine it would be deleted before everybody has read it.
-KEEPING = "from fastbg.recorder import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
+# A fastbg that keeps all parts of its journal: on a busy machine parts are deleted before they are read.
+KEEP_ALL_PARTS = "from fastbg.recorder import rotation; rotation.KEPT = 10**6; from fastbg.cli import main; main()"
 
 
 def test_short_soak_accounts_for_every_write_and_event(tmp_path: Path) -> None:
-    told = Soak(tmp_path / "data")
-    told.folder.mkdir()
+    result = SoakResult(tmp_path / "data")
+    result.folder.mkdir()
 
     def enough() -> bool:
-        return told.ledger.answered >= 40 and told.rotations >= 2 and len(told.demos) >= 1
+        return result.ledger.answered >= 40 and result.rotations >= 2 and len(result.demos) >= 1
 
     async def run() -> None:
-        serving = (sys.executable, "-c", KEEPING)
-        await soak(told, rate=40, workers=1, journal_mib=0.01, enough=enough, stop=asyncio.Event(), serving=serving)
+        serving = (sys.executable, "-c", KEEP_ALL_PARTS)
+        await soak(result, rate=40, workers=1, journal_mib=0.01, enough=enough, stop=asyncio.Event(), serving=serving)
 
     asyncio.run(run())
-    assert told.faults == []
-    assert set(told.demos) == {0}
-    assert told.ledger.complete == told.ledger.answered == told.ledger.sent >= 40
-    assert told.rotations >= 2
-    assert {"serve", "tail"} <= told.growth.samples.keys()
+    assert result.faults == []
+    assert set(result.demos) == {0}
+    assert result.ledger.complete == result.ledger.answered == result.ledger.sent >= 40
+    assert result.rotations >= 2
+    assert {"serve", "tail"} <= result.growth.samples.keys()
 
 
 def test_what_is_missing_or_doubled_is_a_fault(tmp_path: Path) -> None:
@@ -40,24 +40,24 @@ def test_what_is_missing_or_doubled_is_a_fault(tmp_path: Path) -> None:
         for name, n in request.events
     ]
     for line in lines[1:]:
-        ledger.tell(line)
-    assert ledger.missing() == [f"{request.request_id}: no [\"('request_received', None)\"]"]
-    ledger.tell(lines[1])
-    assert "once too often" in ledger.faults[-1]
-    ledger.tell(lines[0])
+        ledger.add_line(line)
+    assert ledger.missing() == [f"{request.request_id}: missing [\"('request_received', None)\"]"]
+    ledger.add_line(lines[1])
+    assert "unexpected event" in ledger.faults[-1]
+    ledger.add_line(lines[0])
     assert (ledger.complete, ledger.missing()) == (1, [])
     (tmp_path / "README.md").write_text("".join(text for _, text in request.writes), encoding="utf-8")
     (tmp_path / "log.txt").write_text("one\n", encoding="utf-8")
     ledger.followed["README.md"].append(request.writes[0][1])
     assert ledger.compare(tmp_path) == [
-        "log.txt: 1 x 'one' too many",
-        "log.txt: tail has shown something else than there is",
+        "log.txt: 1 x 'one' unexpected",
+        "log.txt: the output of tail differs from the file",
     ]
 
 
 def test_growth_is_found_and_what_is_flat_is_none() -> None:
     growth = Growth()
-    for number in range(ENOUGH):
+    for number in range(MIN_SAMPLES):
         growth.samples["grows"].append(Sample(50_000 + 200 * number, 10 + number, 5))
         growth.samples["is flat"].append(Sample(50_000 + 500 * (number % 2), 10 + number % 2, 5))
     assert [(row.process, row.what) for row in growth.rows() if not row.ok] == [

@@ -1,1 +1,1 @@
-"""Measurements against floors; `python -m tests.benchmarks` runs them all."""
+"""Benchmarks, each compared with a baseline in the same run. ``python -m tests.benchmarks`` runs all of them."""

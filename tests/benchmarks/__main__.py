@@ -31,7 +31,7 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> int:
-    table = Table("what", "floor, same run", "ratio", "must be", "", "values")
+    table = Table("measured", "baseline, same run", "ratio", "limit", "", "values")
     missed = 0
     for name in names or BENCHMARKS:
         for row in BENCHMARKS[name]():

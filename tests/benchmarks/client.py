@@ -1,4 +1,4 @@
-"""What a script costs under load: requests a second against a bare loop around the same HTTP client, and memory."""
+"""The cost of a script under load: requests per second, compared with a plain httpx loop, and memory."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.support.servers import fastbg_serve
 ROUNDS = 6
 REQUESTS = 1500
 CONCURRENCY = 50
-FEW, MANY = 286, 1430  # times the seven requests of the default script: 2,002 and 10,010
+FEW, MANY = 286, 1430  # repetitions of the default script with its seven requests: 2,002 and 10,010
 SCRIPT = """
 url = "URL"
 folder = "${dir}"
@@ -38,24 +38,25 @@ expect.writes = [{ file = "log.txt", text = "message to ${mark}@b.c\\n" }]
 
 
 def client_overhead() -> list[Row]:
-    """One request of the example app, in turn by `Runner` (sent, followed, judged) and by a bare loop."""
+    """Send one request of the example app, in turn with `Runner` and in a plain loop."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours: list[float] = []
-        bare: list[float] = []
+        fastbg_rates: list[float] = []
+        bare_rates: list[float] = []
         with fastbg_serve("--work", "0", "--dir", name, cwd=folder) as url:
             for number in range(ROUNDS):
-                for measure in (_ours, _bare) if number % 2 else (_bare, _ours):
+                for measure in (_fastbg_rate, _bare_rate) if number % 2 else (_bare_rate, _fastbg_rate):
                     rate = measure(url, folder)
-                    (ours if measure is _ours else bare).append(rate)
-    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
-    detail = f"{statistics.median(ours):.0f} / {statistics.median(bare):.0f} requests/s, median of {ROUNDS} pairs"
-    floor = "httpx.AsyncClient in a bare loop"
+                    (fastbg_rates if measure is _fastbg_rate else bare_rates).append(rate)
+    ratio = statistics.median(one / other for one, other in zip(fastbg_rates, bare_rates, strict=True))
+    values = f"{statistics.median(fastbg_rates):.0f} / {statistics.median(bare_rates):.0f} requests/s"
+    detail = f"{values}, median of {ROUNDS} pairs"
+    floor = "httpx.AsyncClient in a plain loop"
     return [Row(f"--concurrency {CONCURRENCY}", floor, ratio, ">= 0.8", ratio >= 0.8, detail)]
 
 
 def load_memory() -> list[Row]:
-    """The peak of ``fastbg demo`` and of its server with many requests against that with few; none may be lost."""
+    """Compare the peak memory of ``fastbg demo`` and its server for many and few requests. None may be lost."""
     ours, floor = _peak(MANY), _peak(FEW)
     detail = f"{ours:.1f} / {floor:.1f} MiB"
     what = f"fastbg demo --concurrency {CONCURRENCY}, peak memory with {7 * MANY:,} requests"
@@ -65,14 +66,14 @@ def load_memory() -> list[Row]:
 def _peak(times: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         load = ("--work", "0", "--repeat", str(times), "--concurrency", str(CONCURRENCY), "--json")
-        peak, told = peak_memory_mib("demo", *load, "--dir", name)
-    summary = json.loads(told)["summary"]
+        peak, output = peak_memory_mib("demo", *load, "--dir", name)
+    summary = json.loads(output)["summary"]
     if (summary["response_first"], summary["work_first"], summary["no_work"]) != (5 * times, times, times):
         raise RuntimeError(str(summary))
     return peak
 
 
-def _ours(url: str, folder: Path) -> float:
+def _fastbg_rate(url: str, folder: Path) -> float:
     source = read_script(SCRIPT.replace("URL", url), "load.toml", folder, {})
     base = ServerSettings("", directory=folder)
     options = RunOptions(folder, 30, base=base, environment=os.environ, repeat=REQUESTS, concurrency=CONCURRENCY)
@@ -82,8 +83,8 @@ def _ours(url: str, folder: Path) -> float:
     return REQUESTS / result.seconds
 
 
-def _bare(url: str, folder: Path) -> float:
-    async def fire() -> float:
+def _bare_rate(url: str, folder: Path) -> float:
+    async def send_all() -> float:
         numbers = iter(range(REQUESTS))
         limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
         async with httpx.AsyncClient(base_url=url, limits=limits) as client:
@@ -100,4 +101,4 @@ def _bare(url: str, folder: Path) -> float:
                     group.create_task(work())
             return REQUESTS / (time.perf_counter() - begin)
 
-    return asyncio.run(fire())
+    return asyncio.run(send_all())

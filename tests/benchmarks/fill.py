@@ -1,4 +1,4 @@
-"""Puts tasks of the queued example into the queue, 50 at a time: ``python -m tests.benchmarks.fill NUMBER``."""
+"""Queues tasks of the queued example, 50 in parallel: ``python -m tests.benchmarks.fill NUMBER``."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""How fast a write is seen, and how fast `fastbg tail` answers."""
+"""The latency of the follower, and the run time of `fastbg tail`."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.benchmarks.runs import alternately, run_of
 APPENDS = 400
 RUNS = 21
 
-# Each line carries the monotonic time right before its write; the end waits so that it is no burst.
+# Each line has the monotonic time right before its write. The pauses prevent bursts.
 WRITER = f"""
 import os, random, sys, time
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
@@ -30,9 +30,9 @@ for _ in range({APPENDS}):
 
 
 def follow_latency() -> list[Row]:
-    """From an append to the time that is stamped on it: our follower against GNU ``tail -F``, in the same run.
+    """Compare the latency from append to observation: our follower and GNU ``tail -F``, in the same run.
 
-    GNU tail is stamped where its line comes out of a pipe, which is the first moment anybody could know of it.
+    For GNU tail it ends when the line can be read from the pipe.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
@@ -70,15 +70,15 @@ def _stamp_lines(gnu: "subprocess.Popen[bytes]", into: list[int]) -> None:
 
 
 def _follow_in_a_child(log: Path, thread: threading.Thread) -> list[int]:
-    """Latencies in ns. The follower has a process of its own, as GNU tail has."""
+    """Return the latencies in ns. The follower runs in its own process, like GNU tail."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.follow", str(log)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     ) as follower:
         if follower.stdout is None:
             return []
-        follower.stdout.readline()  # it follows
+        follower.stdout.readline()  # the follower has started
         thread.start()
-        time.sleep(0.2)  # and so does GNU tail, which does not say when
+        time.sleep(0.2)  # GNU tail does not report its start
         subprocess.run([sys.executable, "-c", WRITER, log], check=True)
         return [int(latency) for latency in follower.stdout.read().split()]
 
@@ -96,7 +96,7 @@ async def _print_latencies(log: Path) -> None:
 
 
 def tail_start() -> list[Row]:
-    """The whole of ``fastbg tail --no-follow -n 10``, against what its imports alone cost."""
+    """Compare a complete ``fastbg tail --no-follow -n 10`` with its imports alone."""
     imports = [sys.executable, "-c", "import typer, rich.console"]
     smallest = [sys.executable, "-c", SMALLEST_COMMAND, "--number", "2"]
     with tempfile.TemporaryDirectory() as folder:

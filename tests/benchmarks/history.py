@@ -1,4 +1,4 @@
-"""How fast `fastbg report` reads a journal, and how much memory it takes for a million events."""
+"""The speed of `fastbg report`, and its memory for a million events."""
 
 import json
 import tempfile
@@ -16,12 +16,12 @@ from tests.support.recordings import EVENTS_PER_REQUEST, write_long_journal
 EVENTS = 300_000
 MANY, FEW = 1_000_000, 10_000
 ROUNDS = 5
-MOST = 2.5
+MAX_RATIO = 2.5
 MAX_MEMORY = 1.1
 
 
 def journal_reading() -> list[Row]:
-    """Every event read, judged and counted, against a loop that only calls `json.loads` on the same lines."""
+    """Compare reading and judging all events with `json.loads` alone on the same lines."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.jsonl"
         write_long_journal(journal, EVENTS // EVENTS_PER_REQUEST)
@@ -32,15 +32,15 @@ def journal_reading() -> list[Row]:
             what="fastbg report, reading",
             floor="json.loads on each line",
             ratio=ours / floor,
-            must=f"<= {MOST}",
-            ok=ours <= MOST * floor,
+            must=f"<= {MAX_RATIO}",
+            ok=ours <= MAX_RATIO * floor,
             detail=f"{rate}, median of {ROUNDS} runs over {EVENTS:,} events",
         )
     ]
 
 
 def journal_memory() -> list[Row]:
-    """The peak of the whole process with a long journal against that with a short one."""
+    """Compare the peak memory of the process for a long and a short journal."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.jsonl"
         peaks = []
@@ -61,7 +61,7 @@ def journal_memory() -> list[Row]:
 
 
 def _timed(work: Callable[[Path], None], journal: Path) -> Callable[[], float]:
-    """``work`` on ``journal``, in seconds of processor time."""
+    """Return a function that measures ``work`` on ``journal`` in seconds of processor time."""
 
     def run() -> float:
         begin = time.process_time()

@@ -1,4 +1,4 @@
-"""What the pytest plugin costs a test session that does not use it."""
+"""The cost of the pytest plugin in a session that does not use it."""
 
 import sys
 import tempfile
@@ -8,11 +8,11 @@ from tests.benchmarks.rows import Row
 from tests.benchmarks.runs import alternately, run_of
 
 ROUNDS = 31
-MOST = 1.05
+MAX_RATIO = 1.05
 
 
 def plugin_start() -> list[Row]:
-    """The whole of ``pytest`` on a file with one empty test, against the same without the plugin."""
+    """Compare ``pytest`` on a file with one empty test, with and without the plugin."""
     with tempfile.TemporaryDirectory() as folder:
         test = Path(folder) / "test_empty.py"
         test.write_text("def test(): pass\n", encoding="utf-8")
@@ -20,4 +20,4 @@ def plugin_start() -> list[Row]:
         ours, floor = alternately([run_of(command), run_of([*command, "-p", "no:fastbg"])], ROUNDS)
     detail = f"{ours * 1e3:.0f} ms / {floor * 1e3:.0f} ms, median of {ROUNDS} runs"
     what = "pytest with the plugin, unused"
-    return [Row(what, "pytest -p no:fastbg", ours / floor, f"<= {MOST}", ours <= MOST * floor, detail)]
+    return [Row(what, "pytest -p no:fastbg", ours / floor, f"<= {MAX_RATIO}", ours <= MAX_RATIO * floor, detail)]

@@ -1,4 +1,4 @@
-"""What a queue adds to the response, and how many tasks it carries, on the queued example."""
+"""The response time and the throughput of the queued example."""
 
 import statistics
 import subprocess
@@ -21,11 +21,11 @@ from tests.support.servers import NO_TLS, uvicorn
 PATH = "/send-notification/you@example.com"
 REQUESTS, WARM = 2000, 200
 TASKS, SLOW_TASKS = 10_000, 2000
-SLOW_S = 0.05  # of a task that waits for something else, as most do
+SLOW_S = 0.05  # a task that waits for I/O, as most tasks do
 
 
 def queue() -> list[Row]:
-    """One client on one connection, the two example apps asked in turn; then tasks from a full queue."""
+    """Compare the response times of both example apps on one connection, then the throughput of a full queue."""
     plain, queueing = _responses()
     rows = []
     for share, most in ((0.5, 4.0), (0.99, 6.0)):
@@ -43,17 +43,17 @@ def queue() -> list[Row]:
     for number, work_s, least in ((TASKS, 0.0, 0.9), (SLOW_TASKS, SLOW_S, 1.5)):
         one, memory = _tasks(number, 1, work_s)
         two, _ = _tasks(number, 2, work_s)
-        detail = f"{two:.0f} / {one:.0f} tasks/s, {number} tasks of {work_s:g} s, 10 at once in each process"
+        detail = f"{two:.0f} / {one:.0f} tasks/s, {number} tasks of {work_s:g} s, 10 in parallel per process"
         rows.append(Row("two worker processes", "one", two / one, f">= {least:g}", two / one >= least, detail))
         if number == TASKS:
             growth = max(memory) / statistics.median(memory)
-            detail = f"{max(memory):.0f} / {statistics.median(memory):.0f} MiB while {number} tasks are done"
-            rows.append(Row("most memory of a worker", "its median", growth, "<= 1.2", growth <= 1.2, detail))
+            detail = f"{max(memory):.0f} / {statistics.median(memory):.0f} MiB during {number} tasks"
+            rows.append(Row("peak memory of a worker", "its median", growth, "<= 1.2", growth <= 1.2, detail))
     return rows
 
 
 def _responses() -> tuple[list[float], list[float]]:
-    """The times in ms, ascending: of `BackgroundTasks` and queued, each task without any work, done meanwhile."""
+    """Return sorted response times in ms: with `BackgroundTasks` and with the queue. The tasks do no work."""
     times: tuple[list[float], list[float]] = [], []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -74,7 +74,7 @@ def _responses() -> tuple[list[float], list[float]]:
 
 
 def _tasks(number: int, processes: int, work_s: float) -> tuple[float, list[float]]:
-    """Tasks a second from the start of the workers to the last effect, and their memory in MiB meanwhile."""
+    """Return tasks per second from worker start to the last write, and samples of worker memory in MiB."""
     memory = []
     with tempfile.TemporaryDirectory() as name, serve_queued_example(Path(name)) as (_, broker):
         folder = Path(name)
@@ -89,13 +89,13 @@ def _tasks(number: int, processes: int, work_s: float) -> tuple[float, list[floa
             end = time.perf_counter()
         lines = log.read_bytes().splitlines()
         if not len(lines) == len(set(lines)) == number:
-            raise RuntimeError(f"{len(lines)} lines, {len(set(lines))} different, of {number} tasks")
+            raise RuntimeError(f"{len(lines)} lines, {len(set(lines))} distinct, from {number} tasks")
     return number / (end - begin), memory[len(memory) // 10 :]
 
 
 @contextmanager
 def _workers(folder: Path, broker: Broker, number: int, work_s: float) -> Iterator[int]:
-    """``fastbg worker`` without a journal, with so many processes: the id of one of them."""
+    """Run ``fastbg worker`` without a journal, with ``number`` processes. Yield the id of one of them."""
     log = folder / "worker.log"
     options = ["--work", str(work_s), "--broker", broker.address, "--workers", str(number), "--no-record"]
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""How much load a server bears with the recorder, and without it, against the seed's code under bare uvicorn."""
+"""The throughput of a server with and without the recorder, compared with the seed's code under plain uvicorn."""
 
 import re
 import statistics
@@ -17,7 +17,7 @@ POST = 'wrk.method = "POST"'
 
 
 def load() -> list[Row]:
-    """Requests a second, with 16 connections of ``wrk``: ``fastbg serve`` against the seed's code, in turn."""
+    """Compare requests per second of ``fastbg serve`` and the seed's code, in turn, with 16 connections of ``wrk``."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         script = folder / "post.lua"
@@ -25,7 +25,7 @@ def load() -> list[Row]:
         example = ("--work", "0", "--dir", name)
         urls = {
             "record": stack.enter_context(fastbg_serve(*example, cwd=folder)),
-            "seed": stack.enter_context(uvicorn("tests.apps.seed:app", folder)),  # in the middle: next to both, in time
+            "seed": stack.enter_context(uvicorn("tests.apps.seed:app", folder)),  # runs next to both others
             "no-record": stack.enter_context(fastbg_serve(*example, "--no-record", cwd=folder)),
         }
         rates: dict[str, list[float]] = {server: [] for server in urls}
@@ -42,10 +42,10 @@ def load() -> list[Row]:
 
 def _rate(url: str, script: Path) -> float:
     command = ["wrk", "-t1", "-c16", f"-d{SECONDS}", "-s", str(script), url]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    if rate is None or "Non-2xx" in told or "Socket errors" in told:
-        raise RuntimeError(told)
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if rate is None or "Non-2xx" in output or "Socket errors" in output:
+        raise RuntimeError(output)
     return float(rate[1])
 
 
@@ -53,4 +53,4 @@ def _row(what: str, ours: list[float], seed: list[float], least: float) -> Row:
     ratio = statistics.median(one / other for one, other in zip(ours, seed, strict=True))
     values = f"{statistics.median(ours):.0f} / {statistics.median(seed):.0f} requests/s"
     detail = f"{values}, median of {ROUNDS} pairs of {SECONDS} s"
-    return Row(f"{what}, the example", "the seed's code, bare uvicorn", ratio, f">= {least}", ratio >= least, detail)
+    return Row(f"{what}, the example", "the seed's code, plain uvicorn", ratio, f">= {least}", ratio >= least, detail)

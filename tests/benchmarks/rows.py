@@ -1,13 +1,13 @@
-"""What a benchmark has to say: a measured value against the floor it cannot beat."""
+"""The result of a benchmark: a measured value and its baseline."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``what`` was measured, against which ``floor``; the ``ratio`` of both and what it ``must`` be ("<= 3").
+    """One measurement. ``what``: its name. ``floor``: the baseline. ``must``: the limit of the ``ratio`` ("<= 3").
 
-    ``ok``: it is. ``detail``: the values behind the ratio, with their units.
+    ``ok``: whether the ratio is within the limit. ``detail``: both values with their units.
     """
 
     what: str

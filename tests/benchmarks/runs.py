@@ -1,4 +1,4 @@
-"""Times whole processes in turn, so that whatever else the machine does meets all of them alike."""
+"""Measures whole processes in turn, so that other load on the machine affects all of them equally."""
 
 import atexit
 import os
@@ -15,7 +15,7 @@ Timed = Callable[[], float]
 
 @cache
 def environment() -> dict[str, str]:
-    """The environment, with a place for compiled modules, as an installed package has it."""
+    """Return the environment with a bytecode cache, as an installed package has."""
     plain = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     folder = tempfile.mkdtemp(prefix="fastbg-bytecode-")
     atexit.register(shutil.rmtree, folder)
@@ -23,7 +23,7 @@ def environment() -> dict[str, str]:
 
 
 def run_of(command: Sequence[str]) -> Timed:
-    """A run of ``command`` from start to end, in seconds."""
+    """Return a function that runs ``command`` and returns its run time in seconds."""
 
     def run() -> float:
         begin = time.perf_counter()
@@ -34,7 +34,7 @@ def run_of(command: Sequence[str]) -> Timed:
 
 
 def alternately(timed: Sequence[Timed], rounds: int) -> list[float]:
-    """The median of each, over ``rounds`` in which they take turns, after one round that does not count."""
+    """Return the median of each over ``rounds`` of alternating runs, after one warm-up round."""
     taken: list[list[float]] = [[] for _ in timed]
     for _ in range(1 + rounds):
         for one, times in zip(timed, taken, strict=True):

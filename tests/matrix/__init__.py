@@ -1,1 +1,1 @@
-"""The core of the suite and ``fastbg demo all``, on a matrix of Pythons and of versions of the libraries."""
+"""The core tests and ``fastbg demo all`` with many versions of Python and of the libraries."""

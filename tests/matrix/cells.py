@@ -1,4 +1,4 @@
-"""The cells of the matrix: a Python, and what is installed there beside the project."""
+"""The cells of the matrix: a Python, and the packages to install with the project."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FASTAPI = (
     *("0.135.0", "0.140.0", "0.150.0", "0.160.0", "0.165.0"),
 )
 STARLETTE = ("1.6.0", "1.7.0")
-# Each by itself, everything else as new as can be; with the core, since no catalogue shows what these are for.
+# Each alone, with the newest versions of all others. With the core tests, as the catalogue does not cover these.
 OTHERS = (
     *("uvicorn==0.30.0", "uvicorn==0.32.1", "uvicorn==0.35.0", "uvicorn==0.40.0", "uvicorn==0.50.2", "uvicorn==0.51.0"),
     *("rich==13.0.0", "rich==13.5.2", "rich==13.9.4", "rich==14.0.0"),
@@ -28,9 +28,9 @@ OTHERS = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """``name``: of the cell without its Python. ``packages``: what pip is to install together with the project.
+    """A cell of the matrix. ``name``: without its Python. ``packages``: installed together with the project.
 
-    ``constraints``: a file for pip. ``core``: whether the core of the suite is run, or the catalogue only.
+    ``constraints``: a constraints file for pip. ``core``: whether to run the core tests, not only the catalogue.
     """
 
     python: Python
@@ -44,7 +44,7 @@ class Cell:
 
 
 def cells(pythons: Sequence[Python]) -> Iterator[Cell]:
-    """All of them: each Python with the newest and the lowest versions, the first one with those between."""
+    """Yield all cells: each Python with the newest and lowest versions, the first Python also with those between."""
     for python in pythons:
         yield Cell(python, "newest")
         yield Cell(python, "uvloop", packages=("uvicorn[standard]",))
@@ -58,11 +58,11 @@ def cells(pythons: Sequence[Python]) -> Iterator[Cell]:
             yield Cell(python, f"starlette-{version}", packages=(f"starlette=={version}",), core=False)
 
 
-def chosen(pythons: Sequence[Python], patterns: Iterable[str]) -> list[Cell]:
-    """The cells that one of the ``patterns`` fits ("3.14-*"), all without any. Raises `FastbgError` for one without."""
+def select(pythons: Sequence[Python], patterns: Iterable[str]) -> list[Cell]:
+    """Return the cells that match ``patterns`` ("3.14-*"; default: all). Raises `FastbgError` if one has no match."""
     every = list(cells(pythons))
     fitting = {pattern: [cell for cell in every if fnmatch(str(cell), pattern)] for pattern in patterns}
     for pattern, found in fitting.items():
         if not found:
-            raise FastbgError("there is no such cell", where=pattern, remedy="see which there are with --list")
+            raise FastbgError("no cell matches", where=pattern, remedy="show all cells with --list")
     return [cell for cell in every if not fitting or any(cell in found for found in fitting.values())]

@@ -8,9 +8,9 @@ from packaging.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """With a ``package`` ("FastAPI") from ``since``, and older than ``before``, the ``scenario`` comes out otherwise.
+    """A ``scenario`` with a different result for a ``package`` ("FastAPI") from ``since`` on and older than ``before``.
 
-    ``what`` happens then.
+    ``what``: the different result.
     """
 
     scenario: str
@@ -20,7 +20,7 @@ class Difference:
     what: str
 
     def holds(self, versions: Mapping[str, str]) -> bool:
-        """Whether it is so with these: the name of each package in lower case to its version."""
+        """Whether the difference occurs with these ``versions``: lower-case package names to versions."""
         return Version(self.since) <= Version(versions[self.package.lower()]) < Version(self.before)
 
     @property
@@ -55,6 +55,6 @@ DIFFERENCES = (
 )
 
 
-def known(versions: Mapping[str, str]) -> set[str]:
-    """The scenarios that differ with these ``versions``."""
+def known_differences(versions: Mapping[str, str]) -> set[str]:
+    """Return the scenarios that differ with these ``versions``."""
     return {each.scenario for each in DIFFERENCES if each.holds(versions)}

@@ -1,4 +1,4 @@
-"""The Pythons that are installed here."""
+"""Finds the Pythons that are installed on this machine."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from fastbg.errors import FastbgError
 from tests.support.servers import ROOT
 
 PYENV = Path("~/.pyenv/versions").expanduser()
-ASK = """
+QUERY = """
 import platform, sys, sysconfig
 threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 print(platform.python_version(), "{}.{}".format(*sys.version_info) + threads)
@@ -27,7 +27,7 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """``version``: "3.13.0"; ``name``: "3.13", with a "t" at its end where it is free-threaded."""
+    """An installed Python. ``version``: "3.13.0". ``name``: "3.13", or "3.13t" for a free-threaded one."""
 
     path: Path
     version: str
@@ -38,25 +38,25 @@ class Python:
         return tuple(int(number) for number in re.findall(r"\d+", self.version))
 
 
-def find(named: Iterable[Path] = ()) -> list[Python]:
-    """One Python of each name that the project supports, in their order: of those ``named``, else the newest.
+def find_pythons(named: Iterable[Path] = ()) -> list[Python]:
+    """Return one Python per supported name, sorted by version: one of ``named``, otherwise the newest.
 
-    Looked for on PATH, where pyenv keeps them, and where uv says. Raises `FastbgError` where a named one is none.
+    Searches PATH, pyenv and uv. Raises `FastbgError` if a path in ``named`` is not a supported Python.
     """
-    found = {python.name: python for python in sorted(_ask_all(_places()), key=lambda python: python.order)}
+    found = {python.name: python for python in sorted(_query_all(_candidates()), key=lambda python: python.order)}
     for path in named:
-        python = _ask(path)
+        python = _query(path)
         if python is None:
             raise FastbgError(
-                "that is no Python that fastbg supports",
+                "not a Python that fastbg supports",
                 where=f"--python {path}",
-                remedy=f"name one that is {_supported()}",
+                remedy=f"choose a Python {_supported()}",
             )
         found[python.name] = python
     return sorted(found.values(), key=lambda python: python.order)
 
 
-def _places() -> Iterator[Path]:
+def _candidates() -> Iterator[Path]:
     folders = [Path(folder) for folder in os.get_exec_path()]
     for folder in [*folders, *PYENV.glob("*/bin")]:
         for path in folder.glob("python3.*"):
@@ -69,16 +69,16 @@ def _places() -> Iterator[Path]:
         yield from (Path(entry["path"]) for entry in json.loads(listed.stdout))
 
 
-def _ask_all(paths: Iterable[Path]) -> Iterator[Python]:
+def _query_all(paths: Iterable[Path]) -> Iterator[Python]:
     for path in {path.resolve() for path in paths}:
-        if python := _ask(path):
+        if python := _query(path):
             yield python
 
 
-def _ask(path: Path) -> Python | None:
-    """The Python at ``path``; None where it does not run, or is not supported."""
+def _query(path: Path) -> Python | None:
+    """Return the Python at ``path``, or None if it does not run or is not supported."""
     try:
-        answer = subprocess.run([path, "-c", ASK], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        answer = subprocess.run([path, "-c", QUERY], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         version, name = answer.stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,4 +1,4 @@
-"""Runs one cell: an environment of its own, the core of the suite, the catalogue."""
+"""Runs one cell: creates an environment and runs the core tests and the catalogue."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.matrix.cells import Cell
-from tests.matrix.differences import known
+from tests.matrix.differences import known_differences
 from tests.support.delays import unmet_except_time_limits
 from tests.support.processes import environment
 from tests.support.queues import kill_group
@@ -20,20 +20,20 @@ from tests.support.servers import ROOT
 
 PATIENCE_S = 1800.0
 GRACE_S = 30.0
-SHOWN = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "typer", "rich", "httpx", "pydantic")
-ASK = f"""
+PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "typer", "rich", "httpx", "pydantic")
+QUERY = f"""
 import json
 from importlib.metadata import distributions
-print(json.dumps({{found.name.lower(): found.version for found in distributions() if found.name.lower() in {SHOWN}}}))
+print(json.dumps({{each.name.lower(): each.version for each in distributions() if each.name.lower() in {PACKAGES}}}))
 """
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came out of the ``cell``.
+    """The result of a ``cell``.
 
-    ``versions``: of the libraries there. ``core``: the last line of pytest, empty if it did not run. ``scenarios``: how
-    many came out as they say; ``differ``: the others, with what was not as it should be. ``errors``: what failed else.
+    ``versions``: of the libraries. ``core``: the last line of pytest, empty if it did not run. ``scenarios``: number of
+    scenarios as expected. ``differ``: the others with their unmet expectations. ``errors``: other failures.
     """
 
     cell: Cell
@@ -46,14 +46,14 @@ class Outcome:
     @property
     def expected(self) -> set[str]:
         """The scenarios that are known to differ with these versions."""
-        return known(self.versions) if self.scenarios else set()
+        return known_differences(self.versions) if self.scenarios else set()
 
     @property
     def ok(self) -> bool:
         return not self.errors and set(self.differ) == self.expected
 
     def plain(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Return plain values for JSON."""
         return {
             "cell": str(self.cell),
             "ok": self.ok,
@@ -67,25 +67,25 @@ class Outcome:
         }
 
 
-class Failed(Exception):
-    """A command of a cell failed; the text says how."""
+class CommandError(Exception):
+    """A failed command of a cell, with its output."""
 
 
 def build(folder: Path) -> Path:
-    """The wheel of the project, made in ``folder``. Raises `Failed`."""
+    """Build the wheel of the project in ``folder``. Raises `CommandError`."""
     _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT], folder)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def run(cell: Cell, wheel: Path, folder: Path) -> Outcome:
-    """What comes out of ``cell``, with an environment in ``folder``; one that is there already gets the new wheel."""
+    """Run ``cell`` in the environment ``folder``. An existing environment only gets the new wheel."""
     outcome = Outcome(cell)
     python = folder / "bin" / "python"
     try:
         _install(cell, wheel, folder)
-        outcome.versions = json.loads(_run([python, "-c", ASK], folder))
-    except Failed as failed:
+        outcome.versions = json.loads(_run([python, "-c", QUERY], folder))
+    except CommandError as failed:
         outcome.errors.append(f"installing: {failed}")
         return outcome
     if cell.core:
@@ -110,35 +110,35 @@ def _pip(folder: Path, *arguments: str | Path) -> None:
 
 
 def core() -> list[str]:
-    """The tests that are the core of the suite, as pytest takes them."""
+    """Return the core tests as arguments for pytest."""
     lines = (ROOT / "tests" / "core.txt").read_text("utf-8").splitlines()
     return [line for line in lines if line.startswith("tests/")]
 
 
 def _core(python: Path, outcome: Outcome) -> None:
     try:
-        said = _run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *core()], ROOT)
-    except Failed as failed:
-        said = str(failed)
-        outcome.errors += re.findall(r"^(?:FAILED|ERROR) .*", said, re.MULTILINE) or [f"core: {said}"]
-    outcome.core = said.splitlines()[-1].strip("= ")
+        output = _run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *core()], ROOT)
+    except CommandError as failed:
+        output = str(failed)
+        outcome.errors += re.findall(r"^(?:FAILED|ERROR) .*", output, re.MULTILINE) or [f"core: {output}"]
+    outcome.core = output.splitlines()[-1].strip("= ")
 
 
 def _catalogue(folder: Path, outcome: Outcome) -> None:
     work = folder / "work"
     work.mkdir(exist_ok=True)
     try:
-        said = _run([folder / "bin" / "fastbg", "demo", "all", "--json"], work, fine=(0, 1))
-    except Failed as failed:
+        output = _run([folder / "bin" / "fastbg", "demo", "all", "--json"], work, accepted=(0, 1))
+    except CommandError as failed:
         outcome.errors.append(f"fastbg demo all: {failed}")
         return
-    runs = json.loads(said)["runs"]
+    runs = json.loads(output)["runs"]
     outcome.differ = {run["script"]: unmet for run in runs if (unmet := unmet_except_time_limits(run))}
     outcome.scenarios = len(runs) - len(outcome.differ)
 
 
-def _run(command: Sequence[str | Path], cwd: Path, *, fine: tuple[int, ...] = (0,)) -> str:
-    """What ``command`` writes to standard output. Raises `Failed` for an exit code that is not ``fine``."""
+def _run(command: Sequence[str | Path], cwd: Path, *, accepted: tuple[int, ...] = (0,)) -> str:
+    """Return the standard output of ``command``. Raises `CommandError` for an exit code not in ``accepted``."""
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -152,16 +152,16 @@ def _run(command: Sequence[str | Path], cwd: Path, *, fine: tuple[int, ...] = (0
         try:
             output, errors = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired as expired:
-            raise Failed(f"it did not end within {PATIENCE_S:g} s") from expired
+            raise CommandError(f"it did not end within {PATIENCE_S:g} s") from expired
         finally:
             _end(process)
-    if process.returncode not in fine:
-        raise Failed((output + errors).strip() or f"exit code {process.returncode}")
+    if process.returncode not in accepted:
+        raise CommandError((output + errors).strip() or f"exit code {process.returncode}")
     return output.strip()
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End ``process`` if it still runs, with all that it has started: as Ctrl-C does, and by force if that is late."""
+    """Stop ``process`` and its child processes: with SIGINT, and after `GRACE_S` with SIGKILL."""
     if process.poll() is not None:
         return
     os.killpg(process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Runs the scripts of the pictures named, or of all, keeps what was seen, and draws the pictures."""
+"""Runs the scripts of the given pictures (default: all), records the runs and draws the pictures."""
 
 import json
 import sys
@@ -10,6 +10,6 @@ from tests.pictures import FOLDER, NAMES, result_of, run
 
 for name in sys.argv[1:] or NAMES:
     with tempfile.TemporaryDirectory() as folder:
-        seen = run(name, Path(folder))
-    (FOLDER / f"{name}.json").write_text(json.dumps(seen, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    save_picture([result_of(name, seen)], FOLDER / f"{name}.svg")
+        recorded = run(name, Path(folder))
+    (FOLDER / f"{name}.json").write_text(json.dumps(recorded, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    save_picture([result_of(name, recorded)], FOLDER / f"{name}.svg")

@@ -1,6 +1,6 @@
-"""A server under load for a long time: does it grow, does it lose anything? ``python -m tests.soak`` runs it.
+"""A server under load for a long time: checks for growth and for lost events. ``python -m tests.soak`` runs it.
 
-* `ledger`: what was sent, and what has to be found of it in the files and in the journal
+* `ledger`: the requests that were sent, and the events and writes that they must cause
 * `growth`: memory, descriptors and threads of processes over time
-* `run`: the server, the load, ``fastbg tail`` and ``fastbg demo`` beside it
+* `run`: the server, the load, ``fastbg tail`` and ``fastbg demo`` in parallel
 """

@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads of processes over time, as the kernel counts them, and whether they grow."""
+"""Samples memory, descriptors and threads of processes, and checks whether they grow."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ENOUGH = 40  # samples, below which nothing is concluded
-MEMORY_KIB, MEMORY_SHARE = 2048, 0.05  # growth that is none: the larger of both
-OTHERS = 2  # descriptors or threads that the least may have more
+MIN_SAMPLES = 40  # samples; with fewer, growth is not checked
+MEMORY_KIB, MEMORY_SHARE = 2048, 0.05  # allowed growth: the larger of both
+MAX_MORE = 2  # allowed growth of the minimum of descriptors or threads
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``memory``: resident, in KiB."""
+    """The resources of a process. ``memory``: resident, in KiB."""
 
     memory: int
     descriptors: int
@@ -24,10 +24,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How the second and the last quarter of the time compare. ``most``: what the last one may have at most.
+    """A comparison of the second and the last quarter of the time. ``most``: the limit for the last one.
 
-    Of memory the median, of descriptors and threads the least: these come and go with the load, and a leak lifts the
-    least.
+    For memory it is the median. For descriptors and threads it is the minimum: they vary with the load, and a leak
+    raises the minimum.
     """
 
     process: str
@@ -42,7 +42,7 @@ class Row:
 
 
 def sample(pid: int) -> Sample | None:
-    """What the process has now; None where it is gone."""
+    """Return the current resources of a process, or None if it has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -53,29 +53,31 @@ def sample(pid: int) -> Sample | None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started, in that order."""
+    """Return the ids of the child processes, sorted."""
     found: list[int] = []
-    for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names are all that is wanted
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+    for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # only the names are needed
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
             found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split())
     return sorted(found)
 
 
 class Growth:
-    """Samples of several processes, each under its name."""
+    """The samples of several processes by name."""
 
     def __init__(self) -> None:
         self.samples: defaultdict[str, list[Sample]] = defaultdict(list)
 
-    def look(self, processes: dict[str, int]) -> None:
-        """Note what each process (name to id) has now."""
+    def add_samples(self, processes: dict[str, int]) -> None:
+        """Add a sample of each process (name to id)."""
         for name, pid in processes.items():
-            if (seen := sample(pid)) is not None:
-                self.samples[name].append(seen)
+            if (current := sample(pid)) is not None:
+                self.samples[name].append(current)
 
     def rows(self) -> list[Row]:
-        """How much each process had early and late; nothing of one that was not seen often enough."""
-        return [row for name, seen in self.samples.items() if len(seen) >= ENOUGH for row in _rows(name, seen)]
+        """Compare early and late samples of each process with at least `MIN_SAMPLES` samples."""
+        return [
+            row for name, samples in self.samples.items() if len(samples) >= MIN_SAMPLES for row in _rows(name, samples)
+        ]
 
 
 def _rows(name: str, samples: list[Sample]) -> list[Row]:
@@ -85,6 +87,6 @@ def _rows(name: str, samples: list[Sample]) -> list[Row]:
         values = [getattr(each, what) for each in samples]
         of = statistics.median if what == "memory" else min
         early, late = of(values[quarter : 2 * quarter]), of(values[-quarter:])
-        room = max(MEMORY_KIB, MEMORY_SHARE * early) if what == "memory" else OTHERS
+        room = max(MEMORY_KIB, MEMORY_SHARE * early) if what == "memory" else MAX_MORE
         rows.append(Row(name, what, early, late, early + room))
     return rows

@@ -1,4 +1,4 @@
-"""What was sent, what is to be found of it, and what was found. Every entry is accounted for once."""
+"""Records sent requests with their expected events and writes, and compares them with the observed ones."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PREFIX = "soak-"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request: its address, what it appends to which file, and how many tasks it queues."""
+    """A request. ``writes``: pairs of file and appended text. ``tasks``: number of queued tasks."""
 
     request_id: str
     path: str
@@ -22,14 +22,14 @@ class Sent:
 
     @property
     def events(self) -> Counter[tuple[str, int | None]]:
-        """The events that the journal has to tell of it: name and number of the task."""
+        """The expected events in the journal: name of the event and number of the task."""
         whole = ("request_received", "response_sent", "request_finished")
         task = ("task_queued", "task_started", "task_finished")
         return Counter([*((name, None) for name in whole), *((name, n) for n in range(self.tasks) for name in task)])
 
 
 def requests() -> Iterator[Sent]:
-    """Requests to the example app without end; no two write the same text."""
+    """Yield requests to the example app without end. Each writes a different text."""
     number = 0
     while True:
         mark = f"{PREFIX}{number}"
@@ -47,9 +47,9 @@ def requests() -> Iterator[Sent]:
 
 @dataclass(slots=True)
 class Ledger:
-    """``answered``: requests that were. ``complete``: of these, those whose events have all come once.
+    """Expected and observed events and writes. ``answered``: requests with a response. ``lines``: lines of tail.
 
-    ``lines``: all that tail has shown.
+    ``complete``: number of requests with each expected event exactly once.
     """
 
     sent: int = 0
@@ -67,31 +67,31 @@ class Ledger:
         return len(self._done)
 
     def send(self, request: Sent) -> None:
-        """``request`` is about to be sent."""
+        """Record a request before it is sent."""
         self.sent += 1
         self._open[request.request_id] = request.events
         for file, text in request.writes:
             self.expected[file].append(text)
 
-    def tell(self, line: dict[str, Any]) -> None:
-        """A line of ``fastbg tail --journal --json``."""
+    def add_line(self, line: dict[str, Any]) -> None:
+        """Record a line of ``fastbg tail --journal --json``."""
         self.lines += 1
         if line["source"] == "notice":
             if line["kind"] in ("skipped", "truncated", "replaced", "refused"):
-                self.faults.append(f"tail says of {line['file']}: {line['message']}")
+                self.faults.append(f"notice of tail about {line['file']}: {line['message']}")
         elif line["source"] == "file":
             end = "\n" if line["complete"] else ""
             self.followed[Path(line["file"]).name].append(line["text"] + end)
         elif line["event"] is None:
-            self.faults.append(f"no event in the journal: {line['text']!r}")
+            self.faults.append(f"invalid line in the journal: {line['text']!r}")
         elif (line["request"] or "").startswith(PREFIX):
-            self._tell(line["request"], (line["event"], line["detail"].get("n")))
+            self._add_event(line["request"], (line["event"], line["detail"].get("n")))
 
-    def _tell(self, request: str, event: tuple[str, int | None]) -> None:
+    def _add_event(self, request: str, event: tuple[str, int | None]) -> None:
         self.events += 1
         awaited = self._open.get(request, Counter())
         if awaited[event] < 1:
-            self.faults.append(f"{request}: {event} came once too often")
+            self.faults.append(f"{request}: unexpected event {event}")
             return
         awaited[event] -= 1
         if not +awaited:
@@ -99,20 +99,20 @@ class Ledger:
             self._done.add(request)
 
     def missing(self) -> list[str]:
-        """What has not come to the journal, or to who follows it."""
-        return [f"{request}: no {sorted(map(str, +awaited))}" for request, awaited in self._open.items()]
+        """Return the events that were not observed."""
+        return [f"{request}: missing {sorted(map(str, +awaited))}" for request, awaited in self._open.items()]
 
     def compare(self, folder: Path) -> list[str]:
-        """How the files, and what was followed of them, differ from what was sent."""
+        """Return the differences between expected and written texts, and between files and the output of tail."""
         faults = []
         for file in FILES:
             content = (folder / file).read_text(encoding="utf-8")
-            # All texts begin with a line end, or all of them end with one: their order does not matter to the lines.
+            # All texts of a file start with a newline, or all end with one. So the order does not change the lines.
             found, expected = Counter(content.split("\n")), Counter("".join(self.expected[file]).split("\n"))
-            faults += [f"{file}: {count} x {line!r} too few" for line, count in (expected - found).items()]
-            faults += [f"{file}: {count} x {line!r} too many" for line, count in (found - expected).items()]
-        return faults + [f"{file}: tail has shown something else than there is" for file in self.unlike(folder)]
+            faults += [f"{file}: {count} x {line!r} missing" for line, count in (expected - found).items()]
+            faults += [f"{file}: {count} x {line!r} unexpected" for line, count in (found - expected).items()]
+        return faults + [f"{file}: the output of tail differs from the file" for file in self.differing_files(folder)]
 
-    def unlike(self, folder: Path) -> list[str]:
-        """The files that are not what was followed of them."""
+    def differing_files(self, folder: Path) -> list[str]:
+        """Return the files whose content differs from the output of tail."""
         return [file for file in FILES if "".join(self.followed[file]) != (folder / file).read_text(encoding="utf-8")]

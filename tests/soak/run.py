@@ -1,5 +1,5 @@
-"""The server under load, with ``fastbg tail`` and ``fastbg demo`` beside it, until it is enough."""
-# ruff: noqa: ASYNC240  (a local file is read in no time)
+"""Runs the server under load, with ``fastbg tail`` and ``fastbg demo`` in parallel."""
+# ruff: noqa: ASYNC240  (local files are read quickly)
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ from tests.support.servers import NO_TLS, URL
 
 SAMPLE_S = 1.0
 WORK = "0.01"
-MAX_AT_ONCE = 50
-LINE = 2**20  # bytes that a line of tail may have
+MAX_PARALLEL = 50
+LINE = 2**20  # maximum bytes per line of tail
 
 
 @dataclass(slots=True)
-class Soak:
-    """What was measured. ``folder``: the data folder. ``faults``: what is wrong; empty if nothing is."""
+class SoakResult:
+    """The result of a soak test. ``folder``: the data folder. ``faults``: descriptions of all faults."""
 
     folder: Path
     ledger: Ledger = field(default_factory=Ledger)
@@ -45,7 +45,7 @@ class Soak:
 
 
 async def soak(
-    told: Soak,
+    result: SoakResult,
     *,
     rate: float,
     workers: int,
@@ -54,48 +54,48 @@ async def soak(
     stop: asyncio.Event,
     serving: Sequence[str] = FASTBG,
 ) -> None:
-    """Run until ``enough`` says so or ``stop`` is set, then account for everything in ``told``.
+    """Run until ``enough`` returns true or ``stop`` is set, then check everything and fill ``result``.
 
-    ``rate``: requests a second. ``journal_mib``: size of the journal at which it is rotated. ``serving``: the fastbg
-    that serves.
+    ``rate``: requests per second. ``journal_mib``: size at which the journal is rotated. ``serving``: the fastbg
+    command for the server.
     """
     begin = time.monotonic()
-    options = ("--dir", str(told.folder))
+    options = ("--dir", str(result.folder))
     async with _running("tail", "--journal", "--json", "-n", "0", *options, stdout=PIPE) as tail:
-        await _following(tail)
-        reading = asyncio.create_task(_read(tail, told.ledger))
-        log = told.folder.with_suffix(".server")
+        await _wait_for_tail(tail)
+        reading = asyncio.create_task(_read(tail, result.ledger))
+        log = result.folder.with_suffix(".server")
         serve = ("--port", "0", "--work", WORK, "--workers", str(workers), "--journal-size", str(journal_mib))
         with log.open("wb") as output:
             async with _running("serve", *serve, *options, stdout=output.fileno(), fastbg=serving) as server:
                 url = await _url(log)
                 parts = [
-                    asyncio.create_task(_load(url, rate, told.ledger, stop)),
-                    asyncio.create_task(_demos(url, told, lambda: stop.is_set() or enough())),
-                    asyncio.create_task(_look(told, server, tail, stop)),
+                    asyncio.create_task(_load(url, rate, result.ledger, stop)),
+                    asyncio.create_task(_demos(url, result, lambda: stop.is_set() or enough())),
+                    asyncio.create_task(_sample_processes(result, server, tail, stop)),
                 ]
                 try:
                     await _until(lambda: enough() or any(part.done() for part in parts), stop)
                 finally:
                     stop.set()
                     await asyncio.gather(*parts)
-                await _settled(told.ledger, told.ledger.missing)
+                await _wait_until_none(result.ledger, result.ledger.missing)
                 server.send_signal(signal.SIGINT)
                 if code := await server.wait():
-                    told.faults.append(f"the server ended with {code}")
-        await _settled(told.ledger, lambda: told.ledger.unlike(told.folder))
+                    result.faults.append(f"the server ended with {code}")
+        await _wait_until_none(result.ledger, lambda: result.ledger.differing_files(result.folder))
         tail.send_signal(signal.SIGINT)
         if (code := await tail.wait()) != 128 + signal.SIGINT:
-            told.faults.append(f"tail ended with {code}")
+            result.faults.append(f"tail ended with {code}")
         await reading
-    told.seconds = time.monotonic() - begin
-    told.faults += told.ledger.faults + told.ledger.missing() + told.ledger.compare(told.folder)
-    await _report(told)
+    result.seconds = time.monotonic() - begin
+    result.faults += result.ledger.faults + result.ledger.missing() + result.ledger.compare(result.folder)
+    await _report(result)
 
 
 @asynccontextmanager
 async def _running(*arguments: str, stdout: int, fastbg: Sequence[str] = FASTBG) -> AsyncIterator[Process]:
-    """fastbg with these arguments; it is gone at the end."""
+    """Run fastbg, and kill it at the end."""
     process = await asyncio.create_subprocess_exec(
         *fastbg,
         *arguments,
@@ -104,7 +104,7 @@ async def _running(*arguments: str, stdout: int, fastbg: Sequence[str] = FASTBG)
         stderr=None if stdout == PIPE else STDOUT,
         env=environment(),
         limit=LINE,
-        start_new_session=True,  # Ctrl-C is for who runs the soak
+        start_new_session=True,  # Ctrl-C must reach only this process
     )
     try:
         yield process
@@ -114,8 +114,8 @@ async def _running(*arguments: str, stdout: int, fastbg: Sequence[str] = FASTBG)
             await process.wait()
 
 
-async def _following(tail: Process) -> None:
-    """Wait until ``tail`` has said of each file that it is not there yet: from then on it misses nothing."""
+async def _wait_for_tail(tail: Process) -> None:
+    """Wait until ``tail`` has reported each file as missing. From then on it misses nothing."""
     assert tail.stdout is not None
     missing: set[str] = set()
     while len(missing) < len(FILES) + 1:  # and the journal
@@ -126,7 +126,7 @@ async def _following(tail: Process) -> None:
 async def _read(tail: Process, ledger: Ledger) -> None:
     assert tail.stdout is not None
     async for line in tail.stdout:
-        ledger.tell(json.loads(line))
+        ledger.add_line(json.loads(line))
 
 
 async def _url(log: Path) -> str:
@@ -139,11 +139,11 @@ async def _url(log: Path) -> str:
 
 
 async def _load(url: str, rate: float, ledger: Ledger, stop: asyncio.Event) -> None:
-    """Send requests at ``rate``, at most `MAX_AT_ONCE` of them unanswered.
+    """Send requests at ``rate``, at most `MAX_PARALLEL` at a time.
 
-    Each has a connection of its own: one that is kept may be closed by the server at the moment when it is used again.
+    Each uses a new connection: the server may close a kept one at the moment when it is used again.
     """
-    slots = asyncio.Semaphore(MAX_AT_ONCE)
+    slots = asyncio.Semaphore(MAX_PARALLEL)
     async with (
         httpx.AsyncClient(
             base_url=url,
@@ -168,40 +168,40 @@ async def _load(url: str, rate: float, ledger: Ledger, stop: asyncio.Event) -> N
 
         due = time.monotonic()
         for request in requests():
-            if await _until(lambda: time.monotonic() >= due and not slots.locked(), stop):  # noqa: B023  # asked at once
+            if await _until(lambda: time.monotonic() >= due and not slots.locked(), stop):  # noqa: B023  # called before the next iteration
                 return
             due = max(due, time.monotonic() - 1) + 1 / rate
             ledger.send(request)
             group.create_task(send(request.path, request.query, request.request_id))
 
 
-async def _demos(url: str, told: Soak, over: Callable[[], bool]) -> None:
-    """Demos one after the other: of the server under load, then of one of its own."""
+async def _demos(url: str, result: SoakResult, over: Callable[[], bool]) -> None:
+    """Run demos in sequence, alternating between the server under load and a new server."""
     while not over():
-        target = () if len(told.demos) % 2 else ("--url", url)
+        target = () if len(result.demos) % 2 else ("--url", url)
         async with _running(
-            *("demo", "--json", "--dir", str(told.folder), "--work", "0.05", "--timeout", str(PATIENCE_S), *target),
+            *("demo", "--json", "--dir", str(result.folder), "--work", "0.05", "--timeout", str(PATIENCE_S), *target),
             stdout=PIPE,
         ) as demo:
             written, _ = await demo.communicate()
-        told.demos.append(demo.returncode or 0)
+        result.demos.append(demo.returncode or 0)
         if demo.returncode != 0:
-            told.faults.append(f"demo ended with {demo.returncode}: {written.decode()[-2000:]}")
+            result.faults.append(f"demo ended with {demo.returncode}: {written.decode()[-2000:]}")
         for request in json.loads(written or "{}").get("requests", ()):
             for write in request["writes"]:
-                told.ledger.expected[Path(write["file"]).name].append(write["text"])
+                result.ledger.expected[Path(write["file"]).name].append(write["text"])
 
 
-async def _look(told: Soak, server: Process, tail: Process, stop: asyncio.Event) -> None:
+async def _sample_processes(result: SoakResult, server: Process, tail: Process, stop: asyncio.Event) -> None:
     while not stop.is_set():
         workers = children(server.pid)
         names = {f"child {number}": pid for number, pid in enumerate(workers, 1)}
-        told.growth.look({"serve": server.pid, **names, "tail": tail.pid})
+        result.growth.add_samples({"serve": server.pid, **names, "tail": tail.pid})
         await _until(lambda: False, stop, SAMPLE_S)
 
 
 async def _until(happened: Callable[[], bool], stop: asyncio.Event, seconds: float = float("inf")) -> bool:
-    """Wait until something happened, for so many seconds at most; whether ``stop`` was set instead."""
+    """Wait until ``happened`` returns true, at most ``seconds``. Return whether ``stop`` was set."""
     end = time.monotonic() + seconds
     while not happened() and time.monotonic() < end:
         try:
@@ -212,21 +212,21 @@ async def _until(happened: Callable[[], bool], stop: asyncio.Event, seconds: flo
     return stop.is_set()
 
 
-async def _settled(ledger: Ledger, lacks: Callable[[], Sequence[str]]) -> None:
-    """Wait until nothing lacks any more, as long as tail shows anything."""
-    told, heard = ledger.lines, time.monotonic()
-    while lacks() and time.monotonic() < heard + PATIENCE_S:
+async def _wait_until_none(ledger: Ledger, missing: Callable[[], Sequence[str]]) -> None:
+    """Wait until ``missing`` returns nothing, as long as tail still writes lines."""
+    lines, changed_at = ledger.lines, time.monotonic()
+    while missing() and time.monotonic() < changed_at + PATIENCE_S:
         await asyncio.sleep(0.05)
-        if ledger.lines != told:
-            told, heard = ledger.lines, time.monotonic()
+        if ledger.lines != lines:
+            lines, changed_at = ledger.lines, time.monotonic()
 
 
-async def _report(told: Soak) -> None:
-    """What ``fastbg report`` makes of the parts that are left: nothing may seem lost in them."""
-    journal = told.folder / "journal.jsonl"
+async def _report(result: SoakResult) -> None:
+    """Run ``fastbg report`` on the remaining parts of the journal. It must not find lost requests."""
+    journal = result.folder / "journal.jsonl"
     async with _running("report", "--json", str(journal), "--last", "0", stdout=PIPE) as report:
         written, _ = await report.communicate()
     document = json.loads(written)
-    told.history = document["summary"] | {key: document[key] for key in ("skipped_parts", "foreign_lines")}
+    result.history = document["summary"] | {key: document[key] for key in ("skipped_parts", "foreign_lines")}
     bad = ("failed", "dropped", "lost", "unfinished", "foreign_lines")
-    told.faults += [f"the journal has {told.history[key]} {key}" for key in bad if told.history[key]]
+    result.faults += [f"the journal has {result.history[key]} {key}" for key in bad if result.history[key]]
