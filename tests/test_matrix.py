@@ -52,11 +52,11 @@ def test_page_has_the_table_of_differences() -> None:
 def test_docs_and_constraints_have_the_lowest_versions() -> None:
     bounds = {each.name: each.specifier for each in map(Requirement, PROJECT["dependencies"])}
     lowest = dict(re.findall(r"^(\w+)==([\w.]+)", LOWEST.read_text("utf-8"), re.MULTILINE))
-    told = dict(re.findall(r"^\| (\w+) \| ([\d.]+)", page("versions"), re.MULTILINE))
+    documented = dict(re.findall(r"^\| (\w+) \| ([\d.]+)", page("versions"), re.MULTILINE))
     for name in ("fastapi", "httpx", "pydantic", "rich", "typer", "uvicorn"):
         (bound,) = [spec.version for spec in bounds[name] if spec.operator == ">="]
         assert Version(lowest[name]) == Version(bound), name
-        assert Version({key.lower(): value for key, value in describe.items()}[name]) == Version(bound), name
+        assert Version({key.lower(): value for key, value in documented.items()}[name]) == Version(bound), name
 
 
 def test_classifiers_name_the_pythons_of_the_page() -> None:

@@ -25,7 +25,7 @@ from fastbg.report.screen import Screen
 from fastbg.report.style import checks
 from fastbg.scripting.model import Script
 from tests.support.documentation import PAGES
-from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, rest_of, terminal
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, read_rest, terminal
 from tests.support.recordings import mail
 from tests.support.results import background, run, runs
 from tests.support.servers import ROOT
@@ -83,7 +83,7 @@ def screen_words() -> Iterator[str]:
     (first,) = (each for each in overview.renderables if isinstance(each, Table))
     yield from titles(tables.verdicts(run(), encoding="utf-8"), tables.distributions(load, encoding="utf-8"), first)
     yield from titles(requests(()))
-    for values in (timelines.SEEN, timelines.RECORDED, timelines.UNICODE, timelines.ASCII):
+    for values in (timelines.CLIENT_LEGEND, timelines.JOURNAL_LEGEND, timelines.UNICODE, timelines.ASCII):
         yield from (text for text in astuple(values) if isinstance(text, str) and text.strip())
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]
     yield from (checks("utf-8") + checks("ascii"))
@@ -318,7 +318,7 @@ def test_interrupt_ends_it(tmp_path: Path) -> None:
 
 def test_terminal_gets_styles_and_a_pipe_gets_none() -> None:
     with terminal("explain", "dropped") as (process, screen):
-        on_screen = rest_of(screen)
+        on_screen = read_rest(screen)
         assert process.wait(PATIENCE_S) == 0
     assert b"\x1b[1mdropped" in on_screen
     assert "\x1b" not in shown("dropped")

@@ -389,7 +389,7 @@ def terminal(*arguments: str | Path, **more: str) -> Iterator[tuple[Process, int
         os.close(ours)
 
 
-def rest_of(descriptor: int) -> bytes:
+def read_rest(descriptor: int) -> bytes:
     found = b""
     try:
         while data := os.read(descriptor, 65536):
@@ -407,7 +407,7 @@ def test_terminal_shows_styles_and_does_not_cut(folder: Path) -> None:
         os.write(screen, b"\x03")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE_S) == 130
-        found += rest_of(screen)
+        found += read_rest(screen)
     assert "\x1b[1;35m# 后台任务".encode() in found
     assert b"\x1b[32m> quote" in found
     assert b"\x1b[1;31mERROR" in found

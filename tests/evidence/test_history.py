@@ -485,7 +485,7 @@ def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"reading" not in result.stdout
     with terminal("report", "--last", "1", journal) as (process, screen):
-        output = rest_of(screen)
+        output = read_rest(screen)
         assert process.wait(PATIENCE_S) == 0
     assert re.search(rb"reading.*MB", output)
     assert output.count(b"\x1b[?25l") == output.count(b"\x1b[?25h") > 0  # the cursor is visible again

@@ -19,7 +19,6 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.naming import describe
 from tests.support.journals import describe_events, read
-from tests.support.journals import read, summarize
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 

@@ -26,8 +26,7 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
-from tests.support.journals import Fields, describe_events, events, read
-from tests.support.journals import Fields, events_of, read, summarize
+from tests.support.journals import Fields, describe_events, events_of, read
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 from tests.support.servers import ROOT, URL
 

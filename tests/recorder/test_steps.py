@@ -19,7 +19,6 @@ from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.request_record import RequestRecord
 from fastbg.recorder.steps import BLOCKED_NS, in_steps
 from tests.support.journals import describe_events, read
-from tests.support.journals import read, summarize
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 

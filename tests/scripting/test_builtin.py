@@ -9,8 +9,8 @@ import pytest
 
 from fastbg.scripting import builtin
 from fastbg.scripting.builtin import DEFAULT, built_in, listed, missing_extra, script
-from tests.support.documentation import page
 from tests.support.delays import unmet_except_time_limits
+from tests.support.documentation import page
 from tests.support.processes import fastbg
 from tests.support.servers import ROOT
 

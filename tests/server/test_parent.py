@@ -41,7 +41,7 @@ def test_processes_of_multiprocessing_end_with_a_killed_parent(method: str, tmp_
     command = [sys.executable, str(tmp_path / "family.py"), method]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as parent:
         try:
-            until(parent.stdout, b"(?s)started.*started")
+            read_until(parent.stdout, b"(?s)started.*started")
             children = descendants(parent.pid)
         finally:
             parent.kill()

@@ -16,7 +16,7 @@ from tests.services.test_worker import IMPATIENT, events, serving, worker
 from tests.support.documentation import blocks, page
 from tests.support.processes import wait_for, wait_until
 from tests.support.queues import free_ports, query_broker
-from tests.support.servers import ask, served
+from tests.support.servers import fastbg_serve, fetch
 
 
 class Cluster:

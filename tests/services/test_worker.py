@@ -248,7 +248,7 @@ def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -
         serving(tmp_path, "--work", "0") as url,
         worker(tmp_path, "--work", "0", "--workers", "2", "--threads", "1"),
     ):
-        with appends_held(tmp_path / ".fastbg" / "log.txt"):  # each process takes one task, and waits
+        with hold_appends(tmp_path / ".fastbg" / "log.txt"):  # each process takes one task, and waits
             for number in range(20):
                 assert fetch("POST", f"{url}/send-notification/{number}@example.com").status_code == 200
             wait_until(lambda: len(events(tmp_path, "task_started")) == 2)

@@ -78,8 +78,8 @@ def _show(result: SoakResult) -> None:
     console.print(
         f"{result.seconds:.0f} s: {ledger.sent:,} requests sent, {ledger.answered:,} responses, "
         f"{ledger.complete:,} with each event exactly once ({ledger.events:,} events); {writes} texts expected; "
-        f"{len(result.demos)} demos, {result.demos.count(0)} of them with exit code 0; {result.rotations} rotations; rest of the journal: "
-        f"{result.history}",
+        f"{len(result.demos)} demos, {result.demos.count(0)} of them with exit code 0; {result.rotations} rotations; "
+        f"rest of the journal: {result.history}",
         highlight=False,
     )
     for fault in result.faults[:MAX_FAULTS]:
