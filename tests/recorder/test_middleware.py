@@ -279,7 +279,7 @@ def test_task_that_waits_for_a_thread_is_not_dropped(server: Recorded, then: str
             "request_finished",
         ]
         server.client.get(then)
-        assert end in describe_events(events(server.journal, found[0]["request"], until=end.split()[0]))[-1]
+        assert end in describe_events(events_of(server.journal, found[0]["request"], until=end.split()[0]))[-1]
 
 
 def test_a_step_that_blocks_the_event_loop_is_recorded(server: Recorded) -> None:
@@ -311,7 +311,7 @@ def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None
     (stopped,) = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"]
     assert stopped["request"] is None
     assert stopped["unfinished"] == 1  # the one in the thread; the others were dropped, and recorded as such
-    assert describe_events(events(tmp_path / "journal.jsonl", "second"))[-3:] == [
+    assert describe_events(events_of(tmp_path / "journal.jsonl", "second"))[-3:] == [
         "task_dropped tests.apps.recorded.work 0 exception",
         "task_dropped tests.apps.recorded.async_work 1 exception",
         "request_finished",
@@ -444,7 +444,7 @@ def test_a_disconnected_client_only_ends_its_stream(server: Recorded) -> None:
     with _connection(server) as connection:
         connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\n\r\n")
         assert connection.recv(1)
-    found = describe_events(events(server.journal, "leaves"))
+    found = describe_events(events_of(server.journal, "leaves"))
     assert "response_sent" not in found
     assert found[-2:] == ["task_finished tests.apps.recorded.work 0", "request_finished"]
 
