@@ -21,7 +21,7 @@ from fastbg.text import escape_control
 
 _HEAD = """\
 # A first script for {target}. Run it: fastbg demo {file}
-# fastbg replaces ${{mark}} by a text that is unique for each request, so that it can assign each write to its request.
+# fastbg replaces ${{mark}} with a unique text for each request, so that it can assign each write to its request.
 {remark}
 app = {app}
 folder = {folder}
@@ -32,7 +32,7 @@ _ALL = """\
 # fastbg found no route with a BackgroundTasks parameter. It cannot see which routes give a task to their Response,
 # so this script requests all routes. Keep those that queue a task, or set expect.verdict = "no-work" for the others.
 """
-_NONE = "# fastbg found no route in this app. Replace the request below by one of your own.\n"
+_NONE = "# fastbg found no route in this app. Replace the request below with one of your own.\n"
 _TAIL = """\
 expect.verdict = "response-first"
 # expect.tasks = ["function"]  # its tasks in their order

@@ -67,7 +67,7 @@ def sample_request(operation: Operation) -> SampleRequest:
     _fill(request, samples, schemas.resolved(operation.description.get("requestBody")).get("content", {}))
     if samples.unmet:
         names = ", ".join(map(escape_control, samples.unmet))
-        request.remarks.append(f"fastbg found no value for the pattern of {names}: replace it by one of your own.")
+        request.remarks.append(f"fastbg found no value for the pattern of {names}: replace it with one of your own.")
     request.path = _path(operation, in_path)
     return request
 

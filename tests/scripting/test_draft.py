@@ -227,7 +227,7 @@ def test_app_inside_middleware_is_found() -> None:
 def test_app_without_a_route_gets_a_script_to_fill_in(app: object) -> None:
     text, script = drafted(app)
     assert [request.path for request in script.requests] == ["/"]
-    assert "# fastbg found no route in this app. Replace the request below by one of your own." in text
+    assert "# fastbg found no route in this app. Replace the request below with one of your own." in text
 
 
 def test_app_that_is_mounted_in_itself_has_an_end() -> None:
