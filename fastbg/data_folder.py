@@ -6,7 +6,6 @@ DEFAULT = Path(".fastbg")
 
 
 def journal_of(folder: Path) -> Path:
-    """Return the path of the server's journal."""
     return folder / "journal.jsonl"
 
 

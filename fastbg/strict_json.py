@@ -39,7 +39,6 @@ def loads(data: bytes) -> Any:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether arrays and objects in ``value`` are nested deeper than ``levels``."""
     level = [value]
     for _ in range(levels + 1):
         level = [

@@ -200,7 +200,6 @@ class FollowedFile:
         return None
 
     def close(self) -> None:
-        """Close the descriptor, and drop everything that `take` has not returned."""
         if self._open is not None:
             os.close(self._open.descriptor)
             self._open = None

@@ -116,7 +116,6 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Remove the wrappers."""
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)

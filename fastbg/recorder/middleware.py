@@ -53,7 +53,6 @@ class Recorder:
 
     @property
     def unfinished(self) -> int:
-        """The number of tasks that are queued or running now."""
         tasks = [task for request in list(self._requests) for task in list(request.tasks.values())]
         return sum(not task.ended for task in tasks) + len(self._detached)
 

@@ -70,17 +70,14 @@ class RequestRecord:
         t_ns: int | None = None,
         waited_ms: float | None = None,
     ) -> None:
-        """Record that ``task`` started, now or at ``t_ns``, after it had waited ``waited_ms`` for a thread."""
         task.started = True
         task.after_response = self.response.sent
         self._write(journal_events.task_started(self.id, task.name, task.n, where, t_ns=t_ns, waited_ms=waited_ms))
 
     def blocked(self, task: TaskRecord, took_ns: int) -> None:
-        """Record that one step of ``task`` blocked the event loop."""
         self._write(journal_events.loop_blocked(self.id, task.name, task.n, ms=took_ns / 1e6))
 
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
-        """Record that ``task`` finished, or failed with ``error``."""
         task.ended = True
         self._detached.discard(task)
         if error is None:

@@ -37,7 +37,6 @@ class ResponseRecord:
         self._http_exception = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def watch(self, send: Send) -> Send:
-        """Wrap ``send``, so that it records the response."""
         size = 0
 
         def watched(message: Message) -> Awaitable[None]:

@@ -54,7 +54,6 @@ def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
 
 
 def _exit_at_once(recorder: "Recorder | None") -> NoReturn:
-    """Exit without waiting for the tasks, and write how many were lost."""
     if recorder is None:
         lost = "without a journal the number of lost background tasks is unknown"
     elif count := recorder.shut_down():

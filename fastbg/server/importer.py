@@ -57,7 +57,7 @@ def _import(name: str, folder: Path) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise _failed(error, name) from error
+            raise _failed(error, f"the module {name}") from error
         raise ServerError(
             f"the module {error.name} does not exist",
             where=str(folder),
@@ -65,7 +65,7 @@ def _import(name: str, folder: Path) -> ModuleType:
             + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
         ) from None
     except (Exception, SystemExit) as error:
-        raise _failed(error, name) from error
+        raise _failed(error, f"the module {name}") from error
 
 
 def _failed(error: BaseException, what: str) -> ServerError:

@@ -51,7 +51,6 @@ class SafeAccessFormatter(SafeFormatter, AccessFormatter):
 
 
 def log_config() -> dict[str, Any]:
-    """Return uvicorn's logging configuration with these formatters."""
     config = copy.deepcopy(LOGGING_CONFIG)
     for name, kind in (("default", SafeDefaultFormatter), ("access", SafeAccessFormatter)):
         config["formatters"][name]["()"] = f"{kind.__module__}.{kind.__qualname__}"

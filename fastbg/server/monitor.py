@@ -102,7 +102,6 @@ class ServerMonitor:
         )
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the server."""
         self._child.process.send_signal(number)
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109  # a timeout is not an error here
@@ -118,7 +117,6 @@ class ServerMonitor:
         return [*self._lines, *([_text(self._rest)] if self._rest else [])]
 
     def discard_output(self) -> None:
-        """Read and discard the output so far."""
         self._read_output()
         self._lines.clear()
         self._rest = b""

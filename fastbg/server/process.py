@@ -12,7 +12,7 @@ from fastbg.server.settings import ServerSettings
 
 # Imports create no garbage. With the collector on, the time until the first response is a twentieth longer.
 PROGRAM = "import gc; gc.disable(); from fastbg.server.child import main; main()"
-EXIT_S = 10.0  # how long a server that no longer responds may take to exit
+EXIT_S = 10.0  # how long a server may take to exit after it has stopped responding
 READY = b'{"ready": true}\n'  # the status of the child when its app has started
 
 
@@ -58,7 +58,6 @@ class ServerProcess:
 
 
 def _start(settings: ServerSettings, listener: int, status: int) -> "subprocess.Popen[bytes]":
-    """Start the child process. It inherits both descriptors."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, str(listener), str(status)],
         cwd=settings.run_in,

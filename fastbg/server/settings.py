@@ -65,7 +65,6 @@ class ServerSettings:
 
     @classmethod
     def from_environment(cls) -> "ServerSettings":
-        """Read the settings that `environment` wrote."""
         values: dict[str, Any] = json.loads(os.environ[VARIABLE])
         for key in ("directory", "app_dir"):
             values[key] = Path(values[key])

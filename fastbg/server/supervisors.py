@@ -26,7 +26,6 @@ def run(server: "Server", listener: socket.socket) -> int:
 
 
 def run_workers(config: "Config", listener: socket.socket) -> list[int | None]:
-    """Serve in ``config.workers`` processes, and return their exit codes."""
     from fastbg.server.uvicorn_versions import UvicornWorkers
 
     supervisor = UvicornWorkers(config, listener)

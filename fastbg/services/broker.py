@@ -28,7 +28,6 @@ HOST = "127.0.0.1"
 
 
 def check_queue_extra() -> None:
-    """Raise `FastbgError` if the extra ``queue`` is not installed."""
     try:
         import taskiq  # noqa: F401
         import taskiq_nats  # noqa: F401
@@ -41,7 +40,6 @@ def check_queue_extra() -> None:
 
 
 def address_file(directory: Path) -> Path:
-    """Return the path of the file that contains the address of the embedded broker of a data folder."""
     return directory / "broker" / "address"
 
 
@@ -114,7 +112,6 @@ class Broker:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Send SIGKILL, and wait until the process has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -152,7 +149,6 @@ class Broker:
 
 
 def without_password(addresses: str) -> str:
-    """Replace user and password in the addresses of a broker."""
     return re.sub(r"//[^/@,]*@", "//…@", addresses)
 
 
@@ -192,7 +188,6 @@ def _lock(directory: Path, folder: Path) -> int:
 
 
 def _free_port(last: str | None) -> int:
-    """Return the port of the ``last`` address if it is free, else any free port."""
     last_port = (last or "").rpartition(":")[2]
     for port in (int(last_port) if last_port.isdigit() else 0, 0):
         with suppress(ServerError):

@@ -88,7 +88,6 @@ class TaskQueue:
         self.broker.stop()
 
     def _end_worker(self) -> None:
-        """Kill the manager and its worker processes."""
         if self._worker is not None:
             with self._worker, suppress(ProcessLookupError):
                 os.killpg(self._worker.pid, signal.SIGKILL)
