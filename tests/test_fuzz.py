@@ -1,4 +1,4 @@
-"""Random requests, journals and files, in a small way; ``python -m tests.fuzz`` does it at length."""
+"""Short tests with random requests, journals and files; ``python -m tests.fuzz`` runs long ones."""
 
 import asyncio
 import re
@@ -19,14 +19,14 @@ from fastbg.follow.follower import Follower
 from tests.conftest import EXAMPLES
 from tests.fuzz import journals
 from tests.fuzz.example import writes_of
-from tests.fuzz.followed import APPENDING, EVERYTHING, Account, Stage, Step, steps
+from tests.fuzz.followed import APPENDING, EVERYTHING, ChangingFile, FollowerOutput, Step, steps
 from tests.support.hostile import HOSTILE
 from tests.support.processes import PATIENCE_S
 
 # The example app
 
 module = import_module("fastbg.example.app")  # the package has an attribute of that name
-Asked = tuple[str, str]  # path and query
+PathAndQuery = tuple[str, str]  # path and query
 OPERATIONS = {path: methods["post"]["parameters"] for path, methods in module.app.openapi()["paths"].items()}
 
 texts = st.one_of(
@@ -40,17 +40,17 @@ texts = st.one_of(
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Asked:
-    """A request to an operation of the document, with any values, and with some parameters left out or twice there."""
+def requests(draw: st.DrawFn) -> PathAndQuery:
+    """Make a request to a documented operation, with any values and with missing or repeated parameters."""
     path = draw(st.sampled_from(sorted(OPERATIONS)))
     names = [parameter["name"] for parameter in OPERATIONS[path] if parameter["in"] == "query"]
     query = draw(st.lists(st.tuples(st.sampled_from([*names, *names, "other"]), texts), max_size=4))
     return path.replace("{email}", draw(texts)), urlencode(query) + draw(st.sampled_from(["", "&q=%ff", "&&", "&q"]))
 
 
-def is_documented(asked: Asked) -> bool:
-    """Whether the document says that the request is a good one."""
-    path, query = asked
+def is_documented(request: PathAndQuery) -> bool:
+    """Whether the request is valid according to the document."""
+    path, query = request
     given = dict(parse_qsl(query, keep_blank_values=True))
     operation = next(name for name in OPERATIONS if re.fullmatch(re.sub("{.*}", ".*", name), path, re.DOTALL))
     for parameter in OPERATIONS[operation]:
@@ -65,8 +65,8 @@ def is_documented(asked: Asked) -> bool:
     return True
 
 
-async def statuses(asked: Sequence[Asked]) -> list[int]:
-    """What the example answers to each; the tasks of one are done before the next is asked."""
+async def statuses(requests: Sequence[PathAndQuery]) -> list[int]:
+    """Return the status of each request. The tasks of a request finish before the next one is sent."""
     found: list[int] = []
 
     async def send(message: Any) -> None:
@@ -76,7 +76,7 @@ async def statuses(asked: Sequence[Asked]) -> list[int]:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    for path, query in asked:
+    for path, query in requests:
         scope = {"type": "http", "method": "POST", "path": path, "query_string": query.encode(), "headers": []}
         await module.app(scope, receive, send)
     return found
@@ -84,24 +84,24 @@ async def statuses(asked: Sequence[Asked]) -> list[int]:
 
 @given(st.lists(requests(), max_size=8))
 @settings(max_examples=EXAMPLES // 4)
-def test_example_accepts_what_its_document_allows(asked: list[Asked]) -> None:
+def test_example_accepts_what_its_document_allows(requests: list[PathAndQuery]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FOLDER", Path(folder))
         patch.setattr(module, "WORK_SECONDS", 0)
-        answers = asyncio.run(statuses(asked))
-        good = [request for request, status in zip(asked, answers, strict=True) if status == 200]
+        answers = asyncio.run(statuses(requests))
+        good = [request for request, status in zip(requests, answers, strict=True) if status == 200]
         written = {name: (Path(folder) / name) for name in ("README.md", "log.txt")}
         assert {name: path.read_text("utf-8") if path.exists() else "" for name, path in written.items()} == {
             name: "".join(text for request in good for file, text in writes_of(*request) if file == name)
             for name in written
         }
     assert set(answers) <= {200, 404, 422}
-    assert good == [request for request in asked if is_documented(request)]
+    assert good == [request for request in requests if is_documented(request)]
 
 
 @pytest.mark.parametrize("parameter", [each for parameters in OPERATIONS.values() for each in parameters])
 def test_patterns_of_the_document_mean_the_same_to_javascript(parameter: dict[str, Any]) -> None:
-    r"""Which has no escape that begins with \U, and takes a character beyond U+FFFF in a class for two."""
+    r"""ECMA-262 has no \U escape, and treats a character beyond U+FFFF in a class as two."""
     schema = parameter["schema"]
     pattern = schema.get("pattern") or schema["anyOf"][0]["pattern"]
     assert pattern.isascii()
@@ -126,12 +126,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fresh(folder: Path) -> Path:
-    """A file in a folder of its own."""
+    """Return a path in a new folder."""
     return Path(tempfile.mkdtemp(dir=folder)) / "log.txt"
 
 
-def taken(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
-    """What ``file`` has to tell now, ``most`` of it."""
+def take_items(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
+    """Yield at most ``most`` items that ``file`` has now."""
     while most != 0 and (item := file.take()) is not None:
         yield item
         most = None if most is None else most - 1
@@ -140,23 +140,23 @@ def taken(file: FollowedFile, most: int | None = None) -> Iterator[Any]:
 @given(steps(APPENDING), st.lists(st.integers(0, 4), min_size=12, max_size=12))
 @settings(max_examples=EXAMPLES // 3)
 def test_every_appended_byte_is_told_once_whenever_it_is_read(folder: Path, todo: list[Step], reads: list[int]) -> None:
-    stage, account = Stage(fresh(folder)), Account()
-    file = FollowedFile(stage.path)
+    changing, output = ChangingFile(fresh(folder)), FollowerOutput()
+    file = FollowedFile(changing.path)
     file.begin(1, at_end=True)
     behind = False
     for step, most in zip(todo, reads, strict=False):
         if step[0] == "rotate":
-            if behind:  # one file more than is kept open
-                list(map(account.take, taken(file)))
+            if behind:  # more files than are kept open
+                list(map(output.take, take_items(file)))
             behind = True
-        stage.act(step)
+        changing.apply(step)
         file.refresh(2)
-        list(map(account.take, taken(file, most)))
+        list(map(output.take, take_items(file, most)))
     for _ in range(2):
         file.refresh(3)
-        list(map(account.take, taken(file)))
+        list(map(output.take, take_items(file)))
     file.close()
-    assert account.data == stage.appended
+    assert output.data == changing.appended
 
 
 LOOKS = ("", "look", "measure", "take", "look take", "look drain")
@@ -167,24 +167,24 @@ LOOKS = ("", "look", "measure", "take", "look take", "look drain")
 @given(st.integers(0, 3), steps(EVERYTHING), st.lists(st.sampled_from(LOOKS), min_size=12, max_size=12))
 @settings(max_examples=EXAMPLES // 3)
 def test_final_state_of_a_file_is_always_given(folder: Path, begin: int, todo: list[Step], looks: list[str]) -> None:
-    stage, account = Stage(fresh(folder)), Account()
-    stage.path.write_bytes(b"o" * begin)
-    file = FollowedFile(stage.path)
+    changing, output = ChangingFile(fresh(folder)), FollowerOutput()
+    changing.path.write_bytes(b"o" * begin)
+    file = FollowedFile(changing.path)
     file.begin(1, at_end=True)
     for step, look in zip(todo, looks, strict=False):
-        stage.act(step)
+        changing.apply(step)
         if "look" in look:
             file.refresh(2)
         if "measure" in look:
             file.measure(2)
         most = None if "drain" in look else int("take" in look)
-        list(map(account.take, taken(file, most)))
+        list(map(output.take, take_items(file, most)))
     for _ in range(2):
         file.refresh(3)
-        list(map(account.take, taken(file)))
+        list(map(output.take, take_items(file)))
     file.close()
-    if stage.path.is_file():
-        assert account.is_complete(stage.path, begin)
+    if changing.path.is_file():
+        assert output.is_complete(changing.path, begin)
 
 
 @pytest.mark.parametrize("poll", [False, True], ids=["kernel", "poll"])
@@ -193,18 +193,18 @@ def test_final_state_of_a_file_is_always_given(folder: Path, begin: int, todo: l
 def test_follower_tells_what_the_file_is_in_the_end(
     folder: Path, poll: bool, todo: list[Step], pauses: list[bool]
 ) -> None:
-    stage, account = Stage(fresh(folder)), Account()
+    changing, output = ChangingFile(fresh(folder)), FollowerOutput()
 
     async def follow() -> None:
-        async with Follower([stage.path], poll=poll) as follower:
+        async with Follower([changing.path], poll=poll) as follower:
             for step, pause in zip(todo, pauses, strict=False):
-                stage.act(step)
+                changing.apply(step)
                 if pause:
                     await asyncio.sleep(0)
-            if not stage.path.is_file():
-                stage.act(("no folder", 0))
-                stage.act(("append", 9))
-            while not account.is_complete(stage.path, 0):
-                account.take(await anext(follower))
+            if not changing.path.is_file():
+                changing.apply(("no folder", 0))
+                changing.apply(("append", 9))
+            while not output.is_complete(changing.path, 0):
+                output.take(await anext(follower))
 
     asyncio.run(asyncio.wait_for(follow(), PATIENCE_S))

@@ -1,4 +1,4 @@
-"""The comparison with the kernel's own view, `tests.truth`: in short, and that it can find fault."""
+"""A short comparison with the kernel by `tests.truth`, and a check that it finds faults."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from fastbg.evidence.verdict import Judgement
-from tests.truth.compare import STAMPS, Pair, Truth, contradictions, told
+from tests.truth.compare import STAMPS, Pair, Truth, contradictions, describe
 from tests.truth.kernel import Call, Tracing, UnavailableError, parse
 from tests.truth.packets import Packet, last_bytes
-from tests.truth.runs import Asked, bench
+from tests.truth.runs import RequestSpec, truth_server
 
 TRACE = """\
 # tracer: nop
@@ -51,8 +51,8 @@ def test_last_byte_belongs_to_the_request_before_it() -> None:
         ask(2, 1001, "b"),
         answer(3, 1000, 2**32 - 10, 10),
         answer(4, 1001, 500, 10),
-        answer(5, 1000, 0, 20),  # its numbers begin again
-        answer(6, 1000, 2**32 - 10, 10),  # sent again
+        answer(5, 1000, 0, 20),  # sequence numbers wrap around
+        answer(6, 1000, 2**32 - 10, 10),  # a retransmission
         answer(7, 1000, 20, 0),  # no data
         ask(8, 1000, "c"),
         answer(9, 1000, 20, 5),
@@ -62,22 +62,27 @@ def test_last_byte_belongs_to_the_request_before_it() -> None:
 
 @pytest.fixture(scope="module")
 def pairs() -> Iterator[list[Pair]]:
-    """150 requests with tasks that take no time, and 50 to the control, ten at once."""
+    """Send 150 requests with instant tasks and 50 to the control, ten in parallel."""
     try:
-        with bench() as place:
-            asked = [Asked("/thread"), Asked("/loop"), Asked("/racing?most=0.001"), Asked("/foreground")]
-            yield place.fire(asked, 50, 10)
+        with truth_server() as server:
+            specs = [
+                RequestSpec("/thread"),
+                RequestSpec("/loop"),
+                RequestSpec("/racing?most=0.001"),
+                RequestSpec("/foreground"),
+            ]
+            yield server.send(specs, 50, 10)
     except UnavailableError as error:
         pytest.skip(str(error))
 
 
 def test_no_verdict_is_contradicted_by_the_kernel(pairs: list[Pair]) -> None:
     assert len(pairs) == 200
-    assert [told(pair) for pair in contradictions(pairs)] == []
+    assert [describe(pair) for pair in contradictions(pairs)] == []
     assert {truth.order for _, truth in pairs} >= {"response-first", "work-first"}
 
 
-def test_no_time_is_told_that_cannot_be_true(pairs: list[Pair]) -> None:
+def test_no_timestamp_is_impossible(pairs: list[Pair]) -> None:
     assert {stamp.name: stamp.wrong(pairs) for stamp in STAMPS} == dict.fromkeys((each.name for each in STAMPS), 0)
     assert {stamp.name: len(stamp.errors(pairs)) for stamp in STAMPS} == {
         "response complete": 200,
@@ -88,7 +93,7 @@ def test_no_time_is_told_that_cannot_be_true(pairs: list[Pair]) -> None:
 
 
 def test_capture_and_trace_agree_when_a_response_left(pairs: list[Pair]) -> None:
-    assert all(truth.witnesses_agree for _, truth in pairs)
+    assert all(truth.sources_agree for _, truth in pairs)
 
 
 def test_wrong_verdicts_and_times_are_found(pairs: list[Pair]) -> None:
@@ -96,12 +101,12 @@ def test_wrong_verdicts_and_times_are_found(pairs: list[Pair]) -> None:
     wrong = replace(control[0], judgement=Judgement("response-first", ("server",)))
     late = replace(control[1], left_ns=control[1].left_ns + 10**9, send=Call(0, 2**63))
     assert contradictions([(wrong, control[1])]) == [(wrong, control[1])]
-    assert "response-first by server, but the write ended" in told((wrong, control[1]))
+    assert "response-first by server, but the write ended" in describe((wrong, control[1]))
     assert STAMPS[0].wrong([(control[0], late)]) == 1
 
 
-@pytest.mark.parametrize(("left_ns", "order"), [(3999, "response-first"), (9001, "work-first"), (5000, "at once")])
-def test_order_is_told_only_where_one_came_before_the_other(left_ns: int, order: str) -> None:
+@pytest.mark.parametrize(("left_ns", "order"), [(3999, "response-first"), (9001, "work-first"), (5000, "overlapping")])
+def test_order_needs_a_gap_larger_than_the_margin(left_ns: int, order: str) -> None:
     assert Truth(Call(0, 10**6), left_ns, None, Call(5000, 8000)).order == order
 
 
@@ -115,8 +120,8 @@ def test_nothing_of_the_trace_is_left_behind() -> None:
     assert not folder.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_who_may_not_look_is_told_so() -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_missing_permission_is_an_error() -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(UnavailableError, match=r"no trace of system calls: .+"), Tracing():

@@ -1,1 +1,1 @@
-"""Long runs of random requests, scripts, journals and files: ``python -m tests.fuzz``. The suite has short ones."""
+"""Long runs with random requests, scripts, journals and files: ``python -m tests.fuzz``. The tests have short ones."""

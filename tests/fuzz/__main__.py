@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz NAME``: what takes longer than a test may."""
+"""``python -m tests.fuzz NAME``: random tests that take longer than a normal test may."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from tests.fuzz.example import fuzz_example
 
 
 def fuzz_properties(examples: int, which: list[str]) -> int:
-    """Every property test of the suite, or of the files ``which``, on so many ``examples``; pytest's exit code."""
+    """Run all property tests, or those in the files ``which``, with this number of examples. Return the exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", *which]
     return subprocess.run(command, env=os.environ | {"FASTBG_EXAMPLES": str(examples)}, check=False).returncode
 
@@ -17,16 +17,16 @@ def fuzz_properties(examples: int, which: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True)
-    example = names.add_parser("example", help="requests to the example app, made by schemathesis")
-    example.add_argument("--cases", type=int, default=10_000, help="requests, at least")
-    example.add_argument("--queued", action="store_true", help="to the example with a queue, its worker included")
-    properties = names.add_parser("properties", help="the property tests of the suite, on many more examples")
-    properties.add_argument("--examples", type=int, default=10_000, help="for each of them, about")
-    properties.add_argument("files", nargs="*", help="of these files alone")
-    wish = parser.parse_args()
-    if wish.name == "example":
-        return fuzz_example(wish.cases, queued=wish.queued)
-    return fuzz_properties(wish.examples, wish.files)
+    example = names.add_parser("example", help="send requests by schemathesis to the example app")
+    example.add_argument("--cases", type=int, default=10_000, help="minimum number of requests")
+    example.add_argument("--queued", action="store_true", help="use the queued example with a worker")
+    properties = names.add_parser("properties", help="run the property tests with more examples")
+    properties.add_argument("--examples", type=int, default=10_000, help="approximate number of examples per test")
+    properties.add_argument("files", nargs="*", help="only these test files")
+    options = parser.parse_args()
+    if options.name == "example":
+        return fuzz_example(options.cases, queued=options.queued)
+    return fuzz_properties(options.examples, options.files)
 
 
 if __name__ == "__main__":

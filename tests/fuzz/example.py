@@ -1,7 +1,7 @@
-"""Random requests to the example app: schemathesis makes them from the app's own OpenAPI document.
+"""Random requests to the example app. schemathesis makes them from the OpenAPI document of the app.
 
-Whatever is asked, no answer is a 5xx, every answer is one that the document tells of, and the files hold what was asked
-for with the answer 200, to the byte, and nothing of the rest. `tests.test_fuzz` does the same in a small way.
+No response has status 5xx, each response matches the document, and the files contain exactly the texts of the requests
+with status 200. `tests.test_fuzz` is a short version.
 """
 
 import json
@@ -23,14 +23,14 @@ from tests.support.servers import uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
 OPERATIONS = 5
-MISSING = "schemathesis is not installed: .venv/bin/pip install -e '.[dev,fuzz]'"
+NOT_INSTALLED = "schemathesis is not installed: .venv/bin/pip install -e '.[dev,fuzz]'"
 
-Written = tuple[str, str]  # a file's name, and what is appended to it
-Note = tuple[str, str, str, int | None]  # method, path, query, status
+Written = tuple[str, str]  # name of a file, and appended text
+LoggedRequest = tuple[str, str, str, int | None]  # method, path, query, status
 
 
 def writes_of(path: str, query: str) -> Iterator[Written]:
-    """What a request that was answered with 200 has appended, in that order."""
+    """Yield the texts that a request with status 200 appends, in order."""
     values = dict(parse_qsl(query, keep_blank_values=True))
     q, heading = values.get("q"), ("README.md", f"\n## {values.get('framework')} 框架精讲")
     if q and path.startswith(("/send-notification/", "/sub-dependency/")):
@@ -48,18 +48,18 @@ def writes_of(path: str, query: str) -> Iterator[Written]:
             yield "log.txt", f"message to {email}\n"
 
 
-def told(notes: Iterable[Note]) -> Counter[Written]:
-    """What the files have to hold after requests so answered."""
+def expected_writes(log: Iterable[LoggedRequest]) -> Counter[Written]:
+    """Count the texts that the files must contain after these requests."""
     return Counter(
         written
-        for method, path, query, status in notes
+        for method, path, query, status in log
         if method == "POST" and status == 200
         for written in writes_of(path, query)
     )
 
 
-def held(folder: Path) -> Counter[Written]:
-    """What the files hold: no text that was accepted has a line end, so each one can be told from the next."""
+def read_writes(folder: Path) -> Counter[Written]:
+    """Count the texts in the files. Accepted texts have no newline, so each text can be identified."""
     names = ("README.md", "log.txt")
     readme, log = ((folder / name).read_text("utf-8") if (folder / name).exists() else "" for name in names)
     headings = re.findall(rf"{re.escape(QUOTE)}|\n## [^\n]* 框架精讲|.+?", readme, re.DOTALL)
@@ -68,14 +68,14 @@ def held(folder: Path) -> Counter[Written]:
 
 
 def fuzz_example(cases: int, *, queued: bool) -> int:
-    """Send ``cases`` requests or more; 0 where all was as it should be. ``queued``: to the example with a queue."""
+    """Send at least ``cases`` requests. Return the exit code. ``queued``: use the queued example."""
     if find_spec("schemathesis") is None:
-        print(MISSING, file=sys.stderr)
+        print(NOT_INSTALLED, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        data, notes = folder / "data", folder / "notes"
-        variables = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0", "FASTBG_FUZZ_NOTES": str(notes)}
+        data, log = folder / "data", folder / "notes"
+        variables = {"FASTBG_DIR": str(data), "FASTBG_WORK": "0", "FASTBG_FUZZ_NOTES": str(log)}
         variables["FASTBG_FUZZ_APP"] = "fastbg.example.queued:app" if queued else "fastbg.example:app"
         if queued:
             from fastbg.services.broker import Broker
@@ -83,31 +83,31 @@ def fuzz_example(cases: int, *, queued: bool) -> int:
             variables["FASTBG_BROKER"] = stack.enter_context(Broker(data)).address
             stack.enter_context(taskiq_worker(folder, **variables))
         with uvicorn("tests.fuzz.witness:app", folder, **variables) as url:
-            failed = _send(url, notes, cases)
-        asked = [json.loads(line) for line in notes.read_text("ascii").splitlines()]
-        return int(_compare(asked, data) or failed)
+            failed = _send(url, log, cases)
+        requests = [json.loads(line) for line in log.read_text("ascii").splitlines()]
+        return int(_compare(requests, data) or failed)
 
 
-def _compare(asked: Sequence[Note], data: Path) -> bool:
-    """Print what was asked, answered and written; whether there is anything that should not be."""
-    expected, end = told(asked), time.monotonic() + PATIENCE_S
-    while (found := held(data)).total() < expected.total() and time.monotonic() < end:
-        time.sleep(0.1)  # workers may not be done
-    missing, forged = expected - found, found - expected
-    statuses = Counter(str(status) for *_, status in asked)
-    print(f"{len(asked)} requests, answered with", ", ".join(f"{n} x {s}" for s, n in sorted(statuses.items())))
-    print(f"{expected.total()} texts accepted, {missing.total()} missing, {forged.total()} that nobody sent")
+def _compare(requests: Sequence[LoggedRequest], data: Path) -> bool:
+    """Print the requests, statuses and texts. Return whether there are faults."""
+    expected, end = expected_writes(requests), time.monotonic() + PATIENCE_S
+    while (found := read_writes(data)).total() < expected.total() and time.monotonic() < end:
+        time.sleep(0.1)  # workers may still run
+    missing, unexpected = expected - found, found - expected
+    statuses = Counter(str(status) for *_, status in requests)
+    print(f"{len(requests)} requests with status", ", ".join(f"{n} x {s}" for s, n in sorted(statuses.items())))
+    print(f"{expected.total()} texts accepted, {missing.total()} missing, {unexpected.total()} unexpected")
     broken = [status for status in statuses if status == "None" or status.startswith("5")]
-    return bool(broken or missing or forged)
+    return bool(broken or missing or unexpected)
 
 
-def _send(url: str, notes: Path, cases: int) -> bool:
-    """Run schemathesis until ``notes`` tells of so many requests; whether it complained."""
+def _send(url: str, log: Path, cases: int) -> bool:
+    """Run schemathesis until ``log`` has ``cases`` requests. Return whether it found faults."""
     sent, failed = 0, False
     while sent < cases and not failed:
         each = max((cases - sent) // OPERATIONS, 10)
         command = ["run", f"{url}/openapi.json", "--checks", "all", "--max-examples", str(each)]
-        result = subprocess.run([sys.executable, "-m", "schemathesis.cli", *command], cwd=notes.parent, check=False)
+        result = subprocess.run([sys.executable, "-m", "schemathesis.cli", *command], cwd=log.parent, check=False)
         failed = result.returncode != 0
-        sent = len(notes.read_bytes().splitlines())
+        sent = len(log.read_bytes().splitlines())
     return failed

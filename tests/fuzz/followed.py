@@ -1,6 +1,6 @@
-"""What becomes of a followed file, at random, with a model of what a follower has to tell of it.
+"""Random changes of a followed file, and a model of the follower's output.
 
-Every byte that is written is one of a sequence that does not repeat soon, so that no text can be taken for another.
+The written bytes are parts of a sequence with a long period, so that each text can be identified.
 """
 
 import os
@@ -14,7 +14,7 @@ from fastbg.events import Appended, Notice
 
 Step = tuple[str, int]
 
-APPENDING = ("append", "append", "append", "rotate", "append to the rotated one")
+APPENDING = ("append", "append", "append", "rotate", "append to the rotated file")
 EVERYTHING = (*APPENDING, "truncate", "rewrite", "replace", "delete", "bring back", "folder", "no folder")
 SIZES = st.sampled_from([0, 1, 5, 63, 64, 65, 200, 5000, 70_000, 140_000])
 RESTARTS = ("truncated", "replaced", "appeared")
@@ -24,8 +24,8 @@ def steps(kinds: tuple[str, ...]) -> st.SearchStrategy[list[Step]]:
     return st.lists(st.tuples(st.sampled_from(kinds), SIZES), max_size=12)
 
 
-class Stage:
-    """A file at ``path`` and what is done with it; ``appended``: all that was ever written, in that order."""
+class ChangingFile:
+    """A file at ``path`` that changes step by step. ``appended``: all written bytes in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,8 +33,8 @@ class Stage:
         self._rotated: list[Path] = []
         self._numbers: Iterator[int] = count()
 
-    def act(self, step: Step) -> None:
-        """Do one step; one that is impossible now does nothing."""
+    def apply(self, step: Step) -> None:
+        """Apply one step. An impossible step does nothing."""
         kind, size = step
         there = self.path.is_file()
         match kind:
@@ -47,7 +47,7 @@ class Stage:
             case "rotate" if there:
                 self._rotated.append(self.path.with_name(f"{self.path.name}.{len(self._rotated)}"))
                 self.path.rename(self._rotated[-1])
-            case "append to the rotated one" if self._rotated and not self.path.exists():
+            case "append to the rotated file" if self._rotated and not self.path.exists():
                 self._write(self._rotated[-1], size, "ab")
             case "bring back" if self._rotated and not self.path.exists():
                 self._rotated.pop().rename(self.path)
@@ -69,8 +69,8 @@ class Stage:
         self.appended += data
 
 
-class Account:
-    """What a follower told: ``data`` all in all, and since the file last began again from ``offset`` on."""
+class FollowerOutput:
+    """The output of a follower. ``data``: all bytes, also from before the last truncation or replacement."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -84,16 +84,16 @@ class Account:
                 self._offset, self._since = 0, bytearray()
             return
         if self._offset is None or item.file != self.file:
-            assert self.file is None or item.offset == 0, "another file begins at its begin"
+            assert self.file is None or item.offset == 0, "another file starts at offset 0"
             self._offset, self._since = item.offset, bytearray()
         self.file = item.file
         assert item.data
-        assert item.offset == self._offset + len(self._since), "no gap, and nothing twice"
+        assert item.offset == self._offset + len(self._since), "no gap and no duplicate"
         self._since += item.data
         self.data += item.data
 
     def is_complete(self, path: Path, begin: int) -> bool:
-        """Whether all of the file at ``path`` was told, from ``begin`` on where it has not begun again."""
+        """Whether the output has the whole file at ``path``, or from ``begin`` on if the file was not replaced."""
         content = path.read_bytes()
         status = path.stat()
         if self.file != (status.st_dev, status.st_ino):

@@ -1,4 +1,4 @@
-"""Journals as no server writes them, through everything that reads one and everything that shows it."""
+"""Random invalid journals, for everything that reads or shows a journal."""
 
 import io
 import json
@@ -44,7 +44,7 @@ values = st.recursive(
 
 @st.composite
 def events(draw: st.DrawFn) -> bytes:
-    """An event of one of few requests, that mostly is one, with odd values for some of its fields."""
+    """Make an event of one of two requests, mostly valid, with odd values in some fields."""
     more: dict[str, Any] = {"task": "shop.mail", "n": draw(st.integers(0, 2)), "status": 200, "buffered": 0}
     written = line(draw(st.integers(0, 9)), draw(st.sampled_from(NAMES)), draw(st.sampled_from(["r1", "r2"])), **more)
     fields = json.loads(written)
@@ -55,7 +55,7 @@ def events(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def changed(draw: st.DrawFn, data: bytes) -> bytes:
-    """``data`` with a few bytes changed, put in, or taken out."""
+    """Change, insert or remove a few bytes of ``data``."""
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
         put = draw(
@@ -69,7 +69,7 @@ journals = st.lists(events(), max_size=12).map(b"".join).flatmap(changed)
 
 
 def check(data: bytes) -> None:
-    """Read and show ``data`` in every way; nothing fails, nothing gets through, and JSON is JSON."""
+    """Read and show ``data`` in every way. Check for errors, unescaped characters and invalid JSON."""
     aggregator = JournalAggregator(20)
     read(io.BytesIO(data), None, aggregator)
     history = aggregator.summary()

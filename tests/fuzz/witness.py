@@ -1,7 +1,7 @@
-"""The example, with every request that it is asked noted: which, and what was answered.
+"""The example app with a log of all requests and their statuses.
 
-``FASTBG_FUZZ_APP`` names the app as module:attribute, ``FASTBG_FUZZ_NOTES`` the file for the notes: a JSON array a
-line, of method, path, query string and status (null where the app raised).
+``FASTBG_FUZZ_APP`` is the app as module:attribute, ``FASTBG_FUZZ_NOTES`` the log file. Each line of the log is a JSON
+array of method, path, query string and status (null if the app raised).
 """
 
 import json
@@ -12,24 +12,23 @@ from starlette.types import Message, Receive, Scope, Send
 
 _module, _, _attribute = os.environ["FASTBG_FUZZ_APP"].partition(":")
 _app = getattr(import_module(_module), _attribute)
-_notes = open(os.environ["FASTBG_FUZZ_NOTES"], "ab", buffering=0)  # noqa: SIM115  # as long as the process runs
+_log = open(os.environ["FASTBG_FUZZ_NOTES"], "ab", buffering=0)  # noqa: SIM115  # open until the process ends
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI app."""
     if scope["type"] != "http":
         await _app(scope, receive, send)
         return
     status: int | None = None
 
-    async def noting(message: Message) -> None:
+    async def send_and_log(message: Message) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
         await send(message)
 
     try:
-        await _app(scope, receive, noting)
+        await _app(scope, receive, send_and_log)
     finally:
-        note = [scope["method"], scope["path"], scope["query_string"].decode("latin-1"), status]
-        _notes.write(json.dumps(note).encode() + b"\n")
+        entry = [scope["method"], scope["path"], scope["query_string"].decode("latin-1"), status]
+        _log.write(json.dumps(entry).encode() + b"\n")

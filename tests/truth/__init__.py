@@ -1,9 +1,9 @@
-"""How far fastbg's times and verdicts can be trusted: compared with what the kernel says, in the same run.
+"""Compares fastbg's times and verdicts with those of the kernel, in the same run.
 
-* `kernel`: the kernel's trace: when a task began, and when the system call that writes began and ended
-* `packets`: a capture on the loopback interface: when the last byte of a response left
-* `app`: what is served: background tasks of both kinds, the control, big answers
-* `compare`: what fastbg said beside what was so. Pure
-* `runs`: fires requests with fastbg, and with as little as possible, under both
-* ``python -m tests.truth``: all of it, as tables
+* `kernel`: traces system calls: when a task started, and when the call that writes started and ended
+* `packets`: captures the loopback interface: when the last byte of a response was sent
+* `app`: the served app: background tasks of both kinds, the control, large responses
+* `compare`: compares fastbg's results with the kernel's. Pure
+* `runs`: sends requests with fastbg, and with plain httpx as a baseline
+* ``python -m tests.truth``: runs everything and prints tables
 """

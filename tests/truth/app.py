@@ -1,4 +1,4 @@
-"""What `tests.truth` serves. It tells the kernel's trace when a task begins, and what it is about to write.
+"""The app of `tests.truth`. It marks in the kernel's trace when a task starts, and for which request it writes.
 
 ``X-Request-ID`` names the request in the trace and in the log.
 """
@@ -69,7 +69,7 @@ started = set[asyncio.Task[None]]()
 
 @app.post("/racing")
 async def racing(request_id: RequestId, most: float) -> str:
-    """A task that the app starts by itself, and that may end before, while or after the response is sent."""
+    """Start a task without Starlette. It may end before, during or after sending the response."""
     task = asyncio.create_task(BackgroundTask(in_thread, request_id, 0)())
     started.add(task)
     task.add_done_callback(started.discard)
@@ -79,7 +79,7 @@ async def racing(request_id: RequestId, most: float) -> str:
 
 @app.post("/stray")
 async def stray(request_id: RequestId, most: float, tasks: BackgroundTasks) -> str:
-    """A thread of the app's own that writes before, while or after the response is sent, and a task that does not."""
+    """Start a thread that writes before, during or after sending the response, and queue a task that does not write."""
     threading.Thread(target=append_soon, args=(request_id, random.uniform(0, most))).start()
     tasks.add_task(len, "")
     return "a thread at the same time"

@@ -1,4 +1,4 @@
-"""What fastbg said of requests beside what was so. Pure: no I/O, no clock."""
+"""Compares fastbg's results with the kernel's. Pure: no I/O, no clock."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -10,15 +10,17 @@ from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace
 from tests.truth.kernel import Call
 
-Order = Literal["response-first", "work-first", "at once"]
-ORDERS: tuple[Order, ...] = ("response-first", "work-first", "at once")
-MARGIN_NS = 1000  # the trace is told to the microsecond
+Order = Literal["response-first", "work-first", "overlapping"]
+ORDERS: tuple[Order, ...] = ("response-first", "work-first", "overlapping")
+MARGIN_NS = 1000  # the resolution of the trace
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Of one request: the call that handed the last byte of the response to the kernel, when that byte left, when the
-    task began (None without one), and the call that wrote.
+    """The kernel's times of one request.
+
+    ``send``: the call that passed the last byte of the response to the kernel. ``left_ns``: when that byte was sent.
+    ``started_ns``: when the task started, None without a task. ``write``: the call that wrote.
     """
 
     send: Call
@@ -28,37 +30,37 @@ class Truth:
 
     @property
     def sent_ns(self) -> int:
-        """When the kernel had the last byte; the end of a big response may have to wait there for its client."""
+        """When the kernel had the last byte. The end of a large response may wait there for its client."""
         return min(self.left_ns, self.send.end_ns)
 
     @property
-    def witnesses_agree(self) -> bool:
-        """Whether the last byte left while the call went on that sent it, as that of a small response has to."""
+    def sources_agree(self) -> bool:
+        """Whether the last byte was sent during the call, which must be true for a small response."""
         return self.send.begin_ns - MARGIN_NS <= self.left_ns <= self.send.end_ns + MARGIN_NS
 
     @property
     def order(self) -> Order:
-        """What came first; "at once": the response was sent during the call that wrote."""
+        """What was first; "overlapping": the response was sent during the call that wrote."""
         if self.sent_ns < self.write.begin_ns - MARGIN_NS:
             return "response-first"
-        return "work-first" if self.write.end_ns + MARGIN_NS < self.sent_ns else "at once"
+        return "work-first" if self.write.end_ns + MARGIN_NS < self.sent_ns else "overlapping"
 
 
 Pair = tuple[RequestResult, Truth]
 
 
 def contradictions(pairs: Iterable[Pair]) -> list[Pair]:
-    """Those whose verdict says the opposite of what was so, or that the work was not done."""
+    """Return the pairs with a verdict that contradicts the kernel."""
     possible: dict[str, set[Order]] = {
-        "response-first": {"response-first", "at once"},
-        "work-first": {"work-first", "at once"},
+        "response-first": {"response-first", "overlapping"},
+        "work-first": {"work-first", "overlapping"},
         "unproven": set(ORDERS),
     }
     return [(said, truth) for said, truth in pairs if truth.order not in possible.get(said.judgement.verdict, set())]
 
 
-def told(pair: Pair) -> str:
-    """A contradiction, for people."""
+def describe(pair: Pair) -> str:
+    """Describe a contradiction."""
     said, truth = pair
     verdict = f"{said.judgement.verdict} by {' and '.join(said.judgement.evidence) or 'nothing'}"
     apart_us = (truth.write.end_ns - truth.sent_ns) / 1e3
@@ -67,7 +69,7 @@ def told(pair: Pair) -> str:
 
 
 def verdicts(pairs: Iterable[Pair]) -> "Counter[tuple[str, str, str, Order]]":
-    """How many requests of that name had that verdict, by that evidence, and what was so."""
+    """Count requests by name, verdict, evidence and real order."""
     return Counter(
         (said.trace.name, said.judgement.verdict, ", ".join(said.judgement.evidence), truth.order)
         for said, truth in pairs
@@ -76,10 +78,10 @@ def verdicts(pairs: Iterable[Pair]) -> "Counter[tuple[str, str, str, Order]]":
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A time that fastbg tells: ``said``, None where it does not; and when it was so: ``true``.
+    """A timestamp of fastbg. ``said``: its value, or None. ``true``: the kernel's time.
 
-    ``least``: what can be known from then on, at the earliest: a stamp that is earlier is wrong. With ``early``, the
-    stamp is to be taken before the thing happens.
+    ``least``: the earliest possible time; an earlier timestamp is wrong. ``early``: the timestamp is taken before the
+    event, so later ones are wrong.
     """
 
     name: str
@@ -89,13 +91,13 @@ class Stamp:
     early: bool = False
 
     def errors(self, pairs: Iterable[Pair]) -> list[int]:
-        """How much later than it was so it was stamped (``early``: earlier), in ns, for each request that has it."""
+        """Return by how many ns each timestamp is late (``early``: early)."""
         both = [(self.said(said.trace), self.true(truth)) for said, truth in pairs]
         sign = -1 if self.early else 1
         return [sign * (said - true) for said, true in both if said is not None and true is not None]
 
     def wrong(self, pairs: Iterable[Pair]) -> int:
-        """How many were stamped on the side where they cannot be true."""
+        """Return the number of impossible timestamps."""
         both = [(self.said(said.trace), self.least(truth)) for said, truth in pairs]
         errors = [said - least for said, least in both if said is not None and least is not None]
         return sum(error > MARGIN_NS if self.early else error < -MARGIN_NS for error in errors)
@@ -116,7 +118,7 @@ STAMPS = (
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of errors in ns: how many there are, and percentiles of them."""
+    """The number and the percentiles of errors in ns."""
 
     count: int
     lowest: float

@@ -1,8 +1,8 @@
-"""The kernel's trace of system calls, https://docs.kernel.org/trace/ftrace.html, in an instance of our own.
+"""Traces system calls with ftrace (https://docs.kernel.org/trace/ftrace.html), in a separate instance.
 
-Its clock is `time.monotonic_ns`, so nothing is converted. An event costs the traced process well under a microsecond,
-where ``strace`` stops it twice for each call. What a process writes to `marker` comes into the same trace, with the
-time at which the kernel took it: the app says so what the next system call of its thread is for.
+The trace uses the clock of `time.monotonic_ns`, so no conversion is needed. An event costs the traced process well
+under a microsecond; ``strace`` stops the process twice per call. A process can write to `marker` to add a line to the
+trace. With it the app names the request of the next system call in its thread.
 """
 
 import os
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Self
 
 TRACEFS = Path("/sys/kernel/tracing")
-LOG_FD = 900  # of the log in the served app: the only descriptor whose writes are traced
-BUFFER_KB = 16384  # for each core
+LOG_FD = 900  # descriptor of the log in the served app; only its writes are traced
+BUFFER_KB = 16384  # per core
 CALLS = ("write", "sendto")
 
 _LINE = re.compile(r".{16}-(\d+) +\[\d+\] \S+ +(\d+)\.(\d{6}): (?:(tracing_mark_write): (.*)|sys_(\w+)(\(| -> ).*)$")
 
 
 class UnavailableError(Exception):
-    """The kernel does not tell us: why, for people."""
+    """Tracing is not available; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call, from when to when. Monotonic nanoseconds, told to the microsecond."""
+    """A system call. Times in monotonic nanoseconds, with a resolution of 1000."""
 
     begin_ns: int
     end_ns: int
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(slots=True)
 class Traced:
-    """What a trace says: by request id, when its task began and its write; and all ``sends``, by thread."""
+    """A parsed trace: start of the task and write by request id, and ``sends`` by thread."""
 
     started_ns: dict[str, int] = field(default_factory=dict)
     writes: dict[str, Call] = field(default_factory=dict)
@@ -45,9 +45,9 @@ class Traced:
 
 
 class Tracing:
-    """Traces this process and all that it starts from now on, until it is left.
+    """A trace of this process and the processes that it starts, inside ``with``.
 
-    Raises `UnavailableError` where we may not: it takes root, or CAP_SYS_ADMIN, and a kernel with tracefs.
+    Raises `UnavailableError` without root or CAP_SYS_ADMIN, or without tracefs in the kernel.
     """
 
     def __init__(self) -> None:
@@ -71,15 +71,15 @@ class Tracing:
 
     @property
     def marker(self) -> Path:
-        """What is written here comes into the trace."""
+        """The file for lines that the trace should include."""
         return self._folder / "trace_marker"
 
     def clear(self) -> None:
-        """Forget what was traced until now."""
+        """Clear the trace."""
         self._set("trace", "")
 
     def read(self) -> Traced:
-        """What was traced. Raises `RuntimeError` where the kernel had to throw a part of it away."""
+        """Return the parsed trace. Raises `RuntimeError` if the kernel discarded events."""
         for stats in self._folder.glob("per_cpu/cpu*/stats"):
             lost = re.findall(r"^(overrun|dropped events): ([1-9]\d*)$", stats.read_text(), re.MULTILINE)
             if lost:
@@ -103,7 +103,7 @@ class Tracing:
 
 @contextmanager
 def _tracefs() -> Iterator[Path]:
-    """Where it is mounted, which may be for us alone."""
+    """Yield the mount point of tracefs. Mount it temporarily if needed."""
     if (TRACEFS / "instances").is_dir():
         yield TRACEFS
         return
@@ -118,7 +118,7 @@ def _tracefs() -> Iterator[Path]:
 
 
 def parse(lines: Iterable[str]) -> Traced:
-    """A trace as the kernel prints it. A mark "start ID" is the beginning of a task, "write ID" announces a write."""
+    """Parse a trace. The marker line "start ID" is the start of a task, "write ID" announces a write."""
     traced = Traced()
     announced: dict[int, str] = {}  # by thread
     begun: dict[tuple[int, str], int] = {}

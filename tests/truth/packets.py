@@ -1,8 +1,8 @@
-"""A capture of what a server and its clients say to each other on the loopback interface.
+"""Captures the packets between a server and its clients on the loopback interface.
 
-The kernel stamps a packet when it goes out, which on this interface is when it arrives. The stamp is by the wall
-clock: it is converted with the offset of both clocks, which is looked up before and after; a wall clock that was set
-meanwhile is an error. https://man7.org/linux/man-pages/man7/packet.7.html
+The kernel timestamps a packet when it is sent; on this interface it arrives at the same time. The timestamp uses the
+wall clock. It is converted with the offset of both clocks, measured before and after. If the wall clock was set in
+the meantime, that is an error. https://man7.org/linux/man-pages/man7/packet.7.html
 """
 
 import ctypes
@@ -23,9 +23,9 @@ SOL_PACKET, PACKET_STATISTICS = 263, 6
 PACKET_OUTGOING = 4
 ETH_P_ALL, ETH_P_IP = 3, 0x0800
 SKIP = 14  # bytes of the Ethernet header
-SNAP = 2048  # bytes of a packet that are kept: the head of a request fits
+SNAP = 2048  # kept bytes per packet, enough for the head of a request
 BUFFER = 256 * 2**20
-STAMPS_S = 30.0  # how long the kernel may take to begin
+STAMPS_S = 30.0  # timeout for the first timestamp of the kernel
 MAX_DRIFT_NS = 20_000  # between the clocks, in one run
 
 _ID = re.compile(rb"\r\nx-request-id: *([^\r]+)\r\n", re.IGNORECASE)
@@ -33,7 +33,7 @@ _ID = re.compile(rb"\r\nx-request-id: *([^\r]+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A TCP segment that carries data: ``size`` bytes from ``seq`` on, of which ``data`` is the beginning."""
+    """A TCP segment with ``size`` bytes of data from ``seq`` on. ``data``: the first bytes."""
 
     t_ns: int
     source: int
@@ -44,9 +44,9 @@ class Packet:
 
 
 class Capture:
-    """``with Capture(port) as capture``: every packet to or from that TCP port that goes out meanwhile.
+    """A capture of all packets to and from a TCP port, inside ``with``.
 
-    Raises `UnavailableError` where we may not: it takes root, or CAP_NET_RAW and CAP_NET_ADMIN.
+    Raises `UnavailableError` without root, or CAP_NET_RAW and CAP_NET_ADMIN.
     """
 
     def __init__(self, port: int) -> None:
@@ -77,7 +77,7 @@ class Capture:
         self._socket.close()
 
     def packets(self) -> list[Packet]:
-        """What was captured. Raises `RuntimeError` where a part or a stamp is missing, or the wall clock was set."""
+        """Return the packets. Raises `RuntimeError` if packets or timestamps are missing, or the wall clock was set."""
         taken = []
         begin_ns = time.monotonic_ns()
         try:
@@ -88,13 +88,13 @@ class Capture:
             pass
         drift_ns = _offset_ns() - self._offset_ns
         if abs(drift_ns) > MAX_DRIFT_NS:
-            raise RuntimeError(f"the wall clock was set by {drift_ns} ns meanwhile")
+            raise RuntimeError(f"the wall clock was set by {drift_ns} ns during the capture")
         _, dropped = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         if dropped:
             raise RuntimeError(f"the capture is not complete: {dropped} packets were dropped")
         packets = [self._packet(data, stamp) for data, ((_, _, stamp), *_) in taken]
         if any(packet.size and packet.t_ns > begin_ns for packet in packets):
-            raise RuntimeError("packets were not stamped before they were read")
+            raise RuntimeError("packets have no timestamp of the kernel")
         return packets
 
     def _packet(self, data: bytes, stamp: bytes) -> Packet:
@@ -105,18 +105,18 @@ class Capture:
         return Packet(_wall_ns(stamp) - self._offset_ns, source, target, seq, SKIP + total - body, data[body:])
 
     def _filter(self) -> None:
-        """Only what goes out, is TCP over IPv4, and has our port: a program for the kernel, classic BPF."""
+        """Attach a classic BPF filter: only outgoing TCP over IPv4 with our port."""
         program = [
-            (0x28, 0, 0, 0xFFFFF004),  # which way the packet goes
+            (0x28, 0, 0, 0xFFFFF004),  # direction of the packet
             (0x15, 0, 10, PACKET_OUTGOING),
-            (0x28, 0, 0, 12),  # its protocol
+            (0x28, 0, 0, 12),  # protocol
             (0x15, 0, 8, ETH_P_IP),
             (0x30, 0, 0, SKIP + 9),
             (0x15, 0, 6, socket.IPPROTO_TCP),
-            (0xB1, 0, 0, SKIP),  # how long the head of IP is
-            (0x48, 0, 0, SKIP),  # the port that it comes from
+            (0xB1, 0, 0, SKIP),  # length of the IP header
+            (0x48, 0, 0, SKIP),  # source port
             (0x15, 2, 0, self._port),
-            (0x48, 0, 0, SKIP + 2),  # the port that it goes to
+            (0x48, 0, 0, SKIP + 2),  # target port
             (0x15, 0, 1, self._port),
             (0x06, 0, 0, SNAP),
             (0x06, 0, 0, 0),
@@ -127,7 +127,7 @@ class Capture:
 
 
 def _wait_for_stamps() -> None:
-    """The kernel begins to stamp packets a while after it was asked to, and stamps them until then as they are read."""
+    """Wait until the kernel timestamps packets when they are sent. Before that it does so when they are read."""
     end = time.monotonic() + STAMPS_S
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -139,7 +139,7 @@ def _wait_for_stamps() -> None:
             _, ((_, _, stamp), *_), _, _ = probe.recvmsg(1, 64)
             if _wall_ns(stamp) <= sent_ns:
                 return
-    raise RuntimeError(f"the kernel did not begin to stamp packets within {STAMPS_S:g} s")
+    raise RuntimeError(f"the kernel did not start to timestamp packets within {STAMPS_S:g} s")
 
 
 def _wall_ns(stamp: bytes) -> int:
@@ -148,7 +148,7 @@ def _wall_ns(stamp: bytes) -> int:
 
 
 def _offset_ns() -> int:
-    """How far the wall clock is ahead of the monotonic one; the best of some tries."""
+    """Return the offset of the wall clock to the monotonic clock, the best of 50 measurements."""
     tries = []
     for _ in range(50):
         before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
@@ -157,7 +157,7 @@ def _offset_ns() -> int:
 
 
 def last_bytes(packets: Iterable[Packet], port: int) -> dict[str, int]:
-    """When the last byte of the response to each request left the server at ``port``; by request id."""
+    """Return by request id when the server at ``port`` sent the last byte of the response."""
     current: dict[int, str] = {}  # by the client's port
     ends: dict[int, int] = {}
     left: dict[str, int] = {}
@@ -170,7 +170,7 @@ def last_bytes(packets: Iterable[Packet], port: int) -> dict[str, int]:
         elif packet.target in current:
             end = (packet.seq + packet.size) % 2**32
             known = ends.get(packet.target)
-            if known is None or 0 < (end - known) % 2**32 < 2**31:  # not one that is sent again
+            if known is None or 0 < (end - known) % 2**32 < 2**31:  # not a retransmission
                 ends[packet.target] = end
                 left[current[packet.target]] = packet.t_ns
     return left

@@ -1,4 +1,4 @@
-"""Fires requests, with fastbg and with as little as possible, while the kernel looks on."""
+"""Sends requests with fastbg, and with plain httpx as a baseline, while the kernel traces them."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.truth.packets import Capture, last_bytes
 
 LOG = "log.txt"
 LIMIT_S = 60.0
-HOG = "while True: pass"
+BUSY_LOOP = "while True: pass"
 HEAD = f"""
 url = "%s"
 folder = "${{dir}}"
@@ -44,14 +44,14 @@ AFTER_TASKS = 'after = "tasks"\n'
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A path of `tests.truth.app`, query included. ``after_tasks``: of the requests before it."""
+class RequestSpec:
+    """A request to `tests.truth.app`. ``path``: with query. ``after_tasks``: sent after the tasks of earlier ones."""
 
     path: str
     after_tasks: bool = False
 
     def __str__(self) -> str:
-        """As a part of a script; it is named after the route."""
+        """Return the request as part of a script, named after the route."""
         route = self.path.partition("?")[0].strip("/")
         if self.after_tasks:
             return REQUEST % (f"{route}, after tasks", self.path) + AFTER_TASKS
@@ -59,15 +59,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
-    """What the least that can be done costs, in ns later than it was so: a client's response, a write seen."""
+class Baseline:
+    """The delays in ns of a minimal client and a minimal watcher: of a response, and of a write."""
 
     response: list[int]
     write: list[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class TruthServer:
     """A server of `tests.truth.app` at ``url``, in ``folder``, under ``tracing``."""
 
     tracing: Tracing
@@ -78,14 +78,14 @@ class Bench:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    def fire(self, asked: Sequence[Asked], repeat: int, concurrency: int = 1) -> list[Pair]:
-        """Let fastbg send them so often; what it said of each, beside what was so."""
-        most = MAX_KEPT // len(asked)  # in one run: so many traces are kept
+    def send(self, specs: Sequence[RequestSpec], repeat: int, concurrency: int = 1) -> list[Pair]:
+        """Send the requests ``repeat`` times with fastbg. Return each result with the kernel's times."""
+        most = MAX_KEPT // len(specs)  # per run, because a run keeps only so many results
         parts = [most] * (repeat // most) + [repeat % most] * (repeat % most > 0)
-        return [pair for part in parts for pair in self._fire(asked, part, min(concurrency, part))]
+        return [pair for part in parts for pair in self._send(specs, part, min(concurrency, part))]
 
-    def _fire(self, asked: Sequence[Asked], repeat: int, concurrency: int) -> list[Pair]:
-        text = HEAD % self.url + "".join(map(str, asked))
+    def _send(self, specs: Sequence[RequestSpec], repeat: int, concurrency: int) -> list[Pair]:
+        text = HEAD % self.url + "".join(map(str, specs))
         source = read_script(text, "truth.toml", self.folder, {})
         base = ServerSettings("", directory=self.folder)
         options = RunOptions(self.folder, LIMIT_S, base, os.environ, repeat=repeat, concurrency=concurrency)
@@ -96,31 +96,31 @@ class Bench:
         traced = self.tracing.read()
         return [(said, truth_of(said, left, traced)) for said in results]
 
-    def bare(self, asked: Asked, count: int, concurrency: int = 1, work_s: float = 0) -> Bare:
-        """So many requests by nothing but httpx, and the log under the eyes of a process that does nothing else.
+    def baseline(self, specs: RequestSpec, count: int, concurrency: int = 1, work_s: float = 0) -> Baseline:
+        """Send ``count`` requests with plain httpx, while a separate process watches the log.
 
-        ``work_s``: how long the tasks take; several workers wait for them after every second request.
+        ``work_s``: duration of the tasks. Parallel workers wait for it after every second request.
         """
         self.tracing.clear()
         log = self.folder / LOG
         begin = log.stat().st_size
         with _watching(log) as watcher, Capture(self.port) as capture:
-            complete = asyncio.run(_ask(self.url, asked, count, concurrency, work_s))
+            complete = asyncio.run(_send_with_httpx(self.url, specs, count, concurrency, work_s))
             traced = self._read_when_written(complete)
             left = last_bytes(capture.packets(), self.port)
-            told, _ = watcher.communicate(b"\n")
-        sightings = [(int(t_ns), int(size)) for t_ns, size in (line.split() for line in told.splitlines())]
+            describe, _ = watcher.communicate(b"\n")
+        sightings = [(int(t_ns), int(size)) for t_ns, size in (line.split() for line in describe.splitlines())]
         seen, end = {}, begin
         for line in log.read_bytes()[begin:].splitlines(keepends=True):
             end += len(line)
             seen[line.decode().strip()] = next(t_ns for t_ns, size in sightings if size >= end)
-        return Bare(
+        return Baseline(
             [t_ns - left[request_id] for request_id, t_ns in complete.items()],
             [seen[request_id] - traced.writes[request_id].end_ns for request_id in complete],
         )
 
     def _read_when_written(self, request_ids: Iterable[str]) -> Traced:
-        """The trace, as soon as it has the writes of all these requests."""
+        """Wait until the trace has the writes of all requests, and return it."""
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             traced = self.tracing.read()
@@ -131,28 +131,28 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
-    """A server for `Bench`. Raises `UnavailableError` where the kernel does not tell us what it does."""
+def truth_server() -> Iterator[TruthServer]:
+    """Start a traced server. Raises `UnavailableError` if tracing is not available."""
     with ExitStack() as stack:
         tracing = stack.enter_context(Tracing())
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastbg-truth-"))
         variables = {"PYTHONPATH": str(ROOT), "TRUTH_MARKER": str(tracing.marker)}
         url = stack.enter_context(fastbg_serve("tests.truth.app:app", "--dir", name, cwd=Path(name), **variables))
-        yield Bench(tracing, Path(name), url)
+        yield TruthServer(tracing, Path(name), url)
 
 
 @contextmanager
-def hogs(count: int) -> Iterator[None]:
-    """Meanwhile so many processes use a core each."""
+def busy_processes(count: int) -> Iterator[None]:
+    """Run ``count`` processes that use a core each."""
     with ExitStack() as stack:
         for _ in range(count):
-            hog = stack.enter_context(subprocess.Popen([sys.executable, "-c", HOG]))
-            stack.callback(hog.kill)
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", BUSY_LOOP]))
+            stack.callback(process.kill)
         yield
 
 
 def truth_of(said: RequestResult, left: dict[str, int], traced: Traced) -> Truth:
-    """What was so of that request. The server's calls are those of its main thread, which has the process's number."""
+    """Return the kernel's times of a request. The thread id of the server's main thread is the process id."""
     request_id = said.trace.request_id
     pid = next(event.detail["pid"] for event in said.trace.events if event.source == "server")
     send = _last_begun(traced.sends[pid], left[request_id] + MARGIN_NS)
@@ -163,15 +163,15 @@ def _last_begun(calls: Sequence[Call], t_ns: int) -> Call:
     return calls[bisect_right(calls, t_ns, key=lambda call: call.begin_ns) - 1]
 
 
-async def _ask(url: str, asked: Asked, count: int, concurrency: int, work_s: float) -> dict[str, int]:
-    """By request id: when the client had the whole response."""
+async def _send_with_httpx(url: str, specs: RequestSpec, count: int, concurrency: int, work_s: float) -> dict[str, int]:
+    """Return by request id when the client had the complete response."""
     complete: dict[str, int] = {}
     numbers = iter(range(count))
 
     async def work() -> None:
-        for turn, number in enumerate(numbers):  # the numbers are shared by all
+        for turn, number in enumerate(numbers):  # shared by all workers
             request_id = f"bare-{time.monotonic_ns()}-{number}"
-            response = await client.post(asked.path, headers={"X-Request-ID": request_id})
+            response = await client.post(specs.path, headers={"X-Request-ID": request_id})
             complete[request_id] = time.monotonic_ns()
             response.raise_for_status()
             if turn % 2 and concurrency > 1:

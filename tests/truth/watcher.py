@@ -1,7 +1,6 @@
-"""``python -m tests.truth.watcher FILE``: does nothing but wait for the kernel to say that the file has changed.
+"""``python -m tests.truth.watcher FILE``: waits for changes of the file with inotify, and does nothing else.
 
-It prints the time of each such moment and the file's size, when something comes to its standard input and every change
-before that was heard of.
+On input to standard input it prints the time of each change and the size of the file.
 """
 
 import os
@@ -13,7 +12,7 @@ import inotify_simple  # type: ignore[import-untyped]  # it has no type hints
 
 
 def watch(path: str) -> list[tuple[int, int]]:
-    """The time (monotonic ns) at which each change was heard of, and the size of the file then."""
+    """Return the time of each change (monotonic ns) and the size of the file at that time."""
     seen = []
     with inotify_simple.INotify() as inotify:
         inotify.add_watch(path, inotify_simple.flags.MODIFY)
