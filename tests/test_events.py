@@ -1,4 +1,4 @@
-"""What the witnesses share."""
+"""The shared event types."""
 
 from fastbg.events import boot_id
 

@@ -1,4 +1,4 @@
-"""Apps that others wrote: what a script and what a test say of them (`tests.apps.foreign`)."""
+"""Scripts and tests for apps from public documentation (`tests.apps.foreign`)."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ FOREIGN = ROOT / "tests" / "apps" / "foreign"
 
 
 def run(script: str, folder: Path) -> tuple[int, dict[str, Any]]:
-    """The exit code of a script, and its document. The apps write to the current folder, which is followed."""
+    """Run a script. Return the exit code and the document. The apps write to the current folder."""
     arguments = ("demo", FOREIGN / f"{script}.toml", "--json", "--dir", ".", "--timeout", f"{PATIENCE_S:g}")
     result = run_fastbg(*arguments, cwd=folder, PYTHONPATH=str(ROOT))
     assert result.stdout, result
@@ -81,7 +81,7 @@ def test_script_that_has_to_fail_says_why(app: str, unmet: list[str], reason: st
 
 @pytest.fixture
 def fastbg_app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The app that a test names by its parameter; it writes to the current folder."""
+    """Return the app from the parameter of a test. It writes to the current folder."""
     monkeypatch.chdir(tmp_path)
     return f"tests.apps.foreign.{request.param}:app"
 

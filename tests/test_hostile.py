@@ -1,4 +1,4 @@
-"""Whatever comes from outside, and wherever it is shown: nothing of it acts, and documents stay well formed."""
+"""Hostile texts in every input and output: all are escaped, and documents stay well-formed."""
 
 import json
 import logging
@@ -43,11 +43,11 @@ from tests.support.results import in_milliseconds, run
 from tests.support.servers import ROOT, URL, fetch
 from tests.support.traces import answered, event, finished, requested, sent, task, trace
 
-NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a file system takes this
+NAME = "\x1b[2J\u202e[red]\x9b31m\u2028<b>&\udc9b\n|`.md"  # a valid file name
 
 
 def answer(text: str) -> Trace:
-    """A request that is made of ``text``, was answered with it, and whose task wrote it."""
+    """Make a request with ``text`` in the request, the response and the write."""
     made = in_milliseconds(finished(task(sent(answered(trace(writes=0), 1002, size=9), 1001, size=9), 1100)))
     made.request = SentRequest(text, text, text, text, part=text, script=text)
     made.body = ReceivedBody(text, {text: [text]})
@@ -61,7 +61,7 @@ def answer(text: str) -> Trace:
 
 
 def failure(text: str, end: str = "task_failed") -> Trace:
-    """A request of which ``text`` tells why it failed: an exception, say."""
+    """Make a request that failed with ``text`` as the reason, such as an exception."""
     detail = {"task": text, "n": 1, "where": text}
     made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text))
     requested(made, name=text).ended = text
@@ -71,7 +71,7 @@ def failure(text: str, end: str = "task_failed") -> Trace:
 
 
 def run_of(texts: dict[str, str]) -> RunResult:
-    """A run in which each of these texts is whatever comes from outside."""
+    """Make a run with these texts in all fields from outside."""
     every = " ".join(texts.values())
     traces = [made for text in texts.values() for made in (answer(text), failure(text))]
     traces.append(failure(every, "task_dropped"))
@@ -86,7 +86,7 @@ def hostile() -> RunResult:
 
 @pytest.fixture(scope="module")
 def harmless() -> RunResult:
-    """A run of the same shape, made of texts that are none."""
+    """Make a run of the same shape with harmless texts."""
     return run_of({"one": "text", "another": "other text"})
 
 
@@ -129,7 +129,7 @@ def test_nothing_gets_through_to_the_one_line(hostile: RunResult) -> None:
 
 
 def elements_of(document: ET.Element) -> set[tuple[str, ...]]:
-    """Which elements there are, each with the names of its attributes."""
+    """Return the elements with the names of their attributes."""
     return {(element.tag, *element.attrib) for element in document.iter()}
 
 
@@ -190,7 +190,7 @@ def test_json_of_demo_is_ascii_and_gives_every_text_back(
 
 
 def journal(folder: Path) -> Path:
-    """A journal whose events are made of every hostile text, with lines of these between."""
+    """Write a journal with all hostile texts in events and as lines between them."""
     path = folder / "journal.jsonl"
     lines = []
     for text in HOSTILE.values():
@@ -212,7 +212,7 @@ def journal(folder: Path) -> Path:
 
 @pytest.fixture(params=["lines", "terminal"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the output is, and whether Rich takes it for a terminal."""
+    """Return the kind of output, and whether Rich treats it as a terminal."""
     if request.param == "terminal":
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm-256color")
@@ -240,7 +240,7 @@ def test_json_of_report_is_ascii_and_gives_every_text_back(tmp_path: Path, capsy
 
 @pytest.fixture
 def followed(tmp_path: Path) -> list[Path]:
-    """Two files of hostile bytes, with one for a name."""
+    """Make two files of hostile bytes, one with a hostile name."""
     paths = [tmp_path / NAME, tmp_path / "log.txt"]
     texts = [*HOSTILE.values(), ALL]
     paths[0].write_bytes("\n".join(texts).encode("utf-8", "surrogatepass"))
@@ -262,7 +262,7 @@ def test_nothing_gets_through_tail(
 
 
 class _Closed:
-    """An output that takes nothing."""
+    """An output that discards everything."""
 
     def flush(self) -> None:
         pass
@@ -280,7 +280,7 @@ def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pyt
     assert {entry["request"] for entry in shown if entry.get("request")} == set(HOSTILE.values())
 
 
-# What fastbg says of itself
+# Messages of fastbg
 
 
 def test_nothing_gets_through_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +326,7 @@ def test_nothing_gets_through_a_log_line(colours: bool) -> None:
     shown = ""
     for message, values in zip(("%s %d", "%(name)s", "%s %.1f"), arguments, strict=True):
         record = logging.LogRecord("x", logging.ERROR, "x.py", 1, message, values, error, sinfo=ALL)
-        logging.Formatter().format(record)  # which keeps what it made of the exception
+        logging.Formatter().format(record)  # the formatter caches the text of the exception
         shown += messages.format(record) + "\n"
     shown += messages.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, f"two\nlines {ALL}", (), None))
     request = (ALL, ALL, ALL, ALL, 200)
@@ -337,7 +337,7 @@ def test_nothing_gets_through_a_log_line(colours: bool) -> None:
 
 
 class _Stub:
-    """A server that has died, and what it wrote."""
+    """A stub of a server that has died, with its output."""
 
     name = ALL
 
@@ -372,18 +372,18 @@ def test_check_sees_every_hostile_text_that_acts() -> None:
     assert unescaped_in(b"\x1b[1;31mx\x1b[0m\x1b[2K\x1b[1A\r\n", "terminal") == set()
 
 
-# The commands, with everything at once
+# Commands with all hostile inputs
 
 
 def escaped(text: str) -> str:
-    """``text`` inside a string of TOML; what is no character becomes one that is."""
+    """Escape ``text`` for a TOML string. Replace surrogates by valid characters."""
     text = text.encode("utf-8", "replace").decode().replace("${", "$${")
     return "".join(f"\\U{ord(character):08x}" for character in text)
 
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """A script for `tests.apps.hostile_app`, in a file with a hostile name."""
+    """Write a script for `tests.apps.hostile_app` to a file with a hostile name."""
     told = escaped(ALL)
     name = NAME.replace("/", "").removesuffix(".md") + ".toml"
     requests = [
@@ -419,7 +419,7 @@ def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -
     assert rb"\x1b]0;title\x07" in shown
     for name in ("x.svg", "x.xml", "x.md"):
         found = unescaped_in((tmp_path / name).read_bytes(), "lines")
-        assert found <= ({"\n"} if name == "x.xml" else set())  # where the lines that the server wrote are lines, too
+        assert found <= ({"\n"} if name == "x.xml" else set())  # the server's lines stay separate lines
     for name in ("x.svg", "x.xml"):
         ET.fromstring((tmp_path / name).read_bytes())
 
@@ -431,7 +431,9 @@ def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None
     assert unescaped_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())
     assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]
-    assert json.loads(document["requests"][0]["body"]) == {"told": ALL}  # a text: half a surrogate pair is no value
+    assert json.loads(document["requests"][0]["body"]) == {
+        "told": ALL
+    }  # shown as text: half of a surrogate pair is not a valid value
     assert [request["body"][:12] for request in document["requests"][3:5]] == ["[" * 12, "[NaN, Infini"]
     assert unescaped_in((tmp_path / "x.html").read_bytes(), "lines") == set()
     assert "<script>" in read_html((tmp_path / "x.html").read_text("utf-8"))[1]

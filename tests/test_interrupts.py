@@ -1,4 +1,4 @@
-"""A Ctrl-C that meets an import."""
+"""Ctrl-C during an import."""
 
 import signal
 import subprocess

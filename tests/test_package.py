@@ -1,4 +1,4 @@
-"""The package as it is built: installed where there is no clone, it has all that it needs, and nothing of the tests."""
+"""The built package: it works without the clone and contains no tests."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def test_response_comes_before_the_task(fastbg):
 
 
 def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
-    """What the command writes to its standard output; it has to end with one of these exit codes."""
+    """Run a command and return its standard output. Fails for other exit codes."""
     result = subprocess.run(
         command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=INSTALL_S, check=False
     )
@@ -37,7 +37,7 @@ def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
 
 
 def build(folder: Path, *options: str) -> list[Path]:
-    """What ``python -m build`` makes of the clone."""
+    """Build the clone with ``python -m build``. Return the files."""
     run(sys.executable, "-m", "build", "--outdir", folder / "dist", *options, ROOT, cwd=folder)
     return sorted((folder / "dist").iterdir(), key=lambda path: path.suffix)
 
@@ -62,7 +62,7 @@ def test_package_works_without_the_clone(kind: str, tmp_path: Path) -> None:
 
 
 def names(package: Path) -> set[str]:
-    """The files in it, without the folder that an sdist has around them."""
+    """Return the names of the files, without the top folder of an sdist."""
     if package.suffix == ".whl":
         with zipfile.ZipFile(package) as wheel:
             return set(wheel.namelist())

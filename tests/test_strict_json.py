@@ -1,4 +1,4 @@
-"""JSON from outside: what is JSON is read, and what Python reads besides is not."""
+"""JSON from outside: valid JSON is read, and extensions of Python are rejected."""
 
 import json
 

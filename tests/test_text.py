@@ -1,4 +1,4 @@
-"""Text from outside cannot act on a terminal, and a similar name is suggested."""
+"""Escaping of text from outside, and suggestions of similar names."""
 
 import sys
 import unicodedata

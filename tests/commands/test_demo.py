@@ -1,4 +1,4 @@
-"""`fastbg demo` as its users run it: a real server, real files, pipes and pseudo-terminals."""
+"""`fastbg demo` as users run it: with a real server, real files, pipes and pseudo-terminals."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from tests.support.processes import (
 from tests.support.servers import ROOT, fastbg_serve
 
 WORK = ("--work", "0.1")
-HELD = ("--app", "tests.apps.held:app", *WORK)  # every response is there before the first write
+HELD = ("--app", "tests.apps.held:app", *WORK)  # every response is complete before the first write
 HERE = str(ROOT)  # for PYTHONPATH
 NAMES = [
     "path operation",
@@ -61,14 +61,14 @@ def pids(folder: Path) -> set[int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """What a demo with some work told, and the folder that it ran in: for all that does not need a run of its own."""
+    """Run a demo with some work, shared by many tests. Return its output and its folder."""
     folder = tmp_path_factory.mktemp("finished")
     return document(*HELD, cwd=folder, PYTHONPATH=HERE), folder
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    """A folder with ``app.py``: the example, with one thing that can be told to go wrong."""
+    """Make a folder with ``app.py``: the example app with a fault that a request can trigger."""
     (tmp_path / "app.py").write_text(
         """
 import os, sys, time
@@ -90,7 +90,7 @@ async def misbehave(request, call_next):
     return tmp_path
 
 
-# what it shows
+# output
 
 
 def test_every_endpoint_gets_the_verdict_that_it_should(finished: tuple[dict[str, Any], Path]) -> None:
@@ -148,10 +148,10 @@ def test_report_in_a_pipe_is_plain_text(tmp_path: Path) -> None:
 
 
 def masked(text: str) -> str:
-    """``text`` with times and marks as they are the same in every run, and without the space that follows from them."""
+    """Replace times and request ids in ``text``, and the spaces that depend on them."""
     text = re.sub(r"\b[0-9a-f]{6}-(\d)", r"MARK-\1", text)
     text = re.sub(r"-?\b\d+(\.\d)?(?= to | ms| after|\b)", "N", text)
-    return re.sub(r"[ ━┄]+", " ", text).replace("N to N", "N")  # all times may be the same
+    return re.sub(r"[ ━┄]+", " ", text).replace("N to N", "N")  # all times may be equal
 
 
 def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_picture_on_a_terminal_is_drawn_anew_and_fits(tmp_path: Path, columns: i
     assert "✓ response-first" in plain
     assert max(len(line) for line in plain.splitlines()) <= columns
     assert shown.endswith(b"\n")
-    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")  # the cursor is back
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")  # the cursor is visible again
 
 
 def test_no_color_means_no_colour(tmp_path: Path) -> None:
@@ -225,10 +225,10 @@ def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
 
 def test_step_makes_no_pause_before_meanwhile(tmp_path: Path) -> None:
     result = fastbg("demo", "--step", "blocking-async", cwd=tmp_path)
-    assert result.stdout.count(b"Press Enter") == 2  # three of five come meanwhile
+    assert result.stdout.count(b"Press Enter") == 2  # three of five are sent with `after = "meanwhile"`
     _, since_the_first_pause, _ = result.stdout.decode().split("Press Enter")
     bars = re.findall(r"^(ping, meanwhile|async def, blocks|def) +[━●]", since_the_first_pause, re.MULTILINE)
-    assert bars == ["async def, blocks", "ping, meanwhile"]  # those since the last pause
+    assert bars == ["async def, blocks", "ping, meanwhile"]  # requests since the last pause
 
 
 def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
 
 
 def words(picture: Path) -> list[str]:
-    """The words of an SVG, without numbers, and in no order."""
+    """Return the set of words in an SVG, without numbers."""
     elements = ET.fromstring(picture.read_text("utf-8")).iter("{http://www.w3.org/2000/svg}text")
     text = masked(" ".join((element.text or "").replace("\xa0", " ") for element in elements))
     return sorted(word for word in text.split() if not re.fullmatch(r"[N.,]+", word))
@@ -246,7 +246,7 @@ def words(picture: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", pictures.NAMES)
 def test_picture_in_the_readme_is_not_stale(name: str, tmp_path: Path) -> None:
-    """If it is: ``python -m tests.pictures NAME``."""
+    """To update a picture: ``python -m tests.pictures NAME``."""
     kept = ROOT / "tests" / "pictures" / f"{name}.svg"
     result = pictures.result_of(name, json.loads(kept.with_suffix(".json").read_text("utf-8")))
     assert result.ok
@@ -261,7 +261,7 @@ def test_picture_of_a_run_is_kept_as_svg(tmp_path: Path) -> None:
     assert {*NAMES[0].split(), "response-first", "client", "waits"} <= set(words(tmp_path / "new.svg"))
 
 
-# a server that runs already, and company in the same folder
+# a running server, and other processes in the same folder
 
 
 def test_running_server_is_asked_and_its_journal_read(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_three_runs_in_one_folder_stay_apart(tmp_path: Path) -> None:
         assert all(ms is None or ms >= least_ms for ms in of(written, "write_ms").values())
 
 
-# what goes wrong
+# errors
 
 
 def test_unwritable_file_is_a_failed_task_with_a_reason(tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_signal_ends_the_run_and_the_server(tmp_path: Path, number: signal.Signa
 
 
 def until_gone(pid: int) -> None:
-    """Wait until a process that may not be our child has ended."""
+    """Wait until a process has ended, also if it is not our child."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""`fastbg serve` as its users run it: what it says, how it ends, what it refuses."""
+"""`fastbg serve` as users run it: output, exit and errors."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Serving:
-    """``fastbg serve`` in ``folder``: its process, its output and its URL."""
+    """A running ``fastbg serve`` in ``folder`` with its process, output and URL."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path, folder: Path) -> None:
         self.process = process
@@ -71,32 +71,32 @@ class Serving:
         found = re.search(URL, wait_for(log, URL))
         assert found
         self.url = found[1].decode()
-        self.get("/version")  # it is up
+        self.get("/version")  # the server is ready
 
     def get(self, path: str, **query: str | float) -> httpx.Response:
         return fetch("GET", self.url + path, params=query, headers={"X-Request-ID": path})
 
     def work(self, path: Path) -> None:
-        """Start a task that writes ``path`` as soon as there is a ``.now`` beside it."""
+        """Start a task that waits for the file ``path`` + ``.now``, then writes ``path``."""
         self.get("/work", file=str(path), seconds=LONG_S)
         if self.journal.exists():
             events_of(self.journal, "/work", until="task_started")
 
     def change(self, own: Path, code: str) -> None:
-        """Put ``code`` into ``own``, and wait until the reloader has noticed."""
+        """Write ``code`` to ``own`` and wait until the reloader detects it."""
         begin = self.log.stat().st_size
         new = own.with_suffix(".new")
         new.write_text(code)
-        new.replace(own)  # a half of it is never seen
+        new.replace(own)  # atomic: the reloader never sees half a file
         newer, end = time.time(), time.monotonic() + PATIENCE_S
         while b"Reloading" not in self.log.read_bytes()[begin:]:
             assert time.monotonic() < end
-            newer += 10  # uvicorn does not notice a change in the moment after it began to look
+            newer += 10  # uvicorn misses a change right after it has started to watch
             os.utime(own, (newer, newer))
             time.sleep(0.05)
 
     def end(self, *signals: signal.Signals) -> tuple[int, str]:
-        """Exit code and output."""
+        """Stop the server. Return the exit code and the output."""
         for number in signals:
             self.process.send_signal(number)
         code = self.process.wait(timeout=PATIENCE_S)
@@ -105,7 +105,7 @@ class Serving:
 
 @contextmanager
 def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
-    with tempfile.TemporaryDirectory() as outside:  # its growth must not look like a change of the code
+    with tempfile.TemporaryDirectory() as outside:  # a growing log must not trigger a reload
         log = Path(outside) / "log"
         command = [*FASTBG, "serve", "own:app", "--port", "0", *arguments]
         with log.open("wb") as output:
@@ -116,7 +116,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
             yield Serving(process, log, folder)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # its workers too
+                os.killpg(process.pid, signal.SIGKILL)  # also its workers
             process.wait()
 
 
@@ -206,7 +206,7 @@ def test_second_interrupt_exits_at_once_with_the_loss(folder: Path, mode: list[s
 
 @MODES
 def test_control_c_typed_twice_does_the_same(folder: Path, mode: list[str]) -> None:
-    """The terminal sends the signal to every process of the group, the parent's children too."""
+    """The terminal sends the signal to every process of the group, also to child processes."""
     journal = folder / ".fastbg" / "journal.jsonl"
     with terminal("serve", "own:app", "--port", "0", *mode, cwd=folder) as (process, screen):
         found = re.search(URL, read_until(screen, b"(?s)" + URL + b".*startup complete"))
@@ -279,7 +279,7 @@ def test_reload_serves_the_changed_code_and_still_records(folder: Path) -> None:
         server.change(own, APP.replace("version = 1", "version = 2"))
         wait_for(server.log, b"(?s)Reloading.*startup complete")
         assert server.get("/version").json() == 2
-        assert events_of(server.journal, "/version", times=3)  # asked by `Serving`, and twice here
+        assert events_of(server.journal, "/version", times=3)  # one request by `Serving`, two here
         assert server.end(signal.SIGTERM)[0] == 0
 
 

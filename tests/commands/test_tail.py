@@ -1,4 +1,4 @@
-"""`fastbg tail`, as a process: in a pipe, on a pseudo-terminal, with signals."""
+"""`fastbg tail` as a process: with a pipe, a pseudo-terminal and signals."""
 
 import errno
 import fcntl
@@ -31,7 +31,7 @@ from fastbg.report.text_lines import TextPrinter
 from tests.support.processes import PATIENCE_S
 
 TAIL = (sys.executable, "-m", "fastbg", "tail")
-LAST = rb"message to 19@x\n"  # of the last lines, which are shown when following has begun
+LAST = rb"message to 19@x\n"  # the last lines are shown after following has started
 TIME = rb"\d\d:\d\d:\d\d\.\d\d\d"
 
 Process = subprocess.Popen[bytes]
@@ -74,7 +74,7 @@ def following(*arguments: str | Path, **streams: Any) -> Iterator[Process]:
 
 
 def until(stream: Any, wanted: bytes) -> bytes:
-    """What ``stream`` (a pipe, or a descriptor) gives, as soon as ``wanted`` is in it."""
+    """Read ``stream`` (a pipe or a descriptor) until ``wanted`` is in it, and return all that was read."""
     descriptor = stream if isinstance(stream, int) else stream.fileno()
     found, end = b"", time.monotonic() + PATIENCE_S
     while re.search(wanted, found) is None:
@@ -140,10 +140,10 @@ def test_terminal_that_is_not_utf8_is_no_crash(folder: Path) -> None:
 def test_long_line_is_cut_and_says_so_and_costs_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.log"
     with path.open("wb") as file:
-        file.truncate(100 * 2**20)  # one line of 100 MB, of zeros
+        file.truncate(100 * 2**20)  # one line of 100 MB of zeros
         file.seek(0, os.SEEK_END)
         file.write(b"\nend\n")
-    code = (  # `getrusage` would begin with the peak of the process that runs the tests
+    code = (  # the value of `getrusage` starts at the peak of the test process
         "import re, sys; from pathlib import Path; from fastbg.commands.tail import tail; import json\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         "tail([Path(sys.argv[1])], follow=False)\n"
@@ -165,7 +165,7 @@ def test_long_line_is_cut_and_says_so_and_costs_no_memory(tmp_path: Path) -> Non
 
 
 def test_file_of_a_gigabyte_answers_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "big.log"  # sparse; the bytes that are read are counted in test_follow_lines.py
+    path = tmp_path / "big.log"  # sparse; tests/follow/test_lines.py counts the bytes read
     with path.open("wb") as file:
         file.seek(2**30)
         file.write(b"\n" + b"".join(b"%d\n" % n for n in range(10)))
@@ -198,11 +198,11 @@ def test_what_the_command_imports(folder: Path) -> None:
     assert "fastbg.commands.tail" in imported
     heavy = {"fastapi", "starlette", "uvicorn", "httpx", "httpcore", "anyio", "asyncio"}
     if not any(needed.startswith("pydantic") for needed in metadata.requires("typer") or ()):
-        heavy.add("pydantic")  # Typer itself takes it to read options, since 0.29
+        heavy.add("pydantic")  # Typer uses it to read options since 0.29
     assert imported.isdisjoint(heavy)
 
 
-# what cannot be shown
+# errors
 
 
 def test_nothing_written_yet_says_how_to_start(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
         until(process.stdout, b"unfinished")
         process.send_signal(signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGALRM)  # its time to end is over before it has done anything
+        process.send_signal(signal.SIGALRM)  # the timeout of its end passes before it does anything
         process.send_signal(signal.SIGCONT)
         rest, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, rest, errors) == (130, b"\n", b"")
@@ -347,7 +347,7 @@ def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
 def test_signal_ends_it_although_nobody_reads(folder: Path) -> None:
     (folder / "log.txt").write_bytes(b"line\n" * 200_000)
     with following(folder / "log.txt", "-n", "200000") as process:
-        until(process.stdout, b"line")  # then no more: the pipe is full, and a write waits
+        until(process.stdout, b"line")  # then the pipe is full, and a write blocks
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=PATIENCE_S) == 143
 
@@ -395,7 +395,7 @@ def read_rest(descriptor: int) -> bytes:
         while data := os.read(descriptor, 65536):
             found += data
     except OSError as error:
-        if error.errno != errno.EIO:  # how a terminal says that the other side has gone
+        if error.errno != errno.EIO:  # EIO: the other end is closed
             raise
     return found
 

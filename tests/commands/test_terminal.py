@@ -1,4 +1,4 @@
-"""Terminals that shrink or are closed while fastbg draws on them, and pipes whose reader has left."""
+"""Terminals that shrink or close while fastbg writes to them, and pipes without a reader."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ from tests.support.servers import URL, fetch
 ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
 
 
-# a window of another size
+# resized terminal
 
 
 def test_picture_goes_on_in_a_window_of_any_size(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_picture_goes_on_in_a_window_of_any_size(tmp_path: Path) -> None:
         read_until(screen, b"(?s)control.*control")
         for rows, columns in [*ABSURD, (40, 80)]:
             resize(screen, rows, columns)
-            read_until(screen, rb"(?s)\x1b\[2K.*\x1b\[2K" if columns > 2 else rb"\x1b\[2K")  # it is drawn again
+            read_until(screen, rb"(?s)\x1b\[2K.*\x1b\[2K" if columns > 2 else rb"\x1b\[2K")  # a redraw
         read_until(screen, b"(?s)control.*control")
         os.write(screen, b"\x03")
         shown = read_rest(screen)
@@ -61,7 +61,7 @@ def test_report_can_be_shown_in_a_window_of_any_width(columns: int) -> None:
     console.print(final(run(), encoding="utf-8"))
 
 
-# a terminal that is closed
+# closed terminal
 
 
 @pytest.mark.parametrize("more", [[], ["--step"]], ids=["picture", "pause"])
@@ -107,7 +107,7 @@ def test_closed_terminal_ends_server_and_workers_after_tasks(tmp_path: Path) -> 
 
 @contextmanager
 def handlers() -> Iterator[list[int]]:
-    """Handlers of our own: the signals that they get. The old ones are back at the end."""
+    """Install signal handlers and yield the received signals. Restore the old handlers at the end."""
     got: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     old = [signal.signal(number, lambda number, _: got.append(number)) for number in numbers]
@@ -137,7 +137,7 @@ def test_closed_terminal_is_nothing_to_a_server_under_nohup() -> None:
 
 
 def test_closed_terminal_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no signal tells of it: the demo is not of the terminal's session, as after ``setsid``."""
+    """The demo gets no signal, because it is not in the session of the terminal, as after ``setsid``."""
     ours, theirs = pty.openpty()
     os.close(ours)
     with open(theirs, encoding="utf-8") as keyboard:
@@ -146,11 +146,11 @@ def test_closed_terminal_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(asyncio.wait_for(screen.pause("next", "what will happen"), PATIENCE_S))
 
 
-# a reader that has left
+# pipe without a reader
 
 
 def without_reader(*arguments: str, cwd: Path) -> tuple[int, bytes]:
-    """Exit code and complaints of fastbg whose standard output nobody reads."""
+    """Run fastbg with a closed standard output. Return the exit code and standard error."""
     ours, theirs = os.pipe()
     os.close(ours)
     command = [*FASTBG, *arguments]
@@ -178,13 +178,13 @@ def test_demo_without_a_reader_keeps_its_files_and_its_exit_code(tmp_path: Path)
 
 @contextmanager
 def standard_output(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Standard output is ``descriptor``, and may lose its reader."""
+    """Redirect standard output to ``descriptor``."""
     with open(descriptor, "w", encoding="ascii", errors="backslashreplace", closefd=False) as output:
         monkeypatch.setattr(sys, "stdout", output)
         ignore_broken_pipe()
         yield
         sys.stdout.close()
-        assert os.fstat(descriptor)  # it is not ours to close
+        assert os.fstat(descriptor)  # it must stay open
     os.close(descriptor)
 
 
@@ -202,7 +202,7 @@ def test_output_goes_nowhere_when_a_terminal_was_closed(monkeypatch: pytest.Monk
     ours, theirs = pty.openpty()
     with standard_output(theirs, monkeypatch):
         print("1")
-        assert read_until(ours, b"1\r\n") == b"1\r\n"  # it may come in pieces
+        assert read_until(ours, b"1\r\n") == b"1\r\n"  # it may arrive in pieces
         os.close(ours)
         print("x" * 10**6)
         assert sys.stdout.line_buffering
@@ -212,4 +212,4 @@ def test_other_output_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None
     with standard_output(os.open("/dev/full", os.O_WRONLY), monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             print("x", flush=True)
-        hang_up(sys.stdout.fileno())  # what is still in the buffer goes there
+        hang_up(sys.stdout.fileno())  # the rest of the buffer is written there

@@ -1,4 +1,4 @@
-"""Which write belongs to which request."""
+"""Attribution of writes to requests."""
 
 from pathlib import Path
 

@@ -86,7 +86,7 @@ def test_tasks_continue_after_the_client_hangs_up() -> None:
 def test_write_is_awaited_after_the_client_hangs_up() -> None:
     seen = requested(finished(task(trace(), 3000)), hangs_up=True)
     seen.events.append(event(2000, "client", "request_failed", error="the client disconnected after 0.1 s"))
-    seen.expected.writes[0].size = 200  # the server found it in the file, the follower has not read so far
+    seen.expected.writes[0].size = 200  # the server saw it in the file, the follower has not read it yet
     assert not seen.settled
     wrote(seen, 9500, offset=100)
     seen.expected.writes[0].complete = True
@@ -97,7 +97,7 @@ def test_write_is_awaited_after_the_client_hangs_up() -> None:
 def test_missing_write_is_due_after_its_tasks_and_its_limit() -> None:
     seen = answered(trace(), 2000, size=100)
     seen.expected.writes[0].within_ms = 0.5
-    assert seen.due_ns is None  # the server may still do something
+    assert seen.due_ns is None  # the server may still work on the request
     seen = finished(task(seen, 3000, end=None))
     assert seen.due_ns is None  # a task runs
     seen.events.append(event(9500, "server", "task_finished", task="app.write_log", n=0))

@@ -236,7 +236,7 @@ def test_memory_of_unfinished_tasks_is_limited(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The journal of a demo that has ended."""
+    """Return the journal of a finished demo."""
     folder = tmp_path_factory.mktemp("demo")
     assert fastbg("demo", "--quiet", "--work", "0.1", cwd=folder).returncode == 0
     return folder / ".fastbg" / "journal.jsonl"
@@ -468,7 +468,7 @@ def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
     write_long_journal(short, SHORT // EVENTS_PER_REQUEST)
     write_long_journal(long, LONG // EVENTS_PER_REQUEST)
     requests = LONG // EVENTS_PER_REQUEST
-    assert peak_bytes(long) < peak_bytes(short) + 20 * requests  # one number more for each request would be more
+    assert peak_bytes(long) < peak_bytes(short) + 20 * requests  # one more number per request would exceed it
     summary = json.loads(fastbg("report", "--json", long).stdout)["summary"]
     assert summary["requests"] == requests == 5_000
     assert (summary["failed"], summary["lost"]) == (requests // 100, (requests + 499) // 1000)
@@ -478,7 +478,7 @@ def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
 
 def test_progress_bar_is_on_a_terminal_only(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    padded = received(path="x" * (MAX_LINE_BYTES // 2))  # few lines: the bar depends on bytes
+    padded = received(path="x" * (MAX_LINE_BYTES // 2))  # few lines, because progress depends on bytes
     journal.write_bytes(padded * (1 + BAR_FROM // len(padded)) + mail(request="r2"))
     assert journal.stat().st_size > BAR_FROM
     result = fastbg("report", "--last", "1", journal)
@@ -505,7 +505,7 @@ def test_ctrl_c_ends_the_reading(tmp_path: Path) -> None:
         descriptor = process.stdin.fileno()
         os.set_blocking(descriptor, True)
         block = journal.read_bytes()
-        for _ in range(200):  # more than a pipe holds: when all of it is written, it is being read
+        for _ in range(200):  # more than a pipe holds: the reader has started when all is written
             os.write(descriptor, block)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=PATIENCE_S)

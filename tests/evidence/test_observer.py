@@ -20,7 +20,7 @@ from tests.support.processes import PATIENCE_S
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
 TEXT = "same\n"
 
-Request = tuple[int, int, int, int]  # when it is sent, answered, written and finished
+Request = tuple[int, int, int, int]  # times of sending, response, write and end
 requests = st.lists(
     st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12
 ).map(lambda rows: [(sent, sent + a, sent + a + b, sent + a + b + c) for sent, a, b, c in rows])
@@ -35,7 +35,7 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
     """Return the traces of requests that write the same text, and the number of open ones; files are seen ``late``."""
     done: list[Trace] = []
     observer = Observer([LOG], JOURNAL, "r[0-9]+", done.append, has_all_sizes=True)
-    happens: list[tuple[int, int, int, str]] = []  # no two at one moment
+    happens: list[tuple[int, int, int, str]] = []  # all times are different
     for number, times in enumerate(made):
         names = ("sent", "answered", "written", "finished")
         happens += [(t, number, order, name) for order, (t, name) in enumerate(zip(times, names, strict=True))]
@@ -76,7 +76,7 @@ def run(made: list[Request], late: list[int]) -> tuple[list[Trace], int]:
             if lines:
                 yield Appended(t_ns, JOURNAL, (1, 2), journal_size, lines)
                 journal_size += len(lines)
-            while waits and waits[0][0] <= t_ns:  # a file is seen in its order, however late
+            while waits and waits[0][0] <= t_ns:  # writes of a file keep their order
                 yield waits.pop(0)[1]
         for _, item in waits:
             yield item

@@ -42,7 +42,7 @@ def test_late_write_without_a_journal_is_proved_from_outside() -> None:
 
 
 def test_clocks_alone_prove_nothing() -> None:
-    """The write was seen long after the response, yet the file already held it when the client looked."""
+    """The follower saw the write long after the response, but the file had it when the client checked its size."""
     judgement = judge(wrote(answered(trace(journal=False), 2000, size=108), 9_000_000, offset=100))
     assert judgement.verdict == "unproven"
 
@@ -67,7 +67,7 @@ def test_task_finished_before_the_response_is_work_first() -> None:
 
 
 def test_task_that_ended_during_the_send_proves_no_order() -> None:
-    """The server's time of the response is that of its return: the client may have had it long before."""
+    """The server's time of the response is the end of sending. The client may have received it long before."""
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
     judgement = judge(finished(seen))
     assert judgement.verdict == "unproven"
@@ -81,7 +81,7 @@ def test_server_proves_work_first_where_the_file_does_not() -> None:
 
 
 def test_write_during_the_send_proves_no_order() -> None:
-    """Another thread of the app may have made it."""
+    """Another thread of the app may have written it."""
     seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100, after=108), 1950), 1990, offset=100)
     judgement = judge(seen)
     assert judgement.verdict == "unproven"

@@ -18,7 +18,7 @@ from tests.support.processes import PATIENCE_S, read_until, wait_for
 from tests.support.servers import fastbg_serve, fetch, uvicorn
 
 QUOTE = "\n## \n> 整体的介绍 FastAPI, 快速上手开发, 结合 API 交互文档逐个讲解核心模块的使用\n 框架精讲"
-REQUESTS = [  # with the end of the text that each one writes
+REQUESTS = [  # with the end of the written text
     ("/background_tasks", {"framework": "FastAPI"}, "\n## FastAPI 框架精讲"),
     ("/background_tasks", {"framework": "框架 🙂 a & b # [red]x[/red]"}, "[red]x[/red] 框架精讲"),
     ("/background_tasks", {"framework": ""}, "\n##  框架精讲"),
@@ -91,7 +91,7 @@ def test_responses_and_files_match_the_seed_byte_for_byte(tmp_path: Path) -> Non
             assert (one.status_code, one.headers["content-type"]) == (other.status_code, other.headers["content-type"])
             if one.status_code == 200:
                 assert one.content == other.content
-            for folder in (ours, seeds):  # the tasks of the next request may overtake these
+            for folder in (ours, seeds):  # tasks of the next request may run before these
                 wait_for(
                     folder / ("log.txt" if end.startswith("message") else "README.md"), re.escape(end.encode()) + b"$"
                 )
@@ -248,7 +248,7 @@ def test_four_workers_lose_and_mix_no_writes(tmp_path: Path) -> None:
         before = {"X-Request-ID": "before"}
         held = []
         try:
-            for number in range(4):  # each by another worker
+            for number in range(4):  # each handled by a different worker
                 held.append(pool.submit(fetch, "GET", f"{url}/hold/{number}", headers=before))
                 wait_for(tmp_path / f"holding-{number}", b"holding")
         finally:

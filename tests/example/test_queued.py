@@ -1,4 +1,4 @@
-"""The queued example: responses and bytes of the example app, a broker that is down, appends that are made once."""
+"""The queued example: same responses and bytes as the example app, failures of the broker, appends made only once."""
 
 import asyncio
 import os
@@ -64,7 +64,7 @@ def on_stage(folder: Path) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One stage for all tests that look for their own texts."""
+    """Share one stage between tests that check only their own texts."""
     with on_stage(tmp_path_factory.mktemp("queued")) as made:
         yield made
 
@@ -86,7 +86,7 @@ def test_responses_and_files_match_the_example_app(tmp_path: Path) -> None:
         answers = [fetch("POST", f"{base}/sub-dependency/background_tasks", params=query) for base in (stage.url, url)]
         assert answers[0].content == answers[1].content
         stage.wait_until_done()
-        wait_for(other / "README.md", "## F 框架精讲$".encode())  # the last of three tasks, one after the other
+        wait_for(other / "README.md", "## F 框架精讲$".encode())  # the last of three tasks in sequence
         lines = [Counter((folder / "log.txt").read_bytes().splitlines()) for folder in (stage.data, other)]
         assert lines[0] == lines[1]
         assert written(stage.data)["README.md"] == written(other)["README.md"]
@@ -181,7 +181,7 @@ def send_until_queued(url: str, address: str, email: str) -> None:
 
 
 async def last_task(js: JetStreamContext) -> str:
-    """Return the last task that the broker got, or an empty text."""
+    """Return the last task that the broker got, or an empty string."""
     try:
         message = await js.get_last_msg("fastbg", "fastbg.tasks")
     except NotFoundError:
@@ -189,7 +189,7 @@ async def last_task(js: JetStreamContext) -> str:
     return (message.data or b"").decode()
 
 
-# appends that are made once
+# appends made only once
 
 
 def test_append_is_made_once_for_a_key_and_a_text(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_append_with_an_entry_that_was_not_made_is_made_later(tmp_path: Path) ->
     file, keys = tmp_path / "log.txt", tmp_path / "log.txt.keys"
     append_once(file, b"first\n", "1")
     append_once(file, b"killed\n", "2")
-    os.truncate(file, 6)  # as if the process had been killed right before it appended
+    os.truncate(file, 6)  # as if the process was killed right before the append
     assert append_once(file, b"other\n", "3")
     assert append_once(file, b"killed\n", "2")
     assert not append_once(file, b"first\n", "1")
@@ -237,7 +237,7 @@ def test_several_processes_make_each_append_once(tmp_path: Path) -> None:
 
 
 class Proxy:
-    """A proxy to a broker. `hold` keeps what the broker sends, in `held`, until `release`."""
+    """A proxy to a broker. After `hold` it keeps the data from the broker in `held` until `release`."""
 
     def __init__(self, port: int) -> None:
         self.held = b""
@@ -358,7 +358,7 @@ def test_request_repeated_after_a_slow_confirmation_is_done_once(tmp_path: Path)
 
 @pytest.mark.anyio
 async def test_app_exits_if_a_connection_is_never_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """nats-py may never close a connection that the broker refused."""
+    """nats-py may never close a refused connection."""
     cancelled = asyncio.Event()
 
     async def without_end() -> None:

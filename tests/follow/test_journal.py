@@ -21,7 +21,7 @@ from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.recorder.rotation import KEPT, numbers, part
 from tests.follow.test_follower import held, run
 
-SIZE = 1000  # bytes, some 7 lines
+SIZE = 1000  # bytes, about 7 lines
 
 
 @pytest.fixture(params=[False, True], ids=["kernel", "poll"])
@@ -119,7 +119,7 @@ def test_late_line_in_an_old_part_is_read(path: Path, poll: bool) -> None:
             for number in range(1, 50):
                 write(journal, number)
                 await reader.until(number)
-            assert numbers(path)[0] > 1  # the part is deleted, too
+            assert numbers(path)[0] > 1  # also the part is deleted
             idle.write(request_received("50", "GET", "/"))
             assert (await reader.until(50))[-1] == 50
             write(idle, 51)

@@ -174,7 +174,7 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
 
 def test_last_lines_of_a_gigabyte_read_its_end_only(tmp_path: Path, count_reads: Reads) -> None:
-    path = tmp_path / "big.log"  # sparse: a hole of 1 GB, then real lines
+    path = tmp_path / "big.log"  # sparse: a hole of 1 GB, then some lines
     tail = b"".join(b"line %d\n" % n for n in range(12))
     with path.open("wb") as file:
         file.seek(2**30)

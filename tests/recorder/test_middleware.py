@@ -237,7 +237,7 @@ def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
         yield
     finally:
         server.client.get("/release")
-        events_of(server.journal, request_id)  # its thread is free again
+        events_of(server.journal, request_id)  # the thread is free again
         server.client.get("/all-threads")
 
 

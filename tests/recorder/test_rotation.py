@@ -20,7 +20,7 @@ from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.recorder.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
 from tests.follow.test_follower import held
 
-SIZE = 2000  # bytes, some 14 lines
+SIZE = 2000  # bytes, about 14 lines
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What the reports show of a finished run."""
+"""The terminal output of a finished run."""
 
 import html.parser
 import io
@@ -89,7 +89,7 @@ def test_unmet_expectation_is_marked_and_told() -> None:
     assert "✗ response-first" in text
     assert "notification: not as expected" in text
     assert "verdict: expected work-first, was response-first (client+file and server)" in text
-    assert text.count("●┄┄") == 2  # once with all the others, once more beside what is wrong with it
+    assert text.count("●┄┄") == 2  # once with all time lines, once with the unmet expectation
     assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
 
 

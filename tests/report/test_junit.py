@@ -1,4 +1,4 @@
-"""The JUnit report: valid against the published schema whatever it is made of, and what its viewers show."""
+"""The JUnit report: always valid against the published schema, and readable in viewers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -28,7 +28,7 @@ def schema() -> xmlschema.XMLSchema:
 
 
 def parsed(content: str) -> ET.Element:
-    """The root of a document that is well-formed and valid."""
+    """Parse and validate a document. Return its root."""
     root = ET.fromstring(content.encode())
     schema().validate(root)
     return root

@@ -1,4 +1,4 @@
-"""The result in brief: one line, and the Markdown that GitHub shows beside a job."""
+"""Short results: one line, and the Markdown summary of a GitHub job."""
 
 import html
 import os
@@ -28,7 +28,7 @@ def tokens(content: str) -> list[Token]:
 
 
 def rows(content: str) -> list[list[str]]:
-    """The table's cells as a reader sees them; anything but plain text in a cell fails the test."""
+    """Return the text of the table's cells. Fails if a cell has anything but plain text."""
     found: list[list[str]] = []
     cells = False
     for token in tokens(content):

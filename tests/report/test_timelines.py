@@ -1,4 +1,4 @@
-"""Bars, drawn from given times."""
+"""Time lines drawn from given times."""
 
 import io
 
@@ -14,7 +14,7 @@ NAME = 19  # columns before the bars
 
 
 def bars(*made: Trace, now_ms: int) -> list[str]:
-    """What is drawn of each at that time, in 80 columns of bars."""
+    """Return the bar of each request at that time, with 80 columns for bars."""
     console = Console(file=io.StringIO(), width=NAME + 80, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         results = [RequestResult.of(each) for each in made]
@@ -23,7 +23,7 @@ def bars(*made: Trace, now_ms: int) -> list[str]:
 
 
 def under_way() -> Trace:
-    """Sent at 1000 ms."""
+    """Return a request that was sent at 1000 ms and is not finished."""
     made = in_milliseconds(trace())
     made.answered = False
     return made

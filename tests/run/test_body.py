@@ -1,4 +1,4 @@
-"""What is kept of a body, and what is made of it."""
+"""Keeping and decoding response bodies."""
 
 import gzip
 import random
@@ -70,7 +70,7 @@ def test_a_bomb_does_not_go_off() -> None:
     body = Body("gzip")
     body.add(bomb)
     assert len(bomb) < 2**17
-    assert len(body._kept) == LIMIT + 1  # what was made of it, not only what is shown
+    assert len(body._kept) == LIMIT + 1  # all decoded bytes, not only the public ones
     assert body.cut
 
 

@@ -1,4 +1,4 @@
-"""`fastbg demo` asks servers that answer wrong, without end, or not at all."""
+"""`fastbg demo` with servers that send invalid, endless or no responses."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from fastbg.run.body import LIMIT
 from tests.support.hostile_server import CHUNKED, OK, RawResponse, peak_memory_of_body, redirect, respond_with
 from tests.support.processes import PATIENCE_S
 
-SHORT_S = 0.3  # for answers that have no end
+SHORT_S = 0.3  # timeout for endless responses
 
 
 async def flood(writer: asyncio.StreamWriter) -> None:
@@ -98,8 +98,8 @@ ODD: Mapping[str, tuple[bytes, int, object]] = {
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No thread and no descriptor is there that was not before."""
-    gc.collect()  # what other tests left
+    """Check that a test leaves no thread and no descriptor."""
+    gc.collect()  # from other tests
     threads, descriptors = set(threading.enumerate()), _descriptors()
     yield
     for thread in set(threading.enumerate()) - threads:
@@ -109,16 +109,16 @@ def nothing_left() -> Iterator[None]:
 
 
 def _descriptors() -> set[tuple[str, Path]]:
-    """Each with its number and what it is."""
+    """Return the number and the target of each descriptor."""
     found = set()
     for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # that of the listing
+        with contextlib.suppress(FileNotFoundError):  # of this listing
             found.add((link.name, link.readlink()))
     return found
 
 
 def script(folder: Path, *requests: str, url: str = "http://127.0.0.1:1") -> Path:
-    """A script that sends these requests, each given by its path and more lines."""
+    """Write a script with these requests, each given by its path and more lines."""
     file = folder / "script.toml"
     tables = [
         f'[[request]]\nname = "{path}"\npath = "{path}"\n{more}\n'
@@ -129,7 +129,7 @@ def script(folder: Path, *requests: str, url: str = "http://127.0.0.1:1") -> Pat
 
 
 def told(folder: Path, url: str, *requests: str, timeout: float = PATIENCE_S) -> dict[str, dict[str, Any]]:
-    """What a demo of that script has in its document of each request, by its name."""
+    """Run a demo of the requests. Return the requests in its document by name."""
     wish = DemoOptions(folder / "data", 0, (str(script(folder, *requests)),), url=url, timeout=timeout, as_json=True)
     with contextlib.redirect_stdout(io.StringIO()) as output:
         code = demo(wish)
@@ -140,7 +140,7 @@ def told(folder: Path, url: str, *requests: str, timeout: float = PATIENCE_S) ->
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Of all answers that end, asked for one after the other."""
+    """Return the results for all finite responses, requested in sequence."""
     answers = {path: answer for path, (answer, _, _) in [*BROKEN.items(), *ODD.items()]}
     with respond_with(answers) as url:
         return told(tmp_path_factory.mktemp("outcome"), url, *answers)
@@ -193,7 +193,7 @@ async def again():
         while True:
             yield b"x"
             await asyncio.sleep(0.02)
-    finally:  # the client has left: without an error the task would still be done
+    finally:  # the client has disconnected: without an error the task would still run
         raise OSError
 
 async def endless(request):
@@ -282,7 +282,7 @@ def test_body_that_is_too_long_to_be_kept_is_told_in_short(tmp_path: Path) -> No
 
 
 def test_body_that_is_too_long_to_be_kept_costs_no_memory(tmp_path: Path) -> None:
-    """With a gigabyte: python -m tests.support.hostile_server."""
+    """For a gigabyte: ``python -m tests.support.hostile_server``."""
     (short_mib, _), (long_mib, written) = (peak_memory_of_body(tmp_path, mib) for mib in (0, 64))
     (request,) = json.loads(written)["requests"]
     assert (request["body_bytes"], request["body_cut"], len(request["body"])) == (64 * 2**20, True, LIMIT)

@@ -1,4 +1,4 @@
-"""Faults of the machine while fastbg runs: each ends with a clear verdict or error, and leaves nothing behind."""
+"""Faults of the machine during a run: each gives a clear verdict or error and leaves nothing behind."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ folder = "${dir}/.."
 follow = ["log.txt"]
 env = { FAULT = "${env.FAULT}", WHEN = "${env.WHEN}" }
 """
-SHORT_S = 0.5  # for a response that does not come
+SHORT_S = 0.5  # timeout for a missing response
 REQUEST = """
 [[request]]
 name = "%s"
@@ -52,7 +52,7 @@ expect.writes = [{ file = "log.txt", text = "${mark}\\n" }]
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """No descriptor, thread or child process may be left of what is done meanwhile."""
+    """Check that the block leaves no descriptor, thread or child process."""
 
     def held() -> set[str]:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -66,7 +66,7 @@ def nothing_left() -> Iterator[None]:
     yield
     gc.collect()
     end = time.monotonic() + PATIENCE_S
-    while (left := held() - before) and time.monotonic() < end:  # a thread closes the notifications
+    while (left := held() - before) and time.monotonic() < end:  # a thread closes inotify
         time.sleep(0.001)
     assert not left
 
@@ -80,10 +80,10 @@ def run(
     silent: Callable[[RequestResult], bool] = lambda _: False,
     beside: Awaitable[None] | None = None,
 ) -> RunResult:
-    """A run of two requests, one after the other, against `tests.apps.faulty` with that fault at that moment.
+    """Run two requests in sequence against `tests.apps.faulty` with a fault at a given moment.
 
-    ``of_second``: more keys of the second request. ``silent``: whether all that will ever be heard of a request was
-    heard; then its time limit passes at once.
+    ``of_second``: more keys of the second request. ``silent``: whether no more events of a request can arrive; then its
+    timeout passes immediately.
     """
     data, variables = folder / "data", {"FAULT": fault, "WHEN": when}
     text = SCRIPT + REQUEST % "first" + REQUEST % "second" + of_second
@@ -115,7 +115,7 @@ def run(
             patch.setattr("fastbg.evidence.observer.UNREAD_S", PATIENCE_S)
             return asyncio.run(asyncio.wait_for(both(), 4 * PATIENCE_S))
     finally:
-        gc.unfreeze()  # what a runner freezes
+        gc.unfreeze()  # undo the `gc.freeze()` of the runner
 
 
 def verdicts(result: RunResult) -> list[str]:
@@ -166,7 +166,7 @@ def test_server_killed_at_the_end_changes_no_verdict(tmp_path: Path) -> None:
 
 
 def stopped(folder: Path) -> int | None:
-    """The server's process, if the kernel has stopped it."""
+    """Return the process id of the server if it is stopped."""
     pid = (folder / "stopped").read_text() if (folder / "stopped").exists() else ""
     if pid and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
         return int(pid)
@@ -219,17 +219,17 @@ def test_journal_that_is_not_written_any_more_makes_no_task_lost(
     probe = Prober._probe
 
     async def patient(prober: Prober, client: Client, seconds: float, *, journal: bool) -> tuple[str | None, bool]:
-        return await probe(prober, client, PATIENCE_S, journal=journal)  # for the answer, not for the journal
+        return await probe(prober, client, PATIENCE_S, journal=journal)  # for the response, not for the journal
 
     def silent(request: RequestResult) -> bool:
         return bool(request.writes_ms) and request.response_ms is not None
 
     monkeypatch.setattr(Prober, "_probe", patient)
     result = run(tmp_path, "fill the disk", "response", silent=silent)
-    assert verdicts(result) == ["response-first"] * 2  # by the client and the file
+    assert verdicts(result) == ["response-first"] * 2  # with evidence from client and file
     assert {request.judgement.evidence for request in result.requests} == {("client+file",)}
     assert result.remarks == ("the server no longer writes its journal: check the free disk space",)
-    assert not result.ok  # which tasks ran, nobody can tell
+    assert not result.ok  # the tasks are unknown
     assert "unknown: " in str(result.requests[0].unmet[0])
 
 
@@ -266,7 +266,7 @@ def test_only_journal_and_display_read_the_wall_clock() -> None:
 def small_disk(
     folder: Path, *command: str | Path, kib: int = 64, options: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that alone sees a disk of that size at ``folder``; it goes away with the command."""
+    """Run a command with a small disk at ``folder``, which only the command sees."""
     mount = f'mount -t tmpfs -o size={kib}k{options} none "$0" && echo mounted && exec "$@"'
     own = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
     folder.mkdir(exist_ok=True)
@@ -276,7 +276,7 @@ def small_disk(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            bufsize=0,  # no byte more is read than is asked for
+            bufsize=0,  # reads exactly the requested bytes
             env=environment(),
         )
     except FileNotFoundError:
@@ -335,11 +335,11 @@ def test_full_disk_fails_no_request_and_is_recorded(tmp_path: Path) -> None:
             while True:
                 filler.write(bytes(1024))
         statuses = [notify("full")]
-        while (inside / "journal.jsonl").stat().st_size % 4096:  # the last page of the journal has room yet
+        while (inside / "journal.jsonl").stat().st_size % 4096:  # the last page of the journal still has room
             statuses.append(notify("full"))
         statuses.append(notify("full"))
         assert set(statuses) == {200}
-        wait_for(inside / "log.txt", b"(message to full@example.com\n){%d}" % len(statuses))  # no task starts any more
+        wait_for(inside / "log.txt", b"(message to full@example.com\n){%d}" % len(statuses))  # no more tasks start
         (inside / "filler").unlink()
         assert notify("after") == 200
         wait_for(inside / "journal.jsonl", b'"request_finished","request":"after"')
@@ -358,7 +358,7 @@ def test_full_disk_fails_no_request_and_is_recorded(tmp_path: Path) -> None:
 
 
 def limited(limit: str, *command: str | Path, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """fastbg with a limit that ``ulimit`` sets."""
+    """Run fastbg with a limit set by ``ulimit``."""
     shell = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *FASTBG, *command]
     return subprocess.run(shell, capture_output=True, env=environment(**more), timeout=4 * PATIENCE_S, check=False)
 
@@ -392,7 +392,7 @@ def test_run_by_polling_says_so_and_finds_the_same(tmp_path: Path) -> None:
     assert document["remarks"] == ["no file notifications from the kernel (Too many open files): polling every 40 ms"]
 
 
-# nobody can write the output
+# output cannot be written
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("demo", "--schema")])

@@ -1,4 +1,4 @@
-"""Options of a run."""
+"""The options of a run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Events of the client: which phases of httpcore make one, and what is looked at when."""
+"""The client's events from the phases of httpcore, and when file sizes are read."""
 
 from collections.abc import Mapping
 from typing import Any

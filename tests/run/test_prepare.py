@@ -1,4 +1,4 @@
-"""From a script to what is sent: folders, settings of servers, requests, saved values."""
+"""Folders, server settings, requests and saved values from a script."""
 
 from pathlib import Path
 from types import SimpleNamespace

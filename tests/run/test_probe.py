@@ -1,4 +1,4 @@
-"""Probes: whether a server answers, and whether the journal that is followed is its own."""
+"""Probes: whether a server responds, and whether the followed journal belongs to it."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from fastbg.run.probe import Prober
 from tests.support.processes import PATIENCE_S
 from tests.support.servers import fastbg_serve
 
-SHORT_S = 0.05  # for what never comes
+SHORT_S = 0.05  # timeout for events that never arrive
 
 
 def run(url: str, folder: Path, test: Callable[[Prober, Client, Observer], Awaitable[None]]) -> None:
@@ -86,7 +86,7 @@ def test_silent_journal_is_checked_once_per_silence(tmp_path: Path, monkeypatch:
             self.client = client
 
     async def test(prober: Prober, client: Client, observer: Observer) -> None:
-        await prober.check_journal(Server(client))  # type: ignore[arg-type]  # all that is asked of it
+        await prober.check_journal(Server(client))  # type: ignore[arg-type]  # the used attributes only
         assert observer.gap == "the server no longer writes its journal: check the free disk space"
         assert list(observer.remarks) == [observer.gap]
         observer.gap = ""

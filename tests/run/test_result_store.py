@@ -1,4 +1,4 @@
-"""Results that are kept: sums of all requests, and some of them one by one."""
+"""Kept results: totals of all requests, and a limited number of single results."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""`fastbg demo SCRIPT`: what a script can ask and expect, and what is said where it is not so."""
+"""`fastbg demo SCRIPT`: requests and expectations of a script, and its error messages."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def request(name: str, *lines: str, part: str = "") -> str:
 
 
 def demo(folder: Path, *parts: str, arguments: tuple[str, ...] = (), code: int = 0, **more: Any) -> dict[str, Any]:
-    """The document that a script of these parts gives."""
+    """Run a script of these parts. Return its JSON document."""
     script = folder / "my.toml"
     script.write_text("\n".join(parts), encoding="utf-8")
     result = fastbg("demo", script, "--json", *arguments, cwd=folder, PYTHONPATH=str(ROOT), **more)
@@ -35,7 +35,7 @@ def only(written: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-# what is sent
+# requests
 
 
 def test_requests_are_sent_as_they_are_written(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_values_from_environment_and_earlier_responses(tmp_path: Path) -> None:
     assert json.loads(body["body"]) == {"id": 7, "told": "7/b/t-1/s-1/world/${id}"}
     assert body["greeting"] == "hello world"
     assert body["folder"] == ".fastbg"
-    assert "cookie" not in body["headers"]  # what one response sets is not sent with the next request by itself
+    assert "cookie" not in body["headers"]  # cookies of a response are not sent automatically
 
 
 def test_saved_value_is_there_in_later_parts_for_each_repetition(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_request_after_an_app_exception_uses_a_new_connection(tmp_path: Path) ->
     assert before["body"] != after["body"]
 
 
-# what is expected
+# expectations
 
 
 def test_everything_that_can_be_expected_is_met(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_unmet_expectation_shows_line_values_and_witness(tmp_path: Path) -> None
     assert result.returncode == 1
     assert "write: not as expected\n  my.toml:11: status: expected 201, was 200 (client)" in told
     assert "  my.toml:14: verdict: expected work-first, was response-first (" in told
-    assert told.count("●") == 3  # all time lines, what the mark means, and once more this one
+    assert told.count("●") == 3  # the time lines, the legend, and the failed request again
 
 
 def test_wrong_script_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_tasks_of_a_server_that_is_killed_are_lost_by_count(tmp_path: Path) -> N
     assert written["summary"]["lost"] == 5
     assert written["requests"][0]["reason"].endswith("(the script sent SIGKILL to the server)")
     assert written["requests"][5]["reason"] == "not sent: the script sent SIGKILL to the server"
-    assert written["requests"][6]["verdict"] == "no-work"  # of a new server
+    assert written["requests"][6]["verdict"] == "no-work"  # from a new server
 
 
 def test_server_that_drains_after_sigterm_loses_nothing(tmp_path: Path) -> None:

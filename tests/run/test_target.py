@@ -1,4 +1,4 @@
-"""The server that a run asks: started, asked, ended by a signal or by itself, and gone."""
+"""The server under test: start, requests, end by a signal, and end by itself."""
 
 import asyncio
 import signal

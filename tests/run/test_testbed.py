@@ -1,4 +1,4 @@
-"""What a run asks: one server for the parts that want the same, another one where they differ, or a running one."""
+"""The servers of a run: shared by parts with the same settings, new for others, or a running server."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ env = {{ MORE = "1" }}
 
 
 def run(folder: Path, text: str, url: str | None = None) -> list[tuple[str, bool, int | None]]:
-    """For each part the server's name, whether its journal is at hand, and its process id."""
+    """Return for each part the server's name, whether its journal is available, and its process id."""
     source = read_script(text, "own.toml", ROOT, os.environ)
     known = {"dir": str(folder)}
     paths = RunPaths.of(source, folder, known)

@@ -142,7 +142,7 @@ def test_protected_routes_are_requested_with_a_secret() -> None:
     assert drafted(shapes.app)[0].count('# Take a secret of your own from the environment: "${env.NAME}".') == 4
 
 
-# Apps of others
+# Foreign apps
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_protected_routes_are_requested_with_a_secret() -> None:
 def test_app_of_a_documentation_is_drafted(
     module: Any, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # it writes here
+    monkeypatch.chdir(tmp_path)  # the app writes to the current folder
     script = drafted(module.app)[1]
     assert [request.name for request in script.requests] == names
     assert [send(module.app, request, "a1b2c3-1") for request in script.requests] == [200]
@@ -269,7 +269,7 @@ def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) 
     assert send(app, script.requests[0], "m") == 200
 
 
-# The file
+# Script file
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_small_script_says_little() -> None:
 def test_source_knows_the_line_of_each_key() -> None:
     source = read(WHOLE)
     assert source.place("part", 0, "request", 0, "expect", "writes", 1, "pattern") == "my.toml:37"
-    assert source.place("part", 1, "request", 0, "method") == "my.toml:48"  # not set: the line of its request
+    assert source.place("part", 1, "request", 0, "method") == "my.toml:48"  # not set, so the line of its request
 
 
 def test_default_script_requests_every_endpoint() -> None:

@@ -1,4 +1,4 @@
-"""The JSON Schema that the package ships, for editors."""
+"""The JSON Schema in the package, for editors."""
 
 import json
 import tomllib
@@ -28,7 +28,7 @@ def pydantic() -> tuple[int, ...]:
 
 @pytest.mark.skipif(pydantic() < MADE_WITH, reason="an older pydantic may generate a different form")
 def test_shipped_schema_is_that_of_the_model() -> None:
-    """``python -c 'from fastbg.scripting.model import Script; print(Script.schema_text(), end="")'`` writes it."""
+    """To update the file, write `Script.schema_text()` to it."""
     assert (BUILT_IN / "schema.json").read_text("utf-8") == Script.schema_text()
 
 

@@ -1,4 +1,4 @@
-"""The lines of a TOML document's keys."""
+"""Line numbers of the keys in a TOML document."""
 
 import datetime
 import tomllib

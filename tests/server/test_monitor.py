@@ -78,7 +78,7 @@ async def start_work(server: ServerMonitor, folder: Path) -> None:
 
 
 async def until_output(server: ServerMonitor, text: str) -> None:
-    """Wait until the server has written a line with ``text``."""
+    """Wait until a line of the server's output contains ``text``."""
     while not any(text in line for line in server.stderr_tail()):
         await asyncio.sleep(0.01)
 

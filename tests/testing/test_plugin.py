@@ -1,4 +1,4 @@
-"""The pytest plugin in test sessions of its users: what they write, what they see, what a session costs."""
+"""The pytest plugin in test sessions of users: usage, output and cost."""
 
 import re
 import signal
@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder with an app, named in the settings; warnings are errors, as here."""
+    """Make a folder with an app in its pytest settings. Warnings are errors, as here."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
@@ -93,7 +93,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*UNUSED, *arguments, timeout=PATIENCE_S)
 
 
-# what a user writes
+# usage
 
 
 def test_what_the_documentation_shows(shop: pytest.Pytester) -> None:
@@ -131,7 +131,7 @@ def test_servers_live_as_long_as_they_should(shop: pytest.Pytester) -> None:
     run(shop).assert_outcomes(passed=6)
 
 
-# what a user sees
+# output
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["plain", "xdist"])
@@ -194,7 +194,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     assert "fastbg/testing" not in said
     assert "httpcore" not in said
     assert said.count("POST /forget  404  dropped") == 2
-    assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's own words: no test shows another's
+    assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's log: no test shows that of another
 
 
 def test_ascii_terminal_gets_the_last_time_lines_in_ascii(
@@ -300,7 +300,7 @@ def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["the marker fastbg got scope='module': use one of *"])
 
 
-# what a session costs
+# cost
 
 
 def test_session_that_does_not_use_it_imports_nothing_of_it(pytester: pytest.Pytester) -> None:
@@ -318,7 +318,7 @@ def test_session_that_does_not_use_it_imports_nothing_of_it(pytester: pytest.Pyt
 
 
 def stopped(pytester: pytest.Pytester, number: signal.Signals, app: str, path: str) -> tuple[int, str, int]:
-    """A session that got a signal after a request: its exit code, what it said, and the process of the server."""
+    """Send a signal to a session after a request. Return exit code, output and the server's process id."""
     test = pytester.makepyfile(f"""
         import pytest, shop, time
 

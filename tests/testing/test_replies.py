@@ -1,4 +1,4 @@
-"""What the fixtures ``fastbg`` and ``fastbg_async`` give a test: replies that know their tasks, from a real server."""
+"""The fixtures ``fastbg`` and ``fastbg_async``: replies from a real server that know their tasks."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.support.processes import PATIENCE_S
 from tests.support.servers import fetch
 
 pytestmark = pytest.mark.fastbg(timeout=PATIENCE_S)
-of_its_own = pytest.mark.fastbg(scope="function")  # what earlier tests asked for may still be told by the other one
+of_its_own = pytest.mark.fastbg(scope="function")  # the other server may still record events of earlier tests
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +30,14 @@ def pid_of(client: Client | AsyncClient) -> int:
 
 
 def until(client: Client, name: str, request_id: str | None = None) -> None:
-    """Wait until the server has told an event of that name, of that request or of any."""
+    """Wait for an event with this name, of one request or of any."""
     end = time.monotonic() + PATIENCE_S
     while name not in [event.name for event in client.events if request_id in (None, event.request_id)]:
         assert time.monotonic() < end
         time.sleep(0.005)
 
 
-# what came first
+# order
 
 
 def test_reply_is_an_ordinary_response_of_an_ordinary_client(fastbg: Client) -> None:
@@ -107,12 +107,12 @@ def test_what_is_not_proved_fails_with_its_reason(fastbg: Client, path: str, tas
     with fastbg.stream("GET", path) as reply:
         assert isinstance(reply, Reply)
         pieces = reply.iter_bytes()
-        next(pieces)  # nobody takes the rest of the big one while its task is due
+        next(pieces)  # the rest of the large response is not read while its task must run
         with pytest.raises(AssertionError, match=why):
             reply.came_before(task)
 
 
-# the wait
+# wait
 
 
 @of_its_own
@@ -178,8 +178,8 @@ def test_response_that_the_test_does_not_read_is_no_failure(fastbg: Client) -> N
     with fastbg.stream("GET", "/streaming", headers={"X-Request-ID": "unread"}) as reply:
         pieces = reply.iter_bytes()
         next(pieces)
-        until(fastbg, "response_sent", "unread")  # a connection that ends before that is a response that was lost
-        pieces.close()  # type: ignore[attr-defined]  # httpx does not say that it is a generator
+        until(fastbg, "response_sent", "unread")  # a connection that ends earlier means a lost response
+        pieces.close()  # type: ignore[attr-defined]  # httpx does not declare it as a generator
     assert isinstance(reply, Reply)
     assert reply.wait().verdict != "unproven"
     assert "request_failed" not in [event.name for event in reply.events]

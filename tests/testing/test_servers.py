@@ -1,4 +1,4 @@
-"""The servers behind the fixtures: what they import, how they fail, and that nothing of them is left."""
+"""The servers behind the fixtures: imports, failures and cleanup."""
 
 import logging
 import os
@@ -46,15 +46,15 @@ def pid_of(server: Server) -> int:
 
 
 def held() -> Counter[str]:
-    """The threads of this process, and what its descriptors lead to."""
+    """Return the threads of this process and the targets of its descriptors."""
     found = Counter(thread.name for thread in threading.enumerate())
     for path in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # it was closed by now
+        with suppress(FileNotFoundError):  # closed in the meantime
             found[str(path.readlink())] += 1
     return found
 
 
-# named apps: child processes
+# module:attribute apps: child processes
 
 
 def test_named_app_is_kept_for_the_session(servers: ServerPool) -> None:
@@ -107,7 +107,7 @@ def test_nothing_of_a_child_is_left(servers: ServerPool) -> None:
     pid = pid_of(server)
     assert held() - before
     servers.stop()
-    wait_until(lambda: not held() - before)  # anyio tells its worker threads to end, and waits for none
+    wait_until(lambda: not held() - before)  # anyio does not wait for the end of its worker threads
     assert not is_alive(pid)
 
 
