@@ -88,7 +88,7 @@ def screen_words() -> Iterator[str]:
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]
     yield from (checks("utf-8") + checks("ascii"))
     yield from (str(task.description) for task in Screen(Console(), run, step=False)._bars.tasks)
-    yield "too close to call"
+    yield from ("only the server's events prove the order", "blocked the event loop", "writes no journal")
 
 
 def evidence_words() -> Iterator[str]:
@@ -261,7 +261,7 @@ def test_page_fits_the_width(page: str, columns: int) -> None:
         (["response_within"], ["## Keys of expect", "at most this many seconds"]),
         (["within"], ["## Keys of tasks", "## Keys of writes", "Whole page: fastbg explain scripts"]),
         (["status"], ["## The tables", "## Keys of expect", "field of a request", "Whole page: fastbg explain json"]),
-        (["too", "close", "to", "call"], ["## Other words", "prove"]),
+        (["blocked", "the", "event", "loop"], ["## Other words", "One step of an"]),
         (["✓"], ["ok"]),
         (["FASTBG_BROKER_ACK_WAIT"], ["## Settings", "delivered again"]),
         (["sigkill"], ["# The catalogue", "?"]),
