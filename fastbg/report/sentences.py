@@ -18,8 +18,7 @@ def conclusion(run: RunResult) -> Text:
     waited = [group for group in run.groups if "work-first" in group.verdicts]
     before = counts["response-first"]
     sentences = [f"{run.total} requests in {run.seconds:.1f} s."] if run.is_load else []
-    were = "was" if before == 1 else "were"
-    sentences.append(f"{before} of the {working} requests with work {were} answered before it was done.")
+    sentences.append(_answered_before(before, working))
     if first:
         sentences.append(f"The client waited {_range(time for group in first for time in group.responses_ms)} ms.")
         outside = [time for group in first for time in group.outside_ms]
@@ -32,6 +31,15 @@ def conclusion(run: RunResult) -> Text:
         times = _range(time for group in waited for time in group.responses_ms)
         sentences.append(f"In {names}, the client waited {times} ms for the work.")
     return Text(escape_control(" ".join(sentences)), style="bold")
+
+
+def _answered_before(before: int, working: int) -> str:
+    if not working:
+        return "No request had work."
+    if working == 1:
+        return f"The request with work was {'' if before else 'not '}answered before it was done."
+    were = "was" if before == 1 else "were"
+    return f"{before} of the {working} requests with work {were} answered before it was done."
 
 
 def evidence(run: RunResult) -> Text:

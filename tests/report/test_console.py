@@ -15,6 +15,7 @@ from fastbg.evidence.trace import ExpectedWrite, ReceivedBody, Trace
 from fastbg.report.console import final, live
 from fastbg.report.document import document
 from fastbg.report.picture import save_picture
+from fastbg.report.sentences import conclusion
 from fastbg.report.timelines import Bar
 from tests.support.results import background, foreground, in_milliseconds, run, runs
 from tests.support.traces import LOG, answered, expecting, finished, requested, sent, task, trace, wrote
@@ -91,6 +92,18 @@ def test_unmet_expectation_is_marked_and_told() -> None:
     assert "verdict: expected work-first, was response-first (client+file and server)" in text
     assert text.count("●┄┄") == 2  # once with all time lines, once with the unmet expectation
     assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("traces", "sentence"),
+    [
+        ([background()], "The request with work was answered before it was done."),
+        ([foreground()], "The request with work was not answered before it was done."),
+        ([finished(answered(trace(writes=0, verdict="no-work"), 1002, size=100))], "No request had work."),
+    ],
+)
+def test_conclusion_of_one_request(traces: list[Trace], sentence: str) -> None:
+    assert conclusion(run(*traces)).plain.startswith(sentence)
 
 
 def test_conclusion_names_instant_writes_as_too_close() -> None:
