@@ -61,5 +61,7 @@ def drop_output() -> None:
 
 
 def report_error(error: FastbgError) -> None:
-    sys.stderr.write("".join(line + "\n" for line in error.lines()))
-    sys.stderr.flush()
+    """Write ``error`` to standard error, unless that was closed when this process started."""
+    if sys.stderr:
+        sys.stderr.write("".join(f"{line}\n" for line in error.lines()))
+        sys.stderr.flush()
