@@ -12,7 +12,7 @@ MAX_WIDTH = 110  # of a line with a table or an array
 def assignment(key: str, value: Any) -> Iterator[str]:
     """Yield ``key = value``, or one line per item if it is longer than `MAX_WIDTH`. ``key``: in TOML syntax."""
     line = f"{key} = {to_toml(value)}"
-    if len(line) > MAX_WIDTH and isinstance(value, Mapping):
+    if len(line) > MAX_WIDTH and isinstance(value, Mapping) and value:
         for name, item in value.items():
             yield from assignment(f"{key}.{_key(name)}", item)
     elif len(line) > MAX_WIDTH and isinstance(value, list):

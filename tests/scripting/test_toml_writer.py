@@ -32,6 +32,7 @@ def test_value_is_read_back_from_printable_lines(value: Any) -> None:
         ({"a": 1, "b c": [True, "x"]}, ['key = { a = 1, "b c" = [true, "x"] }']),
         ({}, ["key = {}"]),
         ({"a": LONG, "b c": 1}, [f'key.a = "{LONG}"', 'key."b c" = 1']),
+        ({LONG: {"x" * 20: {}}}, [f"key.{LONG}.{'x' * 20} = {{}}"]),
         ([LONG, {"a": 1}], ["key = [", f'    "{LONG}",', "    { a = 1 },", "]"]),
     ],
 )
