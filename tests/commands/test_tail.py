@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -28,7 +27,7 @@ from fastbg.recorder.rotation import part
 from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter
-from tests.support.processes import PATIENCE_S
+from tests.support.processes import PATIENCE_S, read_until
 
 TAIL = (sys.executable, "-m", "fastbg", "tail")
 LAST = rb"message to 19@x\n"  # the last lines are shown after following has started
@@ -71,18 +70,6 @@ def following(*arguments: str | Path, **streams: Any) -> Iterator[Process]:
     finally:
         process.kill()
         process.communicate()
-
-
-def until(stream: Any, wanted: bytes) -> bytes:
-    """Read ``stream`` (a pipe or a descriptor) until ``wanted`` is in it, and return all that was read."""
-    descriptor = stream if isinstance(stream, int) else stream.fileno()
-    found, end = b"", time.monotonic() + PATIENCE_S
-    while re.search(wanted, found) is None:
-        ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
-        data = os.read(descriptor, 65536) if ready else b""
-        assert data, f"{wanted!r} did not come, only {found!r}"
-        found += data
-    return found
 
 
 def append(path: Path, data: bytes) -> None:
@@ -265,24 +252,24 @@ def test_starting_before_anything_exists_works(tmp_path: Path) -> None:
     data = tmp_path / "later"
     with following("--dir", data) as process:
         assert process.stderr is not None
-        until(process.stderr, rb"waiting for .*README.md\n(?s:.*)waiting for .*log.txt\n")
+        read_until(process.stderr, rb"waiting for .*README.md\n(?s:.*)waiting for .*log.txt\n")
         data.mkdir()
         append(data / "README.md", "\n## FastAPI 框架精讲".encode())
-        found = until(process.stdout, "框架精讲".encode())
+        found = read_until(process.stdout, "框架精讲".encode())
         assert re.fullmatch(TIME + b" README.md \n" + TIME + " README.md ## FastAPI 框架精讲".encode(), found)
 
 
 def test_line_goes_on_in_place_or_with_a_mark(folder: Path) -> None:
     with following("--dir", folder, "-n", "1") as process:
-        until(process.stdout, LAST)
+        read_until(process.stdout, LAST)
         append(folder / "README.md", b"one ")
-        found = until(process.stdout, b"one ")
+        found = read_until(process.stdout, b"one ")
         append(folder / "README.md", b"line")
-        found += until(process.stdout, b"line")
+        found += read_until(process.stdout, b"line")
         append(folder / "log.txt", b"between\n")
-        found += until(process.stdout, b"between\n")
+        found += read_until(process.stdout, b"between\n")
         append(folder / "README.md", b" goes on\n")
-        found += until(process.stdout, b"goes on\n")
+        found += read_until(process.stdout, b"goes on\n")
     lines = re.sub(TIME, b"T", found).decode().splitlines()
     assert lines == ["T README.md one line", "T log.txt   between", "T README.md ↪  goes on"]
 
@@ -290,32 +277,32 @@ def test_line_goes_on_in_place_or_with_a_mark(folder: Path) -> None:
 def test_json_lines_are_valid_whatever_comes(folder: Path) -> None:
     log = folder / "log.txt"
     with following("--json", "-n", "1", "--dir", folder) as process:
-        first = [json.loads(line) for line in until(process.stdout, b"\n.*\n").splitlines()]
+        first = [json.loads(line) for line in read_until(process.stdout, b"\n.*\n").splitlines()]
         assert [(entry["file"], entry["text"], entry["t_ns"], entry["time"]) for entry in first] == [
             (str(folder / "README.md"), "> quote", None, None),
             (str(log), "message to 19@x", None, None),
         ]
         size, before_ns = log.stat().st_size, time.monotonic_ns()
         append(log, b"\xff\x00\xed\xa0\x80 part")
-        entry = json.loads(until(process.stdout, b"\n"))
+        entry = json.loads(read_until(process.stdout, b"\n"))
         assert entry["source"] == "file"
         assert (entry["offset"], entry["continued"], entry["complete"], entry["cut"]) == (size, False, False, 0)
         assert entry["text"] == "�\0��� part"
         assert before_ns <= entry["t_ns"] <= time.monotonic_ns()
         assert entry["time"].endswith("+00:00")
         append(log, b"\r\n")
-        entry = json.loads(until(process.stdout, b"\n"))
+        entry = json.loads(read_until(process.stdout, b"\n"))
         assert (entry["text"], entry["continued"], entry["complete"]) == ("", True, True)
         log.write_bytes(b"")
-        entry = json.loads(until(process.stdout, b"\n"))
+        entry = json.loads(read_until(process.stdout, b"\n"))
         assert (entry["source"], entry["kind"]) == ("notice", "truncated")
 
 
 def test_refused_file_is_reported_once(folder: Path) -> None:
     with following(folder, folder / "log.txt", "-n", "1") as process:
-        until(process.stdout, LAST)
+        read_until(process.stdout, LAST)
         append(folder / "log.txt", b"x\n")
-        until(process.stdout, b"x\n")
+        read_until(process.stdout, b"x\n")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert errors.count(b"this is a folder") == 1
@@ -326,7 +313,7 @@ def test_refused_file_is_reported_once(folder: Path) -> None:
 def test_signal_ends_it_cleanly(folder: Path, number: signal.Signals, code: int) -> None:
     append(folder / "log.txt", b"unfinished")
     with following("--dir", folder) as process:
-        until(process.stdout, b"unfinished")
+        read_until(process.stdout, b"unfinished")
         process.send_signal(number)
         rest, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, rest, errors) == (code, b"\n", b"")
@@ -335,7 +322,7 @@ def test_signal_ends_it_cleanly(folder: Path, number: signal.Signals, code: int)
 def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
     append(folder / "log.txt", b"unfinished")
     with following("--dir", folder) as process:
-        until(process.stdout, b"unfinished")
+        read_until(process.stdout, b"unfinished")
         process.send_signal(signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGALRM)  # the timeout of its end passes before it does anything
@@ -347,14 +334,14 @@ def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
 def test_signal_ends_it_although_nobody_reads(folder: Path) -> None:
     (folder / "log.txt").write_bytes(b"line\n" * 200_000)
     with following(folder / "log.txt", "-n", "200000") as process:
-        until(process.stdout, b"line")  # then the pipe is full, and a write blocks
+        read_until(process.stdout, b"line")  # then the pipe is full, and a write blocks
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=PATIENCE_S) == 143
 
 
 def test_reader_that_has_enough_ends_it(folder: Path) -> None:
     with following("--dir", folder) as process:
-        until(process.stdout, b"\n")
+        read_until(process.stdout, b"\n")
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(timeout=PATIENCE_S) == 0
@@ -403,7 +390,7 @@ def read_rest(descriptor: int) -> bytes:
 def test_terminal_shows_styles_and_does_not_cut(folder: Path) -> None:
     append(folder / "log.txt", b"ERROR " + b"long " * 20 + b"\n")
     with terminal("--dir", folder) as (process, screen):
-        found = until(screen, b"ERROR.*(long ){20}")
+        found = read_until(screen, b"ERROR.*(long ){20}")
         os.write(screen, b"\x03")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE_S) == 130
@@ -417,7 +404,7 @@ def test_terminal_shows_styles_and_does_not_cut(folder: Path) -> None:
 
 def test_no_color_is_honoured(folder: Path) -> None:
     with terminal("--dir", folder, NO_COLOR="1") as (_, screen):
-        found = until(screen, b"message to 19@x")
+        found = read_until(screen, b"message to 19@x")
     assert not re.search(rb"\x1b\[[\d;]*3\dm", found)
 
 
@@ -542,8 +529,8 @@ def test_journal_and_files_in_one_stream(folder: Path) -> None:
     journal = folder / "journal.jsonl"
     journal.write_bytes(entry("request_received", time.monotonic_ns(), method="POST", path="/old"))
     with following("--dir", folder, "--journal", "-n", "1") as process:
-        until(process.stdout, TIME + rb" server    request_received  POST /old  \[r1\]\n")
+        read_until(process.stdout, TIME + rb" server    request_received  POST /old  \[r1\]\n")
         append(journal, entry("response_sent", time.monotonic_ns(), status=200))
-        until(process.stdout, TIME + b" server    response_sent  200")
+        read_until(process.stdout, TIME + b" server    response_sent  200")
         append(folder / "log.txt", b"new\n")
-        until(process.stdout, TIME + b" log.txt   new")
+        read_until(process.stdout, TIME + b" log.txt   new")
