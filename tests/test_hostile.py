@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from fastbg.commands.demo import _write_result
 from fastbg.commands.demo_options import DemoOptions
-from fastbg.commands.greeting import Broker
+from fastbg.commands.greeting import BrokerInfo
 from fastbg.commands.report import report
 from fastbg.commands.serve import greet
 from fastbg.commands.tail import tail
@@ -306,7 +306,7 @@ def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pyt
 def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as listener:
         for text in HOSTILE.values():
-            greet(ServerSettings(text, tmp_path / text), listener, Broker(text))
+            greet(ServerSettings(text, tmp_path / text), listener, BrokerInfo(text))
     written = capsys.readouterr()
     assert unescaped_in(written.out.encode(), "lines") == set()
     assert r"\x1b[2J" in written.out

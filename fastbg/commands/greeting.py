@@ -11,14 +11,14 @@ from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerInfo:
     """The broker of the tasks. ``addresses``: without passwords. ``folder``: of an embedded broker, else None."""
 
     addresses: str
     folder: Path | None = None
 
 
-def greeting(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
+def greeting(settings: ServerSettings, url: str, broker: BrokerInfo | None) -> Iterator[str]:
     yield f"fastbg serves {settings.app} at {url} (press Ctrl-C to stop)"
     yield f"  data folder  {settings.directory}"
     if settings.record:
@@ -33,13 +33,13 @@ def _rotation(size: int) -> str:
     return f" (rotated at {size / 2**20:.3g} MiB, {KEPT} old files are kept)" if size else " (never rotated)"
 
 
-def _described(broker: Broker) -> str:
+def _described(broker: BrokerInfo) -> str:
     if broker.folder is None:
         return broker.addresses
     return f"{broker.addresses}, an embedded NATS server; it stores the tasks in {broker.folder}"
 
 
-def _commands(settings: ServerSettings, url: str, broker: Broker | None) -> Iterator[str]:
+def _commands(settings: ServerSettings, url: str, broker: BrokerInfo | None) -> Iterator[str]:
     folder = "" if settings.directory == Path.cwd() / DEFAULT else f" --dir {shlex.quote(str(settings.directory))}"
     example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
     if broker is not None:

@@ -4,10 +4,10 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ipaddress import ip_address
 
-from fastbg.commands.greeting import Broker, greeting
+from fastbg.commands.greeting import BrokerInfo, greeting
 from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
 from fastbg.server.app import FACTORY
 from fastbg.server.importer import load
@@ -25,26 +25,24 @@ def serve(
     ``queued``: send the tasks to a queue. ``broker``: addresses of its broker; None starts an embedded one. Raises
     `FastbgError` if the server cannot start.
     """
-    if not queued:
-        return _serve(settings, host, port, reload, workers, None)
-    with _broker(settings, broker) as named:
-        return _serve(settings, host, port, reload, workers, named)
+    with _broker(settings, broker) if queued else nullcontext() as info:
+        return _serve(settings, host, port, reload, workers, info)
 
 
 @contextmanager
-def _broker(settings: ServerSettings, addresses: str | None) -> Iterator[Broker]:
+def _broker(settings: ServerSettings, addresses: str | None) -> Iterator[BrokerInfo]:
     from fastbg.services.broker import use_broker, without_password
 
     with use_broker(settings.directory, addresses) as broker:
         if isinstance(broker, str):
-            yield Broker(without_password(broker))
+            yield BrokerInfo(without_password(broker))
         else:
-            yield Broker(broker.address, folder=broker.folder)
+            yield BrokerInfo(broker.address, folder=broker.folder)
 
 
 def _serve(
-    settings: ServerSettings, host: str, port: int, reload: bool, workers: int, broker: Broker | None
-) -> int:  # fmt: skip
+    settings: ServerSettings, host: str, port: int, reload: bool, workers: int, broker: BrokerInfo | None
+) -> int:
     from uvicorn import Config
 
     from fastbg.server.logs import log_config
@@ -77,7 +75,7 @@ def _serve(
     return INTERRUPTED if INTERRUPTED in codes else 0
 
 
-def greet(settings: ServerSettings, listener: socket.socket, broker: Broker | None) -> None:
+def greet(settings: ServerSettings, listener: socket.socket, broker: BrokerInfo | None) -> None:
     """Print the greeting, and a warning if other machines can reach the server."""
     sys.stdout.write("".join(escape_control(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
     sys.stdout.flush()

@@ -50,7 +50,7 @@ class Testbed:
         async with AsyncExitStack() as stack:
             if self._script.mail is not None:
                 await self._serve_mail(self._script.mail, stack)
-            await stack.enter_async_context(self._queue)
+            stack.push_async_callback(self._queue.stop)
             await stack.enter_async_context(self.server)
             self._stack = stack.pop_all()
         return self
@@ -124,7 +124,7 @@ class Testbed:
         if part.worker is None:
             return wanted
         task_queue = await self._queue.serve(replace(wanted, app=part.worker))
-        return replace(wanted, env=(*wanted.env, ("FASTBG_BROKER", task_queue.broker.address)))
+        return wanted.with_variable("FASTBG_BROKER", task_queue.broker.address)
 
     async def _serve_mail(self, name: str, stack: AsyncExitStack) -> None:
         """Start a mail server with the followed file ``name`` as inbox, or use the server in ``FASTBG_SMTP``."""
@@ -150,12 +150,7 @@ class _Queue:
         self._settings: ServerSettings | None = None
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def stop(self) -> None:
         await self._stack.aclose()
 
     async def serve(self, settings: ServerSettings) -> "TaskQueue":
@@ -163,7 +158,7 @@ class _Queue:
         from fastbg.services.queue import TaskQueue
 
         if self._task_queue is None or self._settings != settings:
-            await self._stack.aclose()
+            await self.stop()
             self._task_queue = await self._stack.enter_async_context(TaskQueue(settings))
             self._settings = settings
         return self._task_queue

@@ -3,9 +3,9 @@
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fastbg.data_folder import journal_of, written_files
 from fastbg.errors import CANNOT_WRITE_ERRNOS, ServerError
@@ -47,6 +47,10 @@ class ServerSettings:
     @property
     def followed(self) -> tuple[Path, ...]:
         return written_files(self.directory) if self.files is None else self.files
+
+    def with_variable(self, name: str, value: str) -> Self:
+        """Return these settings with one more environment variable."""
+        return replace(self, env=(*self.env, (name, value)))
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that pass the settings to a server process and to the example app."""

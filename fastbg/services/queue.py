@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +29,7 @@ class TaskQueue:
         check_queue_extra()
         settings.make_folder()
         self.broker = Broker(settings.directory)
-        self.settings = replace(settings, env=(*settings.env, ("FASTBG_BROKER", self.broker.address)))
+        self.settings = settings.with_variable("FASTBG_BROKER", self.broker.address)
         self.log = self.broker.folder / "worker.log"
         self._worker: subprocess.Popen[bytes] | None = None
 
