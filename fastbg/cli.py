@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fastbg.data_folder import DEFAULT, journal_of, written_files
+from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
 from fastbg.output import drop_output, ignore_broken_pipe, report_error
@@ -256,26 +256,36 @@ def demo(
 def tail(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Files to follow. Default: README.md and log.txt of the data folder."),
+        typer.Argument(
+            metavar="FILE", help="Files to follow. Default: the requests, README.md and log.txt of the data folder."
+        ),
     ] = None,
     lines: Annotated[
-        int, typer.Option("-n", "--lines", metavar="N", min=0, help="Show the last N lines of each file first.")
+        int, typer.Option("-n", "--lines", metavar="N", min=0, help="Show the last N lines or requests first.")
     ] = 10,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for new lines.")] = True,
-    journal: Annotated[bool, typer.Option("--journal", help="Show the events of the server's journal too.")] = False,
+    journal: Annotated[
+        bool, typer.Option("--journal", help="With FILE: show the requests of the data folder's journal too.")
+    ] = False,
+    files_only: Annotated[
+        bool, typer.Option("--files-only", help="Show only the files, not the requests of the journal.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     directory: Folder = DEFAULT,
 ) -> None:
-    """Follow the files that background tasks write."""
-    from fastbg.commands.tail import tail
+    """Follow requests, responses and what background tasks write, in one stream."""
+    from fastbg.commands.tail import TailOptions, tail
 
     raise_deferred()
-    paths = files or written_files(directory)
-    journals = [journal_of(directory)] if journal else []
-    data_folder = None if files else directory
-    raise typer.Exit(
-        tail(paths, journals=journals, lines=lines, follow=follow, as_json=as_json, data_folder=data_folder)
-    )
+    if journal and files_only:
+        raise FastbgError(
+            "--journal and --files-only cannot be combined",
+            where="--journal --files-only",
+            remedy="use only one of them",
+        )
+    named = tuple(files or ())
+    wants_requests = journal or not (named or files_only)
+    raise typer.Exit(tail(TailOptions(directory, named, wants_requests, lines, follow, as_json)))
 
 
 @app.command()

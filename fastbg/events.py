@@ -5,6 +5,7 @@ Times of events with different ``boot`` are never compared.
 """
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 LOST = "events_lost"  # the journal event that reports a gap in the journal
+
+_PROBE = re.compile(r"[0-9a-f]{6}-probe[0-9]+")
 
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
@@ -42,7 +45,8 @@ class Appended:
 
     ``t_ns``: when the follower saw the new size, before it read the bytes. ``path``: as the caller wrote it. ``file``:
     ``(st_dev, st_ino)``; a rotated file has another one. ``offset``: of the first byte in the file. ``data``: the
-    bytes, never empty.
+    bytes, never empty. ``written_ns``: the last of these bytes was written at this time or later, by the file's
+    modification time; None if unknown.
     """
 
     t_ns: int
@@ -50,6 +54,7 @@ class Appended:
     file: tuple[int, int]
     offset: int
     data: bytes
+    written_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,15 @@ class Notice:
     path: Path
     kind: Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused", "polling"]
     message: str
+
+
+def probe_id(run_id: str, number: int) -> str:
+    """Return the request id of a probe, which `fastbg demo` sends to check a server."""
+    return f"{run_id}-probe{number}"
+
+
+def is_probe(request_id: str) -> bool:
+    return _PROBE.fullmatch(request_id) is not None
 
 
 @cache

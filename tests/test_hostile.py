@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from fastbg.commands.demo_options import DemoOptions
 from fastbg.commands.greeting import BrokerInfo
 from fastbg.commands.report import report
 from fastbg.commands.serve import greet
-from fastbg.commands.tail import tail
+from fastbg.commands.tail import TailOptions, tail
 from fastbg.errors import FastbgError, ScriptError, ServerDied
 from fastbg.events import Notice
 from fastbg.evidence.results import RunResult
@@ -251,7 +252,7 @@ def followed(tmp_path: Path) -> list[Path]:
 def test_nothing_gets_through_tail(
     kind: str, followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False) == 0
+    assert tail(_options(followed, tmp_path)) == 0
     text = capsys.readouterr().out
     assert unescaped_in(text.encode(), kind) == set()
     assert ("\x1b[" in text) is (kind == "terminal")
@@ -259,6 +260,11 @@ def test_nothing_gets_through_tail(
     printer = TextPrinter({followed[0]: ALL}, cast(Any, _Closed()))
     printer.notice(Notice(1, followed[0], "refused", ALL))
     assert unescaped_in(capsys.readouterr().err.encode(), "lines") == set()
+
+
+def _options(followed: list[Path], folder: Path) -> TailOptions:
+    journal(folder)
+    return TailOptions(folder, tuple(followed), lines=1000, follow=False)
 
 
 class _Closed:
@@ -272,7 +278,7 @@ class _Closed:
 
 
 def test_json_of_tail_is_ascii(followed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tail(followed, journals=[journal(tmp_path)], lines=1000, follow=False, as_json=True) == 0
+    assert tail(replace(_options(followed, tmp_path), as_json=True)) == 0
     written = capsys.readouterr().out
     assert unescaped_in(written.encode(), "ascii") == set()
     shown = [strict(line) for line in written.splitlines()]

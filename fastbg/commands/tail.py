@@ -1,48 +1,64 @@
-"""``fastbg tail``: shows the last lines of files, then new lines with the time at which each was seen.
+"""``fastbg tail``: shows requests, responses and writes, or the lines of files.
 
-The last lines are shown file by file, in the order of the command line. SIGINT and SIGTERM end the command between two
-lines (exit codes 130 and 143). If the reader of a pipe exits, the command ends immediately (exit code 0).
+What is already there is shown first, file by file, in the order of the command line. SIGINT and SIGTERM end the command
+between two lines (exit codes 130 and 143). If the reader of a pipe exits, the command ends immediately (exit code 0).
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastbg.commands.stop_signals import OutputBlockedError, StopSignals
-from fastbg.commands.tail_last_lines import Sources, show_last_lines
+from fastbg.commands.tail_last_lines import Sources, is_missing, show_last_lines
+from fastbg.data_folder import journal_of, written_files
 from fastbg.errors import FollowError
-from fastbg.follow.files import file_at
 from fastbg.output import drop_output, report_error
 from fastbg.report.json_lines import JsonPrinter
-from fastbg.report.lines import Printer
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter, labels
 
+LINES_PER_REQUEST = 20  # of a journal that are read to show one request; a request with one task has 6
 
-def tail(
-    paths: Sequence[Path],
-    *,
-    journals: Sequence[Path] = (),
-    lines: int = 10,
-    follow: bool = True,
-    as_json: bool = False,
-    data_folder: Path | None = None,
-) -> int:
-    """Show the last ``lines`` lines of ``paths`` and ``journals`` on standard output, then new lines.
 
-    ``data_folder``: set if ``paths`` are its files by default, for the error message if none exists.
+@dataclass(frozen=True, slots=True)
+class TailOptions:
+    """What to show. ``files``: named by the user; empty for those of the data folder. ``lines``: last lines per file.
+
+    ``journal``: show the requests of the data folder's journal too.
+    """
+
+    directory: Path
+    files: tuple[Path, ...] = ()
+    journal: bool = True
+    lines: int = 10
+    follow: bool = True
+    as_json: bool = False
+
+    @property
+    def sources(self) -> Sources:
+        journals = (journal_of(self.directory),) if self.journal else ()
+        written = written_files(self.directory)
+        paths = tuple(dict.fromkeys([*(self.files or written), *journals]))
+        optional = paths if self.journal and not self.files else ()
+        return Sources(
+            paths, journals, optional, self.lines, self.lines if self.as_json else self.lines * LINES_PER_REQUEST
+        )
+
+
+def tail(options: TailOptions) -> int:
+    """Show the last lines of files, or the last requests of a journal, then what is new, on standard output.
+
     Returns the exit code: 0; 1 if some of several files could not be shown; 2 if none could; 128 + the number of a
     signal. Raises `FollowError` if the only file cannot be shown, `OSError` if standard output cannot be written.
     """
-    sources = Sources(tuple(dict.fromkeys([*paths, *journals])), tuple(journals), lines)
-    if data_folder is not None and not follow:
-        _refuse_empty(data_folder, sources.paths)
-    names = {**labels(paths), **dict.fromkeys(journals, "server")}
-    printer: Printer = JsonPrinter(sys.stdout) if as_json else TextPrinter(names, sys.stdout)
-    stream = Stream(printer, journals)
+    sources = options.sources
+    if not options.files and not options.follow:
+        _refuse_empty(options.directory, sources.paths)
+    stream = _stream(options, sources)
     with StopSignals() as signals:
         try:
-            code = (_follow if follow else _show_last_lines)(sources, stream, signals)
+            code = (_follow if options.follow else _show_last_lines)(sources, stream, signals)
             stream.close()
             if signals.code and sys.stdout.isatty():
                 print()  # noqa: T201  (the terminal shows ^C: start a new line for the prompt)
@@ -50,6 +66,21 @@ def tail(
             drop_output()
             code = 0
         return signals.code or code
+
+
+def _stream(options: TailOptions, sources: Sources) -> Stream:
+    names = labels([path for path in sources.paths if path not in sources.journals])
+    if not sources.journals:
+        return Stream(JsonPrinter(sys.stdout) if options.as_json else TextPrinter(names, sys.stdout))
+    from fastbg.report.journal_stream import JournalStream
+
+    if options.as_json:
+        return JournalStream(JsonPrinter(sys.stdout), sources.journals)
+    from fastbg.report.request_lines import RequestPrinter
+
+    names |= dict.fromkeys(sources.journals, "journal")
+    optional = [path for path in sources.optional if path not in sources.journals]
+    return JournalStream(RequestPrinter(names, sys.stdout, optional), sources.journals, options.lines)
 
 
 def _follow(sources: Sources, stream: Stream, signals: StopSignals) -> int:
@@ -71,22 +102,12 @@ def _show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> 
 
 def _refuse_empty(data_folder: Path, paths: Sequence[Path]) -> None:
     """Raise `FollowError` if none of ``paths`` exists."""
-    if all(map(_is_missing, paths)):
+    if all(map(is_missing, paths)):
         raise FollowError(
             "no file has been written yet",
             where=str(data_folder),
             remedy="run `fastbg demo`, send a request to `fastbg serve`, or choose another --dir",
         )
-
-
-def _is_missing(path: Path) -> bool:
-    try:
-        file_at(path)
-    except FileNotFoundError:
-        return True
-    except FollowError:
-        pass
-    return False
 
 
 def _report(errors: Sequence[FollowError], *, of: int) -> int:

@@ -53,9 +53,11 @@ async def follow(sources: Sources, refused: Iterable[Path], stream: Stream, sign
 async def _show(sources: Sources, refused: set[Path], stream: Stream) -> None:
     async with Follower(sources.paths, journals=sources.journals) as follower:
         for path in sources.paths:
-            for offset, data in follower.last_lines(path, sources.lines):
+            for offset, data in follower.last_lines(path, sources.lines_of(path)):
                 stream.old(path, offset, data)
                 await asyncio.sleep(0)  # lets a signal cancel this task
+            stream.old_end(path)
+        stream.is_read = follower.is_read
         while True:
             with suppress(TimeoutError):
                 item = await asyncio.wait_for(anext(follower), stream.show_due())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastbg.commands.stop_signals import StopSignals
 from fastbg.errors import FollowError
-from fastbg.follow.files import open_file
+from fastbg.follow.files import file_at, open_file
 from fastbg.follow.journal import last_lines_of_journal
 from fastbg.follow.lines import last_lines
 from fastbg.report.stream import Stream
@@ -15,11 +15,19 @@ from fastbg.report.stream import Stream
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files to show. ``journals``: the journals among ``paths``. ``lines``: number of last lines per file."""
+    """The files to show. ``journals``: the journals among ``paths``. ``optional``: those that may be missing.
+
+    ``lines``: number of last lines per file. ``journal_lines``: of each journal.
+    """
 
     paths: tuple[Path, ...]
-    journals: tuple[Path, ...]
-    lines: int
+    journals: tuple[Path, ...] = ()
+    optional: tuple[Path, ...] = ()
+    lines: int = 10
+    journal_lines: int = 0
+
+    def lines_of(self, path: Path) -> int:
+        return self.journal_lines if path in self.journals else self.lines
 
 
 def show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> list[FollowError]:
@@ -29,18 +37,29 @@ def show_last_lines(sources: Sources, stream: Stream, signals: StopSignals) -> l
         try:
             descriptor = _open(path)
         except FollowError as error:
-            errors.append(error)
+            if path not in sources.optional or not is_missing(path):
+                errors.append(error)
             continue
         try:
             for offset, data in _last_lines(path, descriptor, sources):
                 stream.old(path, offset, data)
                 if signals.code:
                     return errors
-            stream.old_end(path)
+            stream.end(path)
         finally:
             os.close(descriptor)
     stream.flush()
     return errors
+
+
+def is_missing(path: Path) -> bool:
+    try:
+        file_at(path)
+    except FileNotFoundError:
+        return True
+    except FollowError:
+        pass
+    return False
 
 
 def _open(path: Path) -> int:
@@ -57,5 +76,5 @@ def _open(path: Path) -> int:
 def _last_lines(path: Path, descriptor: int, sources: Sources) -> Iterator[tuple[int, bytes]]:
     end = os.fstat(descriptor).st_size
     if path in sources.journals:
-        return last_lines_of_journal(path, descriptor, end, sources.lines)
+        return last_lines_of_journal(path, descriptor, end, sources.journal_lines)
     return last_lines(descriptor, sources.lines, end)

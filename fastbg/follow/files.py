@@ -73,10 +73,11 @@ def _refusal(path: Path, error: OSError | ValueError) -> FollowError:
 
 @dataclass(slots=True)
 class _Span:
-    """At ``t_ns`` the size of the file was ``end``."""
+    """At ``t_ns`` the size of the file was ``end``. ``written_ns``: its modification time, None if not plausible."""
 
     t_ns: int
     end: int
+    written_ns: int | None
 
 
 @dataclass(slots=True)
@@ -99,6 +100,15 @@ def _is_rewritten(opened: _OpenFile) -> bool:
         return os.pread(opened.descriptor, len(known), opened.offset - len(known)) != known
     except OSError:
         return False  # the next read reports the error
+
+
+def _modified_ns(status: os.stat_result, seen_ns: int) -> int | None:
+    """Return the modification time on the monotonic clock, None if it is later than ``seen_ns``.
+
+    The kernel's clock for files is some milliseconds late. So the file was modified at this time or later.
+    """
+    modified_ns = status.st_mtime_ns - (time.time_ns() - time.monotonic_ns())
+    return modified_ns if modified_ns <= seen_ns else None
 
 
 class FollowedFile:
@@ -144,7 +154,7 @@ class FollowedFile:
             begin = max(0, self._open.end - KNOWN_TAIL)
             self._open.known_tail = os.pread(self._open.descriptor, self._open.end - begin, begin)
         elif self._open.end:
-            self._items.append(_Span(time.monotonic_ns(), self._open.end))
+            self._items.append(_Span(time.monotonic_ns(), self._open.end, None))
 
     def refresh(self, t_ns: int) -> None:
         """Check which file is at ``path`` now, and its size. ``t_ns``: the time for notices."""
@@ -171,7 +181,8 @@ class FollowedFile:
         """Check the size of the open file. ``t_ns``: the time for notices; a new size gets the time of this call."""
         if self._open is None:
             return
-        size = os.fstat(self._open.descriptor).st_size
+        status = os.fstat(self._open.descriptor)
+        size = status.st_size
         seen_ns = time.monotonic_ns()  # after `fstat`: the bytes may not have existed before
         if size < self._open.end:
             self._restart(self._open, t_ns, "was truncated")
@@ -181,8 +192,9 @@ class FollowedFile:
             last = self._items[-1] if self._items else None
             if isinstance(last, _Span) and len(self._items) >= MAX_SPANS:
                 last.t_ns, last.end = seen_ns, size  # a time that is too late is better than one before the write
+                last.written_ns = _modified_ns(status, seen_ns)
             else:
-                self._items.append(_Span(seen_ns, size))
+                self._items.append(_Span(seen_ns, size, _modified_ns(status, seen_ns)))
             self._open.end = size
 
     def take(self) -> Appended | Notice | None:
@@ -229,7 +241,8 @@ class FollowedFile:
             self._drop_spans(opened)
         elif opened.offset == span.end:
             self._items.popleft()
-        return Appended(span.t_ns, self.path, opened.file, offset, data) if data else None
+        written_ns = span.written_ns if opened.offset == span.end else None
+        return Appended(span.t_ns, self.path, opened.file, offset, data, written_ns) if data else None
 
     def _change_file(self, t_ns: int) -> None:
         descriptor = open_file(self.path)

@@ -110,10 +110,13 @@ class Follower:
 
     def all_read(self) -> bool:
         """Check all files now, and return whether the iterator has yielded their whole content."""
-        t_ns = time.monotonic_ns()
-        for path in self._files if self._watcher is not None else ():
-            self._on_change(t_ns, path, True)
-        return not any(file.pending for file in self._files.values())
+        return all(self.is_read(path) for path in self._files)
+
+    def is_read(self, path: Path) -> bool:
+        """Check a file now, and return whether the iterator has yielded its whole content."""
+        if self._watcher is not None:
+            self._on_change(time.monotonic_ns(), path, True)
+        return not self._files[path].pending
 
     def _on_change(self, t_ns: int, path: Path, moved: bool) -> None:
         file = self._files[path]

@@ -20,14 +20,17 @@ from fastbg.recorder.task_record import TaskRecord
 class Recorder:
     """An ASGI app that records the requests of ``app`` in ``journal``, with the sizes of ``files`` at each response.
 
+    ``all_sizes``: also for clients that send no id. It costs some microseconds per file and request.
+
     Call `instrument.install`, too: otherwise the tasks are not recorded. Other scopes than "http" are passed through;
     for "lifespan" the shutdown is recorded.
     """
 
-    def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = ()) -> None:
+    def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = (), *, all_sizes: bool = False) -> None:
         self.app = app
         self.journal = journal
         self._sizes = functools.partial(sizes_of, [str(path) for path in files])
+        self._all_sizes = all_sizes
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
 
@@ -37,7 +40,7 @@ class Recorder:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         self.journal.check()
-        request = RequestRecord(scope, self.journal, self._sizes, self._detached)
+        request = RequestRecord(scope, self.journal, self._sizes, self._detached, all_sizes=self._all_sizes)
         self._requests.add(request)
         token = current_request.set(request)
         try:

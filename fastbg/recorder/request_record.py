@@ -34,13 +34,14 @@ class RequestRecord:
     has_ended = False
 
     def __init__(
-        self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord]
-    ) -> None:
+        self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
+        *, all_sizes: bool = False,
+    ) -> None:  # fmt: skip
         client_id = _client_id(scope)
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
         self._write = journal.write
-        # The sizes are only useful to a client that sends an id for each request.
-        self._sizes: Callable[[], Mapping[str, int] | None] = sizes if client_id else _no_sizes
+        # `fastbg demo`, which needs the sizes, sends an id for each request.
+        self._sizes: Callable[[], Mapping[str, int] | None] = sizes if client_id or all_sizes else _no_sizes
         self._detached = detached
         self._numbers = itertools.count()  # used by several threads
         self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker

@@ -8,13 +8,13 @@ from rich.text import Text
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult
+from fastbg.report.lines import LONG_WAIT_MS
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
 MAX_UNMET = 10  # requests that are shown one by one
 MAX_REASONS = 20
-LONG_WAIT_MS = 200.0
 
 
 def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:

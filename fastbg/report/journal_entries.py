@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastbg.events import Appended, Event
+from fastbg.events import Appended
 from fastbg.follow.lines import LineDecoder
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
+from fastbg.report.lines import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +17,6 @@ class Foreign:
     path: Path
     text: str
     seen_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    path: Path
-    event: Event
 
 
 class JournalEntries:

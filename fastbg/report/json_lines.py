@@ -2,29 +2,35 @@
 
 import json
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from fastbg.events import Event, Notice
+from fastbg.events import Notice
 from fastbg.follow.lines import Piece
+from fastbg.report.lines import Entry, Sighting
 from fastbg.report.moments import of_this_boot, utc, wall_ns_of, wall_ns_of_event
+
+if TYPE_CHECKING:
+    from fastbg.evidence.activity import ActiveRequest, ActiveTask
 
 
 class JsonPrinter:
     """Prints one JSON object per line, in ASCII. Each has a ``source``: ``file``, ``server`` or ``notice``.
 
     ``file``: ``file``, ``text``, ``offset`` (of the first byte), ``continued``, ``complete``, ``cut`` (bytes not
-    shown). ``server``: ``event``, ``request``, ``detail``, ``this_boot``; or ``event`` null and ``text``.
-    ``notice``: ``file``, ``kind``, ``message``. All have ``t_ns`` (monotonic) and ``time`` (UTC, ISO 8601),
-    null if the line was already in the file.
+    shown), ``request`` (the id of the request that wrote it, null if the journal leaves another one). ``server``:
+    ``event``, ``request``, ``detail``, ``this_boot``; or ``event`` null and ``text``. ``notice``: ``file``, ``kind``,
+    ``message``. All have ``t_ns`` (monotonic) and ``time`` (UTC, ISO 8601), null if the line was already in the file.
     """
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
 
-    def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
+    def piece(self, path: Path, piece: Piece, sighting: Sighting | None) -> None:
+        writer = None if sighting is None else sighting.writer
         self._write(
             "file",
-            seen_ns,
+            None if sighting is None else sighting.t_ns,
+            request=None if writer is None else writer.request_id,
             file=str(path),
             text=piece.text,
             offset=piece.offset,
@@ -33,7 +39,8 @@ class JsonPrinter:
             cut=piece.cut,
         )
 
-    def event(self, path: Path, event: Event) -> None:
+    def event(self, entry: Entry, *, last: bool) -> None:
+        event = entry.event
         wall_ns = wall_ns_of_event(event)
         self._write(
             "server",
@@ -50,6 +57,12 @@ class JsonPrinter:
 
     def notice(self, notice: Notice) -> None:
         self._write("notice", notice.t_ns, file=str(notice.path), kind=notice.kind, message=notice.message)
+
+    def overdue(self, request: "ActiveRequest", task: "ActiveTask | None", now_ns: int) -> None:
+        """Print nothing: it is not an event."""
+
+    def lost(self, request: "ActiveRequest", now_ns: int) -> None:
+        """Print nothing: it is not an event."""
 
     def flush(self) -> None:
         self._output.flush()

@@ -1,112 +1,68 @@
-"""The stream of lines and events from followed files to a printer.
+"""The stream of lines from followed files to a printer."""
 
-With a journal the stream is in the order of time. The time of an event is the one that the server recorded; the time
-of a file's bytes is when they were seen. An event of another boot is ordered by the time at which it was read.
-"""
-
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
 
 from fastbg.events import Appended, Notice
-from fastbg.follow.lines import LineDecoder
-from fastbg.report.journal_entries import Entry, Foreign, JournalEntries
-from fastbg.report.lines import Printer
-from fastbg.report.moments import of_this_boot
-from fastbg.report.time_order import TimeOrder
-
-HOLD_NS = 30_000_000
-
-Item = Appended | Notice | Foreign | Entry
+from fastbg.follow.lines import LineDecoder, Piece
+from fastbg.report.lines import Printer, Sighting
 
 
 class Stream:
-    """Prints lines and events in the order of time."""
+    """Prints the lines of files as they are seen. ``is_read``: returns whether a file is read to its end."""
 
-    def __init__(self, printer: Printer, journals: Sequence[Path]) -> None:
+    is_read: Callable[[Path], bool] = staticmethod(lambda path: True)
+
+    def __init__(self, printer: Printer) -> None:
         self._printer = printer
-        self._journals = {path: JournalEntries(path) for path in journals}
         self._decoders: dict[Path, LineDecoder] = {}
-        self._order = TimeOrder[Item](HOLD_NS if journals else 0)
 
     def old(self, path: Path, offset: int, data: bytes) -> None:
         """Print data that was in the file before following started."""
-        if path in self._journals:
-            for entry in self._journals[path].old(offset, data):
-                self._show(entry)
-        else:
-            self._show_pieces(path, offset, data, None)
+        for piece in self._decode(path, offset, data):
+            self._printer.piece(path, piece, None)
 
     def old_end(self, path: Path) -> None:
+        """Continue with the file's new data, which is not the rest of its old data."""
+
+    def end(self, path: Path) -> None:
         """End the file: print its last, incomplete line."""
-        if path in self._journals:
-            for entry in self._journals[path].finish(None):
-                self._show(entry)
-        else:
-            self._end_line(path, None)
+        self.old_end(path)
+        self._end_line(path, None)
 
     def new(self, item: Appended | Notice) -> None:
-        """Add an item of the follower; `show_due` prints it when it is due."""
-        journal = self._journals.get(item.path)
-        if journal is None:
-            self._order.add(item.t_ns, item)
-        elif isinstance(item, Appended):
-            for entry in journal.new(item):
-                self._order.add(_time_of(entry, item.t_ns), entry)
+        """Print an item of the follower."""
+        if isinstance(item, Appended):
+            sighting = Sighting(item.t_ns, item.t_ns, item.offset + len(item.data))
+            for piece in self._decode(item.path, item.offset, item.data):
+                self._printer.piece(item.path, piece, sighting)
         else:
-            for entry in journal.finish(item.t_ns) if _restarts(item) else ():
-                self._order.add(item.t_ns, entry)
-            self._order.add(item.t_ns, item)
+            self._show_notice(item)
 
     def show_due(self) -> float | None:
-        """Print all due items. Returns the seconds until the next one is due, None if no item is held."""
-        while (wait_s := self._order.wait_s()) is not None and wait_s <= 0:
-            self._show(self._order.pop())
+        """Print what is due. Returns the seconds until more is due, None if nothing is held."""
         self._printer.flush()
-        return wait_s
+        return None
 
     def flush(self) -> None:
         self._printer.flush()
 
     def close(self) -> None:
-        """Print all held items and the last, incomplete lines."""
-        for journal in self._journals.values():
-            for entry in journal.finish(None):
-                self._order.add(time.monotonic_ns(), entry)
-        while self._order:
-            self._show(self._order.pop())
+        """Print all that is held, and the last, incomplete lines."""
         self._printer.close()
 
-    def _show(self, item: Item) -> None:
-        match item:
-            case Appended():
-                self._show_pieces(item.path, item.offset, item.data, item.t_ns)
-            case Notice():
-                if _restarts(item):
-                    self._end_line(item.path, item.t_ns)
-                self._printer.notice(item)
-            case Foreign():
-                self._printer.foreign(item.path, item.text, item.seen_ns)
-            case Entry():
-                self._printer.event(item.path, item.event)
-            case _:
-                assert_never(item)
+    def _decode(self, path: Path, offset: int, data: bytes) -> list[Piece]:
+        return self._decoders.setdefault(path, LineDecoder()).feed(data, offset)
 
-    def _show_pieces(self, path: Path, offset: int, data: bytes, seen_ns: int | None) -> None:
-        for piece in self._decoders.setdefault(path, LineDecoder()).feed(data, offset):
-            self._printer.piece(path, piece, seen_ns)
+    def _show_notice(self, notice: Notice) -> None:
+        if restarts(notice):
+            self._end_line(notice.path, Sighting(notice.t_ns, notice.t_ns, 0))
+        self._printer.notice(notice)
 
-    def _end_line(self, path: Path, seen_ns: int | None) -> None:
+    def _end_line(self, path: Path, sighting: Sighting | None) -> None:
         if (decoder := self._decoders.get(path)) and (piece := decoder.finish()):
-            self._printer.piece(path, piece, seen_ns)
+            self._printer.piece(path, piece, sighting)
 
 
-def _time_of(entry: Entry | Foreign, seen_ns: int) -> int:
-    if isinstance(entry, Entry) and of_this_boot(entry.event):
-        return min(seen_ns, entry.event.t_ns)
-    return seen_ns
-
-
-def _restarts(notice: Notice) -> bool:
+def restarts(notice: Notice) -> bool:
     return notice.kind in ("truncated", "replaced")

@@ -1,7 +1,6 @@
 """Followed lines as text for people. One line is ``TIME NAME LINE``:
 
-* ``TIME`` is the local time at which the line's first byte was seen, or the time that the server recorded for an event.
-  ``-`` for a line that was already in the file.
+* ``TIME`` is the local time at which the line's first byte was seen. ``-`` for a line that was already in the file.
 * ``NAME`` is shown only for several sources, each in its own colour.
 * An incomplete line is shown immediately and continued in place. If another line was shown meanwhile, the rest starts
   a new output line with the mark ``↪``, unless the rest is only the end of the line.
@@ -10,16 +9,17 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
-from fastbg.events import Event, Notice
+from fastbg.events import Notice
 from fastbg.follow.lines import Piece
-from fastbg.report.moments import of_this_boot, time_of_day, wall_ns_of, wall_ns_of_event
+from fastbg.report.lines import Sighting
+from fastbg.report.moments import time_of_day, wall_ns_of
 from fastbg.text import escape_control
 
 CONTINUED = "↪ "
@@ -36,9 +36,6 @@ LOG_WORDS = re.compile(
 LOG_STYLES = {"error": "bold red", "warning": "yellow", "info": "green", "debug": "dim", "time": "dim"}
 NOTICES: Mapping[str, str] = {"missing": "waiting for {path}", "polling": "{message}"}
 
-EVENT_FIELDS = (("status",), ("method", "path"), ("task", "n", "where", "worker"), ("error",), ("reason",), ("detail",))
-"""The displayed fields of an event, in order. A single space separates the fields of a group."""
-
 Part = tuple[str, str]
 """A text and its style; an empty style for none."""
 
@@ -49,7 +46,7 @@ def labels(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: path.name if names.count(path.name) == 1 else str(path) for path in paths}
 
 
-class _Paint:
+class Paint:
     """Adds styles to text, as far as Rich finds that the output supports them.
 
     Rich's `Console` takes ten times as long for a line that needs no layout. ``plain``: no styles are supported.
@@ -71,6 +68,27 @@ class _Paint:
         return self._styles[style].render(text, color_system=self._colors)
 
 
+class LineStyles:
+    """Styles lines of Markdown files and of logs."""
+
+    def __init__(self) -> None:
+        self._markdown: dict[Path, str] = {}  # the style of the current line
+
+    def __call__(self, path: Path, piece: Piece) -> list[Part]:
+        text = escape_control(piece.text)
+        if path.suffix.lower() in (".md", ".markdown"):
+            if not piece.continued:
+                matching = (style for start, style in MARKDOWN_STYLES if start.match(piece.text))
+                self._markdown[path] = next(matching, "")
+            return [(text, self._markdown.get(path, ""))]
+        parts: list[Part] = []
+        end = 0
+        for match in LOG_WORDS.finditer(text):
+            parts += [(text[end : match.start()], ""), (match[0], LOG_STYLES[match.lastgroup or ""])]
+            end = match.end()
+        return [*parts, (text[end:], "")]
+
+
 class TextPrinter:
     """Lines for people, coloured on a terminal. Notices go to standard error."""
 
@@ -79,36 +97,27 @@ class TextPrinter:
         self._width = max(map(len, self._names.values())) if len(names) > 1 else 0
         self._styles = {path: NAME_STYLES[n % len(NAME_STYLES)] for n, path in enumerate(names)}
         self._output = output
-        self._paint = _Paint(output)
+        self._paint = Paint(output)
         self._open: Path | None = None  # the file whose incomplete line ends the output
-        self._line_styles: dict[Path, str] = {}
+        self._styled = LineStyles()
 
-    def piece(self, path: Path, piece: Piece, seen_ns: int | None) -> None:
+    def piece(self, path: Path, piece: Piece, sighting: Sighting | None) -> None:
         more = f" … {piece.cut:,} more bytes" if piece.cut else ""
         line: list[Part] = []
         if not (piece.continued and self._open == path):
             if piece.continued and not piece.text and not more:
                 return
-            line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
+            line = self._begin(path, None if sighting is None else wall_ns_of(sighting.t_ns))
             if piece.continued:
                 line.append((CONTINUED, "dim"))
-        line += self._styled(path, piece)
+        line += [(escape_control(piece.text), "")] if self._paint.plain else self._styled(path, piece)
         line.append((more, "dim italic"))
         self._open = None if piece.complete else path
         self._write(line, end="\n" if piece.complete else "")
 
-    def event(self, path: Path, event: Event) -> None:
-        self._write([*self._begin(path, wall_ns_of_event(event)), *_event_parts(event)], end="\n")
-
-    def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
-        line = self._begin(path, None if seen_ns is None else wall_ns_of(seen_ns))
-        self._write([*line, ("not an event: ", "yellow"), (escape_control(text), "dim")], end="\n")
-
     def notice(self, notice: Notice) -> None:
         self.close()  # a terminal shows standard output and standard error together
-        words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
-        sys.stderr.write(f"fastbg: {escape_control(words)}\n")
-        sys.stderr.flush()
+        print_notice(notice)
 
     def flush(self) -> None:
         self._output.flush()
@@ -128,42 +137,16 @@ class TextPrinter:
             line.append((f"{self._names[path]:<{self._width}} ", self._styles[path]))
         return line
 
-    def _styled(self, path: Path, piece: Piece) -> list[Part]:
-        text = escape_control(piece.text)
-        if self._paint.plain:
-            return [(text, "")]
-        if path.suffix.lower() in (".md", ".markdown"):
-            if not piece.continued:
-                matching = (style for start, style in MARKDOWN_STYLES if start.match(piece.text))
-                self._line_styles[path] = next(matching, "")
-            return [(text, self._line_styles.get(path, ""))]
-        parts: list[Part] = []
-        end = 0
-        for match in LOG_WORDS.finditer(text):
-            parts += [(text[end : match.start()], ""), (match[0], LOG_STYLES[match.lastgroup or ""])]
-            end = match.end()
-        return [*parts, (text[end:], "")]
-
     def _write(self, line: list[Part], end: str) -> None:
         self._output.write("".join(self._paint(text, style) for text, style in line) + end)
+
+
+def print_notice(notice: Notice) -> None:
+    words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
+    sys.stderr.write(f"fastbg: {escape_control(words)}\n")
+    sys.stderr.flush()
 
 
 def _time(wall_ns: int | None) -> str:
     seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
     return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else "-"
-
-
-def _event_parts(event: Event) -> list[Part]:
-    parts = [(escape_control(event.name), "bold red" if event.name in ("task_failed", "task_dropped") else "bold")]
-    groups = (_fields_text(event, keys) for keys in EVENT_FIELDS)
-    parts += [(f"  {escape_control(text)}", "") for text in groups if text]
-    if event.request_id:
-        parts.append((f"  [{escape_control(event.request_id)}]", "dim"))
-    if not of_this_boot(event):
-        parts.append(("  (another boot: not in the order of time)", "yellow"))
-    return parts
-
-
-def _fields_text(event: Event, keys: Iterable[str]) -> str:
-    values = {key: value for key in keys if (value := event.detail.get(key)) is not None}
-    return " ".join(f"#{value}" if key == "n" else str(value) for key, value in values.items())

@@ -2,6 +2,7 @@
 
 import heapq
 import time
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 MAX_HELD = 256  # items; if more are held, the oldest is due immediately
@@ -19,6 +20,15 @@ class TimeOrder(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterate over the items in any order."""
+        return (item for _, _, item in self._held)
+
+    @property
+    def first(self) -> Item:
+        """The oldest item."""
+        return self._held[0][2]
 
     def add(self, t_ns: int, item: Item) -> None:
         self._count += 1

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from fastbg.events import probe_id
 from fastbg.evidence.observer import Observer
 from fastbg.evidence.trace import SentRequest, Trace
 
@@ -49,7 +50,7 @@ class Prober:
 
     async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
         self._count += 1
-        request_id = f"{self._run_id}-probe{self._count}"
+        request_id = probe_id(self._run_id, self._count)
         probe = Trace(SentRequest(request_id, "OPTIONS", url="", name=""), answered=False)
         self._observer.live[request_id] = probe
         failure: str | None

@@ -50,7 +50,8 @@ def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
         from fastbg.recorder import taskiq
 
         taskiq.install(journal, settings.followed)
-    return Recorder(app, journal, settings.followed)
+    # With the sizes `fastbg tail` knows whether a write came before the response; another app writes to other files.
+    return Recorder(app, journal, settings.followed, all_sizes=settings.is_example)
 
 
 def _exit_at_once(recorder: "Recorder | None") -> NoReturn:

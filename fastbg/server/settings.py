@@ -45,6 +45,10 @@ class ServerSettings:
         return journal_of(self.directory)
 
     @property
+    def is_example(self) -> bool:
+        return self.app in (EXAMPLE, QUEUED_EXAMPLE)
+
+    @property
     def followed(self) -> tuple[Path, ...]:
         return written_files(self.directory) if self.files is None else self.files
 

@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from fastbg.events import Appended, Event, boot_id
+from fastbg.evidence.activity import ActiveRequest
 from fastbg.follow.lines import LINE_LIMIT
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.rotation import part
+from fastbg.report.journal_stream import JournalStream
 from fastbg.report.json_lines import JsonPrinter
-from fastbg.report.stream import Stream
-from fastbg.report.text_lines import TextPrinter
+from fastbg.report.lines import Entry
+from fastbg.report.request_lines import RequestPrinter
 from tests.support.processes import PATIENCE_S, read_until
 
 TAIL = (sys.executable, "-m", "fastbg", "tail")
@@ -44,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 
 
@@ -81,7 +84,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def test_last_lines_have_names_and_no_time(folder: Path) -> None:
-    result = once("--dir", folder, "-n", "2")
+    result = once("--files-only", "--dir", folder, "-n", "2")
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.decode().splitlines() == [
         "-            README.md ",
@@ -97,7 +100,7 @@ def test_ten_lines_are_the_default_and_a_single_file_has_no_name(folder: Path) -
 
 
 def test_zero_lines_are_none(folder: Path) -> None:
-    assert once("--dir", folder, "-n", "0").stdout == b""
+    assert once("--files-only", "--dir", folder, "-n", "0").stdout == b""
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(tmp_path: Path) -> 
 
 
 def test_terminal_that_is_not_utf8_is_no_crash(folder: Path) -> None:
-    result = once("--dir", folder, PYTHONIOENCODING="ascii")
+    result = once("--files-only", "--dir", folder, PYTHONIOENCODING="ascii")
     assert result.returncode == 0
     assert rb"# \u540e\u53f0\u4efb\u52a1" in result.stdout
 
@@ -131,11 +134,11 @@ def test_long_line_is_cut_and_says_so_and_costs_no_memory(tmp_path: Path) -> Non
         file.seek(0, os.SEEK_END)
         file.write(b"\nend\n")
     code = (  # the value of `getrusage` starts at the peak of the test process
-        "import re, sys; from pathlib import Path; from fastbg.commands.tail import tail; import json\n"
+        "import re, sys; from pathlib import Path; from fastbg.commands.tail import TailOptions, tail; import json\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
-        "tail([Path(sys.argv[1])], follow=False)\n"
+        "tail(TailOptions(Path(), (Path(sys.argv[1]),), journal=False, follow=False))\n"
         "before = peak()\n"
-        "tail([Path(sys.argv[2])], follow=False)\n"
+        "tail(TailOptions(Path(), (Path(sys.argv[2]),), journal=False, follow=False))\n"
         "print(peak() - before, file=sys.stderr)\n"
     )
     small = tmp_path / "small.log"
@@ -162,9 +165,9 @@ def test_file_of_a_gigabyte_answers_at_once(tmp_path: Path) -> None:
 def test_what_is_imported(folder: Path) -> None:
     code = (
         "import sys\n"
-        "from fastbg.commands.tail import tail\n"
+        "from fastbg.commands.tail import TailOptions, tail\n"
         "from pathlib import Path\n"
-        "tail([Path(sys.argv[1])], follow=False)\n"
+        "tail(TailOptions(Path(), (Path(sys.argv[1]),), journal=False, follow=False))\n"
         "heavy = 'fastapi starlette uvicorn httpx httpcore anyio asyncio inotify_simple pydantic'.split()\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
     )
@@ -176,7 +179,7 @@ def test_what_is_imported(folder: Path) -> None:
 
 def test_what_the_command_imports(folder: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "fastbg", "tail", "--no-follow", "--dir", folder],
+        [sys.executable, "-X", "importtime", "-m", "fastbg", "tail", "--no-follow", "--files-only", "--dir", folder],
         capture_output=True,
         timeout=PATIENCE_S,
         check=True,
@@ -193,7 +196,7 @@ def test_what_the_command_imports(folder: Path) -> None:
 
 
 def test_nothing_written_yet_says_how_to_start(tmp_path: Path) -> None:
-    result = once("--dir", tmp_path / "none")
+    result = once("--files-only", "--dir", tmp_path / "none")
     assert (result.returncode, result.stdout) == (2, b"")
     assert b"no file has been written yet" in result.stderr
     assert b"`fastbg demo`" in result.stderr
@@ -234,7 +237,7 @@ def test_named_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
 def test_unwritable_output_is_an_error_without_traceback(folder: Path) -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run(
-            [*TAIL, "--no-follow", "--dir", folder],
+            [*TAIL, "--no-follow", "--files-only", "--dir", folder],
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=PATIENCE_S,
@@ -250,7 +253,7 @@ def test_unwritable_output_is_an_error_without_traceback(folder: Path) -> None:
 
 def test_starting_before_anything_exists_works(tmp_path: Path) -> None:
     data = tmp_path / "later"
-    with following("--dir", data) as process:
+    with following("--files-only", "--dir", data) as process:
         assert process.stderr is not None
         read_until(process.stderr, rb"waiting for .*README.md\n(?s:.*)waiting for .*log.txt\n")
         data.mkdir()
@@ -260,7 +263,7 @@ def test_starting_before_anything_exists_works(tmp_path: Path) -> None:
 
 
 def test_line_goes_on_in_place_or_with_a_mark(folder: Path) -> None:
-    with following("--dir", folder, "-n", "1") as process:
+    with following("--files-only", "--dir", folder, "-n", "1") as process:
         read_until(process.stdout, LAST)
         append(folder / "README.md", b"one ")
         found = read_until(process.stdout, b"one ")
@@ -276,7 +279,7 @@ def test_line_goes_on_in_place_or_with_a_mark(folder: Path) -> None:
 
 def test_json_lines_are_valid_whatever_comes(folder: Path) -> None:
     log = folder / "log.txt"
-    with following("--json", "-n", "1", "--dir", folder) as process:
+    with following("--json", "-n", "1", "--files-only", "--dir", folder) as process:
         first = [json.loads(line) for line in read_until(process.stdout, b"\n.*\n").splitlines()]
         assert [(entry["file"], entry["text"], entry["t_ns"], entry["time"]) for entry in first] == [
             (str(folder / "README.md"), "> quote", None, None),
@@ -312,7 +315,7 @@ def test_refused_file_is_reported_once(folder: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_it_cleanly(folder: Path, number: signal.Signals, code: int) -> None:
     append(folder / "log.txt", b"unfinished")
-    with following("--dir", folder) as process:
+    with following("--files-only", "--dir", folder) as process:
         read_until(process.stdout, b"unfinished")
         process.send_signal(number)
         rest, errors = process.communicate(timeout=PATIENCE_S)
@@ -321,7 +324,7 @@ def test_signal_ends_it_cleanly(folder: Path, number: signal.Signals, code: int)
 
 def test_signal_loses_no_line_while_somebody_reads(folder: Path) -> None:
     append(folder / "log.txt", b"unfinished")
-    with following("--dir", folder) as process:
+    with following("--files-only", "--dir", folder) as process:
         read_until(process.stdout, b"unfinished")
         process.send_signal(signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
@@ -340,7 +343,7 @@ def test_signal_ends_it_although_nobody_reads(folder: Path) -> None:
 
 
 def test_reader_that_has_enough_ends_it(folder: Path) -> None:
-    with following("--dir", folder) as process:
+    with following("--files-only", "--dir", folder) as process:
         read_until(process.stdout, b"\n")
         assert process.stdout is not None
         process.stdout.close()
@@ -351,7 +354,7 @@ def test_reader_that_has_enough_ends_it(folder: Path) -> None:
 
 
 def test_head_in_a_shell(folder: Path) -> None:
-    command = f"{sys.executable} -m fastbg tail --dir {folder} | head -1; echo ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m fastbg tail --files-only --dir {folder} | head -1; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, timeout=PATIENCE_S, check=True)
     assert result.stdout.decode().splitlines() == ["-            README.md # 后台任务", "0"]
     assert result.stderr == b""
@@ -389,7 +392,7 @@ def read_rest(descriptor: int) -> bytes:
 
 def test_terminal_shows_styles_and_does_not_cut(folder: Path) -> None:
     append(folder / "log.txt", b"ERROR " + b"long " * 20 + b"\n")
-    with terminal("--dir", folder) as (process, screen):
+    with terminal("--files-only", "--dir", folder) as (process, screen):
         found = read_until(screen, b"ERROR.*(long ){20}")
         os.write(screen, b"\x03")
         process.send_signal(signal.SIGINT)
@@ -403,7 +406,7 @@ def test_terminal_shows_styles_and_does_not_cut(folder: Path) -> None:
 
 
 def test_no_color_is_honoured(folder: Path) -> None:
-    with terminal("--dir", folder, NO_COLOR="1") as (_, screen):
+    with terminal("--files-only", "--dir", folder, NO_COLOR="1") as (_, screen):
         found = read_until(screen, b"message to 19@x")
     assert not re.search(rb"\x1b\[[\d;]*3\dm", found)
 
@@ -424,38 +427,109 @@ def entry(name: str, t_ns: int, **fields: object) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def test_journal_is_shown_in_the_order_of_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal, log = folder / "journal.jsonl", folder / "log.txt"
-    stream = Stream(TextPrinter({log: "log.txt", journal: "server"}, sys.stdout), [journal])
-    now = time.monotonic_ns()
-    stream.new(Appended(now, log, (1, 1), 0, b"message to a@b\n"))
-    late = entry("response_sent", now - 2000, status=200, method="POST", path="/x")
-    late += entry("task_started", now - 1000, task="app.write", n=0, where="thread") + entry(
-        "request_finished", now + 500
+def answered(t_ns: int, request: str = "r1", path: str = "/x") -> bytes:
+    """Return the lines of a request that was answered at ``t_ns``, 2 ms after its arrival, with a task that runs."""
+    task: dict[str, object] = {"task": "app.write", "n": 0, "request": request}
+    return b"".join(
+        (
+            entry("request_received", t_ns - 2_000_000, request=request, method="POST", path=path),
+            entry("task_queued", t_ns - 1_000_000, **task),
+            entry("response_sent", t_ns, request=request, status=200, sending_ns=t_ns - 1000, buffered=0),
+            entry("task_started", t_ns + 1000, where="thread", **task),
+        )
     )
-    stream.new(Appended(now + 900, journal, (1, 2), 0, late[:50]))
-    stream.new(Appended(now + 900, journal, (1, 2), 50, late[50:]))
-    stream.close()
-    lines = [re.sub(r"^\S+ ", "", line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        "server  response_sent  200  POST /x  [r1]",
-        "server  task_started  app.write #0 thread  [r1]",
-        "log.txt message to a@b",
-        "server  request_finished  [r1]",
+
+
+def test_response_and_its_write_are_one_stream(folder: Path) -> None:
+    journal = folder / "journal.jsonl"
+    with following("--dir", folder, "-n", "2") as process:
+        append(journal, answered(time.monotonic_ns()))
+        request = TIME + rb"  POST /x \xe2\x86\x92 200 in 2.0 ms  \[r1\]"
+        read_until(process.stdout, request + b"\n")
+        append(folder / "log.txt", b"message to me\n")
+        when = rb"  [\d.]+ ms after the response"
+        read_until(process.stdout, request + when + b"  log.txt  message to me\n")
+        append(journal, entry("task_failed", time.monotonic_ns(), task="app.write", n=0, error="ValueError: no"))
+        read_until(process.stdout, request + when + b"  write failed: ValueError: no\n")
+        append(journal, entry("shutdown", time.monotonic_ns(), request=None, unfinished=2))
+        read_until(process.stdout, TIME + b"  server process 1 shuts down with 2 unfinished tasks\n")
+
+
+def test_write_of_two_active_requests_has_no_request(folder: Path) -> None:
+    with following("--dir", folder, "-n", "2") as process:
+        now = time.monotonic_ns()
+        append(folder / "journal.jsonl", answered(now, "r1") + answered(now, "r2", path="/y"))
+        read_until(process.stdout, rb"\[r2\]\n")
+        append(folder / "log.txt", b"whose?\n")
+        assert re.fullmatch(TIME + rb"  log.txt  whose\?\n", read_until(process.stdout, rb"whose\?\n"))
+
+
+def test_apps_without_the_files_of_the_example_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(answered(time.monotonic_ns()))
+    result = once("--dir", tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"POST /x" in result.stdout
+    with following("--dir", tmp_path) as process:
+        read_until(process.stdout, rb"POST /x .*\[r1\]\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_files_only_shows_no_request(folder: Path) -> None:
+    (folder / "journal.jsonl").write_bytes(answered(time.monotonic_ns()))
+    shown = once("--dir", folder, "--files-only", "-n", "1")
+    assert shown.stdout.decode().splitlines() == [
+        "-            README.md > quote",
+        "-            log.txt   message to 19@x",
     ]
+    named = once(folder / "log.txt", "--dir", folder, "-n", "1")
+    assert named.stdout == b"-            message to 19@x\n"
+    assert b"POST /x" in once(folder / "log.txt", "--dir", folder, "--journal").stdout
+
+
+def test_journal_and_files_only_cannot_be_combined(folder: Path) -> None:
+    result = once("--dir", folder, "--files-only", "--journal")
+    assert result.returncode == 2
+    assert b"cannot be combined" in result.stderr
+
+
+def test_last_requests_are_counted_not_their_lines(folder: Path) -> None:
+    now = time.monotonic_ns()
+    (folder / "journal.jsonl").write_bytes(b"".join(answered(now + n, f"r{n}", f"/{n}") for n in range(20)))
+    shown = once("--dir", folder, "-n", "3").stdout.decode()
+    assert re.findall(r"POST (/\d+)", shown) == ["/17", "/18", "/19"]
+
+
+def test_no_line_is_longer_than_the_terminal(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    now = time.monotonic_ns()
+    journal.write_bytes(
+        answered(now, path="/orders/" + "精" * 40)
+        + entry("task_failed", now + 10**6, task="app.write", n=0, error="ValueError: " + "很长 " * 30)
+        + entry("request_finished", now + 2 * 10**6)
+    )
+    with terminal("--dir", tmp_path, "--no-follow", NO_COLOR="1") as (process, screen):
+        shown = re.sub(rb"\x1b\[[\d;]*m", b"", read_rest(screen)).decode()
+        assert process.wait(PATIENCE_S) == 0
+    lines = [line.rstrip("\r") for line in shown.split("\n")]
+    assert max(map(cell_len, lines)) <= 40
+    assert any("200 in 2.0 ms a1" in line for line in lines)
+    assert any("write failed" in line for line in lines)
 
 
 def test_each_part_of_a_journal_has_its_own_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = folder / "journal.jsonl"
-    stream = Stream(TextPrinter({journal: "server"}, sys.stdout), [journal])
+    stream = JournalStream(JsonPrinter(sys.stdout), [journal])
     whole, late = entry("response_sent", 1000), entry("task_finished", 2000, task="app.write", n=0)
     stream.old(journal, 0, late[:30])
     stream.new(Appended(3000, journal, (1, 2), 0, whole + whole[:40]))
     stream.new(Appended(3000, journal, (1, 1), 30, late[30:] + b'{"torn'))
     stream.new(Appended(3000, journal, (1, 2), len(whole) + 40, whole[40:]))
     stream.close()
-    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert lines == ["response_sent  [r1]"] * 2 + ["task_finished  app.write #0  [r1]", 'not an event: {"torn']
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] or line["text"] for line in lines] == ["response_sent"] * 2 + ["task_finished", '{"torn']
 
 
 def test_last_lines_of_a_journal_are_in_its_parts(folder: Path) -> None:
@@ -475,62 +549,51 @@ def test_last_lines_of_a_journal_are_in_its_parts(folder: Path) -> None:
 def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = folder / "journal.jsonl"
     lines = [b'{"t_ns": 1, "ev', b"[]", b'{"t_ns": true, "event": "x"}', b"\xff\x1b[31m"]
-    for printer in (TextPrinter({journal: "server"}, sys.stdout), JsonPrinter(sys.stdout)):
-        stream = Stream(printer, [journal])
+    for printer in (RequestPrinter({journal: "journal"}, sys.stdout), JsonPrinter(sys.stdout)):
+        stream = JournalStream(printer, [journal])
         stream.old(journal, 0, b"\n".join(lines))
-        stream.old_end(journal)
+        stream.end(journal)
         stream.close()
     shown = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in shown[:4]] == [
-        'not an event: {"t_ns": 1, "ev',
-        "not an event: []",
-        'not an event: {"t_ns": true, "event": "x"}',
-        "not an event: �\\x1b[31m",
+        'journal  not an event: {"t_ns": 1, "ev',
+        "journal  not an event: []",
+        'journal  not an event: {"t_ns": true, "event": "x"}',
+        "journal  not an event: �\\x1b[31m",
     ]
     assert [json.loads(line)["event"] for line in shown[4:]] == [None] * 4
 
 
 def test_event_is_shown_however_long_its_line_may_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = folder / "journal.jsonl"
-    stream = Stream(JsonPrinter(sys.stdout), [journal])
+    stream = JournalStream(JsonPrinter(sys.stdout), [journal])
     for length in (LINE_LIMIT, MAX_LINE_BYTES):
         stream.old(journal, 0, entry("response_sent", 1, error="x" * length))
+    stream.end(journal)
     stream.close()
     event, foreign = map(json.loads, capsys.readouterr().out.splitlines())
     assert (event["event"], len(event["detail"]["error"])) == ("response_sent", LINE_LIMIT)
     assert (foreign["event"], len(foreign["text"])) == (None, LINE_LIMIT)
 
 
-def test_events_of_another_boot_are_marked_and_not_sorted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal, log = folder / "journal.jsonl", folder / "log.txt"
-    stream = Stream(TextPrinter({log: "log.txt", journal: "server"}, sys.stdout), [journal])
-    stream.new(Appended(1000, log, (1, 1), 0, b"first\n"))
-    stream.new(Appended(2000, journal, (1, 2), 0, entry("request_received", 1, boot="elsewhere", wall_ns=0)))
-    stream.close()
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("log.txt first")
-    assert "another boot" in second
-
-
 @pytest.mark.parametrize("detail", [{"wall_ns": 10**40, "boot": "x"}, {"weather": [1e308]}, {"error": "\ud800"}])
 def test_odd_values_in_the_journal_are_no_crash(
     folder: Path, detail: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    journal = folder / "journal.jsonl"
-    event = Event(10**30, "server", "response_sent", None, detail)
-    TextPrinter({journal: "server"}, sys.stdout).event(journal, event)
-    JsonPrinter(sys.stdout).event(journal, event)
+    request = ActiveRequest(1, "r1", 7, "GET", "/", 0, this_boot=False, response_ns=10**30)
+    entry = Entry(folder / "journal.jsonl", Event(10**30, "server", "response_sent", "r1", detail), request)
+    for printer in (RequestPrinter({}, sys.stdout), JsonPrinter(sys.stdout)):
+        printer.event(entry, last=False)
     text, line = capsys.readouterr().out.splitlines()
-    assert "response_sent" in text
+    assert "GET /" in text
     json.loads(line, parse_constant=lambda constant: pytest.fail(constant))
 
 
-def test_journal_and_files_in_one_stream(folder: Path) -> None:
-    journal = folder / "journal.jsonl"
-    journal.write_bytes(entry("request_received", time.monotonic_ns(), method="POST", path="/old"))
-    with following("--dir", folder, "--journal", "-n", "1") as process:
-        read_until(process.stdout, TIME + rb" server    request_received  POST /old  \[r1\]\n")
-        append(journal, entry("response_sent", time.monotonic_ns(), status=200))
-        read_until(process.stdout, TIME + b" server    response_sent  200")
-        append(folder / "log.txt", b"new\n")
-        read_until(process.stdout, TIME + b" log.txt   new")
+def test_json_names_the_request_of_a_write(folder: Path) -> None:
+    with following("--dir", folder, "--json", "-n", "9") as process:
+        append(folder / "journal.jsonl", answered(time.monotonic_ns()))
+        read_until(process.stdout, b"task_started.*\n")
+        append(folder / "log.txt", b"message\n")
+        found = read_until(process.stdout, b'"text": "message".*\n')
+    line = json.loads(next(line for line in found.splitlines() if b'"message"' in line))
+    assert (line["source"], line["request"]) == ("file", "r1")

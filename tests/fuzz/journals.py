@@ -2,23 +2,28 @@
 
 import io
 import json
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import strategies as st
 from rich.console import Console
 
 from fastbg.commands.report import read
+from fastbg.events import Appended
 from fastbg.evidence.history import JournalAggregator
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 from fastbg.report.document import history_document
 from fastbg.report.history import journal_report
+from fastbg.report.journal_stream import JournalStream
 from fastbg.report.json_lines import JsonPrinter
-from fastbg.report.stream import Stream
-from fastbg.report.text_lines import TextPrinter
+from fastbg.report.lines import JournalPrinter
+from fastbg.report.request_lines import RequestPrinter
 from tests.support.hostile import HOSTILE, unescaped_in
 from tests.support.recordings import line
 
@@ -80,12 +85,15 @@ def check(data: bytes) -> None:
         assert unescaped_in(output.getvalue().encode(), "lines") == set()
     _is_json(json.dumps(history_document(history, "journal", {"fastbg": "0"}), allow_nan=False))
 
-    for printer in (JsonPrinter, lambda output: TextPrinter({JOURNAL: "journal"}, output)):
+    printers: list[Callable[[TextIO], JournalPrinter]] = [JsonPrinter, _requests, partial(_requests, terminal=True)]
+    for printer in printers:
         output = io.StringIO()
-        stream = Stream(printer(output), [JOURNAL])
+        stream = JournalStream(printer(output), [JOURNAL])
         for at in range(0, len(data), 1000):
             stream.old(JOURNAL, at, data[at : at + 1000])
-        stream.old_end(JOURNAL)
+        stream.end(JOURNAL)
+        for at in range(0, len(data), 1000):
+            stream.new(Appended(time.monotonic_ns(), JOURNAL, (1, 1), len(data) + at, data[at : at + 1000]))
         stream.close()
         assert unescaped_in(output.getvalue().encode(), "lines") == set()
         if printer is JsonPrinter:
@@ -97,6 +105,12 @@ def check(data: bytes) -> None:
     trace.events = [event for event in events if event is not None and event.request_id == "r1"]
     assert RequestResult.of(trace).judgement.verdict
     assert trace.settled in (True, False)
+
+
+def _requests(output: TextIO, *, terminal: bool = False) -> RequestPrinter:
+    printer = RequestPrinter({}, output)
+    printer._is_terminal = terminal
+    return printer
 
 
 def _is_json(text: str) -> None:
