@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fastbg.commands.help import Command, Group, examples
 from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
@@ -18,11 +19,17 @@ from fastbg.output import drop_output, ignore_broken_pipe, report_error
 
 app = typer.Typer(
     name="fastbg",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Show, prove and test when FastAPI background tasks really run.",
+    epilog=examples("fastbg demo", "fastbg serve shop:app"),
 )
+
+SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
+DATA_FOLDER, EXAMPLE_APP, QUEUE = "Data folder", "Example app", "Queue"
 
 
 def finite(value: float | None) -> float | None:
@@ -35,7 +42,11 @@ def finite(value: float | None) -> float | None:
 Folder = Annotated[
     Path,
     typer.Option(
-        "--dir", metavar="FOLDER", envvar="FASTBG_DIR", help="Data folder: README.md, log.txt, journal.jsonl."
+        "--dir",
+        metavar="FOLDER",
+        envvar="FASTBG_DIR",
+        rich_help_panel=DATA_FOLDER,
+        help="Folder of README.md, log.txt and journal.jsonl.",
     ),
 ]
 Work = Annotated[
@@ -46,6 +57,7 @@ Work = Annotated[
         metavar="SECONDS",
         min=0,
         callback=finite,
+        rich_help_panel=EXAMPLE_APP,
         help="Duration of each task of the example app.",
     ),
 ]
@@ -57,6 +69,7 @@ JournalSize = Annotated[
         metavar="MIB",
         min=0,
         callback=finite,
+        rich_help_panel=DATA_FOLDER,
         help="Rotate the journal at this size and keep 4 old files. 0 never rotates.",
     ),
 ]
@@ -66,10 +79,13 @@ Broker = Annotated[
         "--broker",
         envvar="FASTBG_BROKER",
         metavar="ADDRESS",
-        show_envvar=True,
+        rich_help_panel=QUEUE,
         help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
     ),
 ]
+
+
+Record = Annotated[bool, typer.Option("--record/--no-record", rich_help_panel=DATA_FOLDER, help="Write the journal.")]
 
 
 class Engine(StrEnum):
@@ -89,13 +105,14 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Show the versions and exit."),
     ] = False,
 ) -> None:
     pass
 
 
-@app.command()
+@app.command(cls=Command, epilog=examples("fastbg serve shop:app --reload", "fastbg serve --port 0"))
 def serve(
     application: Annotated[
         str | None, typer.Argument(metavar="APP", help="module:attribute. Default: the example app.")
@@ -104,14 +121,19 @@ def serve(
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
     ] = 8000,
-    directory: Folder = DEFAULT,
-    work: Work = 0.5,
     reload: Annotated[bool, typer.Option("--reload", help="Restart when the code changes.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of server processes.")] = 1,
-    record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+    directory: Folder = DEFAULT,
+    record: Record = True,
     journal_size: JournalSize = 64,
+    work: Work = 0.5,
     engine: Annotated[
-        Engine, typer.Option(help="Run tasks in the server's process, or queue them for fastbg worker.")
+        Engine,
+        typer.Option(
+            metavar="process|queue",
+            rich_help_panel=QUEUE,
+            help="Run tasks in the server's process, or queue them for fastbg worker.",
+        ),
     ] = Engine.process,
     broker: Broker = None,
 ) -> None:
@@ -132,7 +154,7 @@ def serve(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Command, epilog=examples("fastbg worker --threads 1", "fastbg worker shop:broker shop.tasks"))
 def worker(
     tasks: Annotated[
         str, typer.Argument(metavar="BROKER", help="module:attribute of the Taskiq broker.")
@@ -140,13 +162,13 @@ def worker(
     modules: Annotated[
         list[str] | None, typer.Argument(metavar="MODULE", help="More modules with tasks of this broker.")
     ] = None,
-    directory: Folder = DEFAULT,
-    work: Work = 0.5,
-    broker: Broker = None,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of worker processes.")] = 1,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Tasks in parallel per process.")] = 10,
-    record: Annotated[bool, typer.Option("--record/--no-record", help="Write the journal.")] = True,
+    broker: Broker = None,
+    directory: Folder = DEFAULT,
+    record: Record = True,
     journal_size: JournalSize = 64,
+    work: Work = 0.5,
 ) -> None:
     """Run a Taskiq worker for queued tasks, and record them."""
     from fastbg.server.settings import ServerSettings
@@ -159,17 +181,20 @@ def worker(
     raise typer.Exit(run(settings, modules or [], broker, workers=workers, threads=threads))
 
 
-SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
-
-
-@app.command()
+@app.command(
+    cls=Command, epilog=examples("fastbg demo blocking-async", "fastbg demo shop.toml --quiet --junit fastbg.xml")
+)
 def demo(
     scripts: Annotated[
         list[str] | None,
         typer.Argument(metavar="SCRIPT", help='A .toml file, a built-in name, or "all".'),
     ] = None,
-    directory: Folder = DEFAULT,
-    work: Work = 0.5,
+    repeat: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of repetitions, at most 1000000.")
+    ] = 1,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Repetitions in parallel, at most 1000.")
+    ] = 1,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -179,8 +204,7 @@ def demo(
             help="Timeout for the response, then for the next sign of progress. Default: 10 + 5 × --work.",
         ),
     ] = None,
-    repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of repetitions.")] = 1,
-    concurrency: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Repetitions in parallel.")] = 1,
+    step: Annotated[bool, typer.Option("--step", help="Wait for Enter before each request, as for a class.")] = False,
     application: Annotated[
         str | None,
         typer.Option(
@@ -189,12 +213,12 @@ def demo(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", rich_help_panel=SERVER, help="Use a running server instead of starting one."),
+        typer.Option(
+            metavar="URL",
+            rich_help_panel=SERVER,
+            help="Use a running server, such as localhost:8000, instead of starting one.",
+        ),
     ] = None,
-    step: Annotated[
-        bool,
-        typer.Option("--step", rich_help_panel=OUTPUT, help="Wait for Enter before each request, as for a class."),
-    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
@@ -202,8 +226,12 @@ def demo(
         bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line instead of the report.")
     ] = False,
     save: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Save the report as a picture, .svg or .html."),
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Save the report as a picture, .svg or .html. Can be given several times.",
+        ),
     ] = None,
     junit: Annotated[
         Path | None,
@@ -219,6 +247,8 @@ def demo(
     schema: Annotated[
         bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and exit.")
     ] = False,
+    directory: Folder = DEFAULT,
+    work: Work = 0.5,
 ) -> None:
     """Send requests to an app and show which came first: the response or the write."""
     ignore_broken_pipe()
@@ -244,7 +274,7 @@ def demo(
         concurrency=concurrency,
         step=step,
         as_json=as_json,
-        save=save,
+        save=tuple(save or ()),
         quiet=quiet,
         junit=junit,
         summary=Path(summary) if summary else None,
@@ -252,7 +282,7 @@ def demo(
     raise typer.Exit(demo(options))
 
 
-@app.command()
+@app.command(cls=Command, epilog=examples("fastbg tail --journal", "fastbg tail --no-follow -n 50 shop.log"))
 def tail(
     files: Annotated[
         list[Path] | None,
@@ -270,7 +300,9 @@ def tail(
     files_only: Annotated[
         bool, typer.Option("--files-only", help="Show only the files, not the requests of the journal.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object per line.")
+    ] = False,
     directory: Folder = DEFAULT,
 ) -> None:
     """Follow requests, responses and what background tasks write, in one stream."""
@@ -288,11 +320,17 @@ def tail(
     raise typer.Exit(tail(TailOptions(directory, named, wants_requests, lines, follow, as_json)))
 
 
-@app.command()
+@app.command(
+    cls=Command, epilog=examples("fastbg report .fastbg/journal.jsonl --last 5", "fastbg report journal.jsonl --json")
+)
 def report(
     journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal.jsonl, or - for standard input.")],
-    last: Annotated[int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the report.")] = False,
+    last: Annotated[
+        int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests, at most 1000.")
+    ] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
+    ] = False,
 ) -> None:
     """Show what a server recorded in its journal. Sends no requests."""
     from fastbg.commands.report import report
@@ -302,10 +340,10 @@ def report(
     raise typer.Exit(report(journal, last=last, as_json=as_json))
 
 
-@app.command()
+@app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))
 def explain(
     topic: Annotated[
-        list[str] | None, typer.Argument(metavar="TOPIC", help="A page, or a word; lists the pages without any.")
+        list[str] | None, typer.Argument(metavar="TOPIC", help="A page, or a word. Default: lists the pages.")
     ] = None,
 ) -> None:
     """Show a page of the documentation, or what it says about a word."""

@@ -3,6 +3,18 @@
 from pathlib import Path
 
 DEFAULT = Path(".fastbg")
+GITIGNORE = "# Created by fastbg.\n*\n"
+
+
+def make(folder: Path) -> None:
+    """Create the data folder, and keep it out of git. An existing folder stays as it is. Raises `OSError`."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
 
 
 def journal_of(folder: Path) -> Path:

@@ -4,9 +4,11 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastbg.errors import FastbgError
+from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -61,7 +63,17 @@ def drop_output() -> None:
 
 
 def report_error(error: FastbgError) -> None:
-    """Write ``error`` to standard error, unless that was closed when this process started."""
+    """Write ``error`` to standard error."""
+    _write_lines(error.lines())
+
+
+def notify(message: str) -> None:
+    """Write ``message`` to standard error, with control characters escaped."""
+    _write_lines([escape_control(message)])
+
+
+def _write_lines(lines: Iterable[str]) -> None:
+    """Write ``lines`` to standard error, unless that was closed when this process started."""
     if sys.stderr:
-        sys.stderr.write("".join(f"{line}\n" for line in error.lines()))
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()

@@ -10,22 +10,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.data_folder import written_files
 from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
-from fastbg.output import report_error
+from fastbg.output import notify, report_error
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import EXAMPLE, ServerSettings
-from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from fastbg.evidence.results import RunResult
     from fastbg.run.runner import Runner
     from fastbg.scripting.reader import Source
+
+    Save = Callable[[Sequence[RunResult], Path], None]
 
 MAX_FILES = 65536
 MAX_BARS = 100  # requests; a longer run shows progress bars instead
@@ -66,8 +67,7 @@ def _sources(names: Sequence[str]) -> "list[Source]":
     for source in list(sources) if ALL in names else ():
         if extra := missing_extra(source, os.environ):
             sources.remove(source)
-            message = f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}"
-            sys.stderr.write(escape_control(message) + "\n")
+            notify(f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}")
     return sources
 
 
@@ -87,7 +87,7 @@ def _run_script(source: "Source | None", options: DemoOptions, *, several: bool 
             options.timeout or source.script.timeout or options.limit_s,
             base=options.base,
             environment=os.environ,
-            url=options.url,
+            url=options.server_url,
             repeat=options.repeat,
             concurrency=options.concurrency,
         )
@@ -125,30 +125,34 @@ def _default_settings(options: DemoOptions) -> ServerSettings:
 def _save(results: "list[RunResult]", options: DemoOptions) -> None:
     """Write all requested files, even if one fails. Raises `FastbgError` for the first that fails."""
     errors = []
-    for save in _saves(results, options):
+    for path, save in _saves(options):
         try:
-            save()
+            save(results, path)
         except FastbgError as error:
             errors.append(error)
+        else:
+            if path != options.summary and not options.quiet:
+                notify(f"Saved {path}")
     for other in errors[1:]:
         report_error(other)
     if errors:
         raise errors[0]
 
 
-def _saves(results: "list[RunResult]", options: DemoOptions) -> Iterator[Callable[[], None]]:
-    if options.save is not None:
+def _saves(options: DemoOptions) -> "Iterator[tuple[Path, Save]]":
+    """Yield each requested file, and the function that writes it."""
+    if options.save:
         from fastbg.report.picture import save_picture
 
-        yield partial(save_picture, results, options.save)
+        yield from ((path, save_picture) for path in options.save)
     if options.junit is not None:
         from fastbg.report.junit import save_junit
 
-        yield partial(save_junit, results, options.junit)
+        yield options.junit, save_junit
     if options.summary is not None:
         from fastbg.report.summary import append_summary
 
-        yield partial(append_summary, results, options.summary)
+        yield options.summary, append_summary
 
 
 def _run(runner: "Runner") -> "RunResult":

@@ -17,8 +17,9 @@ SUFFIXES = (".svg", ".html")
 class DemoOptions:
     """The options of one call.
 
-    ``scripts``: names and files; empty for the default script. ``work``, ``timeout``: seconds. ``save``: file for the
-    picture. ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to.
+    ``scripts``: names and files; empty for the default script. ``url``: as typed, see `server_url`. ``work``,
+    ``timeout``: seconds. ``save``: files for the picture. ``junit``: file for the JUnit report. ``summary``: file to
+    append a Markdown summary to.
     """
 
     directory: Path
@@ -31,7 +32,7 @@ class DemoOptions:
     concurrency: int = 1
     step: bool = False
     as_json: bool = False
-    save: Path | None = None
+    save: tuple[Path, ...] = ()
     quiet: bool = False
     junit: Path | None = None
     summary: Path | None = None
@@ -46,16 +47,22 @@ class DemoOptions:
         """Settings of the server to start, without those of the script."""
         return ServerSettings(self.app or "", directory=self.directory, work=self.work)
 
+    @property
+    def server_url(self) -> str | None:
+        """The URL of the running server, None to start one. An address without a scheme gets ``http://``."""
+        return self.url if self.url is None or "://" in self.url else f"http://{self.url}"
+
     def check(self) -> None:
         """Raise `FastbgError` for options that cannot be combined, or files that cannot be written."""
         self._check_combinations()
         self._check_url()
-        if self.save is not None and self.save.suffix not in SUFFIXES:
-            raise FastbgError(
-                "a picture must be an .svg or .html file",
-                where=f"--save {self.save}",
-                remedy="use a name that ends in .svg or .html",
-            )
+        for picture in self.save:
+            if picture.suffix not in SUFFIXES:
+                raise FastbgError(
+                    "a picture must be an .svg or .html file",
+                    where=f"--save {picture}",
+                    remedy="use a name that ends in .svg or .html",
+                )
         for path, what, where in self._files():
             check_place(path, what, where)
 
@@ -86,22 +93,26 @@ class DemoOptions:
                 where=f"--url {self.url} --app {self.app}",
                 remedy="use only one of them",
             )
-        if self.url is not None and not _has_host(self.url):
+        if self.server_url is not None and not _is_http(self.server_url):
             raise FastbgError(
-                "not a valid URL", where=f"--url {self.url}", remedy="write it like http://127.0.0.1:8000"
+                "not a valid URL",
+                where=f"--url {self.url}",
+                remedy="write it as http://127.0.0.1:8000, or as 127.0.0.1:8000",
             )
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
-        if self.save is not None:
-            yield self.save, "the picture", f"--save {self.save}"
+        for picture in self.save:
+            yield picture, "the picture", f"--save {picture}"
         if self.junit is not None:
             yield self.junit, "the JUnit report", f"--junit {self.junit}"
         if self.summary is not None:
             yield self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}"
 
 
-def _has_host(url: str) -> bool:
+def _is_http(url: str) -> bool:
+    """Return whether ``url`` has a scheme, a host and, if any, a port that an HTTP client can use."""
     try:
-        return bool(urlsplit(url).netloc)
-    except ValueError:  # an unmatched bracket
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unmatched bracket, or a port above 65535
         return False

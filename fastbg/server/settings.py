@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from fastbg.data_folder import journal_of, written_files
+from fastbg.data_folder import journal_of, make, written_files
 from fastbg.errors import CANNOT_WRITE_ERRNOS, ServerError
 
 EXAMPLE = "fastbg.example:app"
@@ -83,7 +83,7 @@ class ServerSettings:
     def make_folder(self) -> None:
         """Create the data folder and the journal, and check the free disk space. Raises `ServerError`."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make(self.directory)
             if self.record:
                 with self.journal.open("ab"):
                     pass

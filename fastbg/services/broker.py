@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fastbg.data_folder import make
 from fastbg.errors import FastbgError, ServerError, install_command
 from fastbg.server.listener import bind
 from fastbg.server.parent import death_signal
@@ -167,7 +168,8 @@ def find_program() -> str:
 def _lock(directory: Path, folder: Path) -> int:
     """Make the ``folder`` of the broker, and return a descriptor that locks it. Raises `ServerError`."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make(directory)
+        folder.mkdir(exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ServerError(
