@@ -39,6 +39,24 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def complete_script(incomplete: str) -> list[str]:
+    from fastbg.commands.completion import scripts
+
+    return scripts(incomplete)
+
+
+def complete_app(incomplete: str) -> list[str]:
+    from fastbg.commands.completion import apps
+
+    return apps(incomplete)
+
+
+def complete_topic(incomplete: str) -> list[str]:
+    from fastbg.commands.completion import topics
+
+    return topics(incomplete)
+
+
 Folder = Annotated[
     Path,
     typer.Option(
@@ -115,7 +133,8 @@ def options(
 @app.command(cls=Command, epilog=examples("fastbg serve shop:app --reload", "fastbg serve --port 0"))
 def serve(
     application: Annotated[
-        str | None, typer.Argument(metavar="APP", help="module:attribute. Default: the example app.")
+        str | None,
+        typer.Argument(metavar="APP", autocompletion=complete_app, help="module:attribute. Default: the example app."),
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -187,7 +206,9 @@ def worker(
 def demo(
     scripts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCRIPT", help='A .toml file, a built-in name, or "all".'),
+        typer.Argument(
+            metavar="SCRIPT", autocompletion=complete_script, help='A .toml file, a built-in name, or "all".'
+        ),
     ] = None,
     repeat: Annotated[
         int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of repetitions, at most 1000000.")
@@ -208,7 +229,11 @@ def demo(
     application: Annotated[
         str | None,
         typer.Option(
-            "--app", metavar="APP", rich_help_panel=SERVER, help="Serve this module:attribute, not the script's app."
+            "--app",
+            metavar="APP",
+            autocompletion=complete_app,
+            rich_help_panel=SERVER,
+            help="Serve this module:attribute, not the script's app.",
         ),
     ] = None,
     url: Annotated[
@@ -343,7 +368,10 @@ def report(
 @app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))
 def explain(
     topic: Annotated[
-        list[str] | None, typer.Argument(metavar="TOPIC", help="A page, or a word. Default: lists the pages.")
+        list[str] | None,
+        typer.Argument(
+            metavar="TOPIC", autocompletion=complete_topic, help="A page, or a word. Default: lists the pages."
+        ),
     ] = None,
 ) -> None:
     """Show a page of the documentation, or what it says about a word."""
@@ -381,6 +409,10 @@ def main() -> None:
 def _run() -> None:
     """Run the command and flush its output. Raises what the command raises, and `OSError`."""
     try:
+        if os.environ.get("_FASTBG_COMPLETE") == "complete_bash":
+            from fastbg.commands.completion import complete_in_bash
+
+            complete_in_bash(app)
         app()
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

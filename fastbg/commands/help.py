@@ -38,7 +38,7 @@ class Group(TyperGroup):
     """The group of all commands."""
 
     def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
-        commands = [(_bold(name), self.commands[name].help or "") for name in self.list_commands(ctx)]
+        commands = [(_bold(name), command.help or "") for name, command in self.commands.items()]
         _write(self, ctx, formatter, [("Commands", commands), *_panels(self.get_params(ctx))])
 
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastbg.errors import ScriptError, install_command
-from fastbg.scripting.reader import Source, read_script, read_script_file
 from fastbg.text import did_you_mean
+
+if TYPE_CHECKING:
+    from fastbg.scripting.reader import Source
 
 DEFAULT = "default"
 ALL = "all"
@@ -20,7 +23,7 @@ def built_in() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
+def listed(environment: Mapping[str, str]) -> "dict[str, list[Source]]":
     """Return the built-in scripts by group."""
     groups: dict[str, list[Source]] = {}
     for name in built_in():
@@ -29,13 +32,13 @@ def listed(environment: Mapping[str, str]) -> dict[str, list[Source]]:
     return dict(sorted(groups.items()))
 
 
-def missing_extra(source: Source, environment: Mapping[str, str]) -> str | None:
+def missing_extra(source: "Source", environment: Mapping[str, str]) -> str | None:
     """Return the extra of fastbg that ``source`` needs and that is not installed, or None."""
     needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
     return "mail" if needs_mail and find_spec("aiosmtpd") is None else None
 
 
-def _without_queue(source: Source) -> Source:
+def _without_queue(source: "Source") -> "Source":
     """Remove the parts that need a worker."""
     parts = [part for part in source.script.parts if part.worker is None]
     if len(parts) == len(source.script.parts):
@@ -45,8 +48,10 @@ def _without_queue(source: Source) -> Source:
     return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
 
 
-def script(name: str, environment: Mapping[str, str]) -> Source:
+def script(name: str, environment: Mapping[str, str]) -> "Source":
     """Return the built-in script ``name``, or the script in the file ``name``. Raises `ScriptError`."""
+    from fastbg.scripting.reader import read_script, read_script_file  # not needed for the names alone
+
     if name in built_in():
         path = _FOLDER / f"{name}.toml"
         source = read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
