@@ -49,13 +49,13 @@ def apps(incomplete: str) -> list[str]:
 def complete_in_bash(command: Callable[[], object]) -> None:
     """Run ``command``, which completes a word for bash, so that words may have a colon: ``shop:app``.
 
-    Bash splits words at ``:`` and ``=``, and replaces only what is after the last of them.
+    Bash splits words at ``:`` and ``=``, unless told otherwise, and replaces only what is after the last of them.
     """
     words = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
     joined = re.sub(r"\n([:=])\n?", r"\1", "\n".join(words))
     os.environ |= {"COMP_WORDS": joined, "COMP_CWORD": str(joined.count("\n"))}
-    value = joined.rpartition("\n")[2].rpartition("=")[2]
-    kept = "".join(value.rpartition(":")[:2])
+    replaced = words[-1] if words[-1] not in (":", "=") else ""
+    kept = joined.rpartition("\n")[2].removesuffix(replaced).rpartition("=")[2]
     output = StringIO()
     try:
         with redirect_stdout(output):

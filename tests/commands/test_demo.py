@@ -233,7 +233,7 @@ def test_step_makes_no_pause_before_meanwhile(tmp_path: Path) -> None:
 
 def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
     result = fastbg("demo", "--work", "0", "--save", "demo.html", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"Saved demo.html\n")
     assert "response-first" in (tmp_path / "demo.html").read_text("utf-8")
 
 
@@ -257,8 +257,36 @@ def test_picture_in_the_readme_is_not_stale(name: str, tmp_path: Path) -> None:
 
 def test_picture_of_a_run_is_kept_as_svg(tmp_path: Path) -> None:
     result = fastbg("demo", *HELD, "--save", "new.svg", cwd=tmp_path, PYTHONPATH=HERE)
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"Saved new.svg\n")
     assert {*NAMES[0].split(), "response-first", "client", "waits"} <= set(words(tmp_path / "new.svg"))
+
+
+FILES = ("--save", "a.svg", "--save", "b.html", "--junit", "c.xml")
+
+
+@pytest.mark.parametrize(
+    ("mode", "named"),
+    [(["--json"], b"Saved a.svg\nSaved b.html\nSaved c.xml\n"), (["--quiet"], b"")],
+    ids=["json", "quiet"],
+)
+def test_every_requested_file_is_written_and_named(mode: list[str], named: bytes, tmp_path: Path) -> None:
+    result = fastbg("demo", "default", "--work", "0", *mode, *FILES, cwd=tmp_path)
+    assert result.stderr == named
+    assert {path.name for path in tmp_path.iterdir()} == {".fastbg", "a.svg", "b.html", "c.xml"}
+    assert "</svg>" in (tmp_path / "a.svg").read_text("utf-8")
+    assert "</html>" in (tmp_path / "b.html").read_text("utf-8")
+    assert mode != ["--json"] or json.loads(result.stdout)["requests"]
+
+
+def test_file_that_cannot_be_written_loses_no_other(app: Path) -> None:
+    (app / "full.svg").symlink_to("/dev/full")
+    files = ("--save", "full.svg", "--save", "b\x1b.html", "--junit", "c.xml")
+    result = fastbg("demo", "--app", "app:app", "--work", "0", *files, cwd=app)
+    saved, error = result.stderr.decode().split("fastbg: ")
+    assert (result.returncode, saved) == (2, "Saved b\\x1b.html\nSaved c.xml\n")
+    assert error.startswith("the picture cannot be written: No space left on device")
+    assert "</html>" in (app / "b\x1b.html").read_text("utf-8")
+    assert (app / "c.xml").exists()
 
 
 # a running server, and other processes in the same folder
@@ -418,10 +446,17 @@ def test_url_where_nobody_listens(tmp_path: Path) -> None:
     assert "fix: " in complaint
 
 
+def test_address_without_a_scheme_is_a_url(tmp_path: Path) -> None:
+    with fastbg_serve("--work", "0", cwd=tmp_path) as url:
+        written = document("default", "--url", url.removeprefix("http://"), cwd=tmp_path)
+    assert {request["url"].startswith(url) for request in written["requests"]} == {True}
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (("--url", "nonsense"), "not a valid URL"),
+        (("--url", "http://"), "not a valid URL"),
+        (("--url", "localhost:http"), "not a valid URL"),
         (("--app", "missing:app"), "the module missing does not exist"),
         (("--save", "demo.png"), ".svg or .html"),
         (("--save", "no/such/demo.svg"), "does not exist"),
@@ -443,4 +478,9 @@ def test_wrong_usage_is_refused_with_what_where_and_what_to_do(
 def test_nothing_is_written_outside_of_the_data_folder(finished: tuple[dict[str, Any], Path]) -> None:
     _, folder = finished
     assert [path.name for path in folder.iterdir()] == [".fastbg"]
-    assert {path.name for path in (folder / ".fastbg").iterdir()} == {"README.md", "log.txt", "journal.jsonl"}
+    assert {path.name for path in (folder / ".fastbg").iterdir()} == {
+        ".gitignore",
+        "README.md",
+        "log.txt",
+        "journal.jsonl",
+    }

@@ -171,7 +171,10 @@ def without_reader(*arguments: str, cwd: Path) -> tuple[int, bytes]:
 
 def test_demo_without_a_reader_keeps_its_files_and_its_exit_code(tmp_path: Path) -> None:
     files = ("--junit", "junit.xml", "--save", "demo.svg")
-    assert without_reader("demo", "--work", "0", "--timeout", str(PATIENCE_S), *files, cwd=tmp_path) == (0, b"")
+    assert without_reader("demo", "--work", "0", "--timeout", str(PATIENCE_S), *files, cwd=tmp_path) == (
+        0,
+        b"Saved demo.svg\nSaved junit.xml\n",
+    )
     assert {path.name for path in tmp_path.iterdir()} == {".fastbg", "junit.xml", "demo.svg"}
     assert without_reader("report", ".fastbg/journal.jsonl", cwd=tmp_path) == (0, b"")
 

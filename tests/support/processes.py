@@ -13,7 +13,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -125,14 +125,29 @@ def terminal(
     *arguments: str | Path, columns: int = 80, cwd: Path | None = None, stderr: IO[bytes] | None = None, **more: str
 ) -> Iterator[tuple[Process, int]]:
     """Run fastbg on a pseudo-terminal. Yield the process and our end. ``stderr``: a file for standard error."""
+    command = [*FASTBG, *arguments]
+    with on_terminal(command, columns=columns, cwd=cwd, stderr=stderr, env=environment(**more)) as started:
+        yield started
+
+
+@contextmanager
+def on_terminal(
+    command: Sequence[str | Path],
+    *,
+    env: dict[str, str],
+    columns: int = 80,
+    cwd: Path | None = None,
+    stderr: IO[bytes] | None = None,
+) -> Iterator[tuple[Process, int]]:
+    """Run ``command`` on a pseudo-terminal, as `terminal` does."""
     ours, theirs = pty.openpty()
     resize(ours, 40, columns)
     process = subprocess.Popen(
-        [*FASTBG, *arguments],
+        command,
         stdin=theirs,
         stdout=theirs,
         stderr=stderr or theirs,
-        env=environment(**more),
+        env=env,
         cwd=cwd,
         start_new_session=True,
         preexec_fn=_take_terminal,  # so that a typed ^C becomes a signal
