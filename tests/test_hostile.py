@@ -433,7 +433,7 @@ def test_nothing_gets_through_demo_on_a_terminal(script: Path, tmp_path: Path) -
 def test_nothing_gets_through_demo_as_json(script: Path, tmp_path: Path) -> None:
     more = ("--json", "--save", "x.html", "--timeout", str(PATIENCE_S))
     result = fastbg("demo", script, *more, cwd=tmp_path, PYTHONPATH=str(ROOT))
-    assert (result.returncode, result.stderr) == (1, b"")
+    assert (result.returncode, result.stderr) == (1, b"Saved x.html\n")
     assert unescaped_in(result.stdout, "ascii") == set()
     document = strict(result.stdout.decode())
     assert [request["status"] for request in document["requests"]] == [200] * 6 + [500, None]

@@ -25,13 +25,14 @@ CODE_WIDTH = 78  # columns of a code block that `fastbg explain` shows in 80
 by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
 
 
-def options(command: str) -> set[str]:
-    """The options of a command of fastbg, as one writes them."""
-    parameters = GROUP.commands[command].params
-    return {"--help", *(name for each in parameters for name in (*each.opts, *each.secondary_opts) if name[0] == "-")}
+def options(command: Any) -> set[str]:
+    """The options of fastbg or of one of its commands, as one writes them."""
+    names = {name for each in command.params for name in (*each.opts, *each.secondary_opts) if name[0] == "-"}
+    return {"--help", "-h", *names}
 
 
-OPTIONS = {command: options(command) for command in GROUP.commands}
+OPTIONS = {name: options(command) for name, command in GROUP.commands.items()}
+GENERAL = options(GROUP)
 
 
 def inline_code(text: str) -> list[str]:
@@ -51,7 +52,7 @@ def commands(text: str) -> Iterator[list[str]]:
 @by_name
 def test_commands_and_their_options_exist(path: Path) -> None:
     for name, *words in commands(path.read_text("utf-8")):
-        if name == "COMMAND":
+        if name == "COMMAND" or name in GENERAL:
             continue
         assert name in OPTIONS, name
         given = {word.partition("=")[0] for word in words if re.match(r"--?\w", word)}
@@ -74,7 +75,7 @@ def test_options_that_stand_alone_exist(path: Path) -> None:
     text = path.read_text("utf-8")
     if path == PAGES["versions"]:  # of another program
         text = text.replace(section(text, "The matrix"), "")
-    known = set().union(*OPTIONS.values())
+    known = GENERAL.union(*OPTIONS.values())
     assert {code.split()[0] for code in inline_code(text) if code.startswith("--")} <= known
 
 
