@@ -51,6 +51,10 @@ def complete_app(incomplete: str) -> list[str]:
     return apps(incomplete)
 
 
+def complete_file() -> list[str]:
+    return []  # then the shell completes files; older versions of Typer return the typed word by themselves
+
+
 def complete_topic(incomplete: str) -> list[str]:
     from fastbg.commands.completion import topics
 
@@ -62,6 +66,7 @@ Folder = Annotated[
     typer.Option(
         "--dir",
         metavar="FOLDER",
+        autocompletion=complete_file,
         envvar="FASTBG_DIR",
         rich_help_panel=DATA_FOLDER,
         help="Folder of README.md, log.txt and journal.jsonl.",
@@ -254,20 +259,31 @@ def demo(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
+            autocompletion=complete_file,
             rich_help_panel=OUTPUT,
             help="Save the report as a picture, .svg or .html. Can be given several times.",
         ),
     ] = None,
     junit: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write a JUnit report for CI servers."),
+        typer.Option(
+            metavar="FILE",
+            autocompletion=complete_file,
+            rich_help_panel=OUTPUT,
+            help="Write a JUnit report for CI servers.",
+        ),
     ] = None,
     show_list: Annotated[
         bool, typer.Option("--list", rich_help_panel=SCRIPTS, help="List the built-in scripts and exit.")
     ] = False,
     init: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=SCRIPTS, help="Write a first script for --app and exit."),
+        typer.Option(
+            metavar="FILE",
+            autocompletion=complete_file,
+            rich_help_panel=SCRIPTS,
+            help="Write a first script for --app and exit.",
+        ),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and exit.")
@@ -307,12 +323,14 @@ def demo(
     raise typer.Exit(demo(options))
 
 
-@app.command(cls=Command, epilog=examples("fastbg tail --journal", "fastbg tail --no-follow -n 50 shop.log"))
+@app.command(cls=Command, epilog=examples("fastbg tail", "fastbg tail shop.log --journal"))
 def tail(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="FILE", help="Files to follow. Default: the requests, README.md and log.txt of the data folder."
+            metavar="FILE",
+            autocompletion=complete_file,
+            help="Files to follow. Default: the requests, README.md and log.txt of the data folder.",
         ),
     ] = None,
     lines: Annotated[
@@ -349,7 +367,12 @@ def tail(
     cls=Command, epilog=examples("fastbg report .fastbg/journal.jsonl --last 5", "fastbg report journal.jsonl --json")
 )
 def report(
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A journal.jsonl, or - for standard input.")],
+    journal: Annotated[
+        Path,
+        typer.Argument(
+            metavar="JOURNAL", autocompletion=complete_file, help="A journal.jsonl, or - for standard input."
+        ),
+    ],
     last: Annotated[
         int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests, at most 1000.")
     ] = 20,

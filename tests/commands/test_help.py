@@ -137,7 +137,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = section(README.read_text("utf-8"), "Your own app")
     (folder / "shop.py").write_text(blocks(text, "python")[0], encoding="utf-8")
     (folder / "shop.toml").write_text(blocks(text, "toml")[0], encoding="utf-8")
-    assert fastbg("demo", "shop.toml", cwd=folder).returncode in (0, 1)  # 1: a slow machine
+    assert fastbg("demo", "shop.toml", cwd=folder).returncode in (0, 1)
     shutil.copy(folder / ".fastbg" / "journal.jsonl", folder)
     return folder
 
@@ -145,9 +145,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if not line.startswith(ENDLESS)])
 def test_example_does_what_it_says(line: str, shop: Path) -> None:
     result = fastbg(*shlex.split(line)[1:], cwd=shop)
-    assert result.returncode == 0 or "demo" in line
-    assert result.returncode in (0, 1)
-    assert (result.stdout != b"", result.stderr) == (True, b"")
+    allowed = (0, 1) if " demo " in f"{line} " else (0,)  # 1: a slow machine
+    assert (result.returncode in allowed, bool(result.stdout), result.stderr) == (True, True, b"")
 
 
 # how it is shown
