@@ -24,12 +24,13 @@ def built_in() -> list[str]:
 
 
 def listed(environment: Mapping[str, str]) -> "dict[str, list[Source]]":
-    """Return the built-in scripts by group."""
+    """Return the built-in scripts by group; the group of the default script comes first."""
     groups: dict[str, list[Source]] = {}
     for name in built_in():
         source = script(name, environment)
         groups.setdefault(source.script.group, []).append(source)
-    return dict(sorted(groups.items()))
+    first = script(DEFAULT, environment).script.group
+    return dict(sorted(groups.items(), key=lambda item: (item[0] != first, item[0])))
 
 
 def missing_extra(source: "Source", environment: Mapping[str, str]) -> str | None:
@@ -49,13 +50,18 @@ def _without_queue(source: "Source") -> "Source":
 
 
 def script(name: str, environment: Mapping[str, str]) -> "Source":
+    """Return `whole_script`, of a built-in one only the parts that can run here. Raises `ScriptError`."""
+    source = whole_script(name, environment)
+    return _without_queue(source) if name in built_in() and not find_spec("taskiq_nats") else source
+
+
+def whole_script(name: str, environment: Mapping[str, str]) -> "Source":
     """Return the built-in script ``name``, or the script in the file ``name``. Raises `ScriptError`."""
     from fastbg.scripting.reader import read_script, read_script_file  # not needed for the names alone
 
     if name in built_in():
         path = _FOLDER / f"{name}.toml"
-        source = read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
-        return source if find_spec("taskiq_nats") else _without_queue(source)
+        return read_script(path.read_text("utf-8"), f"{name}.toml", _FOLDER, environment)
     if not name.endswith(".toml") and not Path(name).is_file():
         known = built_in()
         raise ScriptError(

@@ -19,6 +19,7 @@ from fastbg.text import did_you_mean
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
 RESERVED = ("mark", "dir")
+NO_PLACEHOLDERS = ("part", "request", "code")  # the first two are checked on their own, code is quoted as it is
 NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
 
 _TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
@@ -62,9 +63,11 @@ def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
         )
     elif not data.get("request", []) and not data.get("part", []):
         yield Fault((), "has no request: add a [[request]] with a name and a path")
+    if "part" in data and "code" in data:
+        yield Fault(("code",), "a script with parts marks the code of each part: move it into a [[part]]")
     if "url" in data:
         for path, table in [((), data), *_tables(data.get("part"), "part")]:
-            for key in ("app", "env", "server", "worker"):
+            for key in ("app", "env", "server", "worker", "code"):
                 if key in table:
                     yield Fault((*path, key), f"url is the address of a running server: remove url or {key}")
     elif "app" not in data and isinstance(data.get("part", []), list):
@@ -186,11 +189,11 @@ def _one_of(path: KeyPath, table: Mapping[str, Any], first: str, second: str) ->
 def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Fault]:
     mail = MAIL if "mail" in data else ()
     saved: list[str] = []
-    for path, text in placeholders.texts({key: item for key, item in data.items() if key not in ("part", "request")}):
+    for path, text in placeholders.texts({key: item for key, item in data.items() if key not in NO_PLACEHOLDERS}):
         yield from _unknown(path, text, ("dir", *mail), environment)
     for part_path, part in parts(data):
         for path, text in placeholders.texts(
-            {key: item for key, item in part.items() if part_path and key != "request"}
+            {key: item for key, item in part.items() if part_path and key not in NO_PLACEHOLDERS}
         ):
             yield from _unknown((*part_path, *path), text, ("dir", *mail), environment)
         for place, request in _tables(part.get("request"), *part_path, "request"):

@@ -24,18 +24,27 @@ _PATH = "^/([^/]|$)"
 _APP = r"^[\w.]+:[\w.]+$"
 _LINK = "^https?://"
 _URL = "^https?://."
+_CODE = r"^[^\r\n]*\S[^\r\n]*$"
 _SAVED = r"^(status|(body|headers|cookies)(\..+)?)$"
 PATTERNS = {  # each pattern, and its description in messages
     _PATH: "a path that starts with a single /",
     _APP: "module:attribute, such as main:app for the `app` in main.py",
     _LINK: "a URL that starts with http:// or https://",
     _URL: "a URL that starts with http:// or https://",
+    _CODE: "the name of a function or class, or a text of one line",
     _SAVED: "status, body.KEY, headers.NAME or cookies.NAME",
 }
 
 Status = Annotated[int, Field(ge=100, le=599)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 App = Annotated[Text, StringConstraints(pattern=_APP)]
+Code = Annotated[
+    list[Annotated[str, StringConstraints(pattern=_CODE)]],
+    Field(
+        description="What `fastbg show` marks in the app's source: functions and classes by their names, and all lines "
+        "that contain a text."
+    ),
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Parameter = str | int | float | bool | list[str | int | float | bool]
 
@@ -224,6 +233,7 @@ class Part(_Model):
 
     name: Annotated[Text, Field(description="The name in reports.")]
     about: Annotated[str, Field(description="An explanation of this part.")] = ""
+    code: Code = []
     app: Annotated[App | None, Field(description="The app as module:attribute, instead of the script's app.")] = None
     env: Annotated[dict[str, str], Field(description="Environment variables in addition to those of the script.")] = {}
     server: Annotated[UvicornOptions | None, Field(description="Options of uvicorn instead of the script's.")] = None
@@ -244,6 +254,7 @@ class Script(_Model):
 
     title: Annotated[str, Field(description="The question that the script answers, or its topic.")] = ""
     about: Annotated[str, Field(description="An explanation of the result.")] = ""
+    code: Code = []
     group: Annotated[str, Field(description="The group of a built-in script in `fastbg demo --list`.")] = ""
     links: Annotated[
         list[Annotated[str, StringConstraints(pattern=_LINK)]], Field(description="Links to further information.")
@@ -278,7 +289,7 @@ class Script(_Model):
         """The parts, or one part with all requests if the script has no parts."""
         if self.parts:
             return self.parts
-        return [Part.model_construct(name="", requests=self.requests)]
+        return [Part.model_construct(name="", code=self.code, requests=self.requests)]
 
     @classmethod
     def schema_text(cls) -> str:

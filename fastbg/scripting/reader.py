@@ -28,13 +28,14 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 class Source:
     """A script and its origin.
 
-    ``name``: file name in messages. ``folder``: folder of the file. ``lines``: line of each key. ``remark``: a note for
-    the reader of the result, or None.
+    ``name``: file name in messages. ``folder``: folder of the file. ``text``: the TOML document. ``lines``: line of
+    each key. ``remark``: a note for the reader of the result, or None.
     """
 
     script: Script
     name: str
     folder: Path
+    text: str
     lines: Mapping[KeyPath, int]
     remark: str | None = None
 
@@ -68,7 +69,7 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
             remedy="correct this line" if len(faults) == 1 else "correct these lines",
             details=describe_faults(faults, lines, name),
         )
-    return Source(script, name, folder, lines)
+    return Source(script, name, folder, text, lines)
 
 
 def _toml(text: str, name: str) -> dict[str, Any]:

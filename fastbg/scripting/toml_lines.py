@@ -65,6 +65,19 @@ def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
     return 1
 
 
+def text_of(path: KeyPath, text: str, lines: Mapping[KeyPath, int]) -> str:
+    """Return the table at ``path`` as it is written in ``text``, with the comments directly above it."""
+    rows = text.split("\n")
+    start = lines[path]
+    later = (line for other, line in lines.items() if line > start and other[: len(path)] != path)
+    end = min(later, default=len(rows) + 1) - 1
+    while start > 1 and rows[start - 2].startswith("#"):
+        start -= 1
+    while end > start and (not rows[end - 1].strip() or rows[end - 1].startswith("#")):
+        end -= 1
+    return "\n".join(rows[start - 1 : end])
+
+
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
     found = pattern.match(text, at)
     return found.end() if found else len(text)

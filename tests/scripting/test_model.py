@@ -116,6 +116,13 @@ def test_small_script_says_little() -> None:
     assert (request.expect.status, request.expect.verdict, request.expect.tasks) == ([200], "response-first", None)
 
 
+def test_code_has_no_placeholders() -> None:
+    text = 'code = ["${x}"]\napp = "a:b"\nrequest = [{ name = "x", path = "/" }]'
+    assert read(text).script.all_parts[0].code == ["${x}"]
+    in_part = 'app = "a:b"\n[[part]]\nname = "p"\ncode = ["$${"]\nrequest = [{ name = "x", path = "/" }]'
+    assert read(in_part).script.all_parts[0].code == ["$${"]
+
+
 def test_source_knows_the_line_of_each_key() -> None:
     source = read(WHOLE)
     assert source.place("part", 0, "request", 0, "expect", "writes", 1, "pattern") == "my.toml:37"
@@ -147,7 +154,7 @@ writes = [
 ]
 """
     assert refused(text) == [
-        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, env, folder, follow, "
+        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, env, folder, follow, "
         "group, links, mail, part, request, server, timeout, title, url)",
         'my.toml:2: app: found "shop", expected module:attribute, such as main:app for the `app` in main.py',
         'my.toml:5: request[1].path: found "orders", expected a path that starts with a single /',
@@ -286,6 +293,22 @@ def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> 
         (
             'url = "http://x"\n[[part]]\nname = "p"\napp = "a:b"\nrequest = [{ name = "r", path = "/" }]',
             ["4: part[1].app: url is the address of a running server: remove url or app"],
+        ),
+        (
+            'code = ["x"]\napp = "a:b"\n[[part]]\nname = "p"\n' + 'request = [{ name = "r", path = "/" }]',
+            ["1: code: a script with parts marks the code of each part: move it into a [[part]]"],
+        ),
+        (
+            'url = "http://x"\ncode = ["x"]\nrequest = [{ name = "r", path = "/" }]',
+            ["2: code: url is the address of a running server: remove url or code"],
+        ),
+        (
+            'code = ["x", "a\\nb", " ", 1]\n' + HEAD,
+            [
+                '1: code[2]: found "a\\nb", expected the name of a function or class, or a text of one line',
+                '1: code[3]: found " ", expected the name of a function or class, or a text of one line',
+                "1: code[4]: found 1, expected a string",
+            ],
         ),
         ('folder = "nowhere"\n' + HEAD, [f"1: folder: the folder {NOWHERE / 'nowhere'} does not exist"]),
         (f'folder = "{"x" * 300}"\n' + HEAD, [f"1: folder: the folder {NOWHERE / ('x' * 300)} does not exist"]),

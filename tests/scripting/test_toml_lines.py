@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbg.scripting.placeholders import KeyPath
-from fastbg.scripting.toml_lines import line_of, lines_of
+from fastbg.scripting.toml_lines import line_of, lines_of, text_of
 
 EXAMPLE = """\
 # a comment with [brackets] and key = 1
@@ -85,6 +85,36 @@ def test_line_of_nested_arrays_of_tables() -> None:
     lines = lines_of(first + "[[part]]\n[[part.request]]\na = 2")
     assert [lines["part", 0, "request", 0, "a"], lines["part", 0, "request", 1, "expect", "b"]] == [3, 6]
     assert [lines["part", 1], lines["part", 1, "request", 0, "a"]] == [7, 9]
+
+
+PARTS = """\
+app = "a:b"
+
+# the trap
+[[part]]
+name = "trap"
+[[part.request]]
+path = "/"  # the first
+
+# the remedy,
+# in two lines
+[[part]]
+name = "remedy"
+about = '''
+# text
+'''
+
+[server]
+loop = "auto"
+"""
+
+
+def test_text_of_a_table_has_its_comments_and_tables() -> None:
+    lines = lines_of(PARTS)
+    trap, remedy = (text_of(("part", number), PARTS, lines) for number in (0, 1))
+    assert trap == '# the trap\n[[part]]\nname = "trap"\n[[part.request]]\npath = "/"  # the first'
+    assert remedy == "# the remedy,\n# in two lines\n[[part]]\nname = \"remedy\"\nabout = '''\n# text\n'''"
+    assert text_of(("server",), PARTS, lines) == '[server]\nloop = "auto"'
 
 
 def test_windows_line_ends_count_once() -> None:
