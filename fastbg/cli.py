@@ -323,6 +323,25 @@ def demo(
     raise typer.Exit(demo(options))
 
 
+@app.command(cls=Command, epilog=examples("fastbg show blocking-async", "fastbg show blocking-async --part remedy"))
+def show(
+    script: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCRIPT", autocompletion=complete_script, help="A .toml file or a built-in name."
+        ),
+    ] = "default",
+    part: Annotated[str | None, typer.Option(metavar="NAME", help="Show only this part of the script.")] = None,
+    directory: Folder = DEFAULT,
+) -> None:
+    """Show the question of a script, its answer, and the code: trap and remedy are marked."""
+    from fastbg.commands.show import show
+
+    raise_deferred()
+    ignore_broken_pipe()
+    raise typer.Exit(show(script, part, directory.absolute()))
+
+
 @app.command(cls=Command, epilog=examples("fastbg tail", "fastbg tail shop.log --journal"))
 def tail(
     files: Annotated[

@@ -19,6 +19,7 @@ def show_list() -> int:
         for group, sources in listed(os.environ).items()
     }
     plain_console().print(scripts(titles))
+    sys.stdout.write("\nfastbg show NAME shows its code, fastbg demo NAME runs it.\n")
     return 0
 
 
