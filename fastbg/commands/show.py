@@ -60,7 +60,9 @@ def _introduction(script: Script, parts: Sequence[Part], only: str | None) -> It
     if script.parts:
         yield Text()
     for part in parts if script.parts else ():
-        yield Text.assemble((escape_control(part.name), "bold"), ": ", escape_control(part.about))
+        yield Text.assemble(
+            (escape_control(part.name), "bold"), escape_control(f": {part.about}" if part.about else "")
+        )
 
 
 def _app(source: Source, parts: Sequence[Part], only: str | None, directory: Path) -> Iterator[RenderableType]:

@@ -75,14 +75,17 @@ def _parse(text: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, range]]:
-    """Yield the dotted name and the lines of each function and class."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, _Definition):
-            yield prefix + child.name, _lines_of(child)
-            yield from _definitions(child, f"{prefix}{child.name}.")
-        elif not isinstance(child, ast.expr):
-            yield from _definitions(child, prefix)
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, range]]:
+    """Yield the dotted name and the lines of each function and class. No recursion: a long `elif` chain is deep."""
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
+    while waiting:
+        node, prefix = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, _Definition):
+                yield prefix + child.name, _lines_of(child)
+                waiting.append((child, f"{prefix}{child.name}."))
+            elif not isinstance(child, ast.expr):
+                waiting.append((child, prefix))
 
 
 def _lines_of(node: ast.stmt) -> range:

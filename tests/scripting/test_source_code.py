@@ -82,6 +82,11 @@ def test_code_that_is_not_python_has_only_texts(broken: str) -> None:
     assert excerpt(made, "trap") == sorted(made.marks[0].lines | made.marks[1].lines)
 
 
+def test_long_chain_of_branches_is_searched() -> None:
+    chain = "if x == 0:\n    pass\n" + "elif x:\n    pass\n" * 1500 + "else:\n    def last(): ...\n"
+    assert source_code("shop.py", chain, [("trap", "last")]).marks[0].lines == {3004}
+
+
 def test_invalid_escape_is_no_warning() -> None:
     assert source_code("shop.py", 'x = "\\d"\n', [("trap", "x = ")]).marks[0].lines == {1}
 
