@@ -1,13 +1,14 @@
 """The events of the journal. One function per event makes its line, a JSON object in ASCII, from typed fields.
 
-Every line has ``t_ns`` (now by default), ``wall_ns``, ``boot``, ``pid``, ``event`` and ``request``. The arguments of
-the function follow. A field that is None is omitted; ``request``, ``status`` and ``buffered`` are null.
+Every line has ``t_ns`` (now by default), ``wall_ns``, ``host``, ``boot``, ``pid``, ``event`` and ``request``. The
+arguments of the function follow. A field that is None is omitted; ``request``, ``status`` and ``buffered`` are null.
 
 A single function for all events, with a loop over the fields, would cost 2.8 % of a request: 1.977 instead of 1.923
 million instructions in the whole server (CPython 3.11, the example app with one task).
 """
 
 import os
+import platform
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -198,7 +199,7 @@ _process = ""
 
 def _name_process() -> None:
     global _process
-    _process = f'"boot":{encode(boot_id(), 80)},"pid":{os.getpid()}'
+    _process = f'"host":{encode(platform.node(), 80)},"boot":{encode(boot_id(), 80)},"pid":{os.getpid()}'
 
 
 _name_process()

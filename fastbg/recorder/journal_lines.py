@@ -7,8 +7,8 @@ MAX_LINE_BYTES = 256 * 1024  # a longer line is not a valid event
 
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
-    "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int, "files": dict,
-    "files_after": dict, "sending_ns": int,
+    "host": str, "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int,
+    "files": dict, "files_after": dict, "sending_ns": int,
     "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
     "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
 }  # fmt: skip

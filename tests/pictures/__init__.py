@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 NAMES = {"demo": DEFAULT, "blocking-async": "blocking-async"}  # name of the picture: name of its script
 DATA = Path(".fastbg")
 WORK_S = 0.5
-OF_MACHINE = ("boot", "pid", "wall_ns")
+OF_MACHINE = ("host", "boot", "pid", "wall_ns")
 
 
 def run(name: str, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 from typing import Any
 
 import pytest
@@ -71,8 +72,8 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
 )
 def test_line_has_the_given_fields_in_order(line: Line, fields: list[object]) -> None:
     found = json.loads(line)
-    common = {key: found.pop(key) for key in ("t_ns", "wall_ns", "boot", "pid")}
-    assert (common["boot"], common["pid"]) == (boot_id(), os.getpid())
+    common = {key: found.pop(key) for key in ("t_ns", "wall_ns", "host", "boot", "pid")}
+    assert (common["host"], common["boot"], common["pid"]) == (platform.node(), boot_id(), os.getpid())
     assert list(found.values()) == fields
     event = read_journal_line(line)
     assert event is not None
