@@ -381,28 +381,39 @@ def tail(
 
 
 @app.command(
-    cls=Command, epilog=examples("fastbg report .fastbg/journal.jsonl --last 5", "fastbg report journal.jsonl --json")
+    cls=Command, epilog=examples("fastbg report --last 5", "fastbg report pod1/journal.jsonl pod2/journal.jsonl")
 )
 def report(
-    journal: Annotated[
-        Path,
+    context: typer.Context,
+    journals: Annotated[
+        list[Path] | None,
         typer.Argument(
-            metavar="JOURNAL", autocompletion=complete_file, help="A journal.jsonl, or - for standard input."
+            metavar="JOURNAL",
+            autocompletion=complete_file,
+            help="Files or folders, or - for standard input. Default: journal.jsonl of the data folder.",
         ),
-    ],
+    ] = None,
     last: Annotated[
         int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests, at most 1000.")
     ] = 20,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
+    directory: Folder = DEFAULT,
 ) -> None:
-    """Show what a server recorded in its journal. Sends no requests."""
+    """Show what servers recorded in their journals. Sends no requests."""
     from fastbg.commands.report import report
 
     raise_deferred()
     ignore_broken_pipe()
-    raise typer.Exit(report(journal, last=last, as_json=as_json))
+    source = context.get_parameter_source("directory")
+    if journals and source is not None and source.name == "COMMANDLINE":
+        raise FastbgError(
+            "--dir and JOURNAL cannot be combined",
+            where=f"--dir {directory}",
+            remedy="name the folder as one more JOURNAL, or leave out --dir",
+        )
+    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json))
 
 
 @app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))

@@ -222,7 +222,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = journal(tmp_path).rename(tmp_path / NAME)
-    assert report(named, last=1000, as_json=False) == 0
+    assert report([named], data_folder=tmp_path, last=1000, as_json=False) == 0
     text = capsys.readouterr().out
     assert unescaped_in(text.encode(), kind) == set()
     assert ("\x1b[" in text) is (kind == "terminal")
@@ -230,7 +230,7 @@ def test_nothing_gets_through_report(kind: str, tmp_path: Path, capsys: pytest.C
 
 
 def test_json_of_report_is_ascii_and_gives_every_text_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(journal(tmp_path), last=1000, as_json=True)
+    report([journal(tmp_path)], data_folder=tmp_path, last=1000, as_json=True)
     written = capsys.readouterr().out
     assert unescaped_in(written.encode(), "ascii") == set()
     assert [request["path"] for request in strict(written)["requests"]] == list(HOSTILE.values())

@@ -1,7 +1,7 @@
-"""``fastbg report``: renders the journal of a server. It starts no server and sends no request.
+"""``fastbg report``: renders the journals of servers. It starts no server and sends no request.
 
-The parts of the journal (`fastbg.recorder.rotation`) are read from the oldest to the newest, each up to the size that
-it has at the start. A terminal shows a progress bar.
+The parts of a journal (`fastbg.recorder.rotation`) are read from the oldest to the newest, each up to the size that
+it has when it is opened. A terminal shows a progress bar.
 """
 
 import gc
@@ -13,40 +13,57 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+from fastbg.commands.report_journals import STDIN, find_journals
 from fastbg.errors import FastbgError
-from fastbg.evidence.history import JournalAggregator, JournalSummary
+from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
+from fastbg.evidence.journals import join_workers, merge
+from fastbg.evidence.worker_events import WorkerEvents
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
 from fastbg.recorder.rotation import numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
-STDIN = Path("-")
 
 
-def report(journal: Path, *, last: int, as_json: bool) -> int:
-    """Render ``journal`` (or `STDIN`) with its ``last`` requests one by one. Returns 0. Raises `FastbgError`."""
-    history = read_history(journal, last=last)
-    name = "standard input" if journal == STDIN else str(journal)
+def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: bool) -> int:
+    """Render the journals of ``arguments``, or of ``data_folder``, with the ``last`` requests one by one.
+
+    Returns 0. Raises `FastbgError`.
+    """
+    history = read_history(*find_journals(arguments, data_folder), last=last)
     if as_json:
         import json
 
         from fastbg.report.document import history_document
         from fastbg.versions import versions
 
-        json.dump(history_document(history, name, versions()), sys.stdout, allow_nan=False, indent=2)
+        json.dump(history_document(history, versions()), sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     else:
         from fastbg.report.history import journal_report
         from fastbg.report.style import plain_console
 
         console = plain_console()
-        console.print(journal_report(history, name, encoding=console.encoding))
+        console.print(journal_report(history, encoding=console.encoding))
     return 0
 
 
-def read_history(journal: Path, *, last: int) -> JournalSummary:
-    """Summarize ``journal`` (or `STDIN`) in constant memory. Raises `FastbgError`."""
-    aggregator = JournalAggregator(last)
+def read_history(*journals: Path, last: int) -> JournalSummary:
+    """Summarize ``journals`` (`STDIN` may be one), each in constant memory. Raises `FastbgError`."""
+    if len(journals) == 1:
+        return _aggregate(journals[0], last, None).summary()
+    workers = WorkerEvents(MAX_HELD)
+    aggregators = []
+    for journal in journals:
+        aggregators.append(_aggregate(journal, last, workers))
+        aggregators[-1].end()
+    join_workers(aggregators, workers)
+    return merge([each.summary() for each in aggregators], last=last, strays=workers.count)
+
+
+def _aggregate(journal: Path, last: int, elsewhere: WorkerEvents | None) -> JournalAggregator:
+    name = "standard input" if journal == STDIN else str(journal)
+    aggregator = JournalAggregator(last, name, elsewhere)
     try:
         with ExitStack() as stack:
             if journal == STDIN:
@@ -56,17 +73,16 @@ def read_history(journal: Path, *, last: int) -> JournalSummary:
     except OSError as error:
         raise FastbgError(
             f"the journal cannot be read: {error.strerror}",
-            where=str(error.filename or journal),
-            remedy="name the journal.jsonl of a data folder, or - for standard input",
+            where=str(error.filename or name),
+            remedy="name the journal.jsonl of a data folder, the folder itself, or - for standard input",
         ) from error
-    history = aggregator.summary()
-    if history.foreign and not history.events:
+    if aggregator.only_foreign:
         raise FastbgError(
             "not a journal: no line is an event",
-            where=str(journal),
+            where=name,
             remedy="name the journal.jsonl of a data folder",
         )
-    return history
+    return aggregator
 
 
 class Part:

@@ -19,6 +19,18 @@ class Distribution:
         at = floor(log(value_ns) / self.STEP) if value_ns > 0 else -1
         self._classes[at] = self._classes.get(at, 0) + 1
         self.count += 1
+        self._widen(value_ns)
+
+    def merge(self, other: "Distribution") -> None:
+        """Count all durations of ``other`` too."""
+        for at, count in other._classes.items():
+            self._classes[at] = self._classes.get(at, 0) + count
+        self.count += other.count
+        for extreme_ns in (other.min_ns, other.max_ns):
+            if extreme_ns is not None:
+                self._widen(extreme_ns)
+
+    def _widen(self, value_ns: int) -> None:
         if self.min_ns is None or value_ns < self.min_ns:
             self.min_ns = value_ns
         if self.max_ns is None or value_ns > self.max_ns:

@@ -8,19 +8,21 @@ requests, and counts.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from fastbg.events import LOST, Event, Verdict
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded
+from fastbg.evidence.worker_events import Key, WorkerEvents
 
 MAX_HELD = 16 * 2**20  # bytes of journal lines of unfinished requests
 MAX_TASKS = 100  # kept tasks of a finished request
 MAX_PROCESSES = 10_000  # that are counted
+MAX_HOSTS = 1000  # that are named
 MAX_T_NS = 2**63  # larger than any clock value: the line is not an event
 
 REUSED = "its id was used again before it was done: the journal cannot distinguish the two requests"
@@ -32,27 +34,29 @@ _ENDS = ("task_finished", "task_failed", "task_dropped")
 _TASK_EVENTS = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}
 _KNOWN = {*_TASK_EVENTS, "response_sent", "response_lost", "request_finished"}
 
-Key = tuple[str, str | None]  # boot and process of the server, and the request
-
 
 @dataclass(frozen=True, slots=True)
 class JournalSummary:
-    """Represents a whole journal.
+    """Represents a whole journal, or several journals that `fastbg.evidence.journals.merge` has merged.
 
-    ``events``: number of lines that are events. ``lost``: events that could not be written. ``foreign``: other lines
-    (incomplete, or of another program). ``strays``: events of requests whose start is missing. ``skipped_parts``:
-    deleted parts of the journal. ``boots`` and ``processes``: number of writers. ``requests``: number of requests;
-    ``counts``: by verdict. ``unfinished``: requests that were not finished when the journal ended. ``responses``: times
-    from the request to the sent response. ``works``: times from start to end of each task. ``last``: the last requests
-    in the order in which they were received.
+    ``journal``: its name; empty if merged. ``hosts``: of its servers and workers, as far as the journal has them.
+    ``journals``: the merged ones, each without its requests. ``events``: number of lines that are events. ``lost``:
+    events that could not be written. ``foreign``: other lines (incomplete, or of another program). ``strays``: events
+    of requests whose start is missing. ``skipped_parts``: deleted parts of the journal. ``processes``: number of server
+    processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
+    that were not finished when the journal ended. ``responses``: times from the request to the sent response.
+    ``works``: times from start to end of each task. ``last``: the last requests in the order in which they were
+    received.
     """
 
+    journal: str
+    hosts: frozenset[str]
     events: int
     lost: int
     foreign: int
     strays: int
     skipped_parts: int
-    boots: int
+    boots: frozenset[str]
     processes: int
     requests: int
     unfinished: int
@@ -60,6 +64,7 @@ class JournalSummary:
     responses: Distribution
     works: Distribution
     last: tuple[RecordedRequest, ...]
+    journals: tuple["JournalSummary", ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -75,19 +80,31 @@ class _Open:
     events: list[Event] = field(default_factory=list)
     running: set[int] = field(default_factory=set)
 
+    @property
+    def in_worker(self) -> bool:
+        """Whether a task is in a queue, or in a worker."""
+        return any(event.detail.get("where") == "worker" for event in self.events)
+
 
 class JournalAggregator:
-    """Aggregates the events of a journal in the order of its lines; keeps the ``last`` requests."""
+    """Aggregates the events of a journal in the order of its lines; keeps the ``last`` requests.
 
-    def __init__(self, last: int) -> None:
+    ``journal``: its name. ``elsewhere``: takes the events of workers whose server writes another journal.
+    """
+
+    def __init__(self, last: int, journal: str = "", elsewhere: WorkerEvents | None = None) -> None:
         self.foreign = 0
+        self._journal = journal
+        self._elsewhere = elsewhere
         self._skipped = 0
         self._events = 0
         self._lost = 0
         self._strays = 0
         self._requests = 0
+        self._unfinished = 0
         self._held = 0
-        self._processes: set[tuple[str, int]] = set()
+        self._hosts: set[str] = set()
+        self._processes: set[tuple[str | None, str, int]] = set()
         self._open: dict[Key, _Open] = {}
         self._counts: dict[Verdict, int] = dict.fromkeys(get_args(Verdict), 0)
         self._responses = Distribution()
@@ -105,8 +122,14 @@ class JournalAggregator:
             self._lost += detail.get("count", 0)
             for each in self._open.values():  # also of other processes: this one may run their tasks
                 each.request.server.flaw = GAP
+            if self._elsewhere is not None:
+                self._elsewhere.flaw = GAP
             return
-        server = detail.get("server") or f"{detail['boot']}/{detail['pid']}"  # only a worker names its server
+        server = detail.get("server")  # only a worker names its server
+        if server:
+            self._host(detail)
+        else:
+            server = f"{detail['boot']}/{detail['pid']}"
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
             self._start(key, event, size)
@@ -114,7 +137,10 @@ class JournalAggregator:
         entry = self._open.get(key)
         if entry is None:
             without_request = event.request_id is None and detail.get("where") == "worker"
-            self._strays += event.name != "shutdown" and not without_request
+            if self._elsewhere is not None and "server" in detail and event.request_id is not None:
+                self._elsewhere.add(key, event, size, too_many=GIVEN_UP)
+            else:
+                self._strays += event.name != "shutdown" and not without_request
         elif event.name in _KNOWN:
             self._held += size
             entry.size += size
@@ -130,19 +156,52 @@ class JournalAggregator:
         for key in list(self._open) if parts else ():
             self._open[key].request.server.flaw = SKIPPED
             self._close(key)
+        if parts and self._elsewhere is not None:
+            self._elsewhere.flaw = SKIPPED
+
+    @property
+    def only_foreign(self) -> bool:
+        """Whether there are lines, and none is an event."""
+        return self.foreign > 0 and not self._events
+
+    @property
+    def unfinished(self) -> Sequence[Key]:
+        return list(self._open)
+
+    def end(self) -> None:
+        """Close the unfinished requests at the end of the journal, except those that may wait for a worker."""
+        for key, entry in list(self._open.items()):
+            if not entry.in_worker:
+                self._unfinished += 1
+                self._close(key)
+
+    def adopt(self, key: Key, workers: WorkerEvents) -> None:
+        """Add to an unfinished request what ``workers`` has of it. If its end may be missing there, it is not lost."""
+        entry = self._open[key]
+        for event in workers.take(key):
+            if key in self._open:
+                self._record(key, entry, event)
+        if key in self._open:
+            entry.request.server.flaw = entry.request.server.flaw or workers.flaw
+
+    def refuse(self, key: Key) -> None:
+        """Mark an unfinished request as one that another journal has too: events of workers may belong to either."""
+        self._open[key].request.server.flaw = REUSED
 
     def summary(self) -> JournalSummary:
         """Close all requests and summarize the journal."""
-        unfinished = len(self._open)
+        unfinished = self._unfinished + len(self._open)
         for key in list(self._open):
             self._close(key)
         return JournalSummary(
+            journal=self._journal,
+            hosts=frozenset(self._hosts),
             events=self._events,
             lost=self._lost,
             foreign=self.foreign,
             strays=self._strays,
             skipped_parts=self._skipped,
-            boots=len({boot for boot, _ in self._processes}),
+            boots=frozenset(boot for _, boot, _ in self._processes),
             processes=len(self._processes),
             requests=self._requests,
             unfinished=unfinished,
@@ -152,13 +211,21 @@ class JournalAggregator:
             last=tuple(self._last),
         )
 
+    def _host(self, detail: Mapping[str, Any]) -> str | None:
+        host: str | None = detail.get("host") or None
+        if host is not None and len(self._hosts) < MAX_HOSTS:
+            self._hosts.add(host)
+        return host
+
     def _start(self, key: Key, event: Event, size: int) -> None:
         detail = event.detail
-        boot, pid = detail["boot"], detail["pid"]
+        host, boot, pid = self._host(detail), detail["boot"], detail["pid"]
         if len(self._processes) < MAX_PROCESSES:
-            self._processes.add((boot, pid))
+            self._processes.add((host, boot, pid))
         request = RecordedRequest(
             request_id=event.request_id or "",
+            journal=self._journal,
+            host=host,
             boot=boot,
             pid=pid,
             method=detail.get("method", "?"),

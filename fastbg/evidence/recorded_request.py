@@ -11,11 +11,14 @@ from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
 class RecordedRequest:
     """One request as a server process recorded it, complete when `JournalAggregator` has judged it.
 
-    ``received_ns``: monotonic, of the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``:
-    number of tasks that are not in ``tasks``.
+    ``host``: None in a journal of an older fastbg. ``journal``: the name of its journal. ``received_ns``: monotonic, of
+    the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``: number of tasks that are not in
+    ``tasks``. ``part``: the heading above it, in a report of several hosts or journals.
     """
 
     request_id: str
+    journal: str
+    host: str | None
     boot: str
     pid: int
     method: str
@@ -26,9 +29,9 @@ class RecordedRequest:
     tasks: Sequence[Task] = ()
     more_tasks: int = 0
     judgement: Judgement = Judgement("unproven", (), UNFINISHED)  # noqa: RUF009  # frozen
+    part: str = ""
 
     is_over = True
-    part = ""
 
     @property
     def name(self) -> str:

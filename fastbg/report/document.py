@@ -108,27 +108,43 @@ def _write(run: RunResult, result: RequestResult, write: Write) -> dict[str, Any
     return {"file": run.name_of(write.file), "text": write.text, "seen_ms": _rounded(result.ms(write.t_ns))}
 
 
-def history_document(history: JournalSummary, journal: str, versions: dict[str, str]) -> dict[str, Any]:
-    """Return a journal as plain values. Each ``*_ms`` counts from the moment when the server received that request."""
+def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[str, Any]:
+    """Return journals as plain values. Each ``*_ms`` counts from the moment when the server received that request."""
     return {
         "fastbg": versions["fastbg"],
-        "journal": journal,
+        "journal": history.journal or None,
+        "journals": [_journal(each) for each in history.journals or (history,)],
         "events": history.events,
         "lost_events": history.lost,
         "foreign_lines": history.foreign,
         "stray_events": history.strays,
         "skipped_parts": history.skipped_parts,
-        "boots": history.boots,
+        "boots": len(history.boots),
         "processes": history.processes,
         "requests": [_recorded(request) for request in history.last],
         "summary": {
             "requests": history.requests,
             "unfinished": history.unfinished,
-            **{verdict.replace("-", "_"): count for verdict, count in history.counts.items()},
+            **_counts(history),
             "response_ms": _journal_percentiles(history.responses),
             "task_ms": _journal_percentiles(history.works),
         },
     }
+
+
+def _journal(history: JournalSummary) -> dict[str, Any]:
+    return {
+        "path": history.journal,
+        "hosts": sorted(history.hosts),
+        "processes": history.processes,
+        "requests": history.requests,
+        "unfinished": history.unfinished,
+        **_counts(history),
+    }
+
+
+def _counts(history: JournalSummary) -> dict[str, int]:
+    return {verdict.replace("-", "_"): count for verdict, count in history.counts.items()}
 
 
 def _recorded(request: RecordedRequest) -> dict[str, Any]:
@@ -137,6 +153,8 @@ def _recorded(request: RecordedRequest) -> dict[str, Any]:
         "method": request.method,
         "path": request.path,
         "request_id": request.request_id,
+        "journal": request.journal,
+        "host": request.host,
         "boot": request.boot,
         "pid": request.pid,
         "received": None if received is None else received.isoformat(),

@@ -1,4 +1,4 @@
-"""The report of a journal for people: timelines of the last requests, their tasks, and totals of all requests."""
+"""The report of journals for people: timelines of the last requests, their tasks, and totals of all requests."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,7 @@ from rich.text import Text
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
+from fastbg.report.journals import journals_table, under_headings
 from fastbg.report.style import STYLES, milliseconds
 from fastbg.report.timelines import JOURNAL_LEGEND, timelines
 from fastbg.text import escape_control
@@ -16,23 +17,27 @@ from fastbg.text import escape_control
 WITNESS = (
     "Evidence: the server only. A journal does not record clients or files. Times start when a request is received."
 )
+ORDER = "Requests are ordered by the wall clocks of their hosts: approximately. No verdict or duration rests on them."
 
 
-def journal_report(history: JournalSummary, journal: str, *, encoding: str) -> RenderableType:
-    """Return the whole report; ``journal``: its name for people."""
-    parts: list[RenderableType] = [heading(history, journal)]
-    if history.last:
+def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
+    """Return the whole report."""
+    parts: list[RenderableType] = [heading(history)]
+    if last := under_headings(history):
         parts += [
             Text(),
-            timelines(history.last, encoding=encoding, legend=JOURNAL_LEGEND),
+            timelines(last, encoding=encoding, legend=JOURNAL_LEGEND),
             Text(),
-            requests(history.last),
-            *_with_gap(reasons(history.last)),
+            requests(last),
+            *_with_gap(reasons(last)),
         ]
+    if history.journals:
+        parts += [Text(), journals_table(history.journals)]
     return Group(*parts, *_with_gap(summary(history)))
 
 
-def heading(history: JournalSummary, journal: str) -> Text:
+def heading(history: JournalSummary) -> Text:
+    journal = f"{len(history.journals)} journals" if history.journals else history.journal
     counts = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
     counts += f", {_count(history.processes, 'server process', 'server processes')}"
     if len(history.last) < history.requests:
@@ -48,7 +53,11 @@ def requests(recorded: Iterable[RecordedRequest]) -> Table:
     table.add_column("sent\nstarted", justify="right", no_wrap=True)
     table.add_column("\nended", justify="right", no_wrap=True)
     table.add_column("verdict\nstate", no_wrap=True)
+    part = ""
     for request in recorded:
+        if request.part != part:
+            part = request.part
+            table.add_row(Text(part, style="bold"))
         verdict = request.judgement.verdict
         table.add_row(
             Text(escape_control(request.name)),
@@ -89,14 +98,17 @@ def summary(history: JournalSummary) -> Iterable[Text]:
     yield Text(sentence, style="bold")
     yield from (Text(warning, style="yellow") for warning in _warnings(history))
     yield Text(WITNESS, style="dim")
+    if history.journals:
+        yield Text(ORDER, style="dim")
 
 
 def _warnings(history: JournalSummary) -> Iterable[str]:
+    journal = "journals" if history.journals else "journal"
     if history.unfinished:
         done = _count(history.unfinished, "request was", "requests were")
-        yield f"{done} not finished when the journal ended. If that server still runs, run the report again later."
+        yield f"{done} not finished when the {journal} ended. If that server still runs, run the report again later."
     if history.skipped_parts:
-        were = _count(history.skipped_parts, "part of the journal was", "parts of the journal were")
+        were = _count(history.skipped_parts, f"part of the {journal} was", f"parts of the {journal} were")
         yield f"{were} deleted by rotation and are not counted here."
     if history.lost:
         lost = _count(history.lost, "event was", "events were")
@@ -106,9 +118,10 @@ def _warnings(history: JournalSummary) -> Iterable[str]:
         yield f"{lines}: incomplete, or written by another program."
     if history.strays:
         belong = _count(history.strays, "event belongs", "events belong")
-        yield f"{belong} to requests whose start is not in the journal."
-    if history.boots > 1:
-        yield f"The journal covers {history.boots} boots; times of different boots are not compared."
+        yield f"{belong} to requests whose start is not in the {journal}."
+    if len(history.boots) > 1:
+        covers = "cover" if history.journals else "covers"
+        yield f"The {journal} {covers} {len(history.boots)} boots; times of different boots are not compared."
 
 
 def _spread(times: Distribution) -> str:

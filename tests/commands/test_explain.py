@@ -21,6 +21,7 @@ from fastbg.recorder import journal_events
 from fastbg.report import console, tables, timelines
 from fastbg.report.document import document
 from fastbg.report.history import requests
+from fastbg.report.journals import journals_table
 from fastbg.report.screen import Screen
 from fastbg.report.style import checks
 from fastbg.scripting.model import Script
@@ -82,7 +83,7 @@ def screen_words() -> Iterator[str]:
     assert isinstance(overview, Group)
     (first,) = (each for each in overview.renderables if isinstance(each, Table))
     yield from titles(tables.verdicts(run(), encoding="utf-8"), tables.distributions(load, encoding="utf-8"), first)
-    yield from titles(requests(()))
+    yield from titles(requests(()), journals_table(()))
     for values in (timelines.CLIENT_LEGEND, timelines.JOURNAL_LEGEND, timelines.UNICODE, timelines.ASCII):
         yield from (text for text in astuple(values) if isinstance(text, str) and text.strip())
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]

@@ -17,6 +17,17 @@ def test_percentiles_are_within_half_a_percent(times_ns: list[int], share: float
     assert times.percentile_ms(share) == pytest.approx(exact, rel=0.0 if share in (0, 1) else 0.0051)
 
 
+@given(st.lists(st.integers(-5, 10**13)), st.lists(st.integers(-5, 10**13)))
+def test_merged_distribution_is_one_of_all_times(some_ns: list[int], more_ns: list[int]) -> None:
+    one, other, both = Distribution(), Distribution(), Distribution()
+    for times, times_ns in ((one, some_ns), (other, more_ns), (both, some_ns + more_ns)):
+        for time_ns in times_ns:
+            times.add(time_ns)
+    one.merge(other)
+    assert one.count == both.count
+    assert [one.percentile_ms(share) for share in (0, 0.5, 1)] == [both.percentile_ms(share) for share in (0, 0.5, 1)]
+
+
 def test_empty_distribution_and_negative_times() -> None:
     times = Distribution()
     assert times.percentile_ms(0.5) is None

@@ -135,7 +135,7 @@ def test_requests_of_several_processes_and_boots_are_kept_apart() -> None:
     other = mail(boot="b2").splitlines(keepends=True)
     mixed = [one for pair in zip(mail().splitlines(keepends=True), other, strict=True) for one in pair]
     history = summarize(*mixed, mail(pid=8))
-    assert (history.requests, history.boots, history.processes) == (3, 2, 3)
+    assert (history.requests, history.boots, history.processes) == (3, frozenset({"b1", "b2"}), 3)
     assert history.counts["response-first"] == 3
 
 
@@ -356,7 +356,7 @@ def test_empty_journal_has_no_requests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("missing", "No such file"), (".", "Is a directory"), ("app.py", "not a journal"), ("a\x1b", "No such file")],
+    [("missing", "No such file"), ("app.py", "not a journal"), ("a\x1b", "No such file")],
 )
 def test_file_that_is_not_a_journal_is_refused(tmp_path: Path, name: str, what: str) -> None:
     (tmp_path / "app.py").write_text("import this\n")
@@ -452,14 +452,14 @@ import sys, tracemalloc
 from pathlib import Path
 from fastbg.commands.report import read_history
 tracemalloc.start()
-read_history(Path(sys.argv[1]), last=20)
+read_history(*map(Path, sys.argv[1:]), last=20)
 print(tracemalloc.get_traced_memory()[1])
 """
 
 
-def peak_bytes(journal: Path) -> int:
-    """Return the peak memory of Python while another process reads ``journal``."""
-    result = subprocess.run([sys.executable, "-c", PEAK, journal], capture_output=True, check=True, cwd=ROOT)
+def peak_bytes(*journals: Path) -> int:
+    """Return the peak memory of Python while another process reads ``journals``."""
+    result = subprocess.run([sys.executable, "-c", PEAK, *journals], capture_output=True, check=True, cwd=ROOT)
     return int(result.stdout)
 
 
@@ -469,6 +469,7 @@ def test_long_journal_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
     write_long_journal(long, LONG // EVENTS_PER_REQUEST)
     requests = LONG // EVENTS_PER_REQUEST
     assert peak_bytes(long) < peak_bytes(short) + 20 * requests  # one more number per request would exceed it
+    assert peak_bytes(long, long) < peak_bytes(short, short) + 40 * requests
     summary = json.loads(fastbg("report", "--json", long).stdout)["summary"]
     assert summary["requests"] == requests == 5_000
     assert (summary["failed"], summary["lost"]) == (requests // 100, (requests + 499) // 1000)

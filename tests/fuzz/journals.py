@@ -33,8 +33,9 @@ NAMES = (
     "loop_blocked", "response_sent", "response_lost", "request_finished", "shutdown", "task_", "loop_",
 )  # fmt: skip
 KEYS = (
-    "t_ns", "wall_ns", "boot", "pid", "event", "request", "method", "path", "status", "bytes", "buffered", "files",
-    "task", "n", "where", "error", "reason", "detail", "waited_ms", "ms", "unfinished", "worker", "server", "weather",
+    "t_ns", "wall_ns", "host", "boot", "pid", "event", "request", "method", "path", "status", "bytes", "buffered",
+    "files", "task", "n", "where", "error", "reason", "detail", "waited_ms", "ms", "unfinished", "worker",
+    "server", "weather",
 )  # fmt: skip
 
 texts = st.one_of(st.sampled_from(["b1", "b1/7", "/", "b1/²", "b1/" + "9" * 5000, *HOSTILE.values()]), st.text())
@@ -81,9 +82,9 @@ def check(data: bytes) -> None:
     assert sum(history.counts.values()) == history.requests
     for width in (1, 20, 80):
         output = io.StringIO()
-        Console(file=output, width=width).print(journal_report(history, "journal", encoding="utf-8"))
+        Console(file=output, width=width).print(journal_report(history, encoding="utf-8"))
         assert unescaped_in(output.getvalue().encode(), "lines") == set()
-    _is_json(json.dumps(history_document(history, "journal", {"fastbg": "0"}), allow_nan=False))
+    _is_json(json.dumps(history_document(history, {"fastbg": "0"}), allow_nan=False))
 
     printers: list[Callable[[TextIO], JournalPrinter]] = [JsonPrinter, _requests, partial(_requests, terminal=True)]
     for printer in printers:
