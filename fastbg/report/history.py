@@ -17,7 +17,7 @@ from fastbg.text import escape_control
 WITNESS = (
     "Evidence: the server only. A journal does not record clients or files. Times start when a request is received."
 )
-ORDER = "Requests are ordered by the wall clocks of their hosts: approximately. No verdict or duration rests on them."
+ORDER = "The order of the requests is approximate: it follows the wall clocks of the hosts. No verdict rests on it."
 
 
 def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
@@ -98,7 +98,7 @@ def summary(history: JournalSummary) -> Iterable[Text]:
     yield Text(sentence, style="bold")
     yield from (Text(warning, style="yellow") for warning in _warnings(history))
     yield Text(WITNESS, style="dim")
-    if history.journals:
+    if history.journals and history.last:
         yield Text(ORDER, style="dim")
 
 
