@@ -212,7 +212,9 @@ def demo(
     scripts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SCRIPT", autocompletion=complete_script, help='A .toml file, a built-in name, or "all".'
+            metavar="SCRIPT",
+            autocompletion=complete_script,
+            help='A .toml file, a built-in name, or "all". SCRIPT:PART runs one part.',
         ),
     ] = None,
     repeat: Annotated[
@@ -230,7 +232,11 @@ def demo(
             help="Timeout for the response, then for the next sign of progress. Default: 10 + 5 × --work.",
         ),
     ] = None,
-    step: Annotated[bool, typer.Option("--step", help="Wait for Enter before each request, as for a class.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only the requests with this name, and those that they need."),
+    ] = None,
+    step: Annotated[bool, typer.Option("--step", help="Explain each step and wait for a key, as for a class.")] = False,
     application: Annotated[
         str | None,
         typer.Option(
@@ -313,6 +319,7 @@ def demo(
         timeout,
         repeat=repeat,
         concurrency=concurrency,
+        only=tuple(only or ()),
         step=step,
         as_json=as_json,
         save=tuple(save or ()),

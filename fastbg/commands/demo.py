@@ -36,7 +36,7 @@ def demo(options: DemoOptions) -> int:
     """Run the scripts. Returns 0 if everything was as expected, else 1. Raises `FastbgError`."""
     options.check()
     _allow_files()
-    sources = _sources(options.scripts)
+    sources = _sources(options.scripts, options.only)
     several = len(sources) > 1
     results = [_run_script(source, options, several=several) for source in sources] or [_run_script(None, options)]
     _write_result(results, options)
@@ -56,19 +56,20 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _sources(names: Sequence[str]) -> "list[Source]":
-    """Read all scripts before anything starts."""
-    if not names:
+def _sources(names: Sequence[str], only: Sequence[str]) -> "list[Source]":
+    """Read all scripts before anything starts. ``only``: names of the requests to run; empty for all."""
+    if not names and not only:
         return []
-    from fastbg.scripting.builtin import ALL, built_in, missing_extra, script
+    from fastbg.scripting.builtin import ALL, DEFAULT, built_in, missing_extra, script
+    from fastbg.scripting.selection import only_requests
 
-    wanted = [each for name in names for each in (built_in() if name == ALL else [name])]
+    wanted = [each for name in names or [DEFAULT] for each in (built_in() if name == ALL else [name])]
     sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
     for source in list(sources) if ALL in names else ():
         if extra := missing_extra(source, os.environ):
             sources.remove(source)
             notify(f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}")
-    return sources
+    return only_requests(sources, only) if only else sources
 
 
 def _run_script(source: "Source | None", options: DemoOptions, *, several: bool = False) -> "RunResult":

@@ -18,8 +18,8 @@ class DemoOptions:
     """The options of one call.
 
     ``scripts``: names and files; empty for the default script. ``url``: as typed, see `server_url`. ``work``,
-    ``timeout``: seconds. ``save``: files for the picture. ``junit``: file for the JUnit report. ``summary``: file to
-    append a Markdown summary to.
+    ``timeout``: seconds. ``only``: names of the requests to run; empty for all. ``save``: files for the picture.
+    ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to.
     """
 
     directory: Path
@@ -30,6 +30,7 @@ class DemoOptions:
     timeout: float | None = None
     repeat: int = 1
     concurrency: int = 1
+    only: tuple[str, ...] = ()
     step: bool = False
     as_json: bool = False
     save: tuple[Path, ...] = ()

@@ -1,6 +1,7 @@
 """The report of a run for people: timelines, writes, a table, a conclusion, and the paths of the evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -89,8 +90,8 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
 
 def heading(run: RunResult) -> Iterable[Text]:
     work = "" if run.work is None else f", {run.work:g} s of work in each task"
-    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {escape_control(run.name)}"
-    yield Text.assemble((command, "bold"), "  ", escape_control(run.server + work))
+    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {quote(run.name)}"
+    yield Text.assemble((escape_control(command), "bold"), "  ", escape_control(run.server + work))
     if run.title:
         yield Text(escape_control(run.title), style="bold")
 

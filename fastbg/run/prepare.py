@@ -66,8 +66,7 @@ class RequestTemplate:
             path[len(prefix) :]: line for path, line in source.lines.items() if path[: len(prefix)] == prefix
         }
         self._uploads: dict[str, bytes] = {}
-        texts = placeholders.texts(self.request.model_dump(by_alias=True, exclude_unset=True))
-        self.needs = {name for _, text in texts for name in placeholders.names(text)}
+        self.needs = self.request.needs
 
     def outgoing(self, known: Values) -> OutgoingRequest:
         """Return the request with values for all placeholders."""

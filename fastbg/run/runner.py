@@ -59,8 +59,7 @@ class Runner:
         )
         self._testbed = Testbed(source.script, options, paths, known, self._observer, self._run_id, child)
         self._saved: dict[int, Values] = {}  # by number of the repetition
-        if source.remark:
-            self._observer.remarks[source.remark] = None
+        self._observer.remarks |= dict.fromkeys(source.remarks)
         parts = source.script.all_parts
         self.total = options.repeat * sum(request.repeat for part in parts for request in part.requests)
         self._sent = self._answered = 0
@@ -78,7 +77,7 @@ class Runner:
         script, server = self.source.script, self._testbed.server
         return RunResult(
             versions=versions(),
-            name=self.source.name.removesuffix(".toml"),
+            name=self.source.label,
             server=self._testbed.name,
             directory=self.options.directory,
             folder=self._testbed.paths.folder,

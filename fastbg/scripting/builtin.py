@@ -1,5 +1,6 @@
 """The built-in scripts, and the search for a script by name or file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbg.errors import ScriptError, install_command
+from fastbg.scripting.selection import narrow, only_part, places
 from fastbg.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -41,18 +43,32 @@ def missing_extra(source: "Source", environment: Mapping[str, str]) -> str | Non
 
 def _without_queue(source: "Source") -> "Source":
     """Remove the parts that need a worker."""
-    parts = [part for part in source.script.parts if part.worker is None]
-    if len(parts) == len(source.script.parts):
+    skipped = {number: part.name for number, part in enumerate(source.script.parts) if part.worker is not None}
+    if not skipped:
         return source
-    skipped = ", ".join(part.name for part in source.script.parts if part.worker is not None)
-    remark = f"skipped parts that need {install_command('queue')}: {skipped}"
-    return replace(source, script=source.script.model_copy(update={"parts": parts}), remark=remark)
+    remark = f"skipped parts that need {install_command('queue')}: {', '.join(skipped.values())}"
+    kept = [place for place in places(source.script) if place[0] not in skipped]
+    return replace(narrow(source, kept), remarks=(remark,))
 
 
 def script(name: str, environment: Mapping[str, str]) -> "Source":
-    """Return `whole_script`, of a built-in one only the parts that can run here. Raises `ScriptError`."""
+    """Return what can run here of a script, or of one part of it: ``SCRIPT:PART``. Raises `ScriptError`."""
+    name, part = _split(name)
     source = whole_script(name, environment)
-    return _without_queue(source) if name in built_in() and not find_spec("taskiq_nats") else source
+    if name in built_in() and not find_spec("taskiq_nats"):
+        source = _without_queue(source)
+    return source if part is None else only_part(source, part)
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Split ``SCRIPT:PART``. The longest name of an existing script wins."""
+    ends = [len(name), *(found.start() for found in reversed([*re.finditer(":", name)]))]
+    end = next((end for end in ends if _exists(name[:end])), len(name))
+    return name[:end], name[end + 1 :] if end < len(name) else None
+
+
+def _exists(name: str) -> bool:
+    return name in built_in() or Path(name).is_file()
 
 
 def whole_script(name: str, environment: Mapping[str, str]) -> "Source":

@@ -215,6 +215,12 @@ class Request(_Model):
     ] = {}
     expect: Annotated[Expect, Field(description="The expectations of the request.")] = Expect()
 
+    @property
+    def needs(self) -> set[str]:
+        """The names of the values that its placeholders stand for."""
+        texts = placeholders.texts(self.model_dump(by_alias=True, exclude_unset=True))
+        return {name for _, text in texts for name in placeholders.names(text)}
+
 
 class UvicornOptions(_Model):
     """Options of uvicorn with the same names."""

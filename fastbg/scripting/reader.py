@@ -29,7 +29,7 @@ class Source:
     """A script and its origin.
 
     ``name``: file name in messages. ``folder``: folder of the file. ``text``: the TOML document. ``lines``: line of
-    each key. ``remark``: a note for the reader of the result, or None.
+    each key. ``part``: the name of the only part to run, or None. ``remarks``: notes for the reader of the result.
     """
 
     script: Script
@@ -37,7 +37,14 @@ class Source:
     folder: Path
     text: str
     lines: Mapping[KeyPath, int]
-    remark: str | None = None
+    part: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name in reports: ``blocking-async``, or ``blocking-async:trap`` for one part."""
+        name = self.name.removesuffix(".toml")
+        return name if self.part is None else f"{name}:{self.part}"
 
     def place(self, *path: str | int) -> str:
         """Return the ``FILE:LINE`` of a key."""

@@ -78,6 +78,19 @@ def text_of(path: KeyPath, text: str, lines: Mapping[KeyPath, int]) -> str:
     return "\n".join(rows[start - 1 : end])
 
 
+def keep_items(lines: Mapping[KeyPath, int], array: KeyPath, kept: Sequence[int]) -> dict[KeyPath, int]:
+    """Return the lines after all items of ``array`` but those with the indexes ``kept`` were removed."""
+    index = {old: new for new, old in enumerate(kept)}
+    at = len(array)
+    moved: dict[KeyPath, int] = {}
+    for path, line in lines.items():
+        if path[:at] != array or len(path) == at:
+            moved[path] = line
+        elif (item := path[at]) in index:
+            moved[(*array, index[item], *path[at + 1 :])] = line
+    return moved
+
+
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
     found = pattern.match(text, at)
     return found.end() if found else len(text)

@@ -67,12 +67,33 @@ def test_page_lists_every_scenario_with_its_question() -> None:
     ]
 
 
+def test_part_of_a_script_is_selected_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'app = "a:b"\n' + "".join(
+        f'[[part]]\nname = "{name}"\n[[part.request]]\nname = "a"\npath = "/"\n' for name in ("one", "two: more")
+    )
+    for name in ("shop.toml", "shop.toml:one"):  # an existing file wins
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    selected = [
+        (source.label, [part.name for part in source.script.parts])
+        for source in (
+            script(name, {}) for name in ("sigkill:remedy", "shop.toml:two: more", "shop.toml:one", "shop.toml:one:one")
+        )
+    ]
+    assert selected == [
+        ("sigkill:remedy", ["remedy"]),
+        ("shop:two: more", ["two: more"]),
+        ("shop.toml:one", ["one", "two: more"]),
+        ("shop.toml:one:one", ["one"]),
+    ]
+
+
 def test_parts_with_missing_packages_are_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [part.name for part in script("sigkill", {}).script.parts if part.worker]
     monkeypatch.setattr(builtin, "find_spec", lambda name: None)
     source = script("sigkill", {})
     assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
-    assert source.remark is not None
-    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in source.remark
+    assert source.remarks
+    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in source.remarks[0]
     assert missing_extra(script("register-email", {}), {}) == "mail"
     assert missing_extra(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) is None
