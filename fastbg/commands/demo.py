@@ -185,13 +185,14 @@ def _run(runner: "Runner") -> "RunResult":
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
     from fastbg.report.console import final
+    from fastbg.report.pauses import source_of
     from fastbg.report.screen import Screen
     from fastbg.report.style import plain_console
 
     console = plain_console()
     progress = runner.progress if runner.total > MAX_BARS else None
-    screen = Screen(console, runner.result, step=step, progress=progress)
-    runner.before = screen.pause if step else None
+    screen = Screen(console, runner.result, partial(source_of, runner.source), step=step, progress=progress)
+    runner.pause = screen.pause if step else None
     with screen:
         result = _run(runner)
     console.print(final(result, encoding=console.encoding, brief=brief))

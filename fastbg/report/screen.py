@@ -1,12 +1,9 @@
 """The live view on a terminal, and the pauses of ``--step``."""
 
-import asyncio
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -17,9 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 
 from fastbg.evidence.results import RunResult
-from fastbg.report.console import live
+from fastbg.report.console import heading, live
+from fastbg.report.keyboard import END, ENTER, Keyboard
+from fastbg.report.pauses import announcement, keys, plan
 from fastbg.report.timelines import timelines
-from fastbg.text import escape_control
+from fastbg.run.stepping import Action, Pause, Step
 
 FRAMES_PER_SECOND = 12
 SWITCH_INTERVAL_S = 0.0005  # maximum delay of the main thread's timestamps by the drawing thread
@@ -28,33 +27,39 @@ SWITCH_INTERVAL_S = 0.0005  # maximum delay of the main thread's timestamps by t
 class Screen:
     """The live view of a run, as a context manager. It draws only on a terminal.
 
-    ``result`` returns the run as it is now. ``progress`` returns the numbers of all, answered and finished requests;
-    if set, two progress bars are drawn instead of the run. A thread draws, so that drawing does not delay the time at
-    which a write is seen.
+    ``result`` returns the run as it is now. ``source_of`` returns what the key s shows of a step. ``progress`` returns
+    the numbers of all, answered and finished requests; if set, two progress bars are drawn instead of the run. A thread
+    draws, so that drawing does not delay the time at which a write is seen.
     """
 
     def __init__(
         self,
         console: Console,
         result: Callable[[], RunResult],
+        source_of: Callable[[Step], RenderableType],
         *,
         step: bool,
         progress: Callable[[], tuple[int, int, int]] | None = None,
     ) -> None:
         self._console = console
         self._result = result
+        self._source_of = source_of
         self._step = step
         self._progress = progress
         self._bars = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._answered = self._bars.add_task("answered", total=None)
         self._finished = self._bars.add_task("finished", total=None)
         self._live: Live | None = None
+        self._keyboard = Keyboard()
+        self._stack = ExitStack()
         self._switch_interval = sys.getswitchinterval()
         self._printed = 0  # requests whose bars were printed at a pause
 
     def __enter__(self) -> Self:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        if not self._step:
+        if self._step:
+            self._stack.enter_context(self._keyboard)
+        else:
             self._start()
         return self
 
@@ -62,21 +67,38 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop()
+        self._stack.close()
         sys.setswitchinterval(self._switch_interval)
 
-    async def pause(self, name: str, about: str) -> None:
-        """Print the bars since the last pause and the next request. Then wait for Enter or the end of input."""
+    async def pause(self, pause: Pause) -> Action:
+        """Print the bars since the last pause, and the next step. Wait for a key that says what to do."""
         self._stop()
         result = self._result()
-        if result.requests:
+        if pause.number:
             self._console.print(self._latest(result, now_ns=None), Text(), sep="\n")
             self._printed = len(result.requests)
-        self._console.print(
-            Text.assemble((escape_control(name), "bold"), ": ", escape_control(about)),
-            Text("Press Enter to send this request", style="dim"),
-        )
-        await _enter()
+        else:
+            self._console.print(*heading(result), plan(pause), Text(), sep="\n")
+        self._console.print(*announcement(pause), sep="\n")
+        action = await self._action(pause)
+        self._console.print()
         self._start()
+        return action
+
+    async def _action(self, pause: Pause) -> Action:
+        """Read keys until one of them ends the pause."""
+        while True:
+            self._console.print(keys(pause))
+            key = await self._keyboard.key()
+            step = pause.next or pause.last
+            if key == "s" and step is not None:
+                self._console.print(self._source_of(step))
+            elif key == "r" and pause.last is not None:
+                return Action.REPEAT
+            elif key == "q":
+                return Action.QUIT
+            elif key in (ENTER, END):
+                return Action.CONTINUE
 
     def _start(self) -> None:
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -109,22 +131,3 @@ class Screen:
     def _latest(self, result: RunResult, now_ns: int | None) -> RenderableType:
         latest = replace(result, requests=result.requests[self._printed :]).representatives
         return Group(timelines(latest, encoding=self._console.encoding, now_ns=now_ns))
-
-
-async def _enter() -> None:
-    """Wait for Enter or the end of standard input. The waiting thread is a daemon, so Ctrl-C does not wait for it.
-
-    The thread reads the descriptor: a thread that holds the lock of a stream would block the interpreter's exit.
-    """
-    loop, entered = asyncio.get_running_loop(), asyncio.Event()
-    keyboard = -1 if sys.stdin is None else sys.stdin.fileno()
-
-    def wait() -> None:
-        with suppress(OSError):  # the terminal is closed or missing
-            while os.read(keyboard, 1) not in (b"\n", b""):
-                pass
-        with suppress(RuntimeError):  # the run has already ended
-            loop.call_soon_threadsafe(entered.set)
-
-    threading.Thread(target=wait, name="fastbg-enter", daemon=True).start()
-    await entered.wait()

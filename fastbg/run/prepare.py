@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ class RunPaths:
         return cls(directory, folder, files)
 
 
+def known_values(source: Source, directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the placeholder values that are known before the run starts. ``directory``: the data folder."""
+    texts = placeholders.texts(source.script.model_dump())
+    used = {name for _, text in texts for name in placeholders.names(text)}
+    variables = {f"env.{name}": value for name, value in environment.items() if f"env.{name}" in used}
+    return {"dir": str(directory), **variables}
+
+
 def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
     """Return the server settings for ``part``. An app from the command line (in ``base``) keeps its folder."""
     env = placeholders.fill({**script.env, **part.env}, known)
@@ -67,6 +76,17 @@ class RequestTemplate:
         }
         self._uploads: dict[str, bytes] = {}
         self.needs = self.request.needs
+
+    @property
+    def line(self) -> int:
+        """The line of the script where the request begins."""
+        return self._lines.get((), 1)
+
+    def renamed(self, name: str) -> "RequestTemplate":
+        """Return the same request with another name in the report."""
+        other = copy(self)
+        other.request = self.request.model_copy(update={"name": name})
+        return other
 
     def outgoing(self, known: Values) -> OutgoingRequest:
         """Return the request with values for all placeholders."""

@@ -27,7 +27,8 @@ class ResultStore:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        return tuple(self._groups[key] for key in self._names if key in self._groups)
+        """The groups in script order, then those of requests that were sent again."""
+        return tuple(self._groups[key] for key in dict.fromkeys([*self._names, *self._groups]) if key in self._groups)
 
     def with_live(self, live: Iterable[RequestResult]) -> tuple[RequestResult, ...]:
         """Return the kept results and those of ``live`` requests, sorted by request id."""

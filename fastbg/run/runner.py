@@ -4,9 +4,9 @@ import asyncio
 import gc
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import takewhile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastbg import strict_json
@@ -18,14 +18,15 @@ from fastbg.evidence.trace import ReceivedBody, Trace
 from fastbg.follow.follower import Follower
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
+from fastbg.run.stepping import Action, Pause, Step, run_steps, steps_of
 from fastbg.run.testbed import Testbed
-from fastbg.scripting.placeholders import names, texts
 from fastbg.server.process import ServerProcess
 from fastbg.versions import versions
 
 if TYPE_CHECKING:
     from fastbg.run.client import Client, OutgoingRequest, Response
     from fastbg.run.prepare import RequestTemplate
+    from fastbg.scripting.model import Part
     from fastbg.scripting.reader import Source
 
 Values = dict[str, Any]
@@ -36,19 +37,19 @@ class Runner:
 
     `result` may be called at any time and from any thread.
 
-    ``before``: awaited before each request with its name and description. If it is set, the runner also waits for the
-    writes of a request before it sends the next one, except for requests with ``after = "meanwhile"``.
+    ``pause``: awaited before each step, and after the last one. If it is set, the runner also waits for the writes of
+    a step before it begins the next one.
     """
 
-    before: Callable[[str, str], Awaitable[None]] | None = None
+    pause: Callable[[Pause], Awaitable[Action]] | None = None
 
     def __init__(self, source: "Source", options: RunOptions, child: ServerProcess | None) -> None:
-        from fastbg.run.prepare import RunPaths
+        from fastbg.run.prepare import RunPaths, known_values
 
         self.source = source
         self.options = options
         self._run_id = secrets.token_hex(3)
-        known = _known_values(source, options)
+        known = known_values(source, options.directory, options.environment)
         paths = RunPaths.of(source, options.directory, known)
         self._observer = Observer(
             paths.files.values(),
@@ -104,24 +105,47 @@ class Runner:
                 await self._run_parts(follower)
             except ExceptionGroup as errors:  # the error of the first task cancels the others
                 raise _first(errors) from None
-        if testbed.url and not any(group.writes_ms for group in self._results.groups):
+        if testbed.url and self._results.over and not any(group.writes_ms for group in self._results.groups):
             self._observer.remarks["no write was seen: check that --dir is the data folder of the server"] = None
         return self.result()
 
     async def _run_parts(self, follower: Follower) -> None:
+        async with asyncio.TaskGroup() as group:
+            serve = partial(self._serve, group=group)
+            following = group.create_task(self._observer.follow(follower))
+            if self.pause is not None:
+                await self._run_steps(self.pause, serve)
+            else:
+                for part in self.source.script.all_parts:
+                    await serve(part)
+                    await self._run_part(self._templates(part))
+            self._end_ns = time.monotonic_ns()
+            await self._testbed.server.stop()
+            following.cancel()
+
+    def _templates(self, part: "Part") -> "list[RequestTemplate]":
         from fastbg.run.prepare import RequestTemplate
 
-        testbed = self._testbed
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(self._observer.follow(follower))
-            for part in self.source.script.all_parts:
-                await testbed.serve(part, group)
-                self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
-                count = len(part.requests)
-                await self._run_part([RequestTemplate(self.source, part, n, testbed.paths) for n in range(count)])
-            self._end_ns = time.monotonic_ns()
-            await testbed.server.stop()
-            following.cancel()
+        return [RequestTemplate(self.source, part, n, self._testbed.paths) for n in range(len(part.requests))]
+
+    async def _serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
+        await self._testbed.serve(part, group)
+        self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
+
+    async def _run_steps(
+        self, pause: Callable[[Pause], Awaitable[Action]], serve: Callable[["Part"], Awaitable[None]]
+    ) -> None:
+        """Send the requests of one step after each pause."""
+        steps = [step for part in self.source.script.all_parts for step in steps_of(part, self._templates(part))]
+        saved: Values = {}
+
+        async def send(step: Step) -> None:
+            await self._wait_for(await self._run_once(step.templates, saved))
+
+        done = await run_steps(steps, pause, serve, send)
+        if done < len(steps):
+            requests = sum(step.requests for step in steps[:done])
+            self._observer.remarks[f"stopped with q: sent {requests} of {self.total} requests"] = None
 
     async def _run_part(self, templates: "list[RequestTemplate]") -> None:
         numbers = iter(range(self.options.repeat))
@@ -138,25 +162,26 @@ class Runner:
                 group.create_task(work())
         await self._wait_for(list(self._observer.live.values()))
 
-    async def _run_once(self, templates: "list[RequestTemplate]", saved: Values) -> None:
-        """Send the requests of a part in sequence. Later requests can use the values in ``saved``."""
+    async def _run_once(self, templates: "Sequence[RequestTemplate]", saved: Values) -> list[Trace]:
+        """Send the requests of a part or a step in sequence. Later requests can use the values in ``saved``."""
         sent: list[Trace] = []
-        for number, template in enumerate(templates):
-            request = template.request
-            if self.before and (request.after != "meanwhile" or not sent):
-                await self._wait_for(sent)
-                parallel = takewhile(lambda later: later.request.after == "meanwhile", templates[number + 1 :])
-                await self.before(request.name, " ".join(each.request.about for each in (template, *parallel)))
-            if request.after == "tasks":
-                await self._wait_for(sent)
-            numbers = iter(range(request.repeat))
-            async with asyncio.TaskGroup() as group:
-                for _ in range(request.concurrency):
-                    group.create_task(self._send_each(template, numbers, saved, sent))
-            if request.signal is not None:
-                if request.signal.after == "started":
-                    await self._until_started(sent)
-                await self._testbed.signal(request.signal)
+        for template in templates:
+            await self._send_all(template, saved, sent)
+        return sent
+
+    async def _send_all(self, template: "RequestTemplate", saved: Values, sent: list[Trace]) -> None:
+        """Send a request and its repetitions, then its signal. ``sent``: the earlier requests; it gets the new ones."""
+        request = template.request
+        if request.after == "tasks":
+            await self._wait_for(sent)
+        numbers = iter(range(request.repeat))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(request.concurrency):
+                group.create_task(self._send_each(template, numbers, saved, sent))
+        if request.signal is not None:
+            if request.signal.after == "started":
+                await self._until_started(sent)
+            await self._testbed.signal(request.signal)
 
     async def _send_each(
         self, template: "RequestTemplate", numbers: Iterator[int], saved: Values, sent: list[Trace]
@@ -167,7 +192,8 @@ class Runner:
 
     async def _send(self, template: "RequestTemplate", saved: Values) -> Trace:
         self._sent += 1
-        request_id = f"{self._run_id}-{self._sent:0{len(str(self.total))}}"
+        digits = len(str(self.total)) + (2 if self.pause else 0)  # ids sort as text, also when steps are repeated
+        request_id = f"{self._run_id}-{self._sent:0{digits}}"
         values = {**self._testbed.known, **saved, "mark": request_id}
         outgoing = template.outgoing(values)
         client = self._testbed.server.client
@@ -266,13 +292,6 @@ class Runner:
             clean = finished is not None and "error" not in finished.detail
             clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
             client.release(trace.request_id, clean=clean)
-
-
-def _known_values(source: "Source", options: RunOptions) -> dict[str, str]:
-    """Return the placeholder values that are known before the run starts."""
-    used = {name for _, text in texts(source.script.model_dump()) for name in names(text)}
-    variables = {f"env.{name}": value for name, value in options.environment.items() if f"env.{name}" in used}
-    return {"dir": str(options.directory), **variables}
 
 
 def _received(response: "Response") -> ReceivedBody:

@@ -207,30 +207,6 @@ def test_terminal_that_knows_no_unicode_gets_ascii(tmp_path: Path) -> None:
     assert b"ok response-first" in result.stdout
 
 
-def test_step_waits_for_enter_and_says_what_will_happen(tmp_path: Path) -> None:
-    with terminal("demo", "--step", *WORK, cwd=tmp_path) as (process, screen):
-        for name in NAMES:
-            shown = read_until(screen, rb"(?s)" + name.encode() + rb".*Press Enter")
-            assert b"Evidence" not in shown
-            os.write(screen, b"\n")
-        assert b"Evidence in" in read_rest(screen)
-        assert process.wait(PATIENCE_S) == 0
-
-
-def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
-    result = fastbg("demo", "--step", "--work", "0", cwd=tmp_path)
-    assert result.returncode == 0
-    assert result.stdout.count(b"Press Enter") == 7
-
-
-def test_step_makes_no_pause_before_meanwhile(tmp_path: Path) -> None:
-    result = fastbg("demo", "--step", "blocking-async", cwd=tmp_path)
-    assert result.stdout.count(b"Press Enter") == 2  # three of five are sent with `after = "meanwhile"`
-    _, since_the_first_pause, _ = result.stdout.decode().split("Press Enter")
-    bars = re.findall(r"^(ping, meanwhile|async def, blocks|def) +[━●]", since_the_first_pause, re.MULTILINE)
-    assert bars == ["async def, blocks", "ping, meanwhile"]  # requests since the last pause
-
-
 def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
     result = fastbg("demo", "--work", "0", "--save", "demo.html", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, b"Saved demo.html\n")

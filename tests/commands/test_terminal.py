@@ -18,6 +18,7 @@ from rich.console import Console
 from fastbg.output import ignore_broken_pipe
 from fastbg.report.console import final, live
 from fastbg.report.screen import Screen
+from fastbg.run.stepping import Pause
 from fastbg.server.signals import on_second_interrupt
 from tests.commands.test_demo import pids, until_gone
 from tests.support.journals import events_of
@@ -142,8 +143,9 @@ def test_closed_terminal_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(ours)
     with open(theirs, encoding="utf-8") as keyboard:
         monkeypatch.setattr(sys, "stdin", keyboard)
-        screen = Screen(Console(file=io.StringIO()), run, step=True)
-        asyncio.run(asyncio.wait_for(screen.pause("next", "what will happen"), PATIENCE_S))
+        screen = Screen(Console(file=io.StringIO()), run, str, step=True)
+        with screen:
+            asyncio.run(asyncio.wait_for(screen.pause(Pause([], 0)), PATIENCE_S))
 
 
 # pipe without a reader

@@ -43,3 +43,12 @@ def test_groups_are_in_script_order_and_live_results_by_id() -> None:
     kept.add(RequestResult.of(background()))
     assert [group.name for group in kept.groups] == ["notification", "control"]
     assert [each.trace.request_id for each in kept.with_live([result(0)])] == ["r00000", "r1", "r2"]
+
+
+def test_groups_of_requests_that_were_sent_again_come_last() -> None:
+    kept = ResultStore(NAMES)
+    again = background()
+    again.request = replace(again.request, name="notification #2")
+    for trace in (again, foreground(), background()):
+        kept.add(RequestResult.of(trace))
+    assert [group.name for group in kept.groups] == ["notification", "control", "notification #2"]
