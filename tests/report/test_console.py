@@ -200,3 +200,8 @@ def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     html.parser.HTMLParser().feed(content)
     assert "response-first" in content
     assert "http" not in content
+
+
+def test_heading_is_a_command_that_a_shell_understands() -> None:
+    command = "fastbg demo 'sigkill:remedy, after the restart'  "
+    assert shown(final(run(name="sigkill:remedy, after the restart"), encoding="utf-8")).startswith(command)

@@ -395,3 +395,46 @@ def test_signal_without_its_process_is_refused(to: str, tmp_path: Path) -> None:
     result = fastbg("demo", script, cwd=tmp_path)
     assert result.returncode == 2
     assert f"request[1].signal.to: the part has no {to}: set worker to Taskiq's broker" in result.stderr.decode()
+
+
+# a selection of requests
+
+
+def test_only_runs_the_named_request_and_what_it_needs(tmp_path: Path) -> None:
+    ask = 'path = "/echo"\nexpect.verdict = "no-work"'
+    requests = [
+        request("first", ask, 'save.id = "body.item.id"'),
+        request("second", ask),
+        request("third", ask, "query.id = '${id}'\nexpect.status = 201"),
+    ]
+    written = demo(tmp_path, HEAD, *requests, arguments=("--only", "third"), code=1)
+    assert [found["name"] for found in written["requests"]] == ["first", "third"]
+    assert written["remarks"] == [
+        "selected 1 of 3 requests", 'sent as well, because a selected request needs it: "first"',
+    ]  # fmt: skip
+    result = fastbg("demo", tmp_path / "my.toml", "--only", "third", cwd=tmp_path, PYTHONPATH=str(ROOT), COLUMNS="200")
+    line = (tmp_path / "my.toml").read_text().splitlines().index("expect.status = 201") + 1
+    assert f"my.toml:{line}: status: expected 201, was 200" in result.stdout.decode()
+
+
+def test_part_is_run_alone_and_named_in_the_result(tmp_path: Path) -> None:
+    parts = [
+        f'[[part]]\nname = "{name}"\n' + request("a", 'path = "/echo"\nexpect.verdict = "no-work"', part="part.")
+        for name in ("one", "two")
+    ]
+    (tmp_path / "my.toml").write_text("\n".join([HEAD, *parts]))
+    result = fastbg("demo", "my.toml:two", "--json", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    written = json.loads(result.stdout)
+    assert (written["script"], [found["part"] for found in written["requests"]]) == ("my:two", ["two"])
+
+
+def test_only_without_a_script_selects_from_the_default(tmp_path: Path) -> None:
+    result = fastbg("demo", "--only", "control", "--work", "0", "--quiet", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, b"ok: 1 request, 1 work-first\n")
+
+
+def test_unknown_name_of_only_is_refused(tmp_path: Path) -> None:
+    result = fastbg("demo", "--only", "contrl", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"no request has the name 'contrl'; did you mean control?" in result.stderr
+    assert not (tmp_path / ".fastbg").exists()
