@@ -37,8 +37,7 @@ def demo(options: DemoOptions) -> int:
     options.check()
     _allow_files()
     sources = _sources(options.scripts, options.only)
-    several = len(sources) > 1
-    results = [_run_script(source, options, several=several) for source in sources] or [_run_script(None, options)]
+    results = _run_scripts(sources, options) if sources else [_run_script(None, options)]
     _write_result(results, options)
     _save(results, options)
     return 0 if all(result.ok for result in results) else 1
@@ -70,6 +69,16 @@ def _sources(names: Sequence[str], only: Sequence[str]) -> "list[Source]":
             sources.remove(source)
             notify(f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}")
     return only_requests(sources, only) if only else sources
+
+
+def _run_scripts(sources: "list[Source]", options: DemoOptions) -> "list[RunResult]":
+    """Run the scripts until the last one, or until the user quits."""
+    results: list[RunResult] = []
+    for source in sources:
+        results.append(_run_script(source, options, several=len(sources) > 1))
+        if results[-1].quit:
+            break
+    return results
 
 
 def _run_script(source: "Source | None", options: DemoOptions, *, several: bool = False) -> "RunResult":

@@ -131,7 +131,8 @@ class RunResult:
     ``work``: seconds of simulated work, None if the app is not the example. ``groups``: all requests. ``requests``: the
     requests that reports show one by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of
     the result. ``seconds``: duration of the run from the first request. ``stopped``: why the run ended early, or empty.
-    ``stderr``: the server's last lines on standard error if the run ended early.
+    ``quit``: whether the user ended it with a key. ``stderr``: the server's last lines on standard error if the run
+    ended early.
     """
 
     versions: dict[str, str]
@@ -150,6 +151,7 @@ class RunResult:
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
     stopped: str = ""
+    quit: bool = False
     stderr: tuple[str, ...] = ()
 
     @property

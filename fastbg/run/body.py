@@ -6,6 +6,9 @@ counted.
 
 import zlib
 
+from fastbg import strict_json
+from fastbg.evidence.trace import ReceivedBody
+
 LIMIT = 64 * 1024  # bytes
 CODINGS = ("gzip", "deflate")  # RFC 9110, 8.4.1
 
@@ -38,6 +41,14 @@ class Body:
     def cut(self) -> bool:
         """Whether the body is longer than `LIMIT`."""
         return len(self._kept) > LIMIT
+
+    def received(self) -> ReceivedBody:
+        """Return the body as text, and as a JSON value if it is one."""
+        try:
+            value = strict_json.loads(self.kept)
+        except ValueError:
+            value = None
+        return ReceivedBody(self.kept.decode("utf-8", "replace"), value, self.length, self.cut)
 
     def add(self, data: bytes) -> None:
         """Add received bytes. Raises `BodyError`."""

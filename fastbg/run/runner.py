@@ -9,12 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastbg import strict_json
 from fastbg.data_folder import journal_of
 from fastbg.events import Event
 from fastbg.evidence.observer import Observer
 from fastbg.evidence.results import RequestResult, RunResult
-from fastbg.evidence.trace import ReceivedBody, Trace
+from fastbg.evidence.trace import Trace
 from fastbg.follow.follower import Follower
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
@@ -63,7 +62,7 @@ class Runner:
         self._observer.remarks |= dict.fromkeys(source.remarks)
         parts = source.script.all_parts
         self.total = options.repeat * sum(request.repeat for part in parts for request in part.requests)
-        self._sent = self._answered = 0
+        self._sent, self._answered, self._quit = 0, 0, False
         self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
         self._limits: dict[str, float] = {}
         self._begin_ns = self._end_ns = time.monotonic_ns()
@@ -93,6 +92,7 @@ class Runner:
             remarks=tuple(self._observer.remarks),
             seconds=(self._end_ns - self._begin_ns) / 1e9,
             stopped=server.stopped or "",
+            quit=self._quit,
             stderr=tuple(server.stderr),
         )
 
@@ -143,9 +143,10 @@ class Runner:
             await self._wait_for(await self._run_once(step.templates, saved))
 
         done = await run_steps(steps, pause, serve, send)
-        if done < len(steps):
-            requests = sum(step.requests for step in steps[:done])
-            self._observer.remarks[f"stopped with q: sent {requests} of {self.total} requests"] = None
+        self._quit = done < len(steps)
+        if self._quit:
+            sent = sum(step.requests for step in steps[:done])
+            self._observer.remarks[f"stopped with q: sent {sent} of {self.total} requests"] = None
 
     async def _run_part(self, templates: "list[RequestTemplate]") -> None:
         numbers = iter(range(self.options.repeat))
@@ -208,7 +209,7 @@ class Runner:
             return trace
         response = await self._response(client, template, outgoing, trace)
         if response is not None:
-            trace.body = _received(response)
+            trace.body = response.body.received()
             found, trace.unsaved = template.saved(response, trace.body.json)
             saved |= found
         trace.answered = True
@@ -292,15 +293,6 @@ class Runner:
             clean = finished is not None and "error" not in finished.detail
             clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
             client.release(trace.request_id, clean=clean)
-
-
-def _received(response: "Response") -> ReceivedBody:
-    body = response.body
-    try:
-        value = strict_json.loads(body.kept)
-    except ValueError:
-        value = None
-    return ReceivedBody(body.kept.decode("utf-8", "replace"), value, body.length, body.cut)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -140,6 +140,12 @@ def test_q_before_the_first_request_ends_the_run(script: Path, tmp_path: Path) -
     assert result.returncode == 0
 
 
+def test_q_ends_a_run_of_several_scripts(script: Path, tmp_path: Path) -> None:
+    result = piped(b"q\n", script, "default", cwd=tmp_path)
+    assert result.stdout.count("Press Enter") == 1
+    assert "sent 0 of 4 requests" in result.stdout
+
+
 def test_q_after_an_unmet_expectation_exits_with_1(script: Path, tmp_path: Path) -> None:
     script.write_text(SCRIPT.replace('expect.verdict = "no-work"', "expect.status = 201", 1))
     assert piped(b"\nq\n", script, cwd=tmp_path).returncode == 1
