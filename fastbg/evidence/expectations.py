@@ -29,8 +29,16 @@ class Unmet:
         return f"{name}: expected {self.expected}, {self.actual}"
 
     def place(self, request: SentRequest) -> str | None:
-        """Return the ``FILE:LINE`` of the expectation, None without a script."""
-        return f"{request.script}:{line_of(self.key, request.lines)}" if request.script else None
+        """Return the ``FILE:LINE`` of the expectation, or of its request if it is a default; None without a script."""
+        line = self.line(request)
+        return None if line is None else f"{request.script}:{line}"
+
+    def line(self, request: SentRequest) -> int | None:
+        """Return the line of `place`."""
+        if not request.script:
+            return None
+        is_written = self.key[:2] in request.lines  # otherwise `line_of` would find the line of another expectation
+        return line_of(self.key if is_written else (), request.lines)
 
 
 def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:

@@ -97,7 +97,8 @@ class Expected:
 class SentRequest:
     """A request as it is sent, and its place in a script.
 
-    ``part``: part of the script. ``script``: file of the script. ``lines``: line numbers of the request's keys.
+    ``part``: part of the script. ``script``: file of the script. ``lines``: line numbers of the request's keys;
+    the request itself has the empty key.
     ``hangs_up``: the client closes the connection before the response.
     """
 

@@ -58,8 +58,8 @@ def lines_of(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
-    """Return the line (from 1) of the key at ``path``, or of its closest parent."""
-    for end in range(len(path), 0, -1):
+    """Return the line (from 1) of the key at ``path``, or of its closest parent; 1 without any."""
+    for end in range(len(path), -1, -1):
         if path[:end] in lines:
             return lines[path[:end]]
     return 1

@@ -111,3 +111,11 @@ def test_body_part_may_leave_out_keys_but_not_change_values() -> None:
     assert not contains({"a": {"b": 1}}, {"a": {"b": 2}})
     assert not contains(None, {"a": 1})
     assert contains([1, 2], [1, 2])
+
+
+def test_default_expectation_is_at_the_line_of_its_request() -> None:
+    lines = {(): 9, ("name",): 10, ("expect",): 12, ("expect", "verdict"): 12}
+    seen = requested(expecting(trace(writes=0), verdict="no-work"), script="my.toml", lines=lines)
+    status, verdict = unmet(seen, judge(seen))
+    assert (status.place(seen.request), verdict.place(seen.request)) == ("my.toml:9", "my.toml:12")
+    assert status.place(requested(seen, script=None).request) is None
