@@ -27,6 +27,7 @@ class Task:
     ended_ns: int | None = None
     where: str | None = None  # "thread", "loop" or "worker"
     error: str | None = None
+    traceback: str | None = None  # of this error
     reason: str | None = None
     waited_ms: float | None = None
     blocked_ms: float = 0.0
@@ -47,7 +48,7 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_dropped": "dropped",
 }
 _ENDS = ("finished", "failed", "dropped")
-_FIELDS = ("where", "error", "reason", "waited_ms")
+_FIELDS = ("where", "error", "traceback", "reason", "waited_ms")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:
@@ -80,6 +81,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         task |= {key: detail[key] for key in _FIELDS if detail.get(key) not in (None, "")}
         if state == "finished":
             task.pop("error", None)  # of an earlier try
+            task.pop("traceback", None)
         if state in ("finished", "failed") and timed:
             task["ended_ns"] = event.t_ns
     return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]

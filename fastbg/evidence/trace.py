@@ -148,7 +148,8 @@ class Witnesses:
 class Trace:
     """Everything that was seen of one request.
 
-    ``unsaved``: sources of the values that the response did not contain, by their name in ``save``. ``answered``:
+    ``unsaved``: sources of the values that the response did not contain, by their name in ``save``.
+    ``similar_routes``: routes of the app, if the request did not reach one, such as "GET /users/{id}". ``answered``:
     whether the client has finished. ``ended``: why the wait for more events was stopped.
     """
 
@@ -158,6 +159,7 @@ class Trace:
     events: list[Event] = field(default_factory=list)
     body: ReceivedBody = field(default_factory=ReceivedBody)
     unsaved: dict[str, str] = field(default_factory=dict)
+    similar_routes: tuple[str, ...] = ()
     answered: bool = True
     ended: str | None = None
 
@@ -190,6 +192,18 @@ class Trace:
         """The target of a redirect, or an empty string."""
         headers = self.find("response_headers")
         return headers.detail.get("location", "") if headers and 300 <= headers.detail["status"] < 400 else ""
+
+    @property
+    def traceback(self) -> str | None:
+        """The exception that the app raised, as lines of text."""
+        finished = self.find("request_finished")
+        return finished.detail.get("traceback") if finished else None
+
+    @property
+    def allow(self) -> str:
+        """The methods that a response with status 405 names, or an empty string."""
+        headers = self.find("response_headers")
+        return headers.detail.get("allow", "") if headers and headers.detail["status"] == 405 else ""
 
     @property
     def writes(self) -> list[Write]:

@@ -99,9 +99,12 @@ def task_finished(request_id: str, task: str, n: int) -> Line:
     return _line("task_finished", request_id, _task(task, n))
 
 
-def task_failed(request_id: str, task: str, n: int, *, error: str) -> Line:
-    """Make the line of a task that raised ``error``. A cancelled task fails with "CancelledError"."""
-    return _line("task_failed", request_id, f'{_task(task, n)},"error":{_text(error)}')
+def task_failed(request_id: str, task: str, n: int, *, t_ns: int, error: str, traceback: str | None) -> Line:
+    """Make the line of a task that raised ``error``. A cancelled task fails with "CancelledError".
+
+    ``traceback``: as `tracebacks` describes the exception, None if it is unknown.
+    """
+    return _line("task_failed", request_id, f"{_task(task, n)}{_error(error)}{_traceback(traceback)}", t_ns)
 
 
 def task_dropped(request_id: str, task: str, n: int, *, status: int | None, reason: DropReason, detail: str) -> Line:
@@ -113,12 +116,14 @@ def task_dropped(request_id: str, task: str, n: int, *, status: int | None, reas
     return _line("task_dropped", request_id, fields)
 
 
-def request_finished(request_id: str, *, files: Mapping[str, int] | None, error: str | None) -> Line:
+def request_finished(
+    request_id: str, *, files: Mapping[str, int] | None, error: str | None, traceback: str | None
+) -> Line:
     """Make the line of a request after the app's call has ended, including the background tasks.
 
-    ``files``: as in `response_sent`. ``error``: the exception that the app raised, if any.
+    ``files``: as in `response_sent`. ``error``, ``traceback``: the exception that the app raised, if any.
     """
-    return _line("request_finished", request_id, f"{_files('files', files)}{_error(error)}")
+    return _line("request_finished", request_id, f"{_files('files', files)}{_error(error)}{_traceback(traceback)}")
 
 
 def shutdown(*, unfinished: int) -> Line:
@@ -144,6 +149,7 @@ def task_in_worker(
     worker: str,
     server: str,
     error: str | None = None,
+    traceback: str | None = None,
     files: Mapping[str, int] | None = None,
 ) -> Line:
     """Make a line of a queue's worker.
@@ -154,7 +160,9 @@ def task_in_worker(
     broker.
     """
     who = f',"where":"worker","worker":{encode(worker, 200)},"server":{encode(server, 200)}'
-    return _line(event, request_id, f"{_task(task, n)}{who}{_error(error)}{_files('files', files)}")
+    return _line(
+        event, request_id, f"{_task(task, n)}{who}{_error(error)}{_traceback(traceback)}{_files('files', files)}"
+    )
 
 
 def encode(text: str, limit: int) -> str:
@@ -171,6 +179,7 @@ def _encoder(limit: int) -> Callable[[str], str]:
 
 
 _text = _encoder(1000)
+_lines = _encoder(50_000)  # of a traceback: 4000 characters
 _path = lru_cache(1024)(_encoder(5000))  # of a followed file
 _request = lru_cache(64)(_encoder(300))
 
@@ -182,6 +191,10 @@ def _task(task: str, n: int) -> str:
 
 def _error(error: str | None) -> str:
     return "" if error is None else f',"error":{_text(error)}'
+
+
+def _traceback(traceback: str | None) -> str:
+    return "" if traceback is None else f',"traceback":{_lines(traceback)}'
 
 
 def _files(name: str, files: Mapping[str, int] | None) -> str:

@@ -9,7 +9,7 @@ _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "host": str, "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int,
     "files": dict, "files_after": dict, "sending_ns": int,
-    "task": str, "n": int, "where": str, "error": str, "reason": str, "detail": str,
+    "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
     "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from time import monotonic_ns
 from typing import Literal
 
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -16,6 +17,7 @@ from fastbg.recorder.journal_events import DropReason
 from fastbg.recorder.naming import describe, task_name
 from fastbg.recorder.response_record import ResponseRecord
 from fastbg.recorder.task_record import TaskRecord, why_dropped
+from fastbg.recorder.tracebacks import format_traceback
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 
@@ -84,8 +86,11 @@ class RequestRecord:
         if error is None:
             self._write(journal_events.task_finished(self.id, task.name, task.n))
         else:
-            task.error = describe(error)
-            self._write(journal_events.task_failed(self.id, task.name, task.n, error=task.error))
+            t_ns = monotonic_ns()  # before the source files are read
+            task.error, traceback = describe(error), format_traceback(error)
+            self._write(
+                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.error, traceback=traceback)
+            )
 
     def give_up(self, task: TaskRecord, error: BaseException) -> None:
         """Record that the call of ``task`` ended with ``error``: if it has not got a thread, it will never start."""
@@ -116,8 +121,8 @@ class RequestRecord:
                 self._drop(task, error)
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
-        ended_by = None if error is None else describe(error)
-        self._write(journal_events.request_finished(self.id, files=self._sizes(), error=ended_by))
+        ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
+        self._write(journal_events.request_finished(self.id, files=self._sizes(), error=ended_by, traceback=traceback))
         self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
         self.has_ended = True
 

@@ -27,6 +27,7 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import WorkerEvent, task_in_worker
 from fastbg.recorder.naming import describe
 from fastbg.recorder.request_record import current_request
+from fastbg.recorder.tracebacks import format_traceback
 
 LABEL = "fastbg"
 
@@ -62,12 +63,13 @@ class QueueRecorder(TaskiqMiddleware):
         super().__init__()
         self._journal = journal
         self._files = [str(path) for path in files]
-        self._errors: dict[str, str] = {}  # by task id, until the task is retried or has failed
+        # Text and traceback of the exception, by task id, until the task is retried or has failed.
+        self._errors: dict[str, tuple[str, str | None]] = {}
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         error = self._errors.pop(message.task_id, None)
         if error is not None:
-            self._write(message, "task_retried", error=error)
+            self._write(message, "task_retried", error)
             return message
         request = current_request.get()
         if request is not None:
@@ -86,12 +88,12 @@ class QueueRecorder(TaskiqMiddleware):
         return message
 
     def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:
-        self._errors[message.task_id] = describe(exception)
+        self._errors[message.task_id] = describe(exception), format_traceback(exception)
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         error = self._errors.pop(message.task_id, None)
         if error is not None:
-            self._write(message, "task_failed", error=error, files=sizes_of(self._files))
+            self._write(message, "task_failed", error, files=sizes_of(self._files))
         elif not isinstance(result.error, NoResultError):  # this error means that the task was queued again
             self._write(message, "task_finished", files=sizes_of(self._files))
 
@@ -99,9 +101,10 @@ class QueueRecorder(TaskiqMiddleware):
         self,
         message: TaskiqMessage,
         event: WorkerEvent,
-        error: str | None = None,
+        error: tuple[str | None, str | None] = (None, None),
         files: Mapping[str, int] | None = None,
     ) -> None:
+        text, traceback = error
         origin = _Origin.from_label(message.labels.get(LABEL))
         line = task_in_worker(
             event,
@@ -110,7 +113,8 @@ class QueueRecorder(TaskiqMiddleware):
             origin.n,
             worker=_worker(),
             server=origin.server,
-            error=error,
+            error=text,
+            traceback=traceback,
             files=files,
         )
         self._journal.write(line)

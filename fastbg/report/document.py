@@ -81,6 +81,7 @@ def _request(run: RunResult, result: RequestResult) -> dict[str, Any]:
         "expected": trace.expected.verdict,
         "evidence": list(result.judgement.evidence),
         "reason": result.judgement.reason,
+        "traceback": trace.traceback,
         "unmet": [str(unmet) for unmet in result.unmet],
         "response_ms": _rounded(result.response_ms),
         "write_ms": _rounded(result.write_ms),
@@ -100,6 +101,7 @@ def _task(result: RequestResult | RecordedRequest, task: Task) -> dict[str, Any]
         "waited_ms": _rounded(task.waited_ms),
         "blocked_ms": _rounded(task.blocked_ms),
         "error": task.error,
+        "traceback": task.traceback,
         "reason": task.reason,
     }
 

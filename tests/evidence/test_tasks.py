@@ -47,3 +47,11 @@ def test_thread_that_outlives_its_cancelled_call_is_awaited() -> None:
     trace.events.append(traces.event(4000, "server", "task_finished", task="app.write_log", n=0))
     assert trace.settled
     assert judge(trace).verdict == "response-first"
+
+
+def test_traceback_belongs_to_the_last_try() -> None:
+    started = [event(1, "task_queued"), event(2, "task_started")]
+    retried = event(3, "task_retried", error="E", traceback="E\n  app.py:1 in mail")
+    assert tasks_of([*started, retried])[0].traceback == "E\n  app.py:1 in mail"
+    finished = tasks_of([*started, retried, event(4, "task_started"), event(5, "task_finished")])[0]
+    assert (finished.error, finished.traceback) == (None, None)

@@ -51,13 +51,19 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
         (journal_events.task_started("r", "work", 0, "loop"), ["task_started", "r", "work", 0, "loop"]),
         (journal_events.loop_blocked("r", "work", 0, ms=60.0), ["loop_blocked", "r", "work", 0, 60.0]),
         (journal_events.task_finished("r", "work", 0), ["task_finished", "r", "work", 0]),
-        (journal_events.task_failed("r", "work", 0, error="E: \n"), ["task_failed", "r", "work", 0, "E: \n"]),
+        (
+            journal_events.task_failed("r", "work", 0, t_ns=5, error="E: \n", traceback="E\n  é"),
+            ["task_failed", "r", "work", 0, "E: \n", "E\n  é"],
+        ),
         (
             journal_events.task_dropped("r", "work", 0, status=500, reason="exception", detail="E 500"),
             ["task_dropped", "r", "work", 0, 500, "exception", "E 500"],
         ),
-        (journal_events.request_finished("r", files=None, error=None), ["request_finished", "r"]),
-        (journal_events.request_finished("r", files={"a": 1}, error="E"), ["request_finished", "r", {"a": 1}, "E"]),
+        (journal_events.request_finished("r", files=None, error=None, traceback=None), ["request_finished", "r"]),
+        (
+            journal_events.request_finished("r", files={"a": 1}, error="E", traceback="T"),
+            ["request_finished", "r", {"a": 1}, "E", "T"],
+        ),
         (journal_events.shutdown(unfinished=2), ["shutdown", None, 2]),
         (journal_events.events_lost(count=3), ["events_lost", None, 3]),
         (
@@ -65,8 +71,10 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
             ["task_started", None, "work", 0, "worker", *IN_WORKER.values()],
         ),
         (
-            journal_events.task_in_worker("task_failed", "r", "work", 0, **IN_WORKER, error="E", files={"a": 1}),
-            ["task_failed", "r", "work", 0, "worker", *IN_WORKER.values(), "E", {"a": 1}],
+            journal_events.task_in_worker(
+                "task_failed", "r", "work", 0, **IN_WORKER, error="E", traceback="T", files={"a": 1}
+            ),
+            ["task_failed", "r", "work", 0, "worker", *IN_WORKER.values(), "E", "T", {"a": 1}],
         ),
     ],
 )

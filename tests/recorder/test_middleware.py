@@ -168,6 +168,11 @@ def test_failing_task_drops_later_ones_and_is_logged(server: Recorded) -> None:
     ]
     errors = {event["event"]: event["error"] for event in found if "error" in event}
     assert errors == {"task_failed": "ValueError: no\nmore", "request_finished": "ValueError: no\nmore"}
+    tracebacks = {event["event"]: event["traceback"].splitlines() for event in found if "traceback" in event}
+    assert tracebacks.keys() == errors.keys()
+    assert tracebacks["task_failed"][0] == r"ValueError: no\nmore"
+    assert re.fullmatch(r"  /.*/tests/apps/recorded\.py:\d+ in fail", tracebacks["task_failed"][-2])
+    assert tracebacks["task_failed"][-2:] == tracebacks["request_finished"][-2:]
     assert b"ValueError: no\n  more\n" in wait_for(
         server.log, rb'raise ValueError\("no\\nmore"\)\n  ValueError: no\n.*\n'
     )

@@ -156,6 +156,7 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
         "finished_ms": 500.0,
         "where": "thread",
         "error": None,
+        "traceback": None,
         "reason": None,
         "waited_ms": None,
         "blocked_ms": 0.0,

@@ -45,6 +45,7 @@ def test_task_that_always_raises_is_given_up_and_kept(tmp_path: Path) -> None:
     named = Counter(event["event"] for event in read(tmp_path / ".fastbg" / "journal.jsonl"))
     assert (named["task_queued"], named["task_started"], named["task_retried"], named["task_failed"]) == (1, 3, 2, 1)
     assert "IsADirectoryError" in events(tmp_path, "task_failed")[0]["error"]
+    assert "IsADirectoryError" in events(tmp_path, "task_failed")[0]["traceback"].splitlines()[0]
     assert json.loads(message.data)["args"] == ["message to a@example.com\n", "poison"]
     assert "IsADirectoryError" in message.headers["error"]
 
