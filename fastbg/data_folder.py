@@ -21,6 +21,11 @@ def journal_of(folder: Path) -> Path:
     return folder / "journal.jsonl"
 
 
+def server_log_of(folder: Path) -> Path:
+    """Return the path of the output of the servers that `fastbg demo` starts."""
+    return folder / "server.log"
+
+
 def written_files(folder: Path) -> tuple[Path, Path]:
     """Return the paths of the files that the tasks of the example app write."""
     return folder / "README.md", folder / "log.txt"

@@ -128,11 +128,11 @@ class RunResult:
     """One run of a script.
 
     ``name``: name of the script. ``server``: the app or the URL. ``journal``: the server's journal, None without one.
-    ``work``: seconds of simulated work, None if the app is not the example. ``groups``: all requests. ``requests``: the
-    requests that reports show one by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of
-    the result. ``seconds``: duration of the run from the first request. ``stopped``: why the run ended early, or empty.
-    ``quit``: whether the user ended it with a key. ``stderr``: the server's last lines on standard error if the run
-    ended early.
+    ``server_log``: the file with the output of the servers, None if it is not kept. ``work``: seconds of simulated
+    work, None if the app is not the example. ``groups``: all requests. ``requests``: the requests that reports show one
+    by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of the result. ``seconds``:
+    duration of the run from the first request. ``stopped``: why the run ended early, or empty. ``quit``: whether the
+    user ended it with a key. ``stderr``: the server's last lines on standard error if the run ended early.
     """
 
     versions: dict[str, str]
@@ -153,6 +153,7 @@ class RunResult:
     stopped: str = ""
     quit: bool = False
     stderr: tuple[str, ...] = ()
+    server_log: Path | None = None
 
     @property
     def ok(self) -> bool:

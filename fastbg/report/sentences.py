@@ -43,8 +43,9 @@ def _answered_before(before: int, working: int) -> str:
 
 
 def evidence(run: RunResult) -> Text:
-    """Return the paths of the files and of the journal, and the versions."""
-    names = [run.name_of(str(path)) for path in (*run.files, *([run.journal] if run.journal else []))]
+    """Return the paths of the files, of the journal and of the server's output, and the versions."""
+    paths = (*run.files, run.journal, run.server_log)
+    names = [run.name_of(str(path)) for path in paths if path is not None]
     sentence = escape_control(f"Evidence in {typed_path(run.directory)}: {', '.join(names)}")
     if run.journal is None:
         sentence += "; the server writes no journal"

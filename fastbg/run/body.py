@@ -1,7 +1,7 @@
 """Keeps the first bytes of a response body and decodes them. Pure.
 
-At most `LIMIT` decoded bytes are kept, because a few kilobytes of gzip may decode to gigabytes. The rest is only
-counted.
+At most `LIMIT` decoded bytes are kept by default, because a few kilobytes of gzip may decode to gigabytes. The rest is
+only counted.
 """
 
 import zlib
@@ -23,24 +23,25 @@ class BodyError(Exception):
 class Body:
     """A received body in the content coding ``coding``. Codings other than those in `CODINGS` are not decoded.
 
-    ``length``: number of received bytes.
+    ``length``: number of received bytes. ``limit``: number of decoded bytes to keep.
     """
 
-    def __init__(self, coding: str) -> None:
+    def __init__(self, coding: str, limit: int = LIMIT) -> None:
         self.length = 0
+        self._limit = limit
         self._coding = coding.strip().lower()
         self._decoder = zlib.decompressobj(_ANY_HEADER) if self._coding in CODINGS else None
-        self._kept = bytearray()  # up to `LIMIT` + 1 bytes: the last one shows that the body is longer
+        self._kept = bytearray()  # up to the limit + 1 bytes: the last one shows that the body is longer
 
     @property
     def kept(self) -> bytes:
-        """The first `LIMIT` bytes."""
-        return bytes(self._kept[:LIMIT])
+        """The first bytes, up to the limit."""
+        return bytes(self._kept[: self._limit])
 
     @property
     def cut(self) -> bool:
-        """Whether the body is longer than `LIMIT`."""
-        return len(self._kept) > LIMIT
+        """Whether the body is longer than the limit."""
+        return len(self._kept) > self._limit
 
     def received(self) -> ReceivedBody:
         """Return the body as text, and as a JSON value if it is one."""
@@ -53,7 +54,7 @@ class Body:
     def add(self, data: bytes) -> None:
         """Add received bytes. Raises `BodyError`."""
         self.length += len(data)
-        room = LIMIT + 1 - len(self._kept)
+        room = self._limit + 1 - len(self._kept)
         if room and data:
             self._kept += data[:room] if self._decoder is None else self._decode(self._decoder, data, room)
 

@@ -19,6 +19,7 @@ from fastbg.run.body import CODINGS, Body, BodyError
 from fastbg.run.phases import ReadSizes, event_of
 
 IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
+MAX_DOCUMENT = 8 * 2**20  # bytes of a fetched document
 
 Parameters = Mapping[str, Any]  # strings, numbers, or lists of them
 
@@ -170,6 +171,24 @@ class Client:
             return _describe_error(failure)
         finally:
             self._connections.release(request_id, clean=False)
+
+    async def fetch(self, path: str, request_id: str) -> bytes | None:
+        """Return the body of a response with status 200 to ``GET path``, None for any other or a longer one."""
+        request = self._http.build_request("GET", path, headers={"X-Request-ID": request_id}, timeout=None)
+        transport = self._connections.acquire(request_id, None)
+        try:
+            async with _open_response(transport, request) as response:
+                body = Body(response.headers.get("content-encoding", ""), MAX_DOCUMENT)
+                async for piece in response.aiter_raw():
+                    body.add(piece)
+                    if body.cut:
+                        return None
+                body.end()
+        except (httpx.HTTPError, httpx.StreamError, BodyError):
+            return None
+        finally:
+            self._connections.release(request_id, clean=False)
+        return body.kept if response.status_code == 200 else None
 
     def hang_up(self, request_id: str) -> None:
         """Close the connection of an open request."""

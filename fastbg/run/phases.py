@@ -27,8 +27,11 @@ def event_of(phase: str, info: Mapping[str, Any], request_id: str, read_sizes: R
             sizes = read_sizes()
             return Event(time.monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes})
         case "receive_response_headers.complete":
-            _, status, _, headers = info["return_value"]
-            detail = {"status": status, "location": httpx.Headers(headers).get("location", "")}
+            _, status, _, raw_headers = info["return_value"]
+            headers = httpx.Headers(raw_headers)
+            detail = {"status": status, "location": headers.get("location", "")}
+            if status == 405:
+                detail["allow"] = headers.get("allow", "")
             return Event(t_ns, "client", "response_headers", request_id, detail)
         case "receive_response_body.complete":
             return Event(t_ns, "client", "response_complete", request_id, {"sizes": read_sizes()})

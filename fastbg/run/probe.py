@@ -1,6 +1,7 @@
 """Sends probe requests that change nothing in the app, to check that the server responds and records them."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fastbg.events import probe_id
@@ -33,6 +34,13 @@ class Prober:
         """Do the same as `reach`, and return also whether the followed journal belongs to this server."""
         return await self._probe(client, seconds, journal=True)
 
+    async def fetch(self, client: "Client", path: str) -> bytes | None:
+        """Return the body of a successful response to ``GET path``, None without one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESPONSE_S):
+                return await client.fetch(path, self._new_id())
+        return None
+
     async def check_journal(self, server: "TargetServer") -> None:
         """Check after a long silence that the journal is still written. If not, inform the observer."""
         observer = self._observer
@@ -49,8 +57,7 @@ class Prober:
                 observer.mark_gap(observer.gap)
 
     async def _probe(self, client: "Client", seconds: float, *, journal: bool) -> tuple[str | None, bool]:
-        self._count += 1
-        request_id = probe_id(self._run_id, self._count)
+        request_id = self._new_id()
         probe = Trace(SentRequest(request_id, "OPTIONS", url="", name=""), answered=False)
         self._observer.live[request_id] = probe
         failure: str | None
@@ -62,3 +69,7 @@ class Prober:
         recorded = journal and failure is None and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
         del self._observer.live[request_id]
         return failure, recorded
+
+    def _new_id(self) -> str:
+        self._count += 1
+        return probe_id(self._run_id, self._count)

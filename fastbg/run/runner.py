@@ -74,7 +74,8 @@ class Runner:
 
     def result(self) -> RunResult:
         """Return the result up to now. The groups include only finished requests."""
-        script, server = self.source.script, self._testbed.server
+        script, server, log = self.source.script, self._testbed.server, self.options.server_log
+        remarks = [*self._observer.remarks, *([log.problem] if log and log.problem else [])]
         return RunResult(
             versions=versions(),
             name=self.source.label,
@@ -89,11 +90,12 @@ class Runner:
             title=script.title,
             about=script.about,
             links=tuple(script.links),
-            remarks=tuple(self._observer.remarks),
+            remarks=tuple(remarks),
             seconds=(self._end_ns - self._begin_ns) / 1e9,
             stopped=server.stopped or "",
             quit=self._quit,
             stderr=tuple(server.stderr),
+            server_log=log.path if log and log.is_open else None,
         )
 
     async def run(self) -> RunResult:
@@ -162,6 +164,11 @@ class Runner:
             for _ in range(min(self.options.concurrency, self.options.repeat)):
                 group.create_task(work())
         await self._wait_for(list(self._observer.live.values()))
+        unmet = [result for result in self._results.with_live(()) if result.unmet and result.part == templates[0].part]
+        if any(result.trace.status in (404, 405) for result in unmet):
+            from fastbg.run.similar_routes import add_similar_routes
+
+            await add_similar_routes(unmet, self._testbed)
 
     async def _run_once(self, templates: "Sequence[RequestTemplate]", saved: Values) -> list[Trace]:
         """Send the requests of a part or a step in sequence. Later requests can use the values in ``saved``."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from fastbg.errors import ServerError
 from fastbg.evidence.observer import Observer
+from fastbg.server.log_file import ServerLog
 from fastbg.server.monitor import ServerMonitor
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
@@ -21,16 +22,17 @@ STOP_S = 2.0  # timeout for the end of our server; the runner has already given 
 class TargetServer:
     """The server under test. Use it as ``async with TargetServer(observer, child) as server``; it stops on exit.
 
-    ``child``: a process that was already started. ``client``: None while no server runs. ``stopped``: why our server
-    ended by itself. ``stderr``: the last lines that it wrote there.
+    ``child``: a process that was already started. ``log``: keeps the output of our servers. ``client``: None while no
+    server runs. ``stopped``: why our server ended by itself. ``stderr``: the last lines that it wrote there.
     """
 
-    def __init__(self, observer: Observer, child: ServerProcess | None) -> None:
+    def __init__(self, observer: Observer, child: ServerProcess | None, log: ServerLog | None = None) -> None:
         self.client: Client | None = None
         self.stopped: str | None = None
         self.stderr: list[str] = []
         self.child = child
         self._observer = observer
+        self._on_output = None if log is None else log.write
         self._monitor: ServerMonitor | None = None
         self._sent_signal: str | None = None  # name of the signal that the script sent
         self._stack = AsyncExitStack()
@@ -78,7 +80,9 @@ class TargetServer:
         if self.child is None or self.child.settings != wanted or self.child.process.poll() is not None:
             self.child = self._stack.enter_context(ServerProcess(wanted))
         self._sent_signal = None
-        self._monitor = await self._stack.enter_async_context(ServerMonitor(self.child, stop_s=STOP_S))
+        self._monitor = await self._stack.enter_async_context(
+            ServerMonitor(self.child, stop_s=STOP_S, on_output=self._on_output)
+        )
         client = await self.connect(self._monitor.url)
         watching = group.create_task(self._watch_end(self._monitor))
         self._stack.callback(watching.cancel)

@@ -38,7 +38,7 @@ class Testbed:
         self.paths = paths
         self.known = known
         self.journal = self.url is None
-        self.server = TargetServer(observer, child)
+        self.server = TargetServer(observer, child, options.server_log)
         self._script = script
         self._options = options
         self._observer = observer
@@ -86,6 +86,7 @@ class Testbed:
             return
         await self.server.stop()
         if not self.server.stopped:
+            self._begin_log(f"{wanted.app}, {part.name}" if part.name else wanted.app)
             client = await self.server.start(wanted, group)
             if await self._prober.reach(client, READY_S) is not None:
                 raise await self.server.failure()
@@ -100,10 +101,20 @@ class Testbed:
         else:
             await self._queue.signal(action.to, number)
 
+    async def openapi(self) -> bytes | None:
+        """Return the OpenAPI document of the app, None if it cannot be read."""
+        client = self.server.client
+        return None if client is None or self.server.refusal else await self._prober.fetch(client, "/openapi.json")
+
     async def check_journal(self) -> None:
         """Check after a long silence that the journal is still written."""
         if self.journal:
             await self._prober.check_journal(self.server)
+
+    def _begin_log(self, title: str) -> None:
+        log = self._options.server_log
+        if log is not None and log.path not in self.paths.files.values():  # the app may have a file of this name
+            log.begin(title)
 
     async def _connect(self, url: str) -> None:
         """Connect to the running server at ``url``. Raises `ServerError`."""

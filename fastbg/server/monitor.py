@@ -16,6 +16,7 @@ from fastbg.server.starting import READY_S
 
 LINES = 200  # of the server's output that are kept
 LINE_BYTES = 2000  # of each of them
+MAX_READS = 16  # of 64 KiB in sequence: a server may write faster than this process reads
 
 
 class ServerMonitor:
@@ -23,11 +24,16 @@ class ServerMonitor:
 
     At the end of the block the server receives SIGINT, and has ``stop_s`` seconds to finish. After an error or a Ctrl-C
     it has 0.5 s. `ServerProcess` then kills it.
+
+    ``on_output`` receives all output of the server, in pieces as it arrives.
     """
 
-    def __init__(self, child: ServerProcess, *, stop_s: float = 10.0) -> None:
+    def __init__(
+        self, child: ServerProcess, *, stop_s: float = 10.0, on_output: Callable[[bytes], None] | None = None
+    ) -> None:
         self._child = child
         self.stop_s = stop_s
+        self._on_output = on_output
         self._lines: deque[str] = deque(maxlen=LINES)
         self._rest = b""
         self._status = b""
@@ -59,6 +65,7 @@ class ServerMonitor:
         try:
             await self.stop(self.stop_s if kind is None else 0.5)
         finally:
+            self._read_output()
             for descriptor in (self._child.output, self._child.status):
                 asyncio.get_running_loop().remove_reader(descriptor)
 
@@ -135,12 +142,16 @@ class ServerMonitor:
     def _read(self, descriptor: int, add: Callable[[bytes], None]) -> None:
         """Pass the available bytes to ``add``, and b"" at the end of file. Never waits."""
         with suppress(BlockingIOError):
-            while data := os.read(descriptor, 65536):
+            for _ in range(MAX_READS):
+                data = os.read(descriptor, 65536)
                 add(data)
-            asyncio.get_running_loop().remove_reader(descriptor)
-            add(b"")
+                if not data:
+                    asyncio.get_running_loop().remove_reader(descriptor)
+                    return
 
     def _add_output(self, data: bytes) -> None:
+        if self._on_output is not None:
+            self._on_output(data)
         *lines, rest = (self._rest + data).split(b"\n")
         self._lines.extend(map(_text, lines))
         self._rest = rest[:LINE_BYTES]

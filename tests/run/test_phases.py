@@ -8,6 +8,7 @@ import pytest
 from fastbg.run.phases import event_of
 
 HEAD = {"return_value": (b"HTTP/1.1", 302, b"Found", [(b"Location", b"/there"), (b"X", b"y")])}
+REFUSED = {"return_value": (b"HTTP/1.1", 405, b"No", [(b"Allow", b"GET")])}
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,12 @@ HEAD = {"return_value": (b"HTTP/1.1", 302, b"Found", [(b"Location", b"/there"), 
     [
         ("http11.send_request_headers.started", {}, "request_sent", {"sizes": {"log.txt": 7}}),
         ("http11.receive_response_headers.complete", HEAD, "response_headers", {"status": 302, "location": "/there"}),
+        (
+            "http11.receive_response_headers.complete",
+            REFUSED,
+            "response_headers",
+            {"status": 405, "location": "", "allow": "GET"},
+        ),
         ("http11.receive_response_body.complete", {}, "response_complete", {"sizes": {"log.txt": 7}}),
     ],
 )

@@ -385,7 +385,10 @@ def test_several_scripts_share_summary_and_document(tmp_path: Path) -> None:
     written = json.loads(result.stdout)
     assert (written["ok"], [run["script"] for run in written["runs"]]) == (False, ["good", "bad"])
     result = fastbg("demo", "good.toml", "bad.toml", "--quiet", cwd=tmp_path, PYTHONPATH=str(ROOT))
-    assert result.stdout == b"not ok: 2 scripts, 2 requests, 2 response-first, 1 not as expected, see bad\n"
+    assert result.stdout.decode().splitlines() == [
+        "bad.toml:10: a: status: expected 500, was 200 (client)",
+        "not ok: 2 scripts, 2 requests, 2 response-first, 1 not as expected, see bad",
+    ]
 
 
 @pytest.mark.parametrize("to", ["worker", "broker"])

@@ -15,7 +15,7 @@ from fastbg.run.options import RunOptions
 from fastbg.run.prepare import RunPaths
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
-from tests.support.processes import PATIENCE_S, is_alive
+from tests.support.processes import PATIENCE_S, fastbg, is_alive
 from tests.support.servers import ROOT, fastbg_serve
 
 REQUEST = '[[part.request]]\nname = "one"\npath = "/"\n'
@@ -90,3 +90,39 @@ def test_app_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         run(tmp_path, PARTS.replace("tests.apps.scripted:app", "tests.apps.scripted:nothing"))
     assert "nothing" in str(caught.value.exceptions[0])
+
+
+def test_output_of_each_server_is_kept_below_its_name(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(PARTS, encoding="utf-8")
+    result = fastbg("demo", "my.toml", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert "Evidence in .fastbg: journal.jsonl, server.log" in result.stdout.decode()
+    lines = (tmp_path / ".fastbg" / "server.log").read_text().splitlines()
+    heads = [number for number, line in enumerate(lines) if line.startswith("---")]
+    assert [lines[number] for number in heads] == [
+        "--- fastbg: tests.apps.scripted:app, first ---",
+        "--- fastbg: tests.apps.scripted:app, other ---",
+    ]
+    requests = [sum('"GET / HTTP/1.1" 404' in line for line in part) for part in (lines[: heads[1]], lines[heads[1] :])]
+    assert requests == [2, 1]
+    assert "Finished server process" in lines[-1]
+
+
+def test_scripts_of_one_command_share_the_log(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(PARTS, encoding="utf-8")
+    fastbg("demo", "one.toml", "two.toml", "--quiet", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (tmp_path / ".fastbg" / "server.log").read_text().count("--- fastbg: ") == 4
+
+
+def test_log_that_cannot_be_written_is_a_remark(tmp_path: Path) -> None:
+    (tmp_path / ".fastbg" / "server.log").mkdir(parents=True)
+    result = fastbg("demo", "instant", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"the output of the server is not in server.log: Is a directory" in result.stdout
+
+
+def test_followed_file_named_as_the_log_is_left_to_the_app(tmp_path: Path) -> None:
+    script = 'app = "tests.apps.scripted:app"\nfolder = "${dir}"\nfollow = ["server.log"]\n'
+    (tmp_path / "my.toml").write_text(script + REQUEST.replace("part.", ""), encoding="utf-8")
+    fastbg("demo", "my.toml", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert not (tmp_path / ".fastbg" / "server.log").exists()

@@ -259,6 +259,30 @@ def test_only_the_last_lines_of_the_output_are_kept(tmp_path: Path) -> None:
     run(test)
 
 
+def test_all_output_is_passed_on_as_it_arrives(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+
+    async def test() -> None:
+        with ServerProcess(settings(tmp_path)) as child:
+            async with ServerMonitor(child, stop_s=PATIENCE_S, on_output=pieces.append) as server:
+                await get(server, "/print", lines=500, length=5000)
+
+    run(test)
+    output = b"".join(pieces)
+    assert all(str(number).encode() * 5000 + b"\n" in output for number in range(500))
+    assert b"Finished server process" in output.splitlines()[-1]
+
+
+def test_endless_output_does_not_hold_up_the_reader(tmp_path: Path) -> None:
+    class Child:
+        def __init__(self, output: int) -> None:
+            self.output = output
+
+    with open("/dev/zero", "rb") as endless:
+        server = ServerMonitor(Child(endless.fileno()))  # type: ignore[arg-type]  # the used attribute only
+        assert server.read_stderr_tail() == ["\0" * LINE_BYTES]
+
+
 def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     settings(tmp_path)
     program = """
