@@ -12,7 +12,6 @@ Frames of libraries are only counted, except for the frame that raised the excep
 """
 
 import linecache
-import sysconfig
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ _FASTBG = "fastbg"
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _APPS = (f"{_PACKAGE}scripts/", f"{_PACKAGE}example/")  # apps that fastbg brings along
 _INSTALLED = ("/site-packages/", "/dist-packages/")
-_STDLIB = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib"))
+_STDLIB = f"{Path(linecache.__file__).parent}/"  # `sysconfig` takes milliseconds to load
 
 
 def format_traceback(error: BaseException) -> str | None:
@@ -116,8 +115,8 @@ def _library_of(path: str) -> tuple[str | None, str]:
         if folder in path:
             file = path.rpartition(folder)[2]
             return file.partition("/")[0].removesuffix(".py"), file
-    is_standard = path.startswith((*_STDLIB, "<"))
-    return (_STANDARD, path.removeprefix(_STDLIB[0])) if is_standard else (None, path)
+    is_standard = path.startswith((_STDLIB, "<"))
+    return (_STANDARD, path.removeprefix(_STDLIB)) if is_standard else (None, path)
 
 
 def _entries(frames: Sequence[_Frame], is_app_installed: bool) -> list[tuple[int, list[str]]]:
