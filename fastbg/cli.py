@@ -259,7 +259,7 @@ def demo(
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line instead of the report.")
+        bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line, and one per failure.")
     ] = False,
     save: Annotated[
         list[Path] | None,
@@ -309,7 +309,7 @@ def demo(
     from fastbg.commands.demo import demo
     from fastbg.commands.demo_options import DemoOptions
 
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    summary, in_workflow = os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_ACTIONS") == "true"
     options = DemoOptions(
         directory.absolute(),
         work,
@@ -326,6 +326,7 @@ def demo(
         quiet=quiet,
         junit=junit,
         summary=Path(summary) if summary else None,
+        workspace=Path(os.environ.get("GITHUB_WORKSPACE", "")).absolute() if in_workflow else None,
     )
     raise typer.Exit(demo(options))
 

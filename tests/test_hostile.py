@@ -64,7 +64,10 @@ def answer(text: str) -> Trace:
 def failure(text: str, end: str = "task_failed") -> Trace:
     """Make a request that failed with ``text`` as the reason, such as an exception."""
     detail = {"task": text, "n": 1, "where": text}
-    made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text))
+    traceback = text.replace("\n", "")  # it may have several lines
+    made = in_milliseconds(task(trace(), None, end, error=text, reason=text, detail=text, traceback=traceback))
+    made.events.append(event(1_200_000_000, "client", "response_headers", status=405, allow=text))
+    made.similar_routes, made.body = (text,), ReceivedBody(text)
     requested(made, name=text).ended = text
     made.events.append(event(1_300_000_000, "server", "task_started", **detail))
     made.events.append(event(1_400_000_000, "client", "request_failed", error=text))
@@ -187,6 +190,15 @@ def test_json_of_demo_is_ascii_and_gives_every_text_back(
     assert document["stderr"] == list(HOSTILE.values())
 
 
+def test_nothing_gets_through_short_lines(hostile: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    _write_result([hostile], DemoOptions(Path(), 0, quiet=True, workspace=Path("/")))
+    written = capsys.readouterr().out
+    assert unescaped_in(written.encode(), "lines") == set()
+    commands = [line for line in written.splitlines() if line.startswith("::")]
+    assert all(line.startswith("::error ") for line in commands)
+    assert len(commands) > len(HOSTILE)
+
+
 # A journal
 
 
@@ -195,7 +207,9 @@ def journal(folder: Path) -> Path:
     path = folder / "journal.jsonl"
     lines = []
     for text in HOSTILE.values():
-        more: dict[str, Any] = dict.fromkeys(("task", "error", "reason", "detail", "where", "worker"), text) | {"n": 0}
+        more: dict[str, Any] = dict.fromkeys(
+            ("task", "error", "traceback", "reason", "detail", "where", "worker"), text
+        ) | {"n": 0}
         lines += [
             line(1000, "request_received", text, method=text, path=text),
             line(1001, "task_queued", text, **more),

@@ -8,16 +8,17 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbg.commands.demo_options import DemoOptions
-from fastbg.data_folder import written_files
+from fastbg.data_folder import server_log_of, written_files
 from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
 from fastbg.output import notify, report_error
+from fastbg.server.log_file import ServerLog
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import EXAMPLE, ServerSettings
 
@@ -37,7 +38,8 @@ def demo(options: DemoOptions) -> int:
     options.check()
     _allow_files()
     sources = _sources(options.scripts, options.only)
-    results = _run_scripts(sources, options) if sources else [_run_script(None, options)]
+    with closing(ServerLog(server_log_of(options.directory))) as log:
+        results = _run_scripts(sources, options, log) if sources else [_run_script(None, options, log)]
     _write_result(results, options)
     _save(results, options)
     return 0 if all(result.ok for result in results) else 1
@@ -71,17 +73,17 @@ def _sources(names: Sequence[str], only: Sequence[str]) -> "list[Source]":
     return only_requests(sources, only) if only else sources
 
 
-def _run_scripts(sources: "list[Source]", options: DemoOptions) -> "list[RunResult]":
+def _run_scripts(sources: "list[Source]", options: DemoOptions, log: ServerLog) -> "list[RunResult]":
     """Run the scripts until the last one, or until the user quits."""
     results: list[RunResult] = []
     for source in sources:
-        results.append(_run_script(source, options, several=len(sources) > 1))
+        results.append(_run_script(source, options, log, several=len(sources) > 1))
         if results[-1].quit:
             break
     return results
 
 
-def _run_script(source: "Source | None", options: DemoOptions, *, several: bool = False) -> "RunResult":
+def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *, several: bool = False) -> "RunResult":
     """Run ``source``, or the default script if None."""
     with ExitStack() as stack:
         child = None
@@ -100,6 +102,7 @@ def _run_script(source: "Source | None", options: DemoOptions, *, several: bool 
             url=options.server_url,
             repeat=options.repeat,
             concurrency=options.concurrency,
+            server_log=log,
         )
         runner = Runner(source, run_options, child)
         if options.as_json or options.quiet:
@@ -116,15 +119,21 @@ def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
         json.dump(document(results), sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     elif options.quiet:
+        from fastbg.report.failures import failure_lines
         from fastbg.report.summary import one_line
 
-        sys.stdout.write(one_line(results) + "\n")
+        sys.stdout.writelines(f"{line}\n" for line in (*failure_lines(results), one_line(results)))
     elif len(results) > 1:
         from fastbg.report.console import overview
         from fastbg.report.style import plain_console
 
         console = plain_console()
         console.print(overview(results, encoding=console.encoding))
+    if options.workspace is not None:
+        from fastbg.report.failures import annotations
+
+        output = sys.stderr if options.as_json else sys.stdout  # GitHub reads both
+        output.writelines(f"{line}\n" for line in annotations(results, options.workspace))
 
 
 def _default_settings(options: DemoOptions) -> ServerSettings:

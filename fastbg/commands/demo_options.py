@@ -19,7 +19,8 @@ class DemoOptions:
 
     ``scripts``: names and files; empty for the default script. ``url``: as typed, see `server_url`. ``work``,
     ``timeout``: seconds. ``only``: names of the requests to run; empty for all. ``save``: files for the picture.
-    ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to.
+    ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to. ``workspace``: folder of
+    the clone in a GitHub workflow, which gets annotations; None anywhere else.
     """
 
     directory: Path
@@ -37,6 +38,7 @@ class DemoOptions:
     quiet: bool = False
     junit: Path | None = None
     summary: Path | None = None
+    workspace: Path | None = None
 
     @property
     def limit_s(self) -> float:

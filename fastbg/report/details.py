@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.report.lines import LONG_WAIT_MS
+from fastbg.report.reasons import reasons_of
 from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
@@ -66,9 +68,16 @@ def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
     trace = result.trace
     yield Text()
     yield Text(escape_control(f"{trace.name}: not as expected"), style="bold red")
-    for unmet in result.unmet:
+    for number, unmet in enumerate(result.unmet):
         place = unmet.place(trace.request)
         yield Text(escape_control(f"  {f'{place}: ' if place else ''}{unmet} ({unmet.witness})"), style="red")
+        yield from map(_indented, reasons_of(result) if number == 0 else ())
     if result.judgement.reason:
         yield Text(escape_control(f"  {result.judgement.reason}"))
     yield timelines([result], encoding=encoding, explain=False)
+
+
+def _indented(line: str) -> Padding:
+    """Return a line below an expectation. If it is wrapped, its parts have the same indent."""
+    text = line.lstrip()
+    return Padding(Text(text), (0, 0, 0, 4 + len(line) - len(text)), expand=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.files import write
+from fastbg.report.reasons import reasons_of
 from fastbg.report.style import SHARES, milliseconds
 from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.text import escape_control
@@ -72,10 +73,8 @@ def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET
         name=escape_control(name),
         time=f"{last_ms(request) / 1e3:.6f}",
     )
-    unmet, line = (
-        [f"{sentence} ({sentence.witness})" for sentence in request.unmet],
-        plain_timelines([request], width=WIDTH),
-    )
+    unmet = [f"{sentence} ({sentence.witness})" for sentence in request.unmet]
+    line = plain_timelines([request], width=WIDTH)
     if unmet:
         if group.count > 1:
             unmet = [f"{group.unmet} of {group.count} requests were not as expected, this one included", *unmet]
@@ -83,7 +82,8 @@ def _case(run: RunResult, request: RequestResult, group: Group, name: str) -> ET
         failure = ET.SubElement(
             case, "failure", type=request.judgement.verdict, message=escape_control(message)[:MESSAGE_LIMIT]
         )
-        failure.text = _lines([*unmet, *([request.judgement.reason] if request.judgement.reason else []), "", *line])
+        why = [request.judgement.reason] if request.judgement.reason else []
+        failure.text = _lines([*unmet, *reasons_of(request), *why, "", *line])
     ET.SubElement(case, "system-out").text = _lines([*_repetitions(group), *_evidence(run, request), "", *line])
     return case
 

@@ -5,13 +5,14 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from time import monotonic_ns
+from time import monotonic, monotonic_ns, sleep
 
 from rich.console import Console
 
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import Trace
+from fastbg.report.reasons import exceptions
 from fastbg.report.timelines import CLIENT_LEGEND, timelines
 from fastbg.testing.server import Server
 from fastbg.text import escape_control
@@ -19,6 +20,8 @@ from fastbg.text import escape_control
 COLUMNS = 80
 MAX_REQUESTS = 20
 MAX_LINES = 15
+EXCEPTION_S = 1.0  # a server writes the exception to its journal right after the response
+PAUSE_S = 0.005
 
 WHERE_TEXTS = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
 LEGEND = replace(CLIENT_LEGEND, write=None)
@@ -33,7 +36,8 @@ class _ResultAtFailure(RequestResult):
 
 
 def describe_failure(traces: Sequence[Trace], server: Server) -> str:
-    """Return the time lines of the last requests of a test, their tasks, and the server's last output."""
+    """Return the time lines of a test's last requests, their tasks and exceptions, and the server's last output."""
+    _read_exceptions(traces, server)
     sent = [_ResultAtFailure.of(trace) for trace in traces if trace.find("request_sent")]
     results = sent[-MAX_REQUESTS:]
     lines = [f"{len(sent) - len(results)} earlier requests are not shown"] if len(sent) > len(results) else []
@@ -46,6 +50,13 @@ def describe_failure(traces: Sequence[Trace], server: Server) -> str:
     if written := server.last_lines()[-MAX_LINES:]:
         lines += ["last output of the server:", *(f"  {escape_control(line)}" for line in written)]
     return "\n".join(lines)
+
+
+def _read_exceptions(traces: Sequence[Trace], server: Server) -> None:
+    end = monotonic() + EXCEPTION_S
+    while monotonic() < end and any((t.status or 0) >= 500 and not t.find("request_finished") for t in traces):
+        sleep(PAUSE_S)
+        server.journal.read()
 
 
 def _time_lines(results: Sequence[RequestResult]) -> str:
@@ -67,6 +78,7 @@ def _describe_request(result: RequestResult) -> list[str]:
     details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
     lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
     lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
+    lines += [f"  {line}" for line in exceptions(trace)]
     return [part for line in lines for part in textwrap.wrap(escape_control(line), COLUMNS, subsequent_indent="    ")]
 
 

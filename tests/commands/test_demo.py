@@ -144,7 +144,7 @@ def test_report_in_a_pipe_is_plain_text(tmp_path: Path) -> None:
     text = result.stdout.decode()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
     assert max(map(len, text.splitlines())) <= 80
-    assert "Evidence in .fastbg: README.md, log.txt, journal.jsonl" in text
+    assert "Evidence in .fastbg: README.md, log.txt, journal.jsonl, server.log" in text
 
 
 def masked(text: str) -> str:
@@ -171,7 +171,7 @@ def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
         "control: its write was already in the file when the response was sent "
         "N of the N requests with work were answered before it was done. The client waited N ms. "
         "The first write was seen N ms after the response. In control, the client waited N ms for the work. "
-        "Evidence in .fastbg: README.md, log.txt, journal.jsonl"
+        "Evidence in .fastbg: README.md, log.txt, journal.jsonl, server.log"
     )
 
 
@@ -459,4 +459,5 @@ def test_nothing_is_written_outside_of_the_data_folder(finished: tuple[dict[str,
         "README.md",
         "log.txt",
         "journal.jsonl",
+        "server.log",
     }

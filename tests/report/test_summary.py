@@ -136,7 +136,7 @@ def test_summary_is_appended(tmp_path: Path) -> None:
 # by the demo
 
 
-def test_quiet_prints_one_line_and_keeps_the_exit_code(tmp_path: Path) -> None:
+def test_quiet_prints_one_line_and_the_failures(tmp_path: Path) -> None:
     result = fastbg("demo", "--quiet", *WORK, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout == b"ok: 7 requests, 5 response-first, 1 work-first, 1 no-work\n"
@@ -144,8 +144,11 @@ def test_quiet_prints_one_line_and_keeps_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
     result = fastbg("demo", "--quiet", *WORK, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, b"")
-    assert result.stdout.startswith(b"not ok: 7 requests, 2 response-first, 1 no-work, 3 failed")
-    assert result.stdout.count(b"\n") == 1
+    *failures, line = result.stdout.decode().splitlines()
+    assert line.startswith("not ok: 7 requests, 2 response-first, 1 no-work, 3 failed")
+    assert re.fullmatch(
+        r"default\.toml:\d+: path operation: verdict: expected response-first, was failed \(server\)", failures[0]
+    )
 
 
 @pytest.mark.parametrize("other", ["--json", "--step"])

@@ -26,7 +26,7 @@ Process = subprocess.Popen[bytes]
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment plus ``more``, without variables that change the output or its location."""
-    own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK", "GITHUB_STEP_SUMMARY")
+    own = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "FASTBG_DIR", "FASTBG_WORK", "GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS")
     slow = ("PYTHONDONTWRITEBYTECODE",)  # with it each process compiles fastbg again
     plain = {key: value for key, value in os.environ.items() if key not in own + slow}
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}

@@ -61,6 +61,10 @@ def never():
 def endless(tasks: BackgroundTasks):
     tasks.add_task(time.sleep, 3600)
 
+@app.get("/broken")
+def broken():
+    raise RuntimeError("a bug")
+
 @app.get("/die")
 def die():
     print("about to die", flush=True)
@@ -195,6 +199,31 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
     assert "httpcore" not in said
     assert said.count("POST /forget  404  dropped") == 2
     assert said.count('"POST /forget HTTP/1.1" 404') == 2  # the server's log: no test shows that of another
+
+
+@pytest.mark.parametrize("app", ["shop.app", "'shop:app'"])
+def test_failed_assertion_shows_the_exception_of_the_app(shop: pytest.Pytester, app: str) -> None:
+    shop.makepyfile(f"""
+        import pytest, shop
+
+        @pytest.fixture
+        def fastbg_app():
+            return {app}
+
+        def test_broken(fastbg):
+            assert fastbg.get("/broken").status_code == 200
+    """)
+    result = run(shop)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "GET /broken  500  no-work (*",
+            "  RuntimeError: a bug",
+            "    … * frames of *",
+            "    shop.py:* in broken",
+            '        raise RuntimeError("a bug")',
+        ],
+    )
 
 
 def test_ascii_terminal_gets_the_last_time_lines_in_ascii(
