@@ -1,15 +1,17 @@
 """What ``--step`` prints at a pause: the plan, the next requests, their source, and the keys."""
 
+import os
 from collections.abc import Iterable
-from pathlib import PurePath
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.report.code import code, toml
 from fastbg.run.stepping import Pause, Step
 from fastbg.scripting.model import Request
 from fastbg.scripting.reader import Source
+from fastbg.scripting.source_files import app_code
 from fastbg.text import escape_control
 
 
@@ -64,16 +66,14 @@ def keys(pause: Pause) -> Text:
 
 
 def source_of(source: Source, step: Step) -> RenderableType:
-    """Return the lines of the script for ``step``."""
-    file = source.folder / PurePath(source.name).name
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        return Text(escape_control(f"{file} cannot be read: {error}"), style="red")
+    """Return the code that the part of ``step`` marks, and the TOML of its requests."""
+    app = app_code(source, [step.part], {"dir": ".", **{f"env.{name}": value for name, value in os.environ.items()}})
+    listings = [code(file, step.part.name) for file in app.files if step.part.name in file.parts]
+    lines = source.text.split("\n")
     start, last = (step.templates[index].line for index in (0, -1))
     end = next((number for number in range(last, len(lines)) if lines[number].startswith("[[")), len(lines))
-    shown = "\n".join(escape_control(line) for line in lines[start - 1 : end])
-    return Group(Text(), Text(shown.rstrip()), Text())
+    requests = toml("\n".join(lines[start - 1 : end]).rstrip())
+    return Group(*(part for listing in listings for part in (Text(), listing)), Text(), requests, Text())
 
 
 def _number(count: int, what: str) -> str:

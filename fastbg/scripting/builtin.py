@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbg.errors import ScriptError, install_command
-from fastbg.scripting.selection import narrow, only_part, places
 from fastbg.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def missing_extra(source: "Source", environment: Mapping[str, str]) -> str | Non
 
 def _without_queue(source: "Source") -> "Source":
     """Remove the parts that need a worker."""
+    from fastbg.scripting.selection import narrow, places
+
     skipped = {number: part.name for number, part in enumerate(source.script.parts) if part.worker is not None}
     if not skipped:
         return source
@@ -57,7 +58,11 @@ def script(name: str, environment: Mapping[str, str]) -> "Source":
     source = whole_script(name, environment)
     if name in built_in() and not find_spec("taskiq_nats"):
         source = _without_queue(source)
-    return source if part is None else only_part(source, part)
+    if part is None:
+        return source
+    from fastbg.scripting.selection import only_part
+
+    return only_part(source, part)
 
 
 def _split(name: str) -> tuple[str, str | None]:

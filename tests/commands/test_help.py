@@ -18,7 +18,7 @@ from tests.support.processes import PATIENCE_S, environment, fastbg, read_rest, 
 GROUP: Any = typer.main.get_command(app)  # of Click, or of what Typer has instead
 COMMANDS = {"": GROUP, **GROUP.commands}
 EXAMPLES = [line for command in COMMANDS.values() for line in command.epilog.splitlines()]
-ENDLESS = ("fastbg serve", "fastbg worker", "fastbg tail --journal")
+ENDLESS = ("fastbg serve", "fastbg worker", "fastbg tail")
 PYTHON = r"[<>]=|<[a-z]|list\[|\b(?:INTEGER|FLOAT|TEXT|PATH|FILENAME|BOOLEAN|RANGE)\b"
 
 each_command = pytest.mark.parametrize("name", COMMANDS)
@@ -58,7 +58,8 @@ def test_versions_have_a_short_form() -> None:
         ("demo", "[OPTIONS] [SCRIPT]..."),
         ("serve", "[OPTIONS] [APP]"),
         ("tail", "[OPTIONS] [FILE]..."),
-        ("report", "[OPTIONS] JOURNAL"),
+        ("report", "[OPTIONS] [JOURNAL]..."),
+        ("show", "[OPTIONS] [SCRIPT]"),
         ("worker", "[OPTIONS] [BROKER] [MODULE]..."),
         ("explain", "[OPTIONS] [TOPIC]..."),
     ],
@@ -138,7 +139,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shop.py").write_text(blocks(text, "python")[0], encoding="utf-8")
     (folder / "shop.toml").write_text(blocks(text, "toml")[0], encoding="utf-8")
     assert fastbg("demo", "shop.toml", cwd=folder).returncode in (0, 1)
-    shutil.copy(folder / ".fastbg" / "journal.jsonl", folder)
+    for pod in ("pod1", "pod2"):
+        (folder / pod).mkdir()
+        shutil.copy(folder / ".fastbg" / "journal.jsonl", folder / pod)
     return folder
 
 

@@ -187,7 +187,7 @@ def test_keys_of_a_terminal_need_no_enter(script: Path, tmp_path: Path) -> None:
         os.write(screen, b"\x1b[A")
         read_until(screen, b"Press Enter")
         os.write(screen, b"s")
-        read_until(screen, b"(?s)repeat = 2.*Press Enter")
+        read_until(screen, b"(?s)repeat.*Press Enter")
         os.write(screen, b"q")
         assert b"sent 2 of 4 requests" in read_rest(screen)
         assert process.wait(PATIENCE_S) == 0

@@ -154,7 +154,7 @@ def test_report_that_cannot_be_written_is_told() -> None:
 
 def test_demo_writes_a_valid_report_beside_what_it_shows(tmp_path: Path) -> None:
     result = fastbg("demo", *WORK, "--junit", "report.xml", "--json", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"Saved report.xml\n")
     assert result.stdout.startswith(b"{")
     root = parsed((tmp_path / "report.xml").read_text("utf-8"))
     assert sums(root)[:3] == ("7", "0", "0")
@@ -164,7 +164,7 @@ def test_report_of_a_failed_demo_is_written_too(tmp_path: Path) -> None:
     (tmp_path / ".fastbg").mkdir()
     (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
     result = fastbg("demo", *WORK, "--junit", "report.xml", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (1, b"")
+    assert (result.returncode, result.stderr) == (1, b"Saved report.xml\n")
     root = parsed((tmp_path / "report.xml").read_text("utf-8"))
     failures = [case.attrib["name"] for case in root.iter("testcase") if case.find("failure") is not None]
     assert failures == ["path operation", "dependency", "sub-dependency", "control"]

@@ -1,6 +1,7 @@
 """The source of a step, and texts of a script in a pause."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -35,7 +36,10 @@ def test_texts_of_a_script_are_escaped(tmp_path: Path) -> None:
     assert {character for character in text if not character.isprintable()} == {"\n"}
 
 
-def test_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_source_shows_the_marked_code(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("def other(): ...\n\n\ndef mail(): ...\n", "utf-8")
     source, pause = made(tmp_path)
-    (tmp_path / "shop.toml").unlink()
-    assert "cannot be read" in shown(source_of(source, pause.steps[0]))
+    part = pause.steps[0].part.model_copy(update={"code": ["mail"]})
+    text = shown(source_of(source, replace(pause.steps[0], part=part)))
+    assert "def mail(): ..." in text
+    assert "def other" not in text
