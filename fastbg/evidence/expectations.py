@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from fastbg.events import ExpectedVerdict, Verdict
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import Judgement
@@ -12,6 +13,7 @@ from fastbg.scripting.faults import describe_value, key_text
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of
 
+_BROKEN: tuple[Verdict, ...] = ("failed", "dropped", "lost")  # never right where any verdict is accepted
 MAX_BODY_CHARACTERS = 1000  # of an unexpected body in a message; the JSON report has more
 
 
@@ -29,13 +31,13 @@ class Unmet:
         return f"{name}: expected {self.expected}, {self.actual}"
 
     def place(self, request: SentRequest) -> str | None:
-        """Return the ``FILE:LINE`` of the expectation, or of its request if it is a default; None without a script."""
+        """Return the ``FILE:LINE`` of the expectation, or of its request if it is a default; None without a file."""
         line = self.line(request)
         return None if line is None else f"{request.script}:{line}"
 
     def line(self, request: SentRequest) -> int | None:
         """Return the line of `place`."""
-        if not request.script:
+        if not request.lines:
             return None
         is_written = self.key[:2] in request.lines  # otherwise `line_of` would find the line of another expectation
         return line_of(self.key if is_written else (), request.lines)
@@ -52,8 +54,9 @@ def unmet(trace: Trace, judgement: Judgement) -> list[Unmet]:
 
 def _response_unmet(trace: Trace) -> Iterator[Unmet]:
     expected, status = trace.expected, trace.status
-    if status not in expected.statuses and not (trace.request.hangs_up and status is None):
-        wanted = " or ".join(map(str, expected.statuses))
+    allowed = status in expected.statuses if expected.statuses else status is not None
+    if not allowed and not (trace.request.hangs_up and status is None):
+        wanted = " or ".join(map(str, expected.statuses)) or "any"
         yield Unmet(("expect", "status"), wanted, _describe_status(trace), "client")
     elif expected.body is not None and not contains(
         trace.body.text if isinstance(expected.body, str) else trace.body.json, expected.body
@@ -87,7 +90,7 @@ def _describe_body(trace: Trace) -> str:
 
 def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
     expected = trace.expected
-    if judgement.verdict != expected.verdict:
+    if not _is_accepted(judgement.verdict, expected.verdict):
         witnesses = " and ".join(judgement.evidence) or "no witness"
         yield Unmet(("expect", "verdict"), expected.verdict, f"was {judgement.verdict}", witnesses)
     if expected.lead_at_least_ms is None:
@@ -98,6 +101,10 @@ def _verdict_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
     if lead_ms is None or lead_ms < expected.lead_at_least_ms:
         least = f"at least {_seconds(expected.lead_at_least_ms)}"
         yield Unmet(("expect", "lead_at_least"), least, _was(lead_ms), "client and file")
+
+
+def _is_accepted(verdict: Verdict, expected: ExpectedVerdict) -> bool:
+    return verdict not in _BROKEN if expected == "any" else verdict == expected
 
 
 def _tasks_unmet(trace: Trace) -> Iterator[Unmet]:

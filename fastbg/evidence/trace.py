@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastbg.events import Event, Verdict
+from fastbg.events import Event, ExpectedVerdict
 from fastbg.evidence.tasks import Task, TaskState, ms_between, tasks_of
 from fastbg.scripting.placeholders import KeyPath
 
@@ -77,12 +77,12 @@ class ExpectedTask:
 class Expected:
     """The expectations of a request. Times are milliseconds. None allows anything.
 
-    ``statuses``: the allowed statuses. ``body``: the whole text, or a part of the JSON value. ``tasks``: all tasks in
-    the order of their starts. ``unseen``: why some expected writes of the script cannot be seen and are not in
-    ``writes``.
+    ``statuses``: the allowed statuses; empty: any. ``body``: the whole text, or a part of the JSON value. ``tasks``:
+    all tasks in the order of their starts. ``unseen``: why some expected writes of the script cannot be seen and are
+    not in ``writes``.
     """
 
-    verdict: Verdict = "response-first"
+    verdict: ExpectedVerdict = "response-first"
     statuses: tuple[int, ...] = (200,)
     body: Any = None
     tasks: tuple[ExpectedTask, ...] | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from fastbg.evidence.trace import Expected, ExpectedTask, ExpectedWrite, SentRequest, Trace, Witnesses
 from fastbg.run.client import OutgoingRequest, Response
 from fastbg.scripting import placeholders
-from fastbg.scripting.model import Part, Request, Script, Write
+from fastbg.scripting.model import ANY_STATUS, Part, Request, Script, Write
 from fastbg.scripting.reader import Source
 from fastbg.server.settings import ServerSettings
 
@@ -137,7 +137,7 @@ class RequestTemplate:
         tasks = expect.tasks
         return Expected(
             verdict=expect.verdict,
-            statuses=tuple(expect.status),
+            statuses=() if expect.status == list(ANY_STATUS) else tuple(expect.status),
             body=placeholders.fill(expect.body, known),
             tasks=None
             if tasks is None

@@ -62,7 +62,7 @@ def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
             ("request",), "a script with parts cannot have other requests: move this one into a [[part.request]]"
         )
     elif not data.get("request", []) and not data.get("part", []):
-        yield Fault((), "has no request: add a [[request]] with a name and a path")
+        yield Fault((), "has no request: add a [[request]] with a path")
     if "part" in data and "code" in data:
         yield Fault(("code",), "a script with parts marks the code of each part: move it into a [[part]]")
     if "url" in data:

@@ -9,19 +9,21 @@ import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from fastbg.events import Verdict
+from fastbg.events import ExpectedVerdict
 from fastbg.scripting import placeholders
+from fastbg.scripting.request_names import with_names
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]
 Signal = Literal["SIGTERM", "SIGINT", "SIGKILL"]
 
 MAX_REPEATS = 1_000_000
+ANY_STATUS = range(100, 600)
 
 _PATH = "^/([^/]|$)"
-_APP = r"^[\w.]+:[\w.]+$"
+_APP = r"^[\w.-]+:[\w.]+$"
 _LINK = "^https?://"
 _URL = "^https?://."
 _CODE = r"^[^\r\n]*\S[^\r\n]*$"
@@ -35,7 +37,7 @@ PATTERNS = {  # each pattern, and its description in messages
     _SAVED: "status, body.KEY, headers.NAME or cookies.NAME",
 }
 
-Status = Annotated[int, Field(ge=100, le=599)]
+Status = Annotated[int, Field(ge=ANY_STATUS[0], le=ANY_STATUS[-1])]
 Text = Annotated[str, StringConstraints(min_length=1)]
 App = Annotated[Text, StringConstraints(pattern=_APP)]
 Code = Annotated[
@@ -100,6 +102,8 @@ def _tasks(value: object) -> object:
 
 
 def _statuses(value: object) -> object:
+    if value == "any":
+        return list(ANY_STATUS)
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -115,14 +119,20 @@ class Expect(_Model):
 
     status: Annotated[
         list[Status],
-        _before(_statuses, Status | list[Status]),
-        Field(min_length=1, description="The status, or an array of allowed statuses. Default: 200."),
+        _before(_statuses, Status | list[Status] | Literal["any"]),
+        Field(min_length=1, description='The status, an array of allowed statuses, or "any". Default: 200.'),
     ] = [200]
     body: Annotated[
         dict[str, Any] | list[Any] | str | int | float | bool | None,
         Field(description="A part of the JSON body (objects may have more keys), or the complete body as a string."),
     ] = None
-    verdict: Annotated[Verdict, Field(description="The expected verdict. Default: response-first.")] = "response-first"
+    verdict: Annotated[
+        ExpectedVerdict,
+        Field(
+            description="The expected verdict. any: with or without work, in any order, but nothing failed or lost. "
+            "Default: response-first."
+        ),
+    ] = "response-first"
     tasks: Annotated[
         list[TaskExpect] | None,
         _before(_tasks, list[Text | TaskExpect] | None),
@@ -167,7 +177,13 @@ class SignalAfter(_Model):
 class Request(_Model):
     """One request of a script, or several equal ones."""
 
-    name: Annotated[Text, Field(description="The name in reports, unique in its part.")]
+    name: Annotated[
+        Text,
+        Field(
+            default_factory=str,  # set by `_WithRequests`
+            description="The name in reports, unique in its part. Default: the method and the path.",
+        ),
+    ]
     about: Annotated[str, Field(description="What the request shows, for --step.")] = ""
     method: Annotated[Method, Field(description="The HTTP method. Default: GET.")] = "GET"
     path: Annotated[
@@ -222,6 +238,12 @@ class Request(_Model):
         return {name for _, text in texts for name in placeholders.names(text)}
 
 
+class _WithRequests(_Model):
+    """A table with requests. A request without a name gets its default name."""
+
+    _name_requests = model_validator(mode="before")(with_names)
+
+
 class UvicornOptions(_Model):
     """Options of uvicorn with the same names."""
 
@@ -234,7 +256,7 @@ class UvicornOptions(_Model):
     http: Annotated[Literal["auto", "h11", "httptools"], Field(description="The HTTP implementation.")] = "auto"
 
 
-class Part(_Model):
+class Part(_WithRequests):
     """A part of a script. A part with a different app or different settings than the last one has its own server."""
 
     name: Annotated[Text, Field(description="The name in reports.")]
@@ -255,7 +277,7 @@ class Part(_Model):
     ]
 
 
-class Script(_Model):
+class Script(_WithRequests):
     """A script: the app, the files to follow, and the requests in order."""
 
     title: Annotated[str, Field(description="The question that the script answers, or its topic.")] = ""

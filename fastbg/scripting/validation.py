@@ -81,11 +81,11 @@ def _describe(errors: Sequence[Mapping[str, Any]], path: KeyPath, schema: Mappin
 def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind in _KINDS and path[-1:] == ("status",):
-        return "a status such as 200, or an array of statuses"
+        return 'a status such as 200, an array of statuses, or "any"'
     if kind in _KINDS and path[-2:-1] == ("tasks",):
         return "the name of a task, or a table with the key task"
     if kind == "list_type" and isinstance(found, Mapping) and path[-1] in _ARRAYS_OF_TABLES:
-        return f"an array: [[{'.'.join(part for part in path if isinstance(part, str))}]]"
+        return f"an array: write [[{'.'.join(part for part in path if isinstance(part, str))}]]"
     if kind == "literal_error":
         allowed = _QUOTED.findall(context["expected"])
         choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else describe_value(allowed[0])

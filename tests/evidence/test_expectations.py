@@ -74,6 +74,23 @@ def test_unknown_absence_of_a_write_is_unmet() -> None:
     assert unmet(seen, judge(seen)) == []
 
 
+def test_any_verdict_is_accepted_unless_work_is_broken() -> None:
+    for end, accepted in ((None, True), ("task_finished", True), ("task_failed", False)):
+        seen = finished(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100))
+        seen = task(seen, 1950, end, error="OSError: no") if end else seen
+        expecting(seen, verdict="any", statuses=())
+        assert [str(each) for each in unmet(seen, judge(seen))] == (
+            [] if accepted else ["verdict: expected any, was failed"]
+        )
+
+
+def test_any_status_needs_a_response() -> None:
+    seen = trace(writes=0)
+    seen.events.append(event(2000, "client", "request_failed", error="ConnectError"))
+    expecting(seen, verdict="any", statuses=())
+    assert [str(each) for each in unmet(seen, judge(seen))] == ["status: expected any, got no response"]
+
+
 def test_tasks_continue_after_the_client_hangs_up() -> None:
     seen = requested(trace(writes=0), hangs_up=True)
     seen.events.append(event(2000, "client", "request_failed", error="the client disconnected after 0.1 s"))

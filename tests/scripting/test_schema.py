@@ -54,6 +54,7 @@ def test_every_key_has_a_description_and_none_may_be_null(schema: dict[str, Any]
 LENIENT = [
     "expect.status = 201",
     "expect.status = [200, 201]",
+    "expect = { status = 'any', verdict = 'any' }",
     "expect.tasks = ['send', { task = 'log', state = 'finished' }]",
     "expect.body = 'null'",
     "timeout = 1\nexpect.response_within = 1",
@@ -80,7 +81,12 @@ WRONG = [
 @pytest.mark.parametrize("validator", VALIDATORS)
 @pytest.mark.parametrize(
     "text",
-    [WHOLE, *(HEAD + line for line in LENIENT), *(path.read_text("utf-8") for path in BUILT_IN.glob("*.toml"))],
+    [
+        WHOLE,
+        HEAD.replace('name = "order"', ""),
+        *(HEAD + line for line in LENIENT),
+        *(path.read_text("utf-8") for path in BUILT_IN.glob("*.toml")),
+    ],
 )
 def test_correct_script_is_valid(text: str, validator: type[Draft7Validator | Draft202012Validator]) -> None:
     assert not [error.message for error in validator(SHIPPED).iter_errors(tomllib.loads(text))]
