@@ -130,9 +130,10 @@ class RunResult:
     ``name``: name of the script. ``server``: the app or the URL. ``journal``: the server's journal, None without one.
     ``server_log``: the file with the output of the servers, None if it is not kept. ``work``: seconds of simulated
     work, None if the app is not the example. ``groups``: all requests. ``requests``: the requests that reports show one
-    by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of the result. ``seconds``:
-    duration of the run from the first request. ``stopped``: why the run ended early, or empty. ``quit``: whether the
-    user ended it with a key. ``stderr``: the server's last lines on standard error if the run ended early.
+    by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of the result. ``warning``: the
+    remark to show before the result, or None. ``seconds``: duration of the run from the first request. ``stopped``: why
+    the run ended early, or empty. ``quit``: whether the user ended it with a key. ``stderr``: the server's last lines
+    on standard error if the run ended early.
     """
 
     versions: dict[str, str]
@@ -149,6 +150,7 @@ class RunResult:
     about: str = ""
     links: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    warning: str | None = None
     seconds: float = 0.0
     stopped: str = ""
     quit: bool = False

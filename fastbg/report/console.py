@@ -90,6 +90,8 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
 
 def heading(run: RunResult) -> Iterable[Text]:
     work = "" if run.work is None else f", {run.work:g} s of work in each task"
+    if run.warning:
+        yield Text(escape_control(run.warning), style="yellow")
     command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {quote(run.name)}"
     yield Text.assemble((escape_control(command), "bold"), "  ", escape_control(run.server + work))
     if run.title:

@@ -40,7 +40,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     lines = [(line, "red") for line in more]
     lines += [(f"{', '.join(dict.fromkeys(names))}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
     lines += [(line, "yellow") for line in _delays(run)]
-    lines += [(remark, "yellow") for remark in run.remarks]
+    lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
     if run.stopped:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
     if lines:

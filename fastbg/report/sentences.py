@@ -48,7 +48,7 @@ def evidence(run: RunResult) -> Text:
     names = [run.name_of(str(path)) for path in paths if path is not None]
     sentence = escape_control(f"Evidence in {typed_path(run.directory)}: {', '.join(names)}")
     if run.journal is None:
-        sentence += "; the server writes no journal"
+        sentence += "; no journal of this server"
     if run.work is not None:
         sentence += "\n" + ", ".join(f"{name} {run.versions[name]}" for name in ("fastapi", "starlette", "uvicorn"))
     return Text(sentence, style="dim")

@@ -91,6 +91,7 @@ class Runner:
             about=script.about,
             links=tuple(script.links),
             remarks=tuple(remarks),
+            warning=self._testbed.warning,
             seconds=(self._end_ns - self._begin_ns) / 1e9,
             stopped=server.stopped or "",
             quit=self._quit,
@@ -102,13 +103,11 @@ class Runner:
         """Run the script. Raises `ServerError` if a server does not start or cannot be reached."""
         gc.freeze()  # the collector skips imported objects, during the measurement and at exit
         follower = Follower(self._observer.paths, journals=[self._observer.journal])
-        async with self._testbed as testbed, follower:
+        async with self._testbed, follower:
             try:
                 await self._run_parts(follower)
             except ExceptionGroup as errors:  # the error of the first task cancels the others
                 raise _first(errors) from None
-        if testbed.url and self._results.over and not any(group.writes_ms for group in self._results.groups):
-            self._observer.remarks["no write was seen: check that --dir is the data folder of the server"] = None
         return self.result()
 
     async def _run_parts(self, follower: Follower) -> None:

@@ -27,7 +27,7 @@ class Testbed:
 
     ``child``: the server of the first part, if it was already started. ``run_id``: the prefix of the request ids of
     probes. ``paths``, ``known``: the files and values for requests, complete after `serve`. ``journal``: whether the
-    server's journal is available.
+    server's journal is available. ``warning``: what the reader of the result must know first, or None.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Testbed:
         self.paths = paths
         self.known = known
         self.journal = self.url is None
+        self.warning: str | None = None
         self.server = TargetServer(observer, child, options.server_log)
         self._script = script
         self._options = options
@@ -126,6 +127,12 @@ class Testbed:
                 where=url,
                 remedy="start it with `fastbg serve`, or correct --url; check also http or https",
             )
+        if not self.journal:
+            self.warning = (
+                f"{self._options.directory} has no journal of the server at {url}, so its tasks cannot be seen: "
+                "name that server's data folder with --dir, or start it with `fastbg serve`"
+            )
+            self._observer.remarks = {self.warning: None, **self._observer.remarks}
 
     async def _settings(self, part: "Part") -> ServerSettings:
         """Return the server settings for ``part``. Start its broker and worker if needed."""

@@ -89,7 +89,7 @@ def screen_words() -> Iterator[str]:
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]
     yield from (checks("utf-8") + checks("ascii"))
     yield from (str(task.description) for task in Screen(Console(), run, str, step=False)._bars.tasks)
-    yield from ("only the server's events prove the order", "blocked the event loop", "writes no journal")
+    yield from ("only the server's events prove the order", "blocked the event loop", "no journal of this server")
 
 
 def evidence_words() -> Iterator[str]:

