@@ -15,13 +15,15 @@ from fastbg.scripting.faults import Fault, describe_faults
 from fastbg.scripting.model import Script
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of, lines_of
+from fastbg.scripting.toml_mistakes import likely_cause, mistaken_line
 from fastbg.scripting.validation import faults_from_errors
 from fastbg.strict_json import is_deeper
 
 MAX_BYTES = 1_000_000  # bytes of a script
+MAX_SHOWN = 100  # characters of a line with a syntax error
 MAX_DEPTH = 50  # levels of tables and arrays
 
-_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,7 @@ def _toml(text: str, name: str) -> dict[str, Any]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        line = place[1] if place and place[1] else text.count("\n") + 1
-        what = _PLACE.sub("", str(error))
-        raise ScriptError(
-            f"the script is not valid TOML: {what}", where=f"{name}:{line}", remedy="correct this line"
-        ) from None
+        raise _syntax_error(text, str(error), name) from None
     except ValueError:  # Python limits the digits of decimal numbers
         raise ScriptError(
             "the script is not valid TOML: a number has too many digits", where=name, remedy="put it in quotes"
@@ -98,6 +95,27 @@ def _toml(text: str, name: str) -> dict[str, Any]:
     if is_deeper(data, MAX_DEPTH):
         raise _too_deep(name)
     return data
+
+
+def _syntax_error(text: str, error: str, name: str) -> ScriptError:
+    """Return the error for ``error``, a message of `tomllib`, with the line and its likely cause."""
+    lines = text.split("\n")
+    message, place = _PLACE.sub("", error), _PLACE.search(error)
+    if place and place[1]:
+        number, column = int(place[1]), int(place[2])
+    else:  # at the end of the document
+        number = next((count for count in range(len(lines), 1, -1) if lines[count - 1].strip()), 1)
+        column = len(lines[number - 1]) + 1
+    mistaken = mistaken_line(lines, number, column, message)
+    if mistaken != number:
+        number, column = mistaken, len(lines[mistaken - 1]) + 1
+    line = lines[number - 1]
+    return ScriptError(
+        f"the script is not valid TOML: {message}",
+        where=f"{name}:{number}",
+        remedy=likely_cause(line, message, column) or "correct this line",
+        details=[line.strip()[:MAX_SHOWN]] if line.strip() else [],
+    )
 
 
 def _too_deep(name: str) -> ScriptError:
