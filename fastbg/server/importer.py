@@ -1,16 +1,17 @@
-"""Imports the user's app by ``module:attribute``. Every failure is a `ServerError`."""
+"""Imports the user's app by ``module:attribute``, or by its module alone. Every failure is a `ServerError`."""
 
 import importlib
-import inspect
 import sys
 import sysconfig
 import traceback
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fastbg.errors import ServerError
+from fastbg.server.discovery import EXPECTED, FACTORY, MODULES, PREFERRED, app_attribute, file_of, is_factory
 from fastbg.text import did_you_mean
 
 FOREIGN_CODE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")  # not the user's files
@@ -20,17 +21,11 @@ FOREIGN_CODE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<froz
 def load(target: str, folder: Path) -> Any:  # an ASGI app: any callable
     """Import the app ``target`` ("module:attribute"). A function without arguments is called, and returns the app.
 
-    ``folder`` becomes the first entry of `sys.path`. Each app is loaded once per process. Raises `ServerError`.
+    ``folder`` becomes the first entry of `sys.path`. Without an attribute the module's app is found. Each app is loaded
+    once per process. Raises `ServerError`.
     """
-    if str(folder) not in sys.path[:1]:
-        sys.path.insert(0, str(folder))
-    name, colon, path = target.partition(":")
-    if not (name and colon and path) or not all(part.isidentifier() for part in (name + "." + path).split(".")):
-        raise ServerError(
-            f"{target!r} is not a valid name of an app",
-            where="the name of the app",
-            remedy="write it as module:attribute, for example `main:app` for the `app` in main.py",
-        )
+    target = full_name(target, folder)
+    name, _, path = target.partition(":")
     module = _import(name, folder)
     app: Any = module
     for part in path.split("."):
@@ -41,15 +36,41 @@ def load(target: str, folder: Path) -> Any:  # an ASGI app: any callable
     if not callable(app):
         raise ServerError(
             f"{path} is not an ASGI app, but {_a(type(app).__name__)}",
-            where=_file(module),
+            where=file_of(module),
             remedy="name the attribute that contains the ASGI app, for example the FastAPI() object",
         )
-    if _is_factory(app):
+    if is_factory(app):
         try:
             app = app()
         except Exception as error:
             raise _failed(error, f"{path}() of {name}") from error
     return app
+
+
+@cache
+def full_name(target: str, folder: Path) -> str:
+    """Return ``target`` as "module:attribute". Without an attribute the module is imported, and its app is found.
+
+    A package that contains no app may have it in its module ``main``, ``app`` or ``api``. Raises `ServerError`.
+    """
+    if str(folder) not in sys.path[:1]:
+        sys.path.insert(0, str(folder))
+    name, colon, path = target.partition(":")
+    attributes = path.split(".") if colon else []
+    if not all(name.split(".")) or not all(part.isidentifier() for part in attributes):
+        raise ServerError(f"{target!r} is not a valid name of an app", where="the name of the app", remedy=EXPECTED)
+    if path:
+        return target
+    package = _import(name, folder)
+    inner = [f"{name}.{part}" for part in MODULES] if hasattr(package, "__path__") else []
+    for module in (name, *inner):
+        if (module == name or find_spec(module)) and (attribute := app_attribute(_import(module, folder))):
+            return f"{module}:{attribute}"
+    raise ServerError(
+        f"the module {name} has no app: no {', '.join(PREFERRED)} or {FACTORY}(), and no FastAPI or Starlette object",
+        where=file_of(package),
+        remedy=f"add the attribute that contains the app: {name}:attribute",
+    )
 
 
 def _import(name: str, folder: Path) -> ModuleType:
@@ -94,23 +115,10 @@ def _missing_attribute(module: ModuleType, target: str, owner: Any, part: str) -
     public = [name for name in vars(owner) if not name.startswith("_") and callable(getattr(owner, name, None))]
     return ServerError(
         f"the app {target} does not exist: {owner_name} has no attribute {part!r}",
-        where=_file(module),
+        where=file_of(module),
         remedy="correct the name" + did_you_mean(part, public),
     )
 
 
-def _file(module: ModuleType) -> str:
-    return getattr(module, "__file__", None) or module.__name__
-
-
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"
-
-
-def _is_factory(app: Any) -> bool:
-    """Return whether ``app`` is a factory, by uvicorn's rule: it can be called without arguments."""
-    try:
-        inspect.signature(app).bind()
-    except (TypeError, ValueError):
-        return False
-    return True

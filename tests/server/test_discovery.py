@@ -1,0 +1,153 @@
+"""Finding an app: by a file, a folder or a module, then by its attribute."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+
+from fastbg.errors import ServerError
+from fastbg.server import importer
+from fastbg.server.discovery import app_attribute, locate
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    files = ["shop.py", "my-app.py", "plain/main.py", "plain/api.py", "package/__init__.py", "package/deep/__init__.py"]
+    files += ["package/deep/main.py", "src/inner/__init__.py", "src/inner/main.py", "src/single.py", "data/notes.txt"]
+    files += ["src/shop.py", "src/data/__init__.py", "spaces/part/module.py"]
+    for name in files:
+        tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        tmp_path.joinpath(name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "where"),
+    [
+        ("shop", "shop", ""),
+        ("shop:app", "shop:app", ""),
+        ("shop.py", "shop", ""),
+        ("shop.py:make.app", "shop:make.app", ""),
+        ("./shop.py", "shop", ""),
+        ("plain/../shop.py", "shop", ""),
+        ("my-app.py", "my-app", ""),
+        ("plain/main.py", "main", "plain"),
+        ("plain/", "main", "plain"),
+        ("package/deep/main.py:app", "package.deep.main:app", ""),
+        ("package/deep/__init__.py", "package.deep", ""),
+        ("package/deep", "package.deep", ""),
+        ("package.deep:app", "package.deep:app", ""),
+        ("src/inner/main.py", "inner.main", "src"),
+        ("inner.main:app", "inner.main:app", "src"),
+        ("single", "single", "src"),
+        ("data", "data", "src"),  # the other folder of that name contains no Python
+        ("fastbg.example:app", "fastbg.example:app", ""),
+    ],
+)
+def test_module_and_its_folder_are_found(name: str, target: str, where: str, folder: Path) -> None:
+    location = locate(name)
+    assert (location.target, location.folder) == (target, folder / where)
+
+
+def test_absolute_path_is_found_from_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    location = locate(f"{folder}/src/inner/main.py:app")
+    assert (location.target, location.folder) == ("inner.main:app", folder / "src")
+
+
+@pytest.mark.parametrize("name", ["spaces/part/module.py", "part/module.py", "part.module"])
+def test_app_dir_is_the_folder_to_import_from(name: str, folder: Path) -> None:
+    location = locate(name, Path("spaces"))
+    assert (location.target, location.folder) == ("part.module", folder / "spaces")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("none.py", "the file none.py does not exist"),
+        ("plain/none.py:app", "the file plain/none.py does not exist"),
+        ("data/", "the folder has no main.py, app.py, api.py, and is not a package"),
+        ("data/notes.txt", "not a Python file"),
+    ],
+)
+def test_what_is_not_there_is_an_error(name: str, what: str, folder: Path) -> None:
+    with pytest.raises(ServerError) as caught:
+        locate(name)
+    assert caught.value.what == what
+
+
+# The attribute
+
+
+def module(**values: Any) -> ModuleType:
+    made = ModuleType("shop")
+    vars(made).update(values)
+    return made
+
+
+def create_app(debug: bool = False) -> FastAPI:
+    return FastAPI(debug=debug)
+
+
+APP = FastAPI()
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"app": APP, "api": FastAPI(), "other": FastAPI()}, "app"),
+        ({"api": APP, "other": FastAPI()}, "api"),
+        ({"app": ModuleType("shop.app"), "api": APP}, "api"),
+        ({"app": lambda scope, receive, send: None, "inner": APP}, "app"),  # wrapped in middleware
+        ({"app": print, "api": APP}, "api"),
+        ({"api": APIRouter(), "application": APP}, "application"),
+        ({"FastAPI": FastAPI, "service": Starlette()}, "service"),
+        ({"service": APP, "alias": APP}, "service"),
+        ({"create_app": create_app}, "create_app"),
+        ({"create_app": lambda settings: None, "x": 3}, None),
+    ],
+)
+def test_attribute_is_found_in_the_order_of_the_rules(values: dict[str, Any], name: str | None) -> None:
+    assert app_attribute(module(**values)) == name
+
+
+def test_several_apps_are_an_error_that_names_them() -> None:
+    with pytest.raises(ServerError) as caught:
+        app_attribute(module(public=FastAPI(), admin=FastAPI()))
+    assert caught.value.what == "shop has several apps: admin, public"
+    assert caught.value.remedy == "name one of them: shop:admin or shop:public"
+
+
+# The import
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[Path]:
+    """A package whose module main counts its imports. It is forgotten afterwards."""
+    (tmp_path / "counted").mkdir()
+    (tmp_path / "counted" / "__init__.py").touch()
+    (tmp_path / "counted" / "main.py").write_text(
+        "from fastapi import FastAPI\nservice = FastAPI()\nwith open('imports', 'a') as file:\n    file.write('x')\n"
+    )
+    before = list(sys.path)
+    yield tmp_path
+    sys.path[:] = before
+    for name in [name for name in sys.modules if name.partition(".")[0] == "counted"]:
+        del sys.modules[name]
+
+
+def test_app_in_a_module_of_its_package_is_imported_once(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(package)
+    app = importer.load("counted", package)
+    assert isinstance(app, FastAPI)
+    assert importer.full_name("counted", package) == "counted.main:service"
+    assert importer.load("counted.main:service", package) is app
+    assert (package / "imports").read_text() == "x"
+    assert os.fspath(package) == sys.path[0]
