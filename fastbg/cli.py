@@ -106,6 +106,14 @@ Broker = Annotated[
         help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
     ),
 ]
+AppDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--app-dir",
+        metavar="FOLDER",
+        help="Folder to import the app from. Default: the current folder, its src, or the folder of the file.",
+    ),
+]
 
 
 Record = Annotated[bool, typer.Option("--record/--no-record", rich_help_panel=DATA_FOLDER, help="Write the journal.")]
@@ -139,8 +147,13 @@ def options(
 def serve(
     application: Annotated[
         str | None,
-        typer.Argument(metavar="APP", autocompletion=complete_app, help="module:attribute. Default: the example app."),
+        typer.Argument(
+            metavar="APP",
+            autocompletion=complete_app,
+            help="A file, a module or module:attribute. Default: the example app.",
+        ),
     ] = None,
+    app_dir: AppDir = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
@@ -163,12 +176,15 @@ def serve(
 ) -> None:
     """Serve the example app or your own app, and record its background tasks."""
     from fastbg.commands.serve import serve
+    from fastbg.server.discovery import locate
     from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
     raise_deferred()
     queued = engine is Engine.queue
+    location = locate(application or (QUEUED_EXAMPLE if queued else EXAMPLE), app_dir)
     settings = ServerSettings(
-        application or (QUEUED_EXAMPLE if queued else EXAMPLE),
+        location.target,
+        app_dir=location.folder,
         directory=directory.absolute(),
         work=work,
         record=record,
@@ -244,9 +260,10 @@ def demo(
             metavar="APP",
             autocompletion=complete_app,
             rich_help_panel=SERVER,
-            help="Serve this module:attribute, not the script's app.",
+            help="Serve this file, module or module:attribute, not the script's app.",
         ),
     ] = None,
+    app_dir: AppDir = None,
     url: Annotated[
         str | None,
         typer.Option(
@@ -304,7 +321,7 @@ def demo(
 
         raise_deferred()  # importing the user's app may block forever
         if init is not None:
-            raise typer.Exit(helpers.init(init, application))
+            raise typer.Exit(helpers.init(init, application, app_dir))
         raise typer.Exit(helpers.show_list() if show_list else helpers.show_schema())
     from fastbg.commands.demo import demo
     from fastbg.commands.demo_options import DemoOptions
@@ -315,6 +332,7 @@ def demo(
         work,
         tuple(scripts or ()),
         application,
+        app_dir,
         url,
         timeout,
         repeat=repeat,

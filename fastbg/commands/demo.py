@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbg.commands.demo_options import DemoOptions
+from fastbg.commands.demo_sources import check_example, drafted_source, init_command, named_sources
 from fastbg.data_folder import server_log_of, written_files
-from fastbg.errors import FastbgError, install_command
+from fastbg.errors import FastbgError
 from fastbg.interrupts import raise_deferred
 from fastbg.output import notify, report_error
 from fastbg.server.log_file import ServerLog
@@ -38,10 +39,10 @@ def demo(options: DemoOptions) -> int:
     """Run the scripts. Returns 0 if everything was as expected, else 1. Raises `FastbgError`."""
     options.check()
     _allow_files()
-    sources = _sources(options.scripts, options.only)
+    sources, options, hint = _sources(options)
     with closing(ServerLog(server_log_of(options.directory))) as log:
-        results = _run_scripts(sources, options, log) if sources else [_run_script(None, options, log)]
-    _write_result(results, options)
+        results = _run_scripts(sources, options, log)
+    _write_result(results, options, hint)
     _save(results, options)
     return 0 if all(result.ok for result in results) else 1
 
@@ -58,23 +59,19 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _sources(names: Sequence[str], only: Sequence[str]) -> "list[Source]":
-    """Read all scripts before anything starts. ``only``: names of the requests to run; empty for all."""
-    if not names and not only:
-        return []
-    from fastbg.scripting.builtin import ALL, DEFAULT, built_in, missing_extra, script
-    from fastbg.scripting.selection import only_requests
-
-    wanted = [each for name in names or [DEFAULT] for each in (built_in() if name == ALL else [name])]
-    sources = [script(name, os.environ) for name in dict.fromkeys(wanted)]
-    for source in list(sources) if ALL in names else ():
-        if extra := missing_extra(source, os.environ):
-            sources.remove(source)
-            notify(f"fastbg: skipped {source.name}, which needs an extra: {install_command(extra)}")
-    return only_requests(sources, only) if only else sources
+def _sources(options: DemoOptions) -> "tuple[Sequence[Source | None], DemoOptions, str | None]":
+    """Return the scripts (None: the default one), the options for them, and a hint to print at the end, or None."""
+    if options.scripts or (options.only and options.app is None):
+        return named_sources(options.scripts, options.only), options, None
+    if options.app is not None:
+        source, known = drafted_source(options)
+        return [source], known, f"Write these requests to a script: {init_command(options)}"
+    if options.server_url is not None:
+        check_example(options.server_url)
+    return [None], options, None
 
 
-def _run_scripts(sources: "list[Source]", options: DemoOptions, log: ServerLog) -> "list[RunResult]":
+def _run_scripts(sources: "Sequence[Source | None]", options: DemoOptions, log: ServerLog) -> "list[RunResult]":
     """Run the scripts until the last one, or until the user quits."""
     results: list[RunResult] = []
     for source in sources:
@@ -84,7 +81,7 @@ def _run_scripts(sources: "list[Source]", options: DemoOptions, log: ServerLog) 
     return results
 
 
-def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *, several: bool = False) -> "RunResult":
+def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *, several: bool) -> "RunResult":
     """Run ``source``, or the default script if None."""
     with ExitStack() as stack:
         child = None
@@ -111,7 +108,7 @@ def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *
         return _run_on_screen(runner, step=options.step, brief=several)
 
 
-def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
+def _write_result(results: "list[RunResult]", options: DemoOptions, hint: str | None = None) -> None:
     if options.as_json:
         import json
 
@@ -123,6 +120,9 @@ def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
         from fastbg.report.failures import failure_lines
         from fastbg.report.summary import one_line
 
+        for run in results:
+            if run.warning:
+                notify(f"fastbg: {run.warning}")
         sys.stdout.writelines(f"{line}\n" for line in (*failure_lines(results), one_line(results)))
     elif len(results) > 1:
         from fastbg.report.console import overview
@@ -130,6 +130,8 @@ def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
 
         console = plain_console()
         console.print(overview(results, encoding=console.encoding))
+    elif hint:
+        sys.stdout.write(escape_control(hint) + "\n")
     if options.workspace is not None:
         from fastbg.report.failures import annotations
 
@@ -138,8 +140,8 @@ def _write_result(results: "list[RunResult]", options: DemoOptions) -> None:
 
 
 def _default_settings(options: DemoOptions) -> ServerSettings:
-    base = replace(options.base, files=written_files(options.directory))
-    return base if base.app else replace(base, app=EXAMPLE, app_dir=options.directory, run_in=options.directory)
+    folder = options.directory
+    return replace(options.base, app=EXAMPLE, app_dir=folder, run_in=folder, files=written_files(folder))
 
 
 def _save(results: "list[RunResult]", options: DemoOptions) -> None:

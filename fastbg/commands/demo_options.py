@@ -1,12 +1,13 @@
 """The options of ``fastbg demo``, and the checks before anything starts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastbg.errors import FastbgError
 from fastbg.report.files import check_place
+from fastbg.server.discovery import locate
 from fastbg.server.settings import ServerSettings
 
 GRACE_S = 10.0  # default timeout beyond the duration of the work
@@ -17,16 +18,18 @@ SUFFIXES = (".svg", ".html")
 class DemoOptions:
     """The options of one call.
 
-    ``scripts``: names and files; empty for the default script. ``url``: as typed, see `server_url`. ``work``,
-    ``timeout``: seconds. ``only``: names of the requests to run; empty for all. ``save``: files for the picture.
-    ``junit``: file for the JUnit report. ``summary``: file to append a Markdown summary to. ``workspace``: folder of
-    the clone in a GitHub workflow, which gets annotations; None anywhere else.
+    ``scripts``: names and files; empty for the default script, or for a draft if there is an ``app``. ``app_dir``: the
+    folder to import it from, None to find it. ``url``: as typed, see `server_url`. ``work``, ``timeout``: seconds.
+    ``only``: names of the requests to run; empty for all. ``save``: files for the picture. ``junit``: file for the
+    JUnit report. ``summary``: file to append a Markdown summary to. ``workspace``: folder of the clone in a GitHub
+    workflow, which gets annotations; None anywhere else.
     """
 
     directory: Path
     work: float
     scripts: tuple[str, ...] = ()
     app: str | None = None
+    app_dir: Path | None = None
     url: str | None = None
     timeout: float | None = None
     repeat: int = 1
@@ -47,8 +50,12 @@ class DemoOptions:
 
     @property
     def base(self) -> ServerSettings:
-        """Settings of the server to start, without those of the script."""
-        return ServerSettings(self.app or "", directory=self.directory, work=self.work)
+        """Settings of the server to start, without those of the script. Raises `ServerError`."""
+        settings = ServerSettings("", directory=self.directory, work=self.work)
+        if self.app is None:
+            return settings
+        location = locate(self.app, self.app_dir)
+        return replace(settings, app=location.target, app_dir=location.folder)
 
     @property
     def server_url(self) -> str | None:
@@ -82,6 +89,8 @@ class DemoOptions:
             raise FastbgError(
                 "--step and --repeat cannot be combined", where="--step --repeat", remedy="use only one of them"
             )
+        if self.app_dir is not None and self.app is None:
+            raise FastbgError("--app-dir needs an app", where=f"--app-dir {self.app_dir}", remedy="add --app APP")
         if self.concurrency > self.repeat:
             raise FastbgError(
                 f"--concurrency {self.concurrency} is greater than --repeat {self.repeat}",

@@ -1,6 +1,7 @@
 """Help for authors of scripts: the list of built-in scripts, the schema for editors, a first draft."""
 
 import os
+import shlex
 import sys
 from importlib import resources
 from pathlib import Path
@@ -28,21 +29,21 @@ def show_schema() -> int:
     return 0
 
 
-def init(path: Path, app: str | None) -> int:
-    """Write a first script for ``app`` ("module:attribute" in the current folder) to ``path``. Returns 0.
-
-    Raises `FastbgError`.
-    """
+def init(path: Path, app: str | None, app_dir: Path | None) -> int:
+    """Write a first script for ``app`` to ``path``. ``app_dir``: as for `locate`. Returns 0. Raises `FastbgError`."""
     if app is None:
         raise FastbgError(
             "--init needs an app",
             where=f"--init {path}",
-            remedy="add --app module:attribute",
+            remedy="add --app APP: a file, a module, or module:attribute",
         )
     from fastbg.scripting.draft import write_draft
+    from fastbg.server.discovery import locate
 
-    names = write_draft(app, path, Path.cwd())
-    requests = "1 request" if len(names) == 1 else f"{len(names)} requests"
-    sys.stdout.write(escape_control(f"Wrote {path} with {requests}: {', '.join(names)}") + "\n")
-    sys.stdout.write(escape_control(f"Run it: fastbg demo {path}") + "\n")
+    location = locate(app, app_dir)
+    made = write_draft(location.target, path, location.folder)
+    requests = "1 request" if len(made.sent) == 1 else f"{len(made.sent)} requests"
+    lines = [f"Wrote {path} with {requests}{': ' if made.sent else ''}{', '.join(made.sent)}"]
+    lines += [*made.remarks("Commented out"), f"Run it: fastbg demo {shlex.quote(str(path))}"]
+    sys.stdout.writelines(escape_control(line) + "\n" for line in lines)
     return 0

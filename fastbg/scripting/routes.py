@@ -5,7 +5,7 @@ Included routers and mounted apps are searched too; each app has its own OpenAPI
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -24,14 +24,15 @@ class Operation:
     """A method and a path of an app.
 
     ``path``: with the prefix of its mount, such as "/users/{id}". ``takes_tasks``: whether the route or a dependency
-    takes `BackgroundTasks`, None if unknown. ``status``: status of its response, None if unknown. ``description``: its
-    OpenAPI object in ``document``, empty without one. ``kinds``: classes of Starlette's converters for the path
-    parameters, such as "IntegerConvertor".
+    takes `BackgroundTasks`, None if unknown. ``endpoint``: name of its function or class. ``status``: status of its
+    response, None if unknown. ``description``: its OpenAPI object in ``document``, empty without one. ``kinds``:
+    classes of Starlette's converters for the path parameters, such as "IntegerConvertor".
     """
 
     method: str
     path: str
     takes_tasks: bool | None
+    endpoint: str = ""
     status: int | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -40,7 +41,24 @@ class Operation:
 
 def operations(app: object) -> list[Operation]:
     """Return the operations of an ASGI app in the order of its routes."""
-    return list(_of_app(_inmost(app), "", {}, ()))
+    return list(_of_app(_inmost(app), "", {}, (), _document))
+
+
+def undocumented_operations(app: object) -> list[Operation]:
+    """Return the operations without their OpenAPI objects: of 400 routes in 10 ms, not in a second."""
+    return list(_of_app(_inmost(app), "", {}, (), lambda app, routes: {}))
+
+
+def documented(app: object, operation: Operation) -> Operation:
+    """Return an undocumented ``operation`` of ``app`` with its OpenAPI object."""
+
+    def document(_: Any, routes: Sequence[Any]) -> Mapping[str, Any]:
+        return _document_of(
+            [route for route in routes if hasattr(route, "dependant") and operation.path.endswith(route.path_format)]
+        )
+
+    same = operation.method, operation.path
+    return next(each for each in _of_app(_inmost(app), "", {}, (), document) if (each.method, each.path) == same)
 
 
 def _inmost(app: object) -> object:
@@ -52,17 +70,22 @@ def _inmost(app: object) -> object:
     return app
 
 
-def _of_app(app: Any, prefix: str, kinds: Mapping[str, str], around: tuple[object, ...]) -> Iterator[Operation]:
+_MakeDocument = Callable[[Any, Sequence[Any]], Mapping[str, Any]]
+
+
+def _of_app(
+    app: Any, prefix: str, kinds: Mapping[str, str], around: tuple[object, ...], make_document: _MakeDocument
+) -> Iterator[Operation]:
     if app in around:
         return
     routes = list(_flat(getattr(app, "routes", None) or []))
-    document = _document(app, routes)
+    document = make_document(app, routes)
     for route in routes:
         original = getattr(route, "original_route", route)
         here = {**kinds, **{name: type(kind).__name__ for name, kind in getattr(route, "param_convertors", {}).items()}}
         if isinstance(original, Mount):
             inner = _inmost(getattr(route, "_base_app", route.app))
-            yield from _of_app(inner, prefix + _PARAMETER.sub(r"{\1}", route.path), here, (*around, app))
+            yield from _of_app(inner, prefix + _PARAMETER.sub(r"{\1}", route.path), here, (*around, app), make_document)
         elif isinstance(original, Route):
             yield from _of_route(route, prefix, here, document)
 
@@ -77,14 +100,16 @@ def _flat(routes: Sequence[Any]) -> Iterator[Any]:
 
 
 def _document(app: Any, routes: Sequence[Any]) -> Mapping[str, Any]:
+    """Return the OpenAPI document. The app does not keep it: its routes may still change when it starts up."""
     try:
         with warnings.catch_warnings(action="ignore"):
             if callable(getattr(app, "openapi", None)):
-                return dict(app.openapi())
+                kept = getattr(app, "openapi_schema", None)
+                document = dict(app.openapi())
+                app.openapi_schema = kept
+                return document
             if any(hasattr(route, "dependant") for route in routes):  # a mounted router without an app
-                from fastapi.openapi.utils import get_openapi
-
-                return get_openapi(title="", version="", routes=app.routes)
+                return _document_of(app.routes)
     except Exception as error:
         raise FastbgError(
             f"the app cannot create its OpenAPI document: {type(error).__name__}: {error}",
@@ -92,6 +117,12 @@ def _document(app: Any, routes: Sequence[Any]) -> Mapping[str, Any]:
             remedy="fix the app, then check its /openapi.json",
         ) from error
     return {}
+
+
+def _document_of(routes: Sequence[Any]) -> Mapping[str, Any]:
+    from fastapi.openapi.utils import get_openapi
+
+    return get_openapi(title="", version="", routes=routes)
 
 
 def _of_route(route: Any, prefix: str, kinds: Mapping[str, str], document: Mapping[str, Any]) -> Iterator[Operation]:
@@ -107,6 +138,7 @@ def _of_route(route: Any, prefix: str, kinds: Mapping[str, str], document: Mappi
             method,
             prefix + route.path_format,
             None if dependant is None else _takes_tasks(dependant),
+            getattr(route.endpoint, "__name__", ""),
             next(iter(codes), getattr(route, "status_code", None)),
             description,
             document,

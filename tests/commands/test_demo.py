@@ -29,7 +29,7 @@ from tests.support.processes import (
 from tests.support.servers import ROOT, fastbg_serve
 
 WORK = ("--work", "0.1")
-HELD = ("--app", "tests.apps.held:app", *WORK)  # every response is complete before the first write
+HELD = ("default", "--app", "tests.apps.held:app", *WORK)  # every response is complete before the first write
 HERE = str(ROOT)  # for PYTHONPATH
 NAMES = [
     "path operation",
@@ -276,7 +276,7 @@ def test_running_server_is_asked_and_its_journal_read(tmp_path: Path) -> None:
 
 
 def test_server_without_journal_proves_only_from_outside(tmp_path: Path) -> None:
-    with fastbg_serve("--no-record", *HELD[1:], cwd=tmp_path, PYTHONPATH=HERE) as url:
+    with fastbg_serve("--no-record", *HELD[2:], cwd=tmp_path, PYTHONPATH=HERE) as url:
         written = document("--url", url, cwd=tmp_path, ok=False)
     assert of(written, "verdict") == {
         "path operation": "response-first",
@@ -288,6 +288,21 @@ def test_server_without_journal_proves_only_from_outside(tmp_path: Path) -> None
         "control": "unproven",
     }
     assert not (tmp_path / ".fastbg" / "journal.jsonl").exists()
+
+
+def test_folder_that_is_not_the_servers_is_said_first(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with fastbg_serve(*WORK, cwd=tmp_path) as url:
+        warning = f"{other / '.fastbg'} has no journal of the server at {url}, so its tasks cannot be seen: "
+        shown = fastbg("demo", "--url", url, "--timeout", "3", cwd=other, COLUMNS="400").stdout.decode()
+        written = document("--url", url, "--timeout", "3", cwd=other, ok=False)
+        quiet = fastbg("demo", "--quiet", "--url", url, "--timeout", "3", cwd=other)
+    assert shown.startswith(warning)
+    assert shown.count(warning) == 1
+    assert written["remarks"][0].startswith(warning)
+    assert "--dir" in written["remarks"][0]
+    assert quiet.stderr.decode().startswith(f"fastbg: {warning}")
 
 
 def test_three_runs_in_one_folder_stay_apart(tmp_path: Path) -> None:
@@ -327,7 +342,7 @@ def test_unwritable_file_is_a_failed_task_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_server_that_dies_is_told_with_its_last_lines(app: Path) -> None:
-    result = fastbg("demo", "--app", "app:app", *WORK, cwd=app, MISBEHAVE="die")
+    result = fastbg("demo", "default", "--app", "app:app", *WORK, cwd=app, MISBEHAVE="die")
     assert result.returncode == 1
     text = result.stdout.decode()
     assert "the server ended with exit code 7" in text
@@ -336,7 +351,7 @@ def test_server_that_dies_is_told_with_its_last_lines(app: Path) -> None:
 
 
 def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None:
-    result = fastbg("demo", "--json", "--app", "app:app", *WORK, "--timeout", "3", cwd=app, MISBEHAVE="hang")
+    result = fastbg("demo", "default", "--json", "--app", "app:app", *WORK, "--timeout", "3", cwd=app, MISBEHAVE="hang")
     assert result.returncode == 1
     written = json.loads(result.stdout)
     assert of(written, "verdict")["sub-dependency"] == "lost"
@@ -439,6 +454,7 @@ def test_address_without_a_scheme_is_a_url(tmp_path: Path) -> None:
         (("--save", "."), ".svg or .html"),
         (("--step", "--json"), "--step"),
         (("--app", "a:b", "--url", "http://127.0.0.1:1"), "--app"),
+        (("--app-dir", "x"), "--app-dir needs an app"),
         (("--work", "-1"), "--work"),
         (("--work", "nan"), "--work"),
         (("--dir", "file/inside"), "data folder"),

@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 from fastbg.errors import FastbgError
 from fastbg.scripting import placeholders
 from fastbg.scripting.draft import draft, write_draft
-from fastbg.scripting.model import Request, Script
+from fastbg.scripting.model import ANY_STATUS, Request, Script
 from fastbg.scripting.reader import read_script, read_script_file
 from tests.apps.drafted import shapes
 from tests.apps.foreign import mail, mounted, signup, tutorial
@@ -30,8 +30,14 @@ HERE = Path(__file__).parent
 
 
 def drafted(app: object) -> tuple[str, Script]:
-    text = draft(app, "shop:app", ".")
-    return text, read_script(text, "my.toml", HERE, {}).script
+    """Return the text of the draft, and its script with all requests, also those that are commented out."""
+    text = draft(app, "shop:app", ".").text
+    return text, read_script(uncommented(text), "my.toml", HERE, {}).script
+
+
+def uncommented(text: str) -> str:
+    skipped = r"^# fastbg does not send this unasked: .*\n((?:# .*\n)+)"
+    return re.sub(skipped, lambda match: re.sub("(?m)^# ", "", match[1]), text, flags=re.MULTILINE)
 
 
 def send(app: Any, request: Request, mark: str) -> int:
@@ -180,9 +186,10 @@ def test_example_app_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_all_starlette_routes_are_drafted_with_a_remark() -> None:
     text, script = drafted(signup.app)
-    assert [request.name for request in script.requests] == ["POST /user/invite", "POST /user/signup"]
+    assert [request.name for request in script.requests] == ["GET /", "POST /user/invite", "POST /user/signup"]
     assert "# fastbg found no route with a BackgroundTasks parameter." in text
-    assert text.count("# This route is not in an OpenAPI document: add its query, json or form.") == 2
+    assert "# fastbg sends none of the requests below unasked." in text
+    assert uncommented(text).count("\n# This route is not in an OpenAPI document: add its query, json or form.") == 2
 
 
 def test_starlette_routes_of_every_kind_can_be_requested() -> None:
@@ -217,6 +224,56 @@ def test_starlette_routes_of_every_kind_can_be_requested() -> None:
 class Middleware:
     def __init__(self, app: Any) -> None:
         self.app = app
+
+
+def test_what_destroys_or_changes_data_is_commented_out() -> None:
+    app = FastAPI()
+    for method, path in [("DELETE", "/everything"), ("POST", "/shutdown"), ("POST", "/orders"), ("GET", "/export")]:
+        app.add_api_route(path, lambda: None, methods=[method])
+    made = draft(app, "shop:app", ".")
+    assert made.sent == ("GET /export",)
+    assert made.skipped == {
+        "may destroy data": ("DELETE /everything", "POST /shutdown"),
+        "may change data": ("POST /orders",),
+    }
+    assert made.remarks("not sent") == [
+        "not sent, because they may destroy data: DELETE /everything, POST /shutdown",
+        "not sent, because it may change data: POST /orders",
+    ]
+    script = read_script(made.text, "my.toml", HERE, {}).script
+    assert [request.name for request in script.requests] == ["GET /export"]
+    assert [request.name for request in drafted(app)[1].requests][:2] == ["DELETE /everything", "POST /shutdown"]
+
+
+def test_route_that_takes_tasks_may_change_data() -> None:
+    app = FastAPI()
+
+    @app.post("/orders")
+    def order(background_tasks: BackgroundTasks) -> None: ...
+
+    @app.post("/orders/{number}/cancel")
+    def call_off(number: int, background_tasks: BackgroundTasks) -> None: ...
+
+    made = draft(app, "shop:app", ".")
+    assert (made.sent, made.skipped) == (
+        ("POST /orders",),
+        {"may destroy data": ("POST /orders/{number}/cancel",)},
+    )
+
+
+def test_only_a_known_route_has_an_expected_verdict() -> None:
+    unknown = Starlette(routes=[Route("/x", lambda request: PlainTextResponse("x"))])
+    known = drafted(tutorial.app)[1].requests[0].expect
+    free = drafted(unknown)[1].requests[0].expect
+    assert (known.verdict, known.status) == ("response-first", [200])
+    assert (free.verdict, free.status) == ("any", list(ANY_STATUS))
+
+
+def test_openapi_document_is_not_kept_by_the_app() -> None:
+    app = FastAPI()
+    draft(app, "shop:app", ".")
+    app.add_api_route("/later", lambda: None)  # as a plugin does when the app starts up
+    assert "/later" in app.openapi()["paths"]
 
 
 def test_app_inside_middleware_is_found() -> None:
@@ -281,7 +338,7 @@ def folder(tmp_path: Path) -> Path:
 def test_script_is_written_with_the_folder_seen_from_it(folder: Path) -> None:
     folder.joinpath("scripts").mkdir()
     path = folder / "scripts" / "first.toml"
-    assert write_draft("shop:app", path, folder) == ["POST /send-notification/{email}"]
+    assert write_draft("shop:app", path, folder).sent == ("POST /send-notification/{email}",)
     script = read_script_file(path, {}).script
     assert (script.app, script.folder, script.follow) == ("shop:app", "..", [])
     assert "Run it: fastbg demo first.toml\n" in path.read_text()

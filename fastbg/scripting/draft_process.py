@@ -1,0 +1,78 @@
+"""Drafts a script for an app in a process of its own, which has ended before the app's server starts.
+
+At its import, an app may lock a file, listen on a port, start threads, or print. The process of ``fastbg demo`` must
+not do that, and the server must be able to do it.
+"""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+
+from fastbg.errors import FastbgError, ServerDied
+from fastbg.scripting.draft import Draft, draft
+from fastbg.server.importer import full_name, load
+from fastbg.server.parent import end_with
+from fastbg.server.settings import ServerSettings
+
+PROGRAM = "from fastbg.scripting.draft_process import main; main()"
+
+
+def draft_of(settings: ServerSettings) -> tuple[str, Draft]:
+    """Return the name of the app as "module:attribute", and a first script for it in the current folder.
+
+    Raises `FastbgError` if the app cannot be loaded.
+    """
+    with tempfile.TemporaryFile() as result, tempfile.TemporaryFile() as output:
+        with subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, str(result.fileno())],
+            stdin=subprocess.PIPE,  # closed when this process ends, see `fastbg.server.parent`
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(result.fileno(),),
+            env=os.environ | settings.environment(),
+            start_new_session=True,
+        ) as child:
+            try:
+                child.wait()
+            except BaseException:
+                child.kill()
+                child.wait()  # the end of the block does not wait after a Ctrl-C
+                raise
+        result.seek(0)
+        output.seek(0)
+        found, lines = result.read(), output.read().decode("utf-8", "replace").splitlines()
+    if not found:
+        raise ServerDied(
+            f"the app could not be loaded: its process ended with {child.returncode}",
+            where=settings.app,
+            remedy="fix the app: its last output is above",
+            stderr=lines,
+        )
+    values = json.loads(found)
+    if "what" in values:
+        raise FastbgError(**values)
+    skipped = {why: tuple(names) for why, names in values["skipped"].items()}
+    return values["target"], Draft(values["text"], tuple(values["sent"]), skipped)
+
+
+def main() -> None:
+    """Write the draft, or the parts of an error, to the descriptor in the first argument.
+
+    The process does not wait for threads of the app.
+    """
+    end_with(sys.stdin.fileno())
+    settings = ServerSettings.from_environment()
+    values: dict[str, object]
+    try:
+        app, target = load(settings.app, settings.app_dir), full_name(settings.app, settings.app_dir)
+        values = {"target": target} | asdict(draft(app, target, os.path.relpath(settings.app_dir)))
+    except FastbgError as error:
+        values = {"what": error.what, "where": error.where, "remedy": error.remedy}
+    with os.fdopen(int(sys.argv[1]), "w") as result:
+        json.dump(values, result)
+    atexit._run_exitfuncs()
+    os._exit(0)
