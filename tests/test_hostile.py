@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 from markdown_it import MarkdownIt
 
 from fastbg.commands.demo import _write_result
@@ -326,7 +327,7 @@ def test_nothing_gets_through_the_faults_of_a_script(tmp_path: Path, capsys: pyt
 def test_nothing_gets_through_what_serve_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as listener:
         for text in HOSTILE.values():
-            greet(ServerSettings(text, tmp_path / text), listener, BrokerInfo(text))
+            greet(ServerSettings(text, tmp_path / text), FastAPI(docs_url=f"/{text}"), listener, BrokerInfo(text))
     written = capsys.readouterr()
     assert unescaped_in(written.out.encode(), "lines") == set()
     assert r"\x1b[2J" in written.out

@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from fastbg.output import notify, report_error
 from fastbg.server.log_file import ServerLog
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import EXAMPLE, ServerSettings
+from fastbg.text import escape_control
 
 if TYPE_CHECKING:
     from fastbg.evidence.results import RunResult

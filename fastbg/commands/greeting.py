@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastbg.data_folder import DEFAULT
 from fastbg.recorder.rotation import KEPT
 from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
@@ -18,15 +17,18 @@ class BrokerInfo:
     folder: Path | None = None
 
 
-def greeting(settings: ServerSettings, url: str, broker: BrokerInfo | None) -> Iterator[str]:
+def greeting(settings: ServerSettings, app: object, url: str, broker: BrokerInfo | None) -> Iterator[str]:
+    """Yield the lines of the greeting. ``app``: the app of ``settings``."""
     yield f"fastbg serves {settings.app} at {url} (press Ctrl-C to stop)"
     yield f"  data folder  {settings.directory}"
     if settings.record:
         yield f"  journal      {settings.journal}{_rotation(settings.journal_size)}"
     if broker is not None:
         yield f"  broker       {_described(broker)}"
+    if docs := _docs(app):
+        yield f"  docs         {url}{docs}"
     yield "Now, in another terminal:"
-    yield from (f"  {command}" for command in _commands(settings, url, broker))
+    yield from (f"  {command}" for command in _commands(settings, app, url, broker))
 
 
 def _rotation(size: int) -> str:
@@ -39,13 +41,32 @@ def _described(broker: BrokerInfo) -> str:
     return f"{broker.addresses}, an embedded NATS server; it stores the tasks in {broker.folder}"
 
 
-def _commands(settings: ServerSettings, url: str, broker: BrokerInfo | None) -> Iterator[str]:
-    folder = "" if settings.directory == Path.cwd() / DEFAULT else f" --dir {shlex.quote(str(settings.directory))}"
+def _docs(app: object) -> str | None:
+    """Return the path of the app's interactive documentation, None without one."""
+    path = getattr(app, "docs_url", None) if getattr(app, "openapi_url", None) else None
+    return path if isinstance(path, str) else None
+
+
+def _commands(settings: ServerSettings, app: object, url: str, broker: BrokerInfo | None) -> Iterator[str]:
+    folder = f" --dir {shlex.quote(str(settings.directory))}"  # the other terminal may be in another folder
     example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
     if broker is not None:
         worker = "" if settings.app == QUEUED_EXAMPLE else " module:broker"
         address = " --broker ADDRESS" if broker.folder is None else ""
         yield f"fastbg worker{worker}{folder}{address}"
     if example or settings.record:
-        yield f"fastbg tail{'' if example else ' --journal'}{folder}"
-    yield f"curl -X POST '{url}/send-notification/you@example.com?q=hello'" if example else f"curl {url}/"
+        yield f"fastbg tail{folder}"
+    if example:
+        yield f"curl -X POST '{url}/send-notification/you@example.com?q=hello'"
+    elif command := _request(app, url):
+        yield command
+
+
+def _request(app: object, url: str) -> str | None:
+    """Return the curl command of a request that the app is likely to accept, or None."""
+    from fastbg.commands.curl import curl_of_app
+
+    try:
+        return curl_of_app(app, url)
+    except Exception:  # noqa: BLE001  # of the app's OpenAPI document: the server starts without this suggestion
+        return None

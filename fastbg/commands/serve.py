@@ -5,12 +5,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from ipaddress import ip_address
 
 from fastbg.commands.greeting import BrokerInfo, greeting
 from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
 from fastbg.server.app import FACTORY
-from fastbg.server.importer import load
+from fastbg.server.importer import full_name, load
 from fastbg.server.listener import bind, url_of
 from fastbg.server.settings import ServerSettings
 from fastbg.server.supervisors import run, run_reloader, run_workers
@@ -50,9 +51,9 @@ def _serve(
 
     os.environ |= settings.environment()
     settings.make_folder()
-    load(settings.app, settings.app_dir)
+    app = load(settings.app, settings.app_dir)
     listener = bind(host, port)
-    greet(settings, listener, broker)
+    greet(replace(settings, app=full_name(settings.app, settings.app_dir)), app, listener, broker)
     config = Config(
         FACTORY,
         factory=True,
@@ -75,9 +76,10 @@ def _serve(
     return INTERRUPTED if INTERRUPTED in codes else 0
 
 
-def greet(settings: ServerSettings, listener: socket.socket, broker: BrokerInfo | None) -> None:
+def greet(settings: ServerSettings, app: object, listener: socket.socket, broker: BrokerInfo | None) -> None:
     """Print the greeting, and a warning if other machines can reach the server."""
-    sys.stdout.write("".join(escape_control(line) + "\n" for line in greeting(settings, url_of(listener), broker)))
+    lines = greeting(settings, app, url_of(listener), broker)
+    sys.stdout.write("".join(escape_control(line) + "\n" for line in lines))
     sys.stdout.flush()
     host = listener.getsockname()[0]
     if not ip_address(host.partition("%")[0]).is_loopback:

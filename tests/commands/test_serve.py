@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.journals import events_of, read
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, read_rest, read_until, terminal, wait_for
-from tests.support.servers import URL, fetch
+from tests.support.servers import URL, fastbg_serve, fetch
 
 APP = """
 import asyncio, os, time
@@ -137,7 +137,8 @@ def test_greeting_names_address_files_and_next_commands(tmp_path: Path) -> None:
             process.terminate()
     assert "fastbg.example:app" in said
     assert str(tmp_path / ".fastbg" / "journal.jsonl") in said
-    assert "\n  fastbg tail\n" in said
+    assert f"\n  docs         {url[0]}/docs\n" in said
+    assert f"\n  fastbg tail --dir {tmp_path / '.fastbg'}\n" in said
     assert f"curl -X POST '{url[0]}/send-notification/you@example.com?q=hello'" in said
     assert "\x1b" not in said
     assert process.returncode == 0
@@ -159,13 +160,38 @@ def test_the_curl_that_it_shows_works(tmp_path: Path) -> None:
     assert f"fastbg tail --dir '{data}'" in said
 
 
-def test_for_a_foreign_app_it_shows_only_its_address(folder: Path) -> None:
+def test_for_a_foreign_app_it_shows_a_request_of_that_app(folder: Path) -> None:
     with serving(folder) as server:
         said = server.log.read_text()
-    assert f"curl {server.url}/\n" in said
-    assert "fastbg tail --journal" in said
+    assert f"  curl '{server.url}/work?file=0a1b2c-1&seconds=1'\n" in said
+    assert f"  fastbg tail --dir {folder / '.fastbg'}\n" in said
     assert "send-notification" not in said
     assert "other machines" not in said
+
+
+def test_the_app_is_found_as_fastapi_dev_finds_it(folder: Path) -> None:
+    (folder / "src" / "shop").mkdir(parents=True)
+    (folder / "src" / "shop" / "__init__.py").touch()
+    (folder / "src" / "shop" / "main.py").write_text(APP.replace("app = F", "service = F").replace("@app", "@service"))
+    for arguments in (["src/shop/main.py"], ["shop"], ["--workers", "2", "shop.main:service"], ["--reload", "shop"]):
+        with fastbg_serve(*arguments, cwd=folder) as url:
+            assert fetch("GET", f"{url}/version").json() == 1
+    with fastbg_serve("main", "--app-dir", "src/shop", cwd=folder) as url:
+        assert fetch("GET", f"{url}/version").json() == 1
+
+
+def test_a_request_that_cannot_be_suggested_does_no_harm(folder: Path) -> None:
+    no_schema = (
+        "\nfrom collections.abc import Callable\nfrom pydantic import BaseModel\nclass M(BaseModel):\n"
+        "    f: Callable[[], int]\n@app.post('/x')\ndef x(m: M, tasks: BackgroundTasks): ..."
+    )
+    only_destructive = "\napp = FastAPI(docs_url=None)\napp.delete('/version')(lambda: 1)"
+    for code in (no_schema, only_destructive):
+        (folder / "own.py").write_text(APP + code)
+        with serving(folder) as server:
+            said = server.log.read_text().partition("INFO")[0]
+        assert said.endswith(f"  fastbg tail --dir {folder / '.fastbg'}\n")
+        assert ("  docs  " in said) == (code is no_schema)
 
 
 def test_a_host_that_others_can_reach_is_warned_of(folder: Path) -> None:
@@ -319,9 +345,14 @@ def test_an_app_that_does_not_start_up_is_no_success(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("application", "code", "parts"),
     [
-        ("own", "", ["'own' is not a valid name of an app", "the name of the app", "module:attribute"]),
+        ("own", "", ["the module own has no app", "own.py", "own:attribute"]),
+        ("own", "from fastapi import FastAPI\na = FastAPI()\nb = FastAPI()", ["own has several apps: a, b", "own:a"]),
         ("own:", "", ["'own:' is not a valid name of an app", "module:attribute"]),
-        ("own.py:app", "", ["the module own.py does not exist", "; did you mean own?"]),
+        (":app", "", ["':app' is not a valid name of an app", "module:attribute"]),
+        ("owm.py:app", "", ["the file owm.py does not exist", "; did you mean own.py?"]),
+        ("none/", "", ["the folder none/ does not exist", "correct the name"]),
+        ("./", "", ["the folder has no main.py, app.py, api.py, and is not a package", "name the file"]),
+        ("y" * 300 + ".py", "", ["the app cannot be found: File name too long", "module:attribute"]),
         ("owm:app", "", ["the module owm does not exist", "; did you mean own?"]),
         ("own:aap", "app = print", ["the module own has no attribute 'aap'", "own.py", "; did you mean app?"]),
         ("own:app", "app = 3", ["app is not an ASGI app, but an int", "own.py"]),

@@ -159,7 +159,7 @@ def test_serve_shows_its_broker_and_the_next_command(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_S) == 0
     address = known_address(tmp_path / ".fastbg")
     assert f"broker       {address}, an embedded NATS server" in said
-    assert "\n  fastbg worker\n" in said
+    assert f"\n  fastbg worker --dir {tmp_path / '.fastbg'}\n" in said
 
 
 def test_embedded_broker_ends_with_its_server(tmp_path: Path) -> None:
