@@ -37,7 +37,7 @@ class Unmet:
 
     def line(self, request: SentRequest) -> int | None:
         """Return the line of `place`."""
-        if not request.lines:
+        if not request.script or not request.lines:
             return None
         is_written = self.key[:2] in request.lines  # otherwise `line_of` would find the line of another expectation
         return line_of(self.key if is_written else (), request.lines)

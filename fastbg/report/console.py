@@ -92,7 +92,8 @@ def heading(run: RunResult) -> Iterable[Text]:
     work = "" if run.work is None else f", {run.work:g} s of work in each task"
     if run.warning:
         yield Text(escape_control(run.warning), style="yellow")
-    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {quote(run.name)}"
+    name = run.name if run.name.startswith("--") else quote(run.name)  # a draft has an option as its name
+    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {name}"
     yield Text.assemble((escape_control(command), "bold"), "  ", escape_control(run.server + work))
     if run.title:
         yield Text(escape_control(run.title), style="bold")

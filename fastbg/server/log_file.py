@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from fastbg.data_folder import make
 from fastbg.text import escape_control
 
 MAX_BYTES = 8 * 2**20
@@ -50,7 +51,7 @@ class ServerLog:
 
     def _open(self) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make(self.path.parent)
             # Without O_NONBLOCK, a named pipe would wait for its reader.
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             start = os.pread(self._fd, len(MARK), 0)

@@ -81,7 +81,7 @@ def test_every_option_is_shown_once_with_a_text(name: str) -> None:
     text = shown(name)
     for parameter in COMMANDS[name].params:
         long = max(parameter.opts, key=len) if parameter.opts[0].startswith("-") else parameter.metavar
-        lines = [line for line in text.splitlines() if re.match(rf"  (-\w, )?{re.escape(long)}\b", line)]
+        lines = [line for line in text.splitlines() if re.match(rf"  (-\w, )?{re.escape(long)}(?![\w-])", line)]
         assert len(lines) == 1, long
         assert len(parameter.help.split()) >= 3, long
 

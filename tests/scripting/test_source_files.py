@@ -73,8 +73,8 @@ def test_worker_has_its_own_file(tmp_path: Path) -> None:
 )
 def test_file_that_cannot_be_shown_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
     if content is not None:
-        (tmp_path / "shop.py").write_bytes(content)
-    found = code(tmp_path, 'app = "shop:app"\ncode = ["x"]\n' + REQUEST)
+        (tmp_path / "hidden.py").write_bytes(content)
+    found = code(tmp_path, 'app = "hidden:app"\ncode = ["x"]\n' + REQUEST)
     (note,) = found.notes
     assert found.files == ()
     assert reason in note
