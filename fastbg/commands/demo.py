@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.commands.demo_sources import check_example, drafted_source, init_command, named_sources
 from fastbg.data_folder import server_log_of, written_files
-from fastbg.errors import FastbgError
+from fastbg.errors import INTERRUPTED, FastbgError
 from fastbg.interrupts import raise_deferred
 from fastbg.output import notify, report_error
 from fastbg.server.log_file import ServerLog
@@ -45,7 +45,7 @@ def demo(options: DemoOptions) -> int:
         results = _run_scripts(sources, options, log)
     _write_result(results, options, hint)
     _save(results, options)
-    return 0 if all(result.ok for result in results) else 1
+    return results[-1].interrupted or (0 if all(result.ok for result in results) else 1)
 
 
 def _allow_files() -> None:
@@ -77,7 +77,7 @@ def _run_scripts(sources: "Sequence[Source | None]", options: DemoOptions, log: 
     results: list[RunResult] = []
     for source in sources:
         results.append(_run_script(source, options, log, several=len(sources) > 1))
-        if results[-1].quit:
+        if results[-1].quit or results[-1].interrupted:
             break
     return results
 
@@ -179,7 +179,7 @@ def _saves(options: DemoOptions) -> "Iterator[tuple[Path, Save]]":
 
 
 def _run(runner: "Runner") -> "RunResult":
-    """Run to the end. SIGTERM and SIGHUP stop the server and exit, as Ctrl-C does."""
+    """Run to the end. Ctrl-C, SIGTERM and SIGHUP stop the server, and end the run with what was seen."""
     import asyncio
 
     received: list[signal.Signals] = []
@@ -201,8 +201,10 @@ def _run(runner: "Runner") -> "RunResult":
     raise_deferred()
     try:
         return asyncio.run(run())
+    except KeyboardInterrupt:
+        return runner.result(interrupted=INTERRUPTED)
     except asyncio.CancelledError:
-        sys.exit(128 + received[0])
+        return runner.result(interrupted=128 + received[0])
 
 
 def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastbg.events import LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
+from fastbg.evidence.seen_lines import SeenLines
 from fastbg.evidence.trace import Trace
 from fastbg.follow.follower import Follower
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
@@ -35,7 +36,7 @@ class Observer:
     observer then removes. ``has_all_sizes``: whether the server records the sizes of all files.
 
     ``live``: the traces that are not complete, by request id. ``remarks``: notes for the reader of the result.
-    ``gap``: why the server no longer writes its journal, or None.
+    ``gap``: why the server no longer writes its journal, or None. ``seen``: the lines in the files.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Observer:
         self.remarks: dict[str, None] = {}
         self.last_event_ns = time.monotonic_ns()
         self.gap: str | None = None
+        self.seen = SeenLines()
         self._on_done = on_done
         self._has_all_sizes = has_all_sizes
         self._attribution = Attribution(id_pattern)
@@ -89,9 +91,10 @@ class Observer:
             self._release()
         self._changed.set()
 
-    def end(self, trace: Trace, why: str | None) -> None:
+    def end(self, trace: Trace, why: str | None, *, server_gone: bool = False) -> None:
         """End ``trace`` with the evidence so far."""
         trace.ended = trace.ended or why
+        trace.ended_ns, trace.server_gone = time.monotonic_ns(), server_gone
         self._open.pop(trace.request_id, None)
         self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
         self._finish(trace)
@@ -106,6 +109,7 @@ class Observer:
             elif item.path == self.journal:
                 self._read_journal(item)
             else:
+                self.seen.add(item)
                 for trace in self._attribution.appended(item):
                     self.last_event_ns = time.monotonic_ns()
                     self.update(trace)
@@ -204,6 +208,7 @@ class Observer:
                     self.mark_gap("the server's journal was truncated or rewritten during the run")
                 return
             self._attribution.restarted(path)
+            self.seen.restarted(notice.path)
             for trace in list(self.live.values()):
                 if not trace.settled:
                     trace.witnesses.disturbed.add(path)

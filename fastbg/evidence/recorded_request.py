@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fastbg.evidence.tasks import Task, ms_between, spans_ms
+from fastbg.evidence.tasks import Mark, Task, marks_ms, ms_between, spans_ms
 from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
 
 
@@ -47,6 +47,10 @@ class RecordedRequest:
         return self.ms(self.server.sent.sent_ns) if self.server.sent else None
 
     @property
+    def waited_ms(self) -> float | None:
+        return self.response_ms
+
+    @property
     def done_ms(self) -> float | None:
         """The time at which the last task had ended."""
         return self.ms(max((task.ended_ns for task in self.tasks if task.ended_ns is not None), default=None))
@@ -54,6 +58,10 @@ class RecordedRequest:
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
         return spans_ms(self.tasks, self.ms)
+
+    @property
+    def marks_ms(self) -> list[tuple[float | None, Mark]]:
+        return marks_ms(self.tasks, self.ms)
 
     @property
     def writes_ms(self) -> Sequence[float]:

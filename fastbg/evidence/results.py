@@ -9,7 +9,7 @@ from typing import get_args
 
 from fastbg.events import Verdict
 from fastbg.evidence.expectations import Unmet, unmet
-from fastbg.evidence.tasks import spans_ms
+from fastbg.evidence.tasks import Mark, marks_ms, spans_ms
 from fastbg.evidence.trace import Trace
 from fastbg.evidence.verdict import Judgement, judge
 
@@ -38,11 +38,16 @@ class RequestResult:
 
     @property
     def name(self) -> str:
-        return self.trace.name if self.of_many == 1 else f"{self.trace.name} x{self.of_many}"
+        return self.trace.name if self.of_many == 1 else f"{self.trace.name}, {self.of_many} times"
 
     @property
     def part(self) -> str:
         return self.trace.request.part
+
+    @property
+    def full_name(self) -> str:
+        """The name with the part, if the script has parts."""
+        return full_name(self.part, self.name)
 
     @property
     def is_over(self) -> bool:
@@ -55,7 +60,31 @@ class RequestResult:
 
     @property
     def spans_ms(self) -> list[tuple[float, float | None]]:
-        return spans_ms(self.trace.tasks, self.ms)
+        return [(start, self._cut_ms if end is None else end) for start, end in spans_ms(self.trace.tasks, self.ms)]
+
+    @property
+    def waited_ms(self) -> float | None:
+        """How long the client waited, also if it got no response."""
+        if self.response_ms is not None:
+            return self.response_ms
+        failed_ms = self.ms(self.trace.time("request_failed"))
+        return self._cut_ms if failed_ms is None else failed_ms
+
+    @property
+    def _cut_ms(self) -> float | None:
+        """When the server or the run ended before the request did, None if that did not happen."""
+        cut = self.trace.server_gone or not self.is_over
+        return self.ms(self.trace.ended_ns) if cut else None
+
+    @property
+    def marks_ms(self) -> list[tuple[float | None, Mark]]:
+        """What did not end well, with its time; None for an open end."""
+        cut: Mark = "lost" if self.trace.server_gone else "open"
+        marks = marks_ms(self.trace.tasks, self.ms)
+        marks = [(self._cut_ms, cut) if mark == "open" else (ms, mark) for ms, mark in marks]
+        if self.judgement.verdict == "lost" and self.trace.missing and not any(mark == "lost" for _, mark in marks):
+            marks.append((None, "lost"))
+        return marks
 
     @property
     def writes_ms(self) -> list[float]:
@@ -72,6 +101,23 @@ class RequestResult:
         """The time from the response to the first write; negative if the write was seen earlier."""
         response, write = self.response_ms, self.write_ms
         return None if response is None or write is None else write - response
+
+
+def full_name(part: str, name: str) -> str:
+    return f"{part}: {name}" if part else name
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWrite:
+    """A line that was seen in a followed file and that no request was expected to write.
+
+    ``writer``: the request whose task wrote it, None if the journal leaves more than one or none.
+    """
+
+    file: str
+    text: str
+    t_ns: int
+    writer: RequestResult | None = None
 
 
 def _times() -> "array[float]":
@@ -97,6 +143,10 @@ class Group:
     leads_ms: "array[float]" = field(default_factory=_times)
     outside_ms: "array[float]" = field(default_factory=_times)
     too_close: int = 0
+
+    @property
+    def full_name(self) -> str:
+        return full_name(self.part, self.name)
 
     def add(self, result: RequestResult) -> None:
         verdict = result.judgement.verdict
@@ -130,10 +180,12 @@ class RunResult:
     ``name``: name of the script. ``server``: the app or the URL. ``journal``: the server's journal, None without one.
     ``server_log``: the file with the output of the servers, None if it is not kept. ``work``: seconds of simulated
     work, None if the app is not the example. ``groups``: all requests. ``requests``: the requests that reports show one
-    by one; all of them in a run of ordinary length. ``remarks``: notes for the reader of the result. ``warning``: the
-    remark to show before the result, or None. ``seconds``: duration of the run from the first request. ``stopped``: why
-    the run ended early, or empty. ``quit``: whether the user ended it with a key. ``stderr``: the server's last lines
-    on standard error if the run ended early.
+    by one; all of them in a run of ordinary length. ``others``: writes that no expectation describes. ``moral``: what
+    the script concludes, with placeholders for measured values. ``remarks``: notes for the reader of the result.
+    ``warning``: the remark to show before the result, or None. ``begin_ns``, ``seconds``: monotonic time of the first
+    request, and duration of the run. ``stopped``: why the run ended early, or empty. ``interrupted``: exit code of the
+    signal that ended it, or 0. ``quit``: whether a key ended it. ``stderr``: the server's last lines on standard error
+    if the run ended early.
     """
 
     versions: dict[str, str]
@@ -153,9 +205,13 @@ class RunResult:
     warning: str | None = None
     seconds: float = 0.0
     stopped: str = ""
+    interrupted: int = 0
     quit: bool = False
     stderr: tuple[str, ...] = ()
     server_log: Path | None = None
+    moral: str = ""
+    begin_ns: int = 0
+    others: tuple[OtherWrite, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fastbg.events import Event
 
+Mark = Literal["failed", "dropped", "lost", "open"]
 TaskState = Literal["queued", "started", "finished", "failed", "dropped"]
 
 
@@ -25,6 +26,7 @@ class Task:
     state: TaskState
     started_ns: int | None = None
     ended_ns: int | None = None
+    dropped_ns: int | None = None
     where: str | None = None  # "thread", "loop" or "worker"
     error: str | None = None
     traceback: str | None = None  # of this error
@@ -84,12 +86,27 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
             task.pop("traceback", None)
         if state in ("finished", "failed") and timed:
             task["ended_ns"] = event.t_ns
+        if state == "dropped" and timed:
+            task["dropped_ns"] = event.t_ns
     return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]
 
 
 def ms_between(start_ns: int | None, t_ns: int | None) -> float | None:
     """Return the milliseconds between two monotonic times, None if one of them is None."""
     return None if start_ns is None or t_ns is None else (t_ns - start_ns) / 1e6
+
+
+def marks_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float | None, Mark]]:
+    """Return when each task failed, was dropped, or that it is open: None, its end was not seen."""
+    marks: list[tuple[float | None, Mark]] = []
+    for task in tasks:
+        if task.state == "failed":
+            marks.append((ms(task.ended_ns), "failed"))
+        elif task.state == "dropped":
+            marks.append((ms(task.dropped_ns), "dropped"))
+        elif task.is_open:
+            marks.append((None, "open"))
+    return marks
 
 
 def spans_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float, float | None]]:

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastbg.events import Event, ExpectedVerdict
 from fastbg.evidence.tasks import Task, TaskState, ms_between, tasks_of
@@ -111,6 +112,14 @@ class SentRequest:
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     hangs_up: bool = False
 
+    @property
+    def path(self) -> str:
+        """The path of the URL, without the query."""
+        try:
+            return urlsplit(self.url).path or "/"
+        except ValueError:  # an unmatched bracket
+            return self.url
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedBody:
@@ -150,7 +159,7 @@ class Trace:
 
     ``unsaved``: sources of the values that the response did not contain, by their name in ``save``.
     ``similar_routes``: routes of the app, if the request did not reach one, such as "GET /users/{id}". ``answered``:
-    whether the client has finished. ``ended``: why the wait for more events was stopped.
+    whether the client has finished. ``ended``: why the wait for more events was stopped, at ``ended_ns``.
     """
 
     request: SentRequest
@@ -162,6 +171,8 @@ class Trace:
     similar_routes: tuple[str, ...] = ()
     answered: bool = True
     ended: str | None = None
+    ended_ns: int | None = None
+    server_gone: bool = False
 
     @property
     def name(self) -> str:
@@ -233,6 +244,8 @@ class Trace:
         known = [limit for limit in limits if limit is not None]
         if not known or len(known) < len(limits):  # the usual case first: every event evaluates this property
             return None
+        if not self.witnesses.journal:  # nobody sees the tasks
+            return max(known) if self.answered else None
         return max(known) if self.find("request_finished") and not self._open_tasks else None
 
     @property
@@ -255,6 +268,16 @@ class Trace:
     @property
     def _open_tasks(self) -> list[Task]:
         return [task for task in self.tasks if task.is_open]
+
+    def was_active(self, begin_ns: int, end_ns: int) -> bool:
+        """Return whether the request or one of its tasks ran between two monotonic times."""
+        sent_ns = self.time("request_sent")
+        if sent_ns is None or sent_ns > end_ns:
+            return False
+        finished_ns = self.time("request_finished")
+        if finished_ns is None or self._open_tasks:
+            return True
+        return max([finished_ns, *(task.ended_ns or 0 for task in self.tasks)]) >= begin_ns
 
     @property
     def settled(self) -> bool:

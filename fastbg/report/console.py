@@ -10,42 +10,47 @@ from rich.text import Text
 
 from fastbg.evidence.results import RunResult
 from fastbg.report.details import details
-from fastbg.report.sentences import conclusion, evidence
-from fastbg.report.style import STYLES, checks
+from fastbg.report.moral import moral
+from fastbg.report.sentences import conclusion, evidence, waiting
+from fastbg.report.style import STYLES, unmet_mark
 from fastbg.report.tables import distributions, verdicts, written
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
 DEFAULT = "default"
+WORDS = (
+    "Times count from the moment when a request was sent. lead: from the response to the first expected write. "
+    "The words below a verdict are its evidence. Explained by: fastbg explain WORD"
+)
 
 
 def live(run: RunResult, *, encoding: str, now_ns: int) -> RenderableType:
     """Return the view of a run in progress at the monotonic time ``now_ns``."""
     bars = timelines(run.representatives, encoding=encoding, now_ns=now_ns)
-    return Group(*heading(run), Text(), bars, Text(), written(run, last=8))
+    return Group(*heading(run), Text(), bars, Text(), written(run, last=8), waiting(run, now_ns=now_ns))
 
 
 def final(run: RunResult, *, encoding: str, brief: bool = False) -> RenderableType:
-    """Return the report of a finished run. ``brief``: without tables and conclusion, for one run of several."""
-    table = distributions(run, encoding=encoding) if run.is_load else verdicts(run, encoding=encoding)
-    bars = timelines(run.representatives, encoding=encoding)
-    if brief:
-        return Group(
-            *heading(run), Text(), bars, *details(run, encoding=encoding), *explanation(run), Rule(style="dim")
-        )
+    """Return the report of a finished run; it ends with the picture and the moral.
+
+    ``brief``: without tables, for one run of several.
+    """
+    tables: list[RenderableType] = []
+    if not brief:
+        table = distributions(run, encoding=encoding) if run.is_load else verdicts(run, encoding=encoding)
+        tables = [Text(), written(run, last=8 if run.is_load else None), Text(), table, Text(WORDS, style="dim")]
+    conclusions = [conclusion(run)] if (last := moral(run)) is not None else []
     return Group(
         *heading(run),
-        Text(),
-        bars,
-        Text(),
-        written(run, last=8 if run.is_load else None),
-        Text(),
-        table,
+        *tables,
         *details(run, encoding=encoding),
         *explanation(run),
+        *([] if brief else [Text(), *conclusions, evidence(run)]),
         Text(),
-        conclusion(run),
-        evidence(run),
+        timelines(run.representatives, encoding=encoding),
+        Text(),
+        Text(last or conclusion(run).plain, style="bold"),
+        *([Rule(style="dim")] if brief else []),
     )
 
 
@@ -65,7 +70,6 @@ def scripts(titles: Mapping[str, Sequence[tuple[str, str]]]) -> RenderableType:
 
 def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
     """Return a table with one row per run, and a conclusion."""
-    ok_mark, unmet_mark = checks(encoding)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("script", no_wrap=True)
     table.add_column("as expected")
@@ -76,7 +80,8 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
             Text(f"{count} {verdict}", style=STYLES[verdict]) for verdict, count in run.counts.items() if count
         )
         problem = run.stopped or f"{run.unmet} not"
-        check = Text(ok_mark, style="green") if run.ok else Text(escape_control(f"{unmet_mark} {problem}"), style="red")
+        no = escape_control(f"{unmet_mark(encoding)} {problem}")
+        check = Text("yes", style="green") if run.ok else Text(no, style="red")
         table.add_row(Text(escape_control(run.name)), check, str(run.total), verdicts)
     unexpected = [run.name for run in runs if not run.ok]
     versions = ", ".join(f"{name} {runs[0].versions[name]}" for name in ("fastapi", "starlette", "uvicorn"))

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
-from fastbg.evidence.results import RequestResult, RunResult
+from fastbg.evidence.results import RequestResult, RunResult, full_name
 from fastbg.report.lines import LONG_WAIT_MS
+from fastbg.report.numbers import milliseconds
 from fastbg.report.reasons import reasons_of
-from fastbg.report.style import milliseconds
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
@@ -35,7 +35,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
             if kind in explained:
                 continue
             explained.add(kind)
-            reasons.setdefault(reason, []).append(result.trace.name)
+            reasons.setdefault(reason, []).append(full_name(result.part, result.trace.name))
     more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
     lines = [(line, "red") for line in more]
     lines += [(f"{', '.join(dict.fromkeys(names))}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
@@ -54,7 +54,7 @@ def _delays(run: RunResult) -> Iterable[str]:
     waited: dict[str, float] = {}
     for result in run.requests:
         for task in result.trace.tasks:
-            name = f"{result.trace.name}: {task.name}"
+            name = f"{full_name(result.part, result.trace.name)}: {task.name}"
             blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
             waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
     yield from (f"{name} blocked the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
@@ -67,7 +67,7 @@ def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:
     """Yield each unmet expectation of a request with both values and the witness, and its timeline."""
     trace = result.trace
     yield Text()
-    yield Text(escape_control(f"{trace.name}: not as expected"), style="bold red")
+    yield Text(escape_control(f"{result.full_name}: not as expected"), style="bold red")
     for number, unmet in enumerate(result.unmet):
         place = unmet.place(trace.request)
         yield Text(escape_control(f"  {f'{place}: ' if place else ''}{unmet} ({unmet.witness})"), style="red")

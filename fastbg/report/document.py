@@ -10,6 +10,7 @@ from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import Write
 from fastbg.report.moments import utc
+from fastbg.report.moral import moral
 
 
 def document(runs: Sequence[RunResult]) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def _run(run: RunResult) -> dict[str, Any]:
         "stopped": run.stopped or None,
         "stderr": list(run.stderr),
         "title": run.title or None,
+        "moral": moral(run),
         "remarks": list(run.remarks),
         "requests": [_request(run, request) for request in run.requests],
         "groups": [_group(group) for group in run.groups],

@@ -58,7 +58,7 @@ def _failures(run: RunResult) -> tuple[list[Failure], int]:
 
 def _of_request(result: RequestResult) -> Iterator[Failure]:
     request = result.trace.request
-    name = f"{request.part}: {request.name}" if request.part else request.name
+    name = result.full_name
     for number, unmet in enumerate(result.unmet):
         more = () if number else tuple(reasons_of(result))
         yield Failure(request.script, unmet.line(request), name, f"{unmet} ({unmet.witness})", more)

@@ -10,7 +10,8 @@ from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.report.journals import journals_table, under_headings
-from fastbg.report.style import STYLES, milliseconds
+from fastbg.report.numbers import milliseconds
+from fastbg.report.style import STYLES
 from fastbg.report.timelines import JOURNAL_LEGEND, timelines
 from fastbg.text import escape_control
 

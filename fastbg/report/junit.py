@@ -12,8 +12,9 @@ from pathlib import Path
 
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.files import write
+from fastbg.report.numbers import milliseconds
 from fastbg.report.reasons import reasons_of
-from fastbg.report.style import SHARES, milliseconds
+from fastbg.report.style import SHARES
 from fastbg.report.timelines import last_ms, plain_timelines
 from fastbg.text import escape_control
 
@@ -55,7 +56,7 @@ def _suite(run: RunResult, title: str) -> ET.Element:
     seen: Counter[str] = Counter()
     groups = {(group.part, group.name): group for group in run.groups}
     for request in requests:
-        name = f"{request.part}: {request.name}" if request.part else request.name
+        name = request.full_name
         seen[name] += 1  # viewers merge two cases with the same name
         group = groups[request.part, request.trace.name]
         suite.append(_case(run, request, group, name if seen[name] == 1 else f"{name} ({seen[name]})"))

@@ -18,7 +18,7 @@ from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
 from fastbg.report.moments import of_this_boot, time_of_day, utc, wall_ns_of, wall_ns_of_event
-from fastbg.report.style import milliseconds
+from fastbg.report.numbers import milliseconds
 from fastbg.report.text_lines import CONTINUED, LineStyles, Paint, Part, print_notice
 from fastbg.report.timelines import glyphs_for
 from fastbg.text import escape_control

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
@@ -106,6 +107,7 @@ class Screen:
                 get_renderable=self._draw,
                 console=self._console,
                 refresh_per_second=FRAMES_PER_SECOND,
+                screen=not self._step,  # after a change of its size, the terminal may have moved the lines of a frame
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
@@ -114,6 +116,8 @@ class Screen:
 
     def _stop(self) -> None:
         if self._live is not None:
+            if not self._step:  # otherwise some terminals keep the frame if their size has changed
+                self._console.control(Control.clear(), Control.home())
             self._live.stop()
             self._live = None
 

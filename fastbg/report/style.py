@@ -25,15 +25,18 @@ def plain_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def checks(encoding: str) -> tuple[str, str]:
-    return ("✓", "✗") if glyphs_for(encoding).response == "●" else ("ok", "NO")
+GOOD: tuple[Verdict, ...] = ("response-first", "no-work")
 
 
-def milliseconds(value: float | None) -> str:
-    """Format milliseconds: one decimal below 100, none above, ``-`` for None."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"
+def unmet_mark(encoding: str) -> str:
+    return "✗" if glyphs_for(encoding).response == "●" else "NOT"
+
+
+def verdict_text(verdict: Verdict, *, as_expected: bool, encoding: str) -> str:
+    """Return the verdict, with a mark if it is not as expected. A bad end that was expected says so."""
+    if not as_expected:
+        return f"{unmet_mark(encoding)} {verdict}"
+    return verdict if verdict in GOOD else f"{verdict} (expected)"
 
 
 def typed_path(path: Path) -> str:

@@ -10,8 +10,10 @@ from fastbg.events import Verdict
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.report.console import DEFAULT
 from fastbg.report.files import write
+from fastbg.report.moral import moral
+from fastbg.report.numbers import milliseconds
 from fastbg.report.sentences import conclusion
-from fastbg.report.style import milliseconds
+from fastbg.report.style import verdict_text
 from fastbg.report.timelines import plain_timelines
 from fastbg.text import escape_control
 
@@ -63,10 +65,10 @@ def _table(run: RunResult, listed: Sequence[RequestResult]) -> Iterable[str]:
     for request in listed:
         group = groups[request.part, request.trace.name]
         cells = (
-            _escaped(f"{request.part}: {request.name}" if request.part else request.name, CELL_LIMIT),
+            _escaped(request.full_name, CELL_LIMIT),
             "-" if request.trace.status is None else str(request.trace.status),
             *(_times(times) for times in (group.responses_ms, group.writes_ms, group.leads_ms)),
-            f"{'✗' if request.unmet else '✓'} {_verdicts(group)}",
+            _verdicts(group),
             ", ".join(request.judgement.evidence) or "-",
         )
         yield f"| {' | '.join(cells)} |"
@@ -85,14 +87,20 @@ def _times(times: Sequence[float]) -> str:
 
 
 def _verdicts(group: Group) -> str:
+    texts = {
+        verdict: verdict_text(verdict, as_expected=not group.unmet, encoding="utf-8") for verdict in group.verdicts
+    }
     if group.count == 1:
-        return next(iter(group.verdicts))
-    return ", ".join(f"{count} {verdict}" for verdict, count in group.verdicts.items())
+        return next(iter(texts.values()))
+    return ", ".join(f"{count} {texts[verdict]}" for verdict, count in group.verdicts.items())
 
 
 def _details(run: RunResult, listed: Sequence[RequestResult]) -> Iterable[str]:
     unmet = [
-        (request.name, [*map(str, request.unmet), *([request.judgement.reason] if request.judgement.reason else [])])
+        (
+            request.full_name,
+            [*map(str, request.unmet), *([request.judgement.reason] if request.judgement.reason else [])],
+        )
         for request in listed
         if request.unmet
     ]
@@ -104,6 +112,9 @@ def _details(run: RunResult, listed: Sequence[RequestResult]) -> Iterable[str]:
         yield from (f"- {note}" for note in notes)
     yield ""
     yield _escaped(conclusion(run).plain, 4 * LINE_LIMIT)
+    if (last := moral(run)) is not None:
+        yield ""
+        yield f"**{_escaped(last, 4 * LINE_LIMIT)}**"
     yield ""
     yield "<details><summary>Timelines</summary>"
     yield ""

@@ -1,77 +1,122 @@
 """The tables of a run: writes, verdicts, distributions of times."""
 
+from collections.abc import Iterable, Iterator
+
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbg.evidence.results import RunResult, percentile
-from fastbg.report.style import SHARES, STYLES, checks, milliseconds
+from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
+from fastbg.evidence.trace import Write
+from fastbg.report.numbers import milliseconds
+from fastbg.report.style import SHARES, STYLES, unmet_mark, verdict_text
+from fastbg.report.timelines import glyphs_for
 from fastbg.text import escape_control
+
+INDENT = "  "
 
 
 def written(run: RunResult, last: int | None = None) -> RenderableType:
-    """Return the writes of a run in the order in which they were seen; only the ``last`` ones if set."""
-    rows = [(write, result) for result in run.requests for write in result.trace.writes]
-    rows.sort(key=lambda row: row[0].t_ns)
+    """Return all writes that were seen, in the order of time; only the ``last`` ones if set.
+
+    A write that nothing expects is dim. It has the request whose task wrote it, or ``?``.
+    """
+    rows = [(each.t_ns, result.full_name, each.file, each.text, "") for result, each in _expected(run)]
+    rows += [
+        (each.t_ns, each.writer.full_name if each.writer else "?", each.file, each.text, "dim") for each in run.others
+    ]
+    rows.sort(key=lambda row: row[0])
+    if not rows:
+        return Text("no write was seen", style="dim")
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for write, result in rows if last is None else rows[-last:]:
+    for t_ns, name, file, text, style in rows if last is None else rows[-last:]:
         table.add_row(
-            Text(f"{milliseconds(result.ms(write.t_ns))} ms", style="dim"),
-            Text(escape_control(result.trace.name)),
-            Text(escape_control(run.name_of(write.file)), style="cyan"),
-            Text(escape_control(write.text.strip("\r\n"))),
+            Text(f"{milliseconds((t_ns - run.begin_ns) / 1e6)} ms", style="dim"),
+            Text(escape_control(name)),
+            Text(escape_control(run.name_of(file)), style="cyan"),
+            Text(escape_control(text.strip("\r\n"))),
+            style=style,
         )
-    return table if rows else Text("no write was seen", style="dim")
+    return table
+
+
+def _expected(run: RunResult) -> Iterator[tuple[RequestResult, Write]]:
+    return ((result, write) for result in run.requests for write in result.trace.writes)
+
+
+def _table(*headers: str) -> Table:
+    """Return a table with a wide first column, columns of numbers, and a last column for the verdict."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, expand=True)
+    table.add_column(headers[0], no_wrap=True, overflow="ellipsis", ratio=1)
+    for header in headers[1:-1]:
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column(headers[-1], no_wrap=True)
+    return table
 
 
 def verdicts(run: RunResult, *, encoding: str) -> Table:
-    """Return a table with one row per request: status, times in milliseconds, verdict, evidence."""
-    ok_mark, unmet_mark = checks(encoding)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("request", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("status", justify="right")
-    table.add_column("response\nms", justify="right")
-    table.add_column("write\nms", justify="right")
-    table.add_column("lead\nms", justify="right")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("evidence")
+    """Return a table with two lines per request: name, times and verdict; then request line, status and evidence."""
+    table = _table("request\n  method and path", "response\nms", "write\nms", "lead\nms", "verdict\n  evidence")
+    part = ""
     for result in run.requests:
-        judgement = result.judgement
+        if result.part != part:
+            part = result.part
+            table.add_row(Text(escape_control(part), style="bold"))
+        verdict = result.judgement.verdict
+        name = verdict_text(verdict, as_expected=not result.unmet, encoding=encoding) if result.is_over else verdict
         table.add_row(
             Text(escape_control(result.trace.name)),
-            "-" if result.trace.status is None else str(result.trace.status),
             milliseconds(result.response_ms),
             milliseconds(result.write_ms),
             milliseconds(result.lead_ms),
-            Text(f"{unmet_mark if result.unmet else ok_mark} {judgement.verdict}", style=STYLES[judgement.verdict]),
-            ", ".join(judgement.evidence) or "-",
+            Text(name, style=STYLES[verdict]),
+        )
+        table.add_row(
+            Text(INDENT + escape_control(request_line(result, encoding=encoding))),
+            "",
+            "",
+            "",
+            INDENT + (", ".join(result.judgement.evidence) or "no evidence"),
+            style="dim",
         )
     return table
+
+
+def request_line(result: RequestResult, *, encoding: str) -> str:
+    """Return "POST /orders → 200"."""
+    trace = result.trace
+    arrow = "→" if glyphs_for(encoding).response == "●" else "->"
+    status = "no response" if trace.status is None else str(trace.status)
+    return f"{trace.request.method} {trace.request.path} {arrow} {status}"
 
 
 def distributions(run: RunResult, *, encoding: str) -> Table:
-    """Return a table with three lines per name: response, first write and lead, in milliseconds."""
-    ok_mark, unmet_mark = checks(encoding)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("request", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("verdicts")
-    for name in ("ms", *(name for name, _ in SHARES)):
-        table.add_column(name, justify="left" if name == "ms" else "right")
+    """Return a table with the verdicts per name, and three lines below: response, first write and lead, in ms."""
+    table = _table("request\n  ms", *(f"\n{name}" for name, _ in SHARES), "verdicts")
+    part = ""
     for group in run.groups:
-        verdict = Text("\n").join(
-            Text(f"{count} {verdict}", style=STYLES[verdict]) for verdict, count in group.verdicts.items()
-        )
-        check = Text(f"{unmet_mark} {group.unmet} not as expected" if group.unmet else f"{ok_mark} as expected")
-        rows = [("response", group.responses_ms), ("write", group.writes_ms), ("lead", group.leads_ms)]
-        cells = [(name, sorted(times)) for name, times in rows if times]
+        if group.part != part:
+            part = group.part
+            table.add_row(Text(escape_control(part), style="bold"))
+        times = [("response", group.responses_ms), ("write", group.writes_ms), ("lead", group.leads_ms)]
+        known = [(INDENT + name, sorted(values)) for name, values in times if values]
+        first = [escape_control(group.name if group.count == 1 else f"{group.name}, {group.count} times")]
         table.add_row(
-            Text(escape_control(group.name if not group.part else f"{group.part}: {group.name}")),
-            Text("\n").join([verdict, check]),
-            "\n".join(name for name, _ in cells),
-            *("\n".join(milliseconds(percentile(times, share)) for _, times in cells) for _, share in SHARES),
+            Text("\n").join(map(Text, [*first, *(name for name, _ in known)])),
+            *("\n" + "\n".join(milliseconds(percentile(values, share)) for _, values in known) for _, share in SHARES),
+            Text("\n").join(_verdicts_of(group, encoding=encoding)),
         )
     return table
+
+
+def _verdicts_of(group: Group, *, encoding: str) -> Iterable[Text]:
+    for verdict, count in group.verdicts.items():
+        as_expected = not group.unmet or verdict == group.first.trace.expected.verdict
+        text = verdict_text(verdict, as_expected=as_expected, encoding=encoding)
+        yield Text(f"{count} {text}", style=STYLES[verdict])
+    if group.unmet:
+        yield Text(f"{unmet_mark(encoding)} {group.unmet} not as expected", style="bold red")

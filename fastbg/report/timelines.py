@@ -1,17 +1,18 @@
 """One bar per request: how long the client waited, when the tasks ran, when each write was seen."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.evidence.tasks import Mark
 from fastbg.text import escape_control
 
 
@@ -35,12 +36,20 @@ class Timed(Protocol):
         """When the response was complete."""
 
     @property
+    def waited_ms(self) -> float | None:
+        """How long it was waited for, also if there was none."""
+
+    @property
     def spans_ms(self) -> Sequence[tuple[float, float | None]]:
         """Start and end of each task."""
 
     @property
     def writes_ms(self) -> Sequence[float]:
         """When each write was seen."""
+
+    @property
+    def marks_ms(self) -> Sequence[tuple[float | None, Mark]]:
+        """What did not end well, with its time; None for an open end."""
 
     def ms(self, t_ns: int | None) -> float | None:
         """Convert a monotonic time to milliseconds."""
@@ -54,17 +63,27 @@ class Glyphs:
     response: str
     working: str
     write: str
+    failed: str
+    dropped: str
+    lost: str
+    open: str
     idle: str
 
 
-UNICODE = Glyphs(waiting="━", response="●", working="┄", write="◆", idle=" ")
-ASCII = Glyphs(waiting="=", response="R", working="-", write="W", idle=" ")
+UNICODE = Glyphs(
+    waiting="━", response="●", working="┄", write="◆", failed="╳", dropped="○", lost="◇", open="»", idle=" "
+)
+ASCII = Glyphs(waiting="=", response="R", working="-", write="W", failed="X", dropped="D", lost="L", open=">", idle=" ")
 
 STYLES = {
     "waiting": Style(color="magenta", bold=True),
     "response": Style(color="cyan", bold=True),
     "working": Style(color="blue"),
     "write": Style(color="green", bold=True),
+    "failed": Style(color="red", bold=True),
+    "dropped": Style(color="red", bold=True),
+    "lost": Style(color="red", bold=True),
+    "open": Style(color="yellow", bold=True),
     "idle": Style(),
 }
 
@@ -76,19 +95,40 @@ def glyphs_for(encoding: str) -> Glyphs:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The texts of the legend. ``zero``: label of the axis. ``name_width``: columns for the names."""
+    """The texts of the legend, None for marks that no bar has. ``zero``: label of the axis.
+
+    ``name_width``: columns for the names.
+    """
 
     zero: str
     waiting: str
     response: str
     working: str
     write: str | None
+    failed: str
+    dropped: str
+    lost: str | None
+    open: str
     name_width: int
 
+    @property
+    def marks(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind of each mark, and its text."""
+        for kind in ("waiting", "response", "working", "write", "failed", "dropped", "lost", "open"):
+            if text := getattr(self, kind):
+                yield kind, text
 
-MAX_NAME_WIDTH = 26
-CLIENT_LEGEND = Legend("ms since sent", "client waits", "response", "task runs", "write seen", name_width=18)
-JOURNAL_LEGEND = Legend("ms since received", "no response yet", "response sent", "task runs", None, name_width=26)
+
+MAX_NAME_WIDTH = 30
+_BAD_ENDS = {"failed": "failed", "dropped": "dropped"}
+CLIENT_LEGEND = Legend(
+    "ms since sent", "client waits", "response", "task runs", "write seen", **_BAD_ENDS, lost="lost", open="still runs",
+    name_width=18,
+)  # fmt: skip
+JOURNAL_LEGEND = Legend(
+    "ms since received", "no response yet", "response sent", "task runs", None, **_BAD_ENDS, lost=None,
+    open="no end recorded", name_width=26,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +159,18 @@ class Bar:
             return min(max(int(ms * scale), 0), width - 1)
 
         result, now = self.result, self.now_ms
-        until = result.response_ms if result.response_ms is not None else now
+        until = result.waited_ms if result.waited_ms is not None else now
         if until is not None:
             cells[: column(until)] = ["waiting"] * column(until)
         for started, ended in result.spans_ms:
-            first, last = column(started), column(ended if ended is not None else now or started)
+            first, last = column(started), column(self.end_ms if ended is None and now is None else ended or now or 0)
             for at in range(first, last):
                 if cells[at] == "idle":
                     cells[at] = "working"
         marks = [(write_ms, "write") for write_ms in result.writes_ms]
+        for ms, mark in result.marks_ms:
+            if ms is not None or now is None:  # while the bar grows, an open end is no news
+                marks.append((self.end_ms if ms is None else ms, mark))
         if result.response_ms is not None:
             marks.append((result.response_ms, "response"))
         self._place(cells, [(column(ms), kind) for ms, kind in sorted(marks)])
@@ -153,40 +196,52 @@ def timelines(
     now_ns: int | None = None,
     legend: Legend = CLIENT_LEGEND,
     explain: bool = True,
-) -> Table:
-    """Return all bars on one scale, with an axis below.
+) -> RenderableType:
+    """Return all bars on one scale, with an axis and the legend below.
 
     ``now_ns``: the current time while requests are open. ``explain``: add the names of the parts and the legend.
     """
     nows = [_now_ms(result, now_ns) for result in results]
     ends = [last_ms(result, now) for result, now in zip(results, nows, strict=True)]
     end_ms = max(ends, default=0.0) * 1.02 or 1.0
-    table = Table.grid(padding=(0, 1), expand=True)
     width = max(
         [legend.name_width, *(min(cell_len(escape_control(result.name)), MAX_NAME_WIDTH) for result in results)]
     )
-    table.add_column(width=width, no_wrap=True, overflow="ellipsis")
-    table.add_column(ratio=1, no_wrap=True)
+    lines: list[RenderableType] = []
     part = ""
     for result, now in zip(results, nows, strict=True):
         if explain and result.part != part:
             part = result.part
-            table.add_row(Text(escape_control(part), style="bold"), "")
-        table.add_row(Text(escape_control(result.name)), Bar(result, end_ms, now))
-    table.add_row(Text(legend.zero, style="dim"), Axis(end_ms))
-    if not explain:
-        return table
-    glyphs = glyphs_for(encoding)
-    marks = Text.assemble(
-        (glyphs.waiting * 2, STYLES["waiting"]), f" {legend.waiting}  ",
-        (glyphs.response, STYLES["response"]), f" {legend.response}  ",
-        (glyphs.working * 2, STYLES["working"]), f" {legend.working}",
-    )  # fmt: skip
-    if legend.write is not None:
-        marks.append("  ").append(glyphs.write, STYLES["write"]).append(f" {legend.write}")
-    marks.no_wrap = False
-    table.add_row("", marks)
-    return table
+            lines.append(Text(escape_control(part), style="bold", no_wrap=True, overflow="ellipsis"))
+        lines.append(_row(width, Text(escape_control(result.name)), Bar(result, end_ms, now)))
+    lines.append(_row(width, Text(legend.zero, style="dim"), Axis(end_ms)))
+    return Group(*lines, *([Explanation(legend)] if explain else []))
+
+
+def _row(width: int, name: Text, bar: RenderableType) -> Table:
+    row = Table.grid(padding=(0, 1), expand=True)
+    row.add_column(width=width, no_wrap=True, overflow="ellipsis")
+    row.add_column(ratio=1, no_wrap=True)
+    row.add_row(name, bar)
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The marks of ``legend`` and their texts, in as many lines as they need. No item is broken."""
+
+    legend: Legend
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        glyphs = glyphs_for(options.encoding)
+        line = Text()
+        for kind, text in self.legend.marks:
+            item = Text.assemble((getattr(glyphs, kind), STYLES[kind]), f" {text}")
+            if line and line.cell_len + 2 + item.cell_len > options.max_width:
+                yield line
+                line = Text()
+            line = Text("  ").join([line, item]) if line else item
+        yield line
 
 
 def plain_timelines(results: Sequence[Timed], *, width: int) -> list[str]:
@@ -203,8 +258,8 @@ def _now_ms(result: Timed, now_ns: int | None) -> float | None:
 
 def last_ms(result: Timed, now_ms: float | None = None) -> float:
     """Return the last time that the bar of ``result`` shows."""
-    ends = [ended for _, ended in result.spans_ms]
-    return max(time or 0.0 for time in (now_ms, result.response_ms, *result.writes_ms, *ends))
+    ends = [*(ended for _, ended in result.spans_ms), *(ms for ms, _ in result.marks_ms)]
+    return max(time or 0.0 for time in (now_ms, result.waited_ms, *result.writes_ms, *ends))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fastbg.events import Event
 from fastbg.evidence.observer import Observer
 from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.evidence.trace import Trace
+from fastbg.evidence.verdict import Judgement
 from fastbg.follow.follower import Follower
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from fastbg.scripting.reader import Source
 
 Values = dict[str, Any]
+
+INTERRUPTED = Judgement("unproven", (), "the run was interrupted before the request was finished")
 
 
 class Runner:
@@ -72,9 +76,21 @@ class Runner:
         """Return the number of all requests, of those with a response, and of the finished ones."""
         return self.total, self._answered, self._results.over
 
-    def result(self) -> RunResult:
-        """Return the result up to now. The groups include only finished requests."""
+    def result(self, *, interrupted: int = 0) -> RunResult:
+        """Return the result up to now. The groups include only finished requests.
+
+        ``interrupted``: exit code of a signal that ended the run. Unfinished requests are then unproven.
+        """
         script, server, log = self.source.script, self._testbed.server, self.options.server_log
+        live = [RequestResult.of(trace) for trace in tuple(self._observer.live.values()) if trace.request.name]
+        if interrupted:
+            self._end_ns = time.monotonic_ns()
+            for each in live:
+                each.trace.ended_ns = each.trace.ended_ns or self._end_ns
+            live = [each if each.is_over else replace(each, judgement=INTERRUPTED, unmet=()) for each in live]
+        requests = self._results.with_live(live)
+        # Otherwise a write may belong to a request that is not kept.
+        knows_all = len(requests) >= self._results.over
         remarks = [*self._observer.remarks, *([log.problem] if log and log.problem else [])]
         return RunResult(
             versions=versions(),
@@ -85,15 +101,19 @@ class Runner:
             journal=self._observer.journal if self._testbed.journal else None,
             files=self._observer.files,
             work=self._testbed.work,
-            requests=self._results.with_live(map(RequestResult.of, tuple(self._observer.live.values()))),
+            requests=requests,
+            others=self._observer.seen.others(requests, journal=self._testbed.url is None) if knows_all else (),
             groups=self._results.groups,
             title=script.title,
             about=script.about,
+            moral=script.moral,
             links=tuple(script.links),
             remarks=tuple(remarks),
             warning=self._testbed.warning,
+            begin_ns=self._begin_ns,
             seconds=(self._end_ns - self._begin_ns) / 1e9,
-            stopped=server.stopped or "",
+            stopped=server.stopped or ("interrupted" if interrupted else ""),
+            interrupted=interrupted,
             quit=self._quit,
             stderr=tuple(server.stderr),
             server_log=log.path if log and log.is_open else None,
@@ -287,7 +307,7 @@ class Runner:
             observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
-            observer.end(trace, server.gone)
+            observer.end(trace, server.gone, server_gone=True)
 
     def _on_over(self, trace: Trace) -> None:
         result = RequestResult.of(trace)

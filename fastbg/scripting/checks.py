@@ -5,21 +5,25 @@ values of a wrong type. Pure, except that they check whether the folder and the 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from fastbg.events import Verdict
 from fastbg.scripting import placeholders
 from fastbg.scripting.faults import Fault, describe_value
+from fastbg.scripting.measured import mistakes
 from fastbg.scripting.placeholders import KeyPath
+from fastbg.scripting.request_names import with_names
 from fastbg.text import did_you_mean
 
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
 RESERVED = ("mark", "dir")
-NO_PLACEHOLDERS = ("part", "request", "code")  # the first two are checked on their own, code is quoted as it is
+NO_PLACEHOLDERS = ("part", "request", "moral", "code")  # the first three are checked on their own, code is quoted
 NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
 
 _TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
@@ -32,6 +36,7 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
         *_target(data),
         *_folder(data, folder),
         *_requests(data, folder),
+        *_moral(data),
         *_placeholders(data, environment),
     ]
 
@@ -184,6 +189,27 @@ def _one_of(path: KeyPath, table: Mapping[str, Any], first: str, second: str) ->
         yield Fault(path, f"has both {first} and {second}: remove one of them")
     elif first not in table and second not in table:
         yield Fault(path, f"needs {first} or {second}")
+
+
+def _named(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    named = with_names(part)
+    return named if isinstance(named, Mapping) else part
+
+
+def _moral(data: Mapping[str, Any]) -> Iterator[Fault]:
+    moral = data.get("moral")
+    if not isinstance(moral, str):
+        return
+    found = [
+        (part.get("name"), request.get("name"))
+        for path, part in parts(data)
+        for _, request in _tables(_named(part).get("request"), *path, "request")
+    ]
+    counts = Counter(name for _, name in found if isinstance(name, str))
+    known = [name for name, count in counts.items() if count == 1]
+    known += [f"{part}: {name}" for part, name in found if part and data.get("part")]
+    for mistake in mistakes(moral, [*known, *get_args(Verdict)]):
+        yield Fault(("moral",), mistake)
 
 
 def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Fault]:

@@ -282,6 +282,13 @@ class Script(_WithRequests):
 
     title: Annotated[str, Field(description="The question that the script answers, or its topic.")] = ""
     about: Annotated[str, Field(description="An explanation of the result.")] = ""
+    moral: Annotated[
+        str,
+        Field(
+            description="What the measured values show. `${trap: ping | response}` is the response time of the request "
+            "`ping` in the part `trap`."
+        ),
+    ] = ""
     code: Code = []
     group: Annotated[str, Field(description="The group of a built-in script in `fastbg demo --list`.")] = ""
     links: Annotated[

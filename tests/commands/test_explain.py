@@ -23,7 +23,7 @@ from fastbg.report.document import document
 from fastbg.report.history import requests
 from fastbg.report.journals import journals_table
 from fastbg.report.screen import Screen
-from fastbg.report.style import checks
+from fastbg.report.style import unmet_mark
 from fastbg.scripting.model import Script
 from tests.support.documentation import PAGES
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg, read_rest, terminal
@@ -87,7 +87,7 @@ def screen_words() -> Iterator[str]:
     for values in (timelines.CLIENT_LEGEND, timelines.JOURNAL_LEGEND, timelines.UNICODE, timelines.ASCII):
         yield from (text for text in astuple(values) if isinstance(text, str) and text.strip())
     yield from replace(load.requests[0], of_many=2).name.split()[-1:]
-    yield from (checks("utf-8") + checks("ascii"))
+    yield from (unmet_mark("utf-8"), unmet_mark("ascii"), "(expected)", "waiting for")
     yield from (str(task.description) for task in Screen(Console(), run, str, step=False)._bars.tasks)
     yield from ("only the server's events prove the order", "blocked the event loop", "no journal of this server")
 
@@ -263,7 +263,7 @@ def test_page_fits_the_width(page: str, columns: int) -> None:
         (["within"], ["## Keys of tasks", "## Keys of writes", "Whole page: fastbg explain scripts"]),
         (["status"], ["## The tables", "## Keys of expect", "field of a request", "Whole page: fastbg explain json"]),
         (["blocked", "the", "event", "loop"], ["## Other words", "One step of an"]),
-        (["✓"], ["ok"]),
+        (["✗"], ["NOT"]),
         (["FASTBG_BROKER_ACK_WAIT"], ["## Settings", "delivered again"]),
         (["sigkill"], ["# The catalogue", "?"]),
         (["tail"], ["## fastbg tail", "--no-follow"]),

@@ -101,7 +101,7 @@ def test_step_shows_the_plan_and_what_each_request_does(script: Path, tmp_path: 
 
 def test_step_shows_the_bars_since_the_last_pause(script: Path, tmp_path: Path) -> None:
     _, first, second, _ = piped(b"", script, cwd=tmp_path).stdout.split("Press Enter")
-    assert (bars(first), bars(second)) == (["port", "write"], ["pid x2"])
+    assert (bars(first), bars(second)) == (["port", "write"], ["pid, 2 times"])
 
 
 def test_step_without_anybody_at_the_keyboard_goes_on(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_lines_of_a_pipe_are_keys(script: Path, tmp_path: Path) -> None:
     result = piped(b"\nr\nx\nr\n\n\n", script, cwd=tmp_path)
     *pauses, report = result.stdout.split("Press Enter")
     assert [bars(text) for text in pauses] == [
-        [], ["port", "write"], ["port #2", "write #2"], [], ["port #3", "write #3"], ["pid x2"],
+        [], ["port", "write"], ["port #2", "write #2"], [], ["port #3", "write #3"], ["pid, 2 times"],
     ]  # fmt: skip
-    assert bars(report) == ["port", "write", "port #2", "write #2", "port #3", "write #3", "pid x2"]
+    assert bars(report) == ["port", "write", "port #2", "write #2", "port #3", "write #3", "pid, 2 times"]
     assert "stopped with q" not in report
     assert result.returncode == 0
 

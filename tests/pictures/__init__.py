@@ -88,6 +88,7 @@ def result_of(name: str, recorded: dict[str, Any]) -> RunResult:
         folder=paths.folder,
         title=source.script.title,
         about=source.script.about,
+        moral=source.script.moral,
         links=tuple(source.script.links),
         remarks=tuple(recorded["remarks"]),
     )
@@ -95,7 +96,7 @@ def result_of(name: str, recorded: dict[str, Any]) -> RunResult:
 
 def _trace(template: RequestTemplate, recorded: dict[str, Any]) -> Trace:
     known = {"mark": recorded["request_id"], "dir": str(DATA)}
-    trace = template.trace(known, url="", journal=True, name=template.request.name)
+    trace = template.trace(known, url=template.outgoing(known).path, journal=True, name=template.request.name)
     trace.answered, trace.body = True, ReceivedBody(recorded["text"], recorded["body"])
     trace.events = [Event(**event) for event in recorded["events"]]
     for expected, writes in zip(trace.expected.writes, recorded["writes"], strict=True):

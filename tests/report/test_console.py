@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fastbg.evidence.results import RequestResult, percentile
+from fastbg.evidence.results import OtherWrite, RequestResult, percentile
 from fastbg.evidence.trace import ExpectedWrite, ReceivedBody, Trace
 from fastbg.report.console import final, live
 from fastbg.report.document import document
 from fastbg.report.picture import save_picture
-from fastbg.report.sentences import conclusion
+from fastbg.report.sentences import conclusion, waiting
+from fastbg.report.tables import written
 from fastbg.report.timelines import Bar
 from tests.support.results import background, foreground, in_milliseconds, run, runs
 from tests.support.traces import LOG, answered, expecting, finished, requested, sent, task, trace, wrote
@@ -73,12 +74,12 @@ def test_report_fits_its_width(width: int) -> None:
 
 def test_report_names_verdicts_witnesses_and_evidence() -> None:
     text = shown(final(run(), encoding="utf-8"), width=120)
-    assert re.search(r"notification +200 +2\.0 +502 +500 +✓ response-first +client\+file, server", text)
-    assert re.search(r"control +200 +501 +499 +-2\.0 +✓ work-first +file\+server", text)
+    assert re.search(r"notification +2\.0 +502 +500 +response-first *\n  POST / → 200 +client\+file, server", text)
+    assert re.search(r"control +501 +499 +-2\.0 +work-first \(expected\) *\n  POST / → 200 +file\+server", text)
     assert (
         "1 of the 2 requests with work was answered before it was done. The client waited 2.0 ms. "
-        "The first write was seen 500 ms after the response. In control, the client waited 501 ms for the work."
-        in " ".join(text.split())
+        "The first expected write was seen 500 ms after the response. "
+        "In control, the client waited 501 ms for the work." in " ".join(text.split())
     )
     assert "Evidence in /data: README.md, log.txt, journal.jsonl" in text
 
@@ -91,7 +92,7 @@ def test_unmet_expectation_is_marked_and_told() -> None:
     assert "notification: not as expected" in text
     assert "verdict: expected work-first, was response-first (client+file and server)" in text
     assert text.count("●┄┄") == 2  # once with all time lines, once with the unmet expectation
-    assert "NO response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
+    assert "NOT response-first" in shown(final(run(made), encoding="ascii"), width=120, encoding="ascii")
 
 
 @pytest.mark.parametrize(
@@ -206,3 +207,35 @@ def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
 def test_heading_is_a_command_that_a_shell_understands() -> None:
     command = "fastbg demo 'sigkill:remedy, after the restart'  "
     assert shown(final(run(name="sigkill:remedy, after the restart"), encoding="utf-8")).startswith(command)
+
+
+def test_list_has_all_writes_in_the_order_of_their_time() -> None:
+    first, second = RequestResult.of(background()), RequestResult.of(foreground())
+    seen = (OtherWrite(LOG, "whose?", 1_400_000_000), OtherWrite(LOG, "debug", 1_450_000_000, first))
+    result = run(requests=(first, second), others=seen, begin_ns=10**9)
+    lines = [" ".join(line.split()) for line in shown(written(result)).splitlines()]
+    assert lines == [
+        "400 ms ? /data/log.txt whose?".replace("/data/", ""),
+        "450 ms notification log.txt debug",
+        "499 ms control log.txt message",
+        "502 ms notification log.txt message",
+    ]
+
+
+def test_parts_are_named_in_tables_remarks_and_waiting() -> None:
+    made = requested(background(), part="trap")
+    text = shown(final(run(expecting(made, verdict="work-first")), encoding="utf-8"), width=100)
+    assert "trap: notification: not as expected" in text
+    assert len(re.findall("^trap *$", text, re.MULTILINE)) == 2  # in the table and above the bars
+    waits = requested(in_milliseconds(trace()), part="trap")
+    waits.answered = False
+    sentence = waiting(run(waits), now_ns=3 * 10**9).plain
+    assert sentence == "waiting for the response of trap: notification (2.0 s since it was sent)"
+    assert waiting(run(), now_ns=3 * 10**9).plain == ""
+
+
+def test_expected_bad_end_cannot_be_read_as_good() -> None:
+    made = in_milliseconds(finished(task(answered(trace(writes=0), 1002, size=100), 1003, "task_failed", error="E")))
+    text = shown(final(run(expecting(made, verdict="failed")), encoding="utf-8"))
+    assert "failed (expected)" in text
+    assert "✓" not in text

@@ -123,7 +123,7 @@ def test_repeated_request_is_one_case_with_one_failure() -> None:
     failing = expecting(background(), verdict="work-first")
     result = run(background(), failing, background())
     assert sums(parsed(junit([result])))[:3] == ("1", "1", "0")
-    case = cases(result)["notification x3"]
+    case = cases(result)["notification, 3 times"]
     assert (case.findtext("failure") or "").splitlines()[0] == "1 of 3 requests were not as expected, this one included"
     told = (case.findtext("system-out") or "").splitlines()
     assert told[0] == "3 requests: 3 response-first"

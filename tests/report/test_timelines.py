@@ -1,14 +1,16 @@
 """Time lines drawn from given times."""
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace
-from fastbg.report.timelines import timelines
+from fastbg.report.timelines import CLIENT_LEGEND, JOURNAL_LEGEND, timelines
 from tests.support.results import background, in_milliseconds
-from tests.support.traces import answered, task, trace
+from tests.support.traces import answered, event, finished, task, trace
 
 NAME = 19  # columns before the bars
 
@@ -45,3 +47,66 @@ def test_bar_of_a_task_that_runs_grows_behind_the_response() -> None:
         _, bar = bars(background(), running, now_ms=now_ms)
         assert bar.lstrip("━").startswith("●┄")
         assert bar.count("┄") > least
+
+
+def failing(end: str) -> Trace:
+    started_ns = None if end == "task_dropped" else 1003
+    return in_milliseconds(
+        finished(task(answered(trace(writes=0), 1002, size=100), started_ns, end, took_ns=200), 1204)
+    )
+
+
+def cut_short(*, server_gone: bool, ended_ms: int = 1300) -> Trace:
+    """Return a request whose task has no end."""
+    made = in_milliseconds(task(answered(trace(writes=0), 1002, size=100), 1003, end=None))
+    made.ended, made.ended_ns, made.server_gone = "not within 9 s", ended_ms * 10**6, server_gone
+    return made
+
+
+def final_bars(*made: Trace) -> list[str]:
+    console = Console(file=io.StringIO(), width=NAME + 80, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(timelines([RequestResult.of(each) for each in made], encoding="utf-8", explain=False))
+    return [line.rstrip()[NAME:] for line in captured.get().splitlines()][: len(made)]
+
+
+def test_bad_ends_have_marks_of_their_own() -> None:
+    _, failed, dropped, lost, runs = final_bars(
+        background(), failing("task_failed"), failing("task_dropped"),
+        cut_short(server_gone=True), cut_short(server_gone=False, ended_ms=9000),
+    )  # fmt: skip
+    assert re.fullmatch("●┄+╳", failed)
+    assert re.fullmatch("● +○", dropped)
+    assert re.fullmatch("●┄+◇", lost)
+    assert len(lost) < 80
+    assert re.fullmatch("●┄+»", runs)
+    assert len(runs) == 80  # an open end is at the right edge, and does not change the scale
+
+
+def test_missing_write_is_a_lost_mark_at_the_edge() -> None:
+    made = in_milliseconds(finished(task(answered(trace(), 1002, size=100), 1003), 1014))
+    made.ended = "not within 1 s"
+    _, bar = final_bars(background(), made)
+    assert (bar[0], bar[-1], len(bar)) == ("●", "◇", 80)
+
+
+def test_client_without_a_response_has_waited() -> None:
+    made = in_milliseconds(trace(writes=0))
+    made.events.append(event(1_400_000_000, "client", "request_failed", error="ReadError"))
+    _, bar = final_bars(background(), made)
+    assert set(bar) == {"━"}
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_legend_is_complete_and_breaks_no_item(width: int, encoding: str) -> None:
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    for legend in (CLIENT_LEGEND, JOURNAL_LEGEND):
+        with console.capture() as captured:
+            console.print(timelines([RequestResult.of(background())], encoding=encoding, legend=legend))
+        lines = [line.rstrip() for line in captured.get().splitlines()[2:]]
+        assert max(map(len, lines)) <= width
+        items = [item for line in lines for item in line.split("  ")]
+        assert [item.split(" ", 1)[1] for item in items] == [text for _, text in legend.marks]
+        assert len({item[0] for item in items}) == len(items)
+    assert [text for _, text in CLIENT_LEGEND.marks][-4:] == ["failed", "dropped", "lost", "still runs"]

@@ -357,9 +357,9 @@ def test_load_shows_distributions_and_one_case_per_name(tmp_path: Path) -> None:
     assert "p50" in told
     assert re.search(r"^84 requests in [0-9.]+ s\. 60 of the 72 requests with work", told, re.MULTILINE)
     assert "12 response-first" in told
-    assert "control x12" in told
+    assert "control, 12 times" in told
     cases = ET.parse(tmp_path / "all.xml").getroot().iter("testcase")
-    assert [case.get("name") for case in cases][-1] == "control x12"
+    assert [case.get("name") for case in cases][-1] == "control, 12 times"
 
 
 def test_concurrency_without_as_many_repetitions_is_refused(tmp_path: Path) -> None:
