@@ -73,8 +73,7 @@ class RequestResult:
     @property
     def _cut_ms(self) -> float | None:
         """When the server or the run ended before the request did, None if that did not happen."""
-        cut = self.trace.server_gone or not self.is_over
-        return self.ms(self.trace.ended_ns) if cut else None
+        return self.ms(self.trace.ended_ns) if self.trace.server_gone or self.trace.interrupted else None
 
     @property
     def marks_ms(self) -> list[tuple[float | None, Mark]]:

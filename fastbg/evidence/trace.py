@@ -159,7 +159,8 @@ class Trace:
 
     ``unsaved``: sources of the values that the response did not contain, by their name in ``save``.
     ``similar_routes``: routes of the app, if the request did not reach one, such as "GET /users/{id}". ``answered``:
-    whether the client has finished. ``ended``: why the wait for more events was stopped, at ``ended_ns``.
+    whether the client has finished. ``ended``: why the wait for more events was stopped, at ``ended_ns``: because
+    the server was gone, or fastbg was interrupted.
     """
 
     request: SentRequest
@@ -173,6 +174,7 @@ class Trace:
     ended: str | None = None
     ended_ns: int | None = None
     server_gone: bool = False
+    interrupted: bool = False
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
 
 DEFAULT = "default"
+MAX_WIDTH = 100  # columns of a table: on a wide terminal, its numbers stay near the names
 WORDS = (
     "Times count from the moment when a request was sent. lead: from the response to the first expected write. "
     "The words below a verdict are its evidence. Explained by: fastbg explain WORD"
@@ -38,7 +40,8 @@ def final(run: RunResult, *, encoding: str, brief: bool = False) -> RenderableTy
     tables: list[RenderableType] = []
     if not brief:
         table = distributions(run, encoding=encoding) if run.is_load else verdicts(run, encoding=encoding)
-        tables = [Text(), written(run, last=8 if run.is_load else None), Text(), table, Text(WORDS, style="dim")]
+        writes = written(run, last=8 if run.is_load else None)
+        tables = [Text(), writes, Text(), Constrain(table, MAX_WIDTH), Text(WORDS, style="dim")]
     conclusions = [conclusion(run)] if (last := moral(run)) is not None else []
     return Group(
         *heading(run),

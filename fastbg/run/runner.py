@@ -85,8 +85,8 @@ class Runner:
         live = [RequestResult.of(trace) for trace in tuple(self._observer.live.values()) if trace.request.name]
         if interrupted:
             self._end_ns = time.monotonic_ns()
-            for each in live:
-                each.trace.ended_ns = each.trace.ended_ns or self._end_ns
+            for trace in (each.trace for each in live if not each.is_over):
+                trace.ended_ns, trace.interrupted = self._end_ns, True
             live = [each if each.is_over else replace(each, judgement=INTERRUPTED, unmet=()) for each in live]
         requests = self._results.with_live(live)
         # Otherwise a write may belong to a request that is not kept.

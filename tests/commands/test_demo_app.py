@@ -75,7 +75,7 @@ def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, Sequence[str
 def test_routes_that_take_tasks_are_requested(tmp_path: Path) -> None:
     shown, _ = run(shop(tmp_path, KNOWN), "--app", "shop")
     assert shown.startswith("fastbg demo --app shop  shop:service\n")
-    assert re.search(r"\nPOST /orders/\{name\} .* response-first +\n  POST /orders/\S+ → 200 ", shown)
+    assert re.search(r"\nPOST /orders/\{name\} .* response-first *\n  POST /orders/\S+ → 200 ", shown)
     assert "not sent, because it may destroy data: DELETE /orders (write a script with --init)\n" in shown
     assert shown.endswith("Write these requests to a script: fastbg demo --init FILE.toml --app shop\n")
     assert (tmp_path / "log.txt").read_text() == "ordered"

@@ -59,9 +59,9 @@ HOSTILE: dict[str, str] = {
 ALL = " ".join(HOSTILE.values())
 
 # Sequences that Rich's live display writes: colours, cursor up, clear line, hide and show the cursor; the alternate
-# screen, and the cursor's way to its start, which are only between lines.
+# screen, its clearing, and the cursor's way to its start.
 _RICH_SEQUENCES = re.compile(
-    r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))|\x1b\[(?:\?1049[hl]|H)"
+    r"\x1b\[(?:[0-9]{1,2}(?:;[0-9]{1,2})*)?m|\x1b\[(?:1A|2K|\?25[lh])|\r(?=\x1b\[(?:2K|1A))|\x1b\[(?:\?1049[hl]|H|2J)"
 )
 
 
