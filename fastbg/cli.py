@@ -5,13 +5,30 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
-from math import ceil, isfinite
+from math import ceil
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from fastbg.commands.help import Command, Group, examples
+from fastbg.commands.shared_options import (
+    OUTPUT,
+    QUEUE,
+    SCRIPTS,
+    SERVER,
+    AppDir,
+    Broker,
+    Folder,
+    JournalSize,
+    Record,
+    Work,
+    complete_app,
+    complete_file,
+    complete_script,
+    complete_topic,
+    finite,
+)
 from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
@@ -27,96 +44,6 @@ app = typer.Typer(
     help="Show, prove and test when FastAPI background tasks really run.",
     epilog=examples("fastbg demo", "fastbg serve shop:app"),
 )
-
-SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
-DATA_FOLDER, EXAMPLE_APP, QUEUE = "Data folder", "Example app", "Queue"
-
-
-def finite(value: float | None) -> float | None:
-    """Reject the values that `float` accepts but no option can use: ``nan`` and ``inf``."""
-    if value is not None and not isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number.")
-    return value
-
-
-def complete_script(incomplete: str) -> list[str]:
-    from fastbg.commands.completion import scripts
-
-    return scripts(incomplete)
-
-
-def complete_app(incomplete: str) -> list[str]:
-    from fastbg.commands.completion import apps
-
-    return apps(incomplete)
-
-
-def complete_file() -> list[str]:
-    return []  # then the shell completes files; older versions of Typer return the typed word by themselves
-
-
-def complete_topic(incomplete: str) -> list[str]:
-    from fastbg.commands.completion import topics
-
-    return topics(incomplete)
-
-
-Folder = Annotated[
-    Path,
-    typer.Option(
-        "--dir",
-        metavar="FOLDER",
-        autocompletion=complete_file,
-        envvar="FASTBG_DIR",
-        rich_help_panel=DATA_FOLDER,
-        help="Folder of README.md, log.txt and journal.jsonl.",
-    ),
-]
-Work = Annotated[
-    float,
-    typer.Option(
-        "--work",
-        envvar="FASTBG_WORK",
-        metavar="SECONDS",
-        min=0,
-        callback=finite,
-        rich_help_panel=EXAMPLE_APP,
-        help="Duration of each task of the example app.",
-    ),
-]
-JournalSize = Annotated[
-    float,
-    typer.Option(
-        "--journal-size",
-        envvar="FASTBG_JOURNAL_SIZE",
-        metavar="MIB",
-        min=0,
-        callback=finite,
-        rich_help_panel=DATA_FOLDER,
-        help="Rotate the journal at this size and keep 4 old files. 0 never rotates.",
-    ),
-]
-Broker = Annotated[
-    str | None,
-    typer.Option(
-        "--broker",
-        envvar="FASTBG_BROKER",
-        metavar="ADDRESS",
-        rich_help_panel=QUEUE,
-        help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
-    ),
-]
-AppDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--app-dir",
-        metavar="FOLDER",
-        help="Folder to import the app from. Default: the current folder, its src, or the folder of the file.",
-    ),
-]
-
-
-Record = Annotated[bool, typer.Option("--record/--no-record", rich_help_panel=DATA_FOLDER, help="Write the journal.")]
 
 
 class Engine(StrEnum):

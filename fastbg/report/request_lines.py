@@ -5,22 +5,18 @@ did not go well. No line is longer than the terminal. In a pipe each line stands
 and response time, and ends with the whole text.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
-
-from rich.cells import cell_len, set_cell_size
 
 from fastbg.events import LOST, Event, Notice, is_probe
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
+from fastbg.report.line_layout import When, exact_time, label, split, terminal_columns, tree_for, width_of
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
-from fastbg.report.moments import of_this_boot, time_of_day, utc, wall_ns_of, wall_ns_of_event
+from fastbg.report.moments import of_this_boot, utc, wall_ns_of, wall_ns_of_event
 from fastbg.report.numbers import milliseconds
 from fastbg.report.text_lines import CONTINUED, LineStyles, Paint, Part, print_notice
-from fastbg.report.timelines import glyphs_for
 from fastbg.text import escape_control
 
 MAX_WIDTH = 100  # columns; on a wider terminal only the text may be longer
@@ -31,49 +27,9 @@ MAX_CONTINUED = 3  # more lines for the reason of a failure
 ID_STYLES = ("bold cyan", "bold yellow", "bold green", "bold magenta", "bold blue")
 
 
-@dataclass(frozen=True, slots=True)
-class When:
-    """When something happened, relative to the response, in a long and in a short form."""
-
-    long: str
-    short: str
-    style: str
-
-
 BEFORE = When("before the response", "before", "magenta")
 UNKNOWN_ORDER = When("order not known", "order?", "yellow")
 OTHER_BOOT = When("another boot", "boot?", "yellow")
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The marks of lines. ``before``: a write before the response. ``more``, ``last``: after it."""
-
-    arrow: str
-    before: str
-    more: str
-    last: str
-    unknown: str
-    cut: str
-
-
-UNICODE = Tree("→", "┌", "├", "└", "?", "…")
-ASCII = Tree("->", ",", "|", "`", "?", "~")
-
-
-def tree_for(encoding: str) -> Tree:
-    return UNICODE if glyphs_for(encoding).response == "●" else ASCII
-
-
-def label(number: int) -> str:
-    """Return a short id: a1 to a9, b1, … z9, aa1, …"""
-    letters, digit = divmod(number - 1, 9)
-    text = ""
-    while True:
-        text = chr(ord("a") + letters % 26) + text
-        letters = letters // 26 - 1
-        if letters < 0:
-            return f"{text}{digit + 1}"
 
 
 class RequestPrinter:
@@ -243,7 +199,7 @@ class RequestPrinter:
         self, wall_ns: int | None, request: ActiveRequest | None, mark: str, line: list[Part],
         when: When | None, end: Sequence[Part],
     ) -> list[Part]:  # fmt: skip
-        parts: list[Part] = [(f"{_time(wall_ns) or '-':<12}  ", "dim")]
+        parts: list[Part] = [(f"{exact_time(wall_ns) or '-':<12}  ", "dim")]
         if request is None:
             return [*parts, *line]
         request_id = (f"  [{escape_control(request.request_id)}]", "dim")
@@ -257,23 +213,23 @@ class RequestPrinter:
         when: When | None, end: Sequence[Part], *, whole: bool,
     ) -> Iterator[list[Part]]:  # fmt: skip
         """Yield a line that fits the terminal: time, mark, ``line``, and at the right ``when`` and the short id."""
-        columns, time = _columns(), _time(wall_ns)
+        columns, time = terminal_columns(), exact_time(wall_ns)
         yield from self._new_hour(wall_ns, time)
         left: list[Part] = [(f"{time[3:] or '-':<9}  ", "dim"), *([(f"{mark} ", "dim")] if mark else [])]
         right: list[Part] = []
         if request is not None:
             right = [(f" {label(request.number)}", ID_STYLES[request.number % len(ID_STYLES)])]
-        used, wanted = _width(left) + _width(end) + _width(right), _width(line)
+        used, wanted = width_of(left) + width_of(end) + width_of(right), width_of(line)
         if when is not None:
             fits = used + wanted + 1 + len(when.long) <= columns
             right.insert(0, (f" {when.long if fits else when.short}", when.style))
             used += len(right[0][0])
         space = max(min(columns, MAX_WIDTH) - used, min(columns - used, wanted), 0)
-        fitted, rest = _split(line, space, "" if whole else self._tree.cut)
-        yield [*left, *fitted, *end, (" " * max(space - _width(fitted), 0), ""), *right]
+        fitted, rest = split(line, space, "" if whole else self._tree.cut)
+        yield [*left, *fitted, *end, (" " * max(space - width_of(fitted), 0), ""), *right]
         for _ in range(MAX_CONTINUED if whole else 0):
             if rest:
-                fitted, rest = _split(rest, max(columns - 13, 1), "")
+                fitted, rest = split(rest, max(columns - 13, 1), "")
                 yield [(" " * 13, ""), *fitted]
 
     def _new_hour(self, wall_ns: int | None, time: str) -> Iterator[list[Part]]:
@@ -282,39 +238,9 @@ class RequestPrinter:
             self._hour = time[:2]
             moment = utc(wall_ns)
             day = "" if moment is None else moment.astimezone().strftime("%Y-%m-%d ")
-            yield _split([(f"{day}{self._hour}:00, times in minutes:seconds", "dim")], _columns(), self._tree.cut)[0]
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def _time(wall_ns: int | None) -> str:
-    """Return HH:MM:SS.mmm, empty if unknown."""
-    seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
-    return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else ""
-
-
-def _width(parts: Iterable[Part]) -> int:
-    return sum(cell_len(text) for text, _ in parts)
-
-
-def _split(line: Sequence[Part], space: int, cut: str) -> tuple[list[Part], list[Part]]:
-    """Split ``line`` at the width ``space``. If it is wider, ``cut`` ends the first part."""
-    if _width(line) <= space:
-        return list(line), []
-    parts: list[Part] = []
-    space = max(space - cell_len(cut), 0)
-    for number, (text, style) in enumerate(line):
-        if cell_len(text) > space:
-            kept = set_cell_size(text, space)  # half of a wide character becomes a space
-            count = len(kept) if text.startswith(kept) else len(kept) - 1
-            if not cut and " " in text[:count].strip():
-                count = text.rindex(" ", 0, count) + 1
-            return [*parts, (text[:count], style), (cut, "dim")], [(text[count:], style), *line[number + 1 :]]
-        parts.append((text, style))
-        space -= cell_len(text)
-    return parts, []
+            yield split(
+                [(f"{day}{self._hour}:00, times in minutes:seconds", "dim")], terminal_columns(), self._tree.cut
+            )[0]
 
 
 def _request(request: ActiveRequest) -> list[Part]:

@@ -25,6 +25,9 @@ def conclusion(run: RunResult) -> Text:
     waited = [group for group in run.groups if "work-first" in group.verdicts]
     before = counts["response-first"]
     sentences = [f"{run.total} requests in {run.seconds:.1f} s."] if run.is_load else []
+    if run.unmet:
+        were = "request was" if run.unmet == 1 else "requests were"
+        sentences.append(f"{run.unmet} of {run.total} {were} not as expected.")
     sentences.append(_answered_before(before, working))
     if first:
         sentences.append(

@@ -11,8 +11,9 @@ from fastbg.events import Appended, Notice
 from fastbg.evidence.activity import ActiveRequest, ActiveTask, Activity
 from fastbg.follow.lines import Piece
 from fastbg.report.journal_stream import JournalStream
+from fastbg.report.line_layout import label
 from fastbg.report.lines import Entry, Sighting
-from fastbg.report.request_lines import RequestPrinter, label
+from fastbg.report.request_lines import RequestPrinter
 from tests.commands.test_tail import entry
 from tests.evidence.test_activity import MS, answered, event
 
