@@ -60,7 +60,8 @@ async def _show(sources: Sources, refused: set[Path], stream: Stream) -> None:
         stream.is_read = follower.is_read
         while True:
             with suppress(TimeoutError):
-                item = await asyncio.wait_for(anext(follower), stream.show_due())
+                async with asyncio.timeout(stream.show_due()):  # `asyncio.wait_for` may swallow a cancellation
+                    item = await anext(follower)
                 if isinstance(item, Notice) and item.kind == "refused" and item.path in refused:
                     refused.remove(item.path)
                 else:
