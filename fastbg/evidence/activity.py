@@ -46,7 +46,7 @@ class ActiveRequest:
     """A request, from its arrival to the end of its last task.
 
     ``number``: counts the requests of the journal. ``client_gone``: the client disconnected before the response.
-    ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at its end. ``error``: the
+    ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at later events. ``error``: the
     exception that the app raised. ``lost``: its server process ended before it. ``last_ns``: its latest event.
     ``told``: numbers of overdue tasks that were reported, None for the response.
     """
@@ -63,7 +63,7 @@ class ActiveRequest:
     sent: SentResponse | None = None
     client_gone: bool = False
     sizes: tuple[Mapping[str, int], ...] = ({}, {})
-    last_sizes: Mapping[str, int] = field(default_factory=dict)
+    last_sizes: dict[str, int] = field(default_factory=dict)
     finished_ns: int | None = None
     error: str | None = None
     lost: bool = False
@@ -237,7 +237,7 @@ def _record(request: ActiveRequest, event: Event) -> None:
         case "request_finished":
             request.finished_ns = event.t_ns
             request.error = detail.get("error")
-            request.last_sizes = detail.get("files", {})
+            request.last_sizes |= detail.get("files", {})
         case name if name.startswith("task_"):
             _record_task(request, event)
 
@@ -249,6 +249,7 @@ def _record_task(request: ActiveRequest, event: Event) -> None:
         task = request.tasks[detail["n"]] = ActiveTask(detail["task"], detail["n"], event.t_ns)
         request.open_tasks += 1
     task.where = detail.get("where", task.where)
+    request.last_sizes |= detail.get("files", {})  # of a worker
     task.runs = event.name == "task_started" and not task.ended
     if task.runs and task.started_ns is None:
         task.started_ns = event.t_ns

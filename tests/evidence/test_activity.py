@@ -106,6 +106,14 @@ def test_sizes_of_the_file_show_the_order(
     assert order_of(request, 10, 20, 1, 3) == order
 
 
+def test_worker_shows_that_a_file_is_new() -> None:
+    activity = seen(*answered(0, files={}))
+    request = activity.open[0]
+    assert order_of(request, 0, 20, 1, 3) == "unknown"
+    activity.add(event(5, "task_finished", **TASK, where="worker", server=f"{boot_id()}/7", pid=8, files={LOG: 20}))
+    assert order_of(request, 0, 20, 1, 3) == "after"
+
+
 def test_write_without_a_response_yet_was_before_it() -> None:
     request = seen(event(0, "request_received", method="GET", path="/")).open[0]
     assert order_of(request, 0, 5, 0, 1) == "before"
