@@ -46,9 +46,9 @@ class ActiveRequest:
     """A request, from its arrival to the end of its last task.
 
     ``number``: counts the requests of the journal. ``client_gone``: the client disconnected before the response.
-    ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at later events. ``error``: the
-    exception that the app raised. ``lost``: its server process ended before it. ``last_ns``: its latest event.
-    ``told``: numbers of overdue tasks that were reported, None for the response.
+    ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at later events.
+    ``error``: the exception that the app raised. ``lost``: its server process ended before it. ``last_ns``: its latest
+    event. ``told``: numbers of overdue tasks that were reported, None for the response.
     """
 
     number: int
