@@ -280,7 +280,11 @@ def demo(
 def show(
     script: Annotated[
         str,
-        typer.Argument(metavar="SCRIPT", autocompletion=complete_script, help="A .toml file or a built-in name."),
+        typer.Argument(
+            metavar="SCRIPT",
+            autocompletion=complete_script,
+            help="A .toml file or a built-in name. SCRIPT:PART shows one part.",
+        ),
     ] = "default",
     part: Annotated[str | None, typer.Option(metavar="NAME", help="Show only this part of the script.")] = None,
     directory: Folder = DEFAULT,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 LOST = "events_lost"  # the journal event that reports a gap in the journal
 
+REQUEST_ID = re.compile(r"[0-9a-f]{6}-[0-9]+")  # of the requests of `fastbg demo`
 _PROBE = re.compile(r"[0-9a-f]{6}-probe[0-9]+")
 
 Source = Literal["client", "file", "server"]

@@ -43,7 +43,7 @@ def demo(options: DemoOptions) -> int:
     sources, options, hint = _sources(options)
     with closing(ServerLog(server_log_of(options.directory))) as log:
         results = _run_scripts(sources, options, log)
-    _write_result(results, options, hint)
+    _write_result(results, options, hint, scripts=len(sources))
     _save(results, options)
     return results[-1].interrupted or (0 if all(result.ok for result in results) else 1)
 
@@ -109,7 +109,9 @@ def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *
         return _run_on_screen(runner, step=options.step, brief=several)
 
 
-def _write_result(results: "list[RunResult]", options: DemoOptions, hint: str | None = None) -> None:
+def _write_result(
+    results: "list[RunResult]", options: DemoOptions, hint: str | None = None, *, scripts: int = 1
+) -> None:
     if options.as_json:
         import json
 
@@ -130,7 +132,7 @@ def _write_result(results: "list[RunResult]", options: DemoOptions, hint: str | 
         from fastbg.report.style import plain_console
 
         console = plain_console()
-        console.print(overview(results, encoding=console.encoding))
+        console.print(overview(results, encoding=console.encoding, more=scripts - len(results)))
     elif hint:
         sys.stdout.write(escape_control(hint) + "\n")
     if options.workspace is not None:

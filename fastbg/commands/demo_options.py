@@ -60,7 +60,7 @@ class DemoOptions:
     @property
     def server_url(self) -> str | None:
         """The URL of the running server, None to start one. An address without a scheme gets ``http://``."""
-        return self.url if self.url is None or "://" in self.url else f"http://{self.url}"
+        return self.url if self.url is None or ":/" in self.url else f"http://{self.url}"
 
     def check(self) -> None:
         """Raise `FastbgError` for options that cannot be combined, or files that cannot be written."""
@@ -125,6 +125,7 @@ def _is_http(url: str) -> bool:
     """Return whether ``url`` has a scheme, a host and, if any, a port that an HTTP client can use."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        return parts.scheme in ("http", "https") and bool(host) and not host.isdecimal() and parts.port != 0
     except ValueError:  # an unmatched bracket, or a port above 65535
         return False

@@ -1,6 +1,7 @@
 """``fastbg show``: the question of a script, its answer, the code of its app with marked lines, and its TOML."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.text import Text
 from fastbg.errors import ScriptError
 from fastbg.report.code import code, toml
 from fastbg.report.style import plain_console, typed_path
-from fastbg.scripting.builtin import whole_script
+from fastbg.scripting.builtin import split_part, whole_script
 from fastbg.scripting.model import Part, Script
 from fastbg.scripting.reader import Source
 from fastbg.scripting.source_files import app_code
@@ -23,6 +24,8 @@ def show(name: str, part: str | None, directory: Path) -> int:
 
     ``directory``: the data folder, for ``${dir}``.
     """
+    name, named_part = split_part(name)
+    part = part if part is not None else named_part
     source = whole_script(name, os.environ)
     parts = source.script.all_parts if part is None else _named(part, source)
     console = plain_console()
@@ -30,11 +33,15 @@ def show(name: str, part: str | None, directory: Path) -> int:
         _introduction(source.script, parts, part),
         _app(source, parts, part, directory),
         _toml(source, parts, part),
-        [Text("\n" + escape_control(f"Run it: fastbg demo {name}"), style="dim")],
+        [Text("\n" + escape_control(f"Run it: fastbg demo {_argument(name, part)}"), style="dim")],
     ):
         for each in section:
             console.print(each, soft_wrap=not console.is_terminal)
     return 0
+
+
+def _argument(name: str, part: str | None) -> str:
+    return shlex.quote(name if part is None else f"{name}:{part}")
 
 
 def _named(name: str, source: Source) -> Sequence[Part]:

@@ -4,20 +4,18 @@ A text in a file has no sender. It is given to a request only if no other reques
 written: between the arrival of the request and the end of its last task.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastbg.events import Event, boot_id, is_probe
+from fastbg.events import REQUEST_ID, Event, boot_id, is_probe
 from fastbg.evidence.verdict import SentResponse
 
 KEPT_NS = 5_000_000_000  # how long an ended request is kept: its last write may be seen later
 MAX_OPEN = 20_000  # unfinished requests; the oldest ones are forgotten
 OVERDUE_NS = 1_000_000_000  # after this time, a missing response or a waiting task is worth a line
 
-_MARK = re.compile(r"[0-9a-f]{6}-[0-9]+")  # the request ids of `fastbg demo`
 _ENDS = ("task_finished", "task_failed", "task_dropped")
 
 Order = Literal["after", "before", "unknown"]
@@ -141,7 +139,7 @@ class Activity:
 
     def writer(self, text: str, earliest_ns: int, seen_ns: int) -> ActiveRequest | None:
         """Return the request that wrote ``text`` between two times, None if there is none, or more than one."""
-        for mark in _MARK.findall(text):
+        for mark in REQUEST_ID.findall(text):
             if mark in self._marked:
                 return self._marked[mark]
         found = [*self._active(earliest_ns, seen_ns, at_most=2)]
@@ -192,7 +190,7 @@ class Activity:
         self._open[key] = request
         if len(self._open) > MAX_OPEN:
             del self._open[next(iter(self._open))]
-        if _MARK.fullmatch(request.request_id):
+        if REQUEST_ID.fullmatch(request.request_id):
             self._marked[request.request_id] = request
         return request
 

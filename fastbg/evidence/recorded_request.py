@@ -61,7 +61,7 @@ class RecordedRequest:
 
     @property
     def marks_ms(self) -> list[tuple[float | None, Mark]]:
-        return marks_ms(self.tasks, self.ms)
+        return marks_ms([task for task in self.tasks if task.started_ns is not None or not task.is_open], self.ms)
 
     @property
     def writes_ms(self) -> Sequence[float]:

@@ -79,7 +79,9 @@ class RequestResult:
     def marks_ms(self) -> list[tuple[float | None, Mark]]:
         """What did not end well, with its time; None for an open end."""
         cut: Mark = "lost" if self.trace.server_gone else "open"
-        marks = marks_ms(self.trace.tasks, self.ms)
+        tasks = self.trace.tasks  # without a gone server, a task that has not started is no open end
+        tasks = [task for task in tasks if self.trace.server_gone or task.started_ns is not None or not task.is_open]
+        marks = marks_ms(tasks, self.ms)
         marks = [(self._cut_ms, cut) if mark == "open" else (ms, mark) for ms, mark in marks]
         if self.judgement.verdict == "lost" and self.trace.missing and not any(mark == "lost" for _, mark in marks):
             marks.append((None, "lost"))

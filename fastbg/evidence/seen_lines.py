@@ -2,11 +2,11 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastbg.events import Appended
+from fastbg.events import REQUEST_ID, Appended
 from fastbg.evidence.results import OtherWrite, RequestResult
 from fastbg.follow.lines import LineDecoder
 
@@ -73,6 +73,10 @@ def _is_in(line: SeenLine, places: Sequence[tuple[int, int]]) -> bool:
     return at > 0 and places[at - 1][1] > line.offset
 
 
-def _writer(line: SeenLine, requests: Iterable[RequestResult]) -> RequestResult | None:
+def _writer(line: SeenLine, requests: Sequence[RequestResult]) -> RequestResult | None:
+    marks = set(REQUEST_ID.findall(line.text))
+    named = [each for each in requests if each.trace.request_id in marks]
+    if len(named) == 1:
+        return named[0]
     active = [each for each in requests if each.trace.was_active(line.earliest_ns, line.t_ns)]
     return active[0] if len(active) == 1 else None

@@ -97,7 +97,7 @@ def ms_between(start_ns: int | None, t_ns: int | None) -> float | None:
 
 
 def marks_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) -> list[tuple[float | None, Mark]]:
-    """Return when each task failed, was dropped, or that it is open: None, its end was not seen."""
+    """Return when each task failed or was dropped, and None for the end of an open task: it was not seen."""
     marks: list[tuple[float | None, Mark]] = []
     for task in tasks:
         if task.state == "failed":

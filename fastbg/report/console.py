@@ -37,12 +37,17 @@ def final(run: RunResult, *, encoding: str, brief: bool = False) -> RenderableTy
 
     ``brief``: without tables, for one run of several.
     """
+    if not run.requests and (run.interrupted or run.quit):
+        return Group(*heading(run), *(details(run, encoding=encoding) if run.quit else [conclusion(run)]))
     tables: list[RenderableType] = []
     if not brief:
         table = distributions(run, encoding=encoding) if run.is_load else verdicts(run, encoding=encoding)
         writes = written(run, last=8 if run.is_load else None)
         tables = [Text(), writes, Text(), Constrain(table, MAX_WIDTH), Text(WORDS, style="dim")]
     conclusions = [conclusion(run)] if (last := moral(run)) is not None else []
+    if run.moral and run.ok and last is None:
+        why = "The moral of the script is not shown: this run did not measure all of its values."
+        conclusions.append(Text(why, style="dim"))
     return Group(
         *heading(run),
         *tables,
@@ -71,8 +76,8 @@ def scripts(titles: Mapping[str, Sequence[tuple[str, str]]]) -> RenderableType:
     return table
 
 
-def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
-    """Return a table with one row per run, and a conclusion."""
+def overview(runs: Sequence[RunResult], *, encoding: str, more: int = 0) -> RenderableType:
+    """Return a table with one row per run, and a conclusion. ``more``: number of scripts that did not run."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("script", no_wrap=True)
     table.add_column("as expected")
@@ -86,13 +91,15 @@ def overview(runs: Sequence[RunResult], *, encoding: str) -> RenderableType:
         no = escape_control(f"{unmet_mark(encoding)} {problem}")
         check = Text("yes", style="green") if run.ok else Text(no, style="red")
         table.add_row(Text(escape_control(run.name)), check, str(run.total), verdicts)
-    unexpected = [run.name for run in runs if not run.ok]
+    unexpected = [run.name for run in runs if run.unmet or (run.stopped and not run.interrupted)]
     versions = ", ".join(f"{name} {runs[0].versions[name]}" for name in ("fastapi", "starlette", "uvicorn"))
-    sentence = (
-        f"Not as expected: {', '.join(unexpected)}." if unexpected else f"All {len(runs)} scripts were as expected."
-    )
+    sentence = f"Not as expected: {', '.join(unexpected)}." if unexpected else ""
+    if runs[-1].interrupted:
+        sentence += f" Interrupted in {runs[-1].name}: {more} more scripts did not run."
+    elif not unexpected:
+        sentence = f"All {len(runs)} scripts were as expected."
     return Group(
-        table, Text(), Text(escape_control(sentence), style="bold"), Text(escape_control(versions), style="dim")
+        table, Text(), Text(escape_control(sentence.strip()), style="bold"), Text(escape_control(versions), style="dim")
     )
 
 

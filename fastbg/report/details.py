@@ -1,5 +1,6 @@
 """The unmet expectations of a run, and the reasons of its verdicts."""
 
+import re
 from collections.abc import Iterable
 
 from rich.console import RenderableType
@@ -38,7 +39,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
             reasons.setdefault(reason, []).append(full_name(result.part, result.trace.name))
     more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
     lines = [(line, "red") for line in more]
-    lines += [(f"{', '.join(dict.fromkeys(names))}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
+    lines += [(f"{_listed(names)}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
     lines += [(line, "yellow") for line in _delays(run)]
     lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
     if run.stopped:
@@ -48,13 +49,18 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     yield from (Text(escape_control(line), style=style) for line, style in lines)
 
 
+def _listed(names: Iterable[str]) -> str:
+    """Join names; those with a comma or a colon in quotes."""
+    return ", ".join(f'"{name}"' if re.search("[,:]", name) else name for name in dict.fromkeys(names))
+
+
 def _delays(run: RunResult) -> Iterable[str]:
     """Yield tasks that blocked the event loop, and tasks that waited long for a thread."""
     blocked: dict[str, float] = {}
     waited: dict[str, float] = {}
     for result in run.requests:
         for task in result.trace.tasks:
-            name = f"{full_name(result.part, result.trace.name)}: {task.name}"
+            name = f"{_listed([full_name(result.part, result.trace.name)])}: {task.name}"
             blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
             waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
     yield from (f"{name} blocked the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)

@@ -61,7 +61,8 @@ def _of_request(result: RequestResult) -> Iterator[Failure]:
     name = result.full_name
     for number, unmet in enumerate(result.unmet):
         more = () if number else tuple(reasons_of(result))
-        yield Failure(request.script, unmet.line(request), name, f"{unmet} ({unmet.witness})", more)
+        line = unmet.line(request)  # None for a draft, which is in no file
+        yield Failure(None if line is None else request.script, line, name, f"{unmet} ({unmet.witness})", more)
 
 
 def _stopped(run: RunResult) -> Iterator[str]:

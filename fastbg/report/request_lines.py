@@ -201,7 +201,7 @@ class RequestPrinter:
     ) -> list[Part]:  # fmt: skip
         parts: list[Part] = [(f"{exact_time(wall_ns) or '-':<12}  ", "dim")]
         if request is None:
-            return [*parts, *line]
+            return [*parts, *([(f"{mark}  ", "dim")] if mark else []), *line]
         request_id = (f"  [{escape_control(request.request_id)}]", "dim")
         if not mark:
             return [*parts, *line, *end, request_id]

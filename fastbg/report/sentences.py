@@ -13,52 +13,45 @@ from fastbg.text import escape_control
 
 
 def conclusion(run: RunResult) -> Text:
+    if run.interrupted and not run.requests:
+        return Text("Interrupted before the first request.")
     if run.interrupted:
         finished = sum(request.is_over for request in run.requests)
         sent = "1 request" if len(run.requests) == 1 else f"{len(run.requests)} requests"
         return Text(f"Interrupted after {run.seconds:.1f} s: {finished} of {sent} finished.")
-    counts = run.counts
-    working = run.total - sum(
-        group.count for group in run.groups if "no-work" in (*group.verdicts, group.first.trace.expected.verdict)
-    )
-    first = [group for group in run.groups if "response-first" in group.verdicts]
-    waited = [group for group in run.groups if "work-first" in group.verdicts]
-    before = counts["response-first"]
     sentences = [f"{run.total} requests in {run.seconds:.1f} s."] if run.is_load else []
     if run.unmet:
-        were = "request was" if run.unmet == 1 else "requests were"
-        sentences.append(f"{run.unmet} of {run.total} {were} not as expected.")
-    sentences.append(_answered_before(before, working))
-    if first:
-        sentences.append(
-            f"The client waited {milliseconds_range(time for group in first for time in group.responses_ms)} ms."
-        )
-        outside = [time for group in first for time in group.outside_ms]
-        if outside:
-            sentences.append(f"The first expected write was seen {milliseconds_range(outside)} ms after the response.")
-        if too_close := sum(group.too_close for group in first):
-            sentences.append(f"For {too_close} of them, only the server's events prove the order.")
-    if waited:
-        names = ", ".join(group.full_name for group in waited)
-        times = milliseconds_range(time for group in waited for time in group.responses_ms)
-        sentences.append(f"In {names}, the client waited {times} ms for the work.")
+        was = "was" if run.unmet == 1 else "were"
+        sentences.append(f"{run.unmet} of {run.total} requests {was} not as expected.")
+    sentences.append(", ".join(f"{count} {verdict}" for verdict, count in run.counts.items() if count) + ".")
+    sentences += _waits(run)
+    first = [group for group in run.groups if "response-first" in group.verdicts]
+    if outside := [time for group in first for time in group.outside_ms]:
+        sentences.append(f"The first expected write was seen {milliseconds_range(outside)} ms after the response.")
+    if too_close := sum(group.too_close for group in first):
+        sentences.append(f"For {too_close} of the response-first, only the server's events prove the order.")
     return Text(escape_control(" ".join(sentences)))
 
 
-def _answered_before(before: int, working: int) -> str:
-    if not working:
-        return "No request had work."
-    if working == 1:
-        return f"The request with work was {'' if before else 'not '}answered before it was done."
-    were = "was" if before == 1 else "were"
-    return f"{before} of the {working} requests with work {were} answered before it was done."
+def _waits(run: RunResult) -> Iterator[str]:
+    """Yield how long the clients waited, and which of them waited longest."""
+    answered = [group for group in run.groups if group.responses_ms]
+    times = [time for group in answered for time in group.responses_ms]
+    if not times:
+        return
+    who = "The client" if run.total == 1 else "The clients"
+    longest = max(answered, key=lambda group: max(group.responses_ms))
+    most = f", the longest time in {longest.full_name}" if len(answered) > 1 else ""
+    yield f"{who} waited {milliseconds_range(times)} ms for the response{most}."
 
 
 def evidence(run: RunResult) -> Text:
     """Return the paths of the files, of the journal and of the server's output, and the versions."""
-    paths = (*run.files, run.journal, run.server_log)
-    names = [run.name_of(str(path)) for path in paths if path is not None]
-    sentence = escape_control(f"Evidence in {typed_path(run.directory)}: {', '.join(names)}")
+    paths = [path for path in (*run.files, run.journal, run.server_log) if path is not None]
+    inside = [str(path.relative_to(run.directory)) for path in paths if path.is_relative_to(run.directory)]
+    outside = [typed_path(path) for path in paths if not path.is_relative_to(run.directory)]
+    parts = [f"{typed_path(run.directory)}: {', '.join(inside)}"] if inside else []
+    sentence = escape_control(f"Evidence in {'; '.join([*parts, *outside]) or 'no file'}")
     if run.journal is None:
         sentence += "; no journal of this server"
     if run.work is not None:

@@ -1,16 +1,19 @@
 """The tables of a run: writes, verdicts, distributions of times."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from rich.console import RenderableType
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.evidence.trace import Write
+from fastbg.report.line_layout import tree_for
 from fastbg.report.numbers import milliseconds
 from fastbg.report.style import SHARES, STYLES, unmet_mark, verdict_text
-from fastbg.report.timelines import glyphs_for
 from fastbg.text import escape_control
 
 INDENT = "  "
@@ -27,7 +30,8 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
     ]
     rows.sort(key=lambda row: row[0])
     if not rows:
-        return Text("no write was seen", style="dim")
+        why = "no write was seen" if run.files else "no file is followed: name the files that tasks write in `follow`"
+        return Text(why, style="dim")
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
@@ -76,7 +80,7 @@ def verdicts(run: RunResult, *, encoding: str) -> Table:
             Text(name, style=STYLES[verdict]),
         )
         table.add_row(
-            Text(INDENT + escape_control(request_line(result, encoding=encoding))),
+            RequestLine.of(result, encoding=encoding),
             "",
             "",
             "",
@@ -86,12 +90,29 @@ def verdicts(run: RunResult, *, encoding: str) -> Table:
     return table
 
 
-def request_line(result: RequestResult, *, encoding: str) -> str:
-    """Return "POST /orders → 200"."""
-    trace = result.trace
-    arrow = "→" if glyphs_for(encoding).response == "●" else "->"
-    status = "no response" if trace.status is None else str(trace.status)
-    return f"{trace.request.method} {trace.request.path} {arrow} {status}"
+@dataclass(frozen=True, slots=True)
+class RequestLine:
+    """A line such as "POST /orders → 200". If there is no room for it, its path is cut."""
+
+    method: str
+    path: str
+    end: str
+    cut: str
+
+    @classmethod
+    def of(cls, result: RequestResult, *, encoding: str) -> "RequestLine":
+        trace, tree = result.trace, tree_for(encoding)
+        status = "no response" if trace.status is None else str(trace.status)
+        method, path = escape_control(trace.request.method), escape_control(trace.request.path)
+        return cls(f"{INDENT}{method} ", path, f" {tree.arrow} {status}", tree.cut)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(options.max_width - cell_len(self.method) - cell_len(self.end), 1)
+        path = self.path if cell_len(self.path) <= room else set_cell_size(self.path, room - 1) + self.cut
+        yield Text(self.method + path + self.end, no_wrap=True, overflow="ellipsis", style="dim")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, options.max_width)
 
 
 def distributions(run: RunResult, *, encoding: str) -> Table:

@@ -54,7 +54,7 @@ def _without_queue(source: "Source") -> "Source":
 
 def script(name: str, environment: Mapping[str, str]) -> "Source":
     """Return what can run here of a script, or of one part of it: ``SCRIPT:PART``. Raises `ScriptError`."""
-    name, part = _split(name)
+    name, part = split_part(name)
     source = whole_script(name, environment)
     if name in built_in() and not find_spec("taskiq_nats"):
         source = _without_queue(source)
@@ -65,7 +65,7 @@ def script(name: str, environment: Mapping[str, str]) -> "Source":
     return only_part(source, part)
 
 
-def _split(name: str) -> tuple[str, str | None]:
+def split_part(name: str) -> tuple[str, str | None]:
     """Split ``SCRIPT:PART``. The longest name of an existing script wins."""
     ends = [len(name), *(found.start() for found in reversed([*re.finditer(":", name)]))]
     end = next((end for end in ends if _exists(name[:end])), len(name))

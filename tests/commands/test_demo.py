@@ -177,8 +177,8 @@ def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
     ]
     assert (
         "control: its write was already in the file when the response was sent "
-        "N of the N requests with work were answered before it was done. The client waited N ms. "
-        "The first expected write was seen N ms after the response. In control, the client waited N ms for the work. "
+        "N response-first, N work-first, N no-work. The clients waited N ms for the response, the longest time in "
+        "control. The first expected write was seen N ms after the response. "
         "Evidence in .fastbg: README.md, log.txt, journal.jsonl, server.log"
     ) in " ".join(rest.split())
     moral = "FastAPI runs background tasks after the response: the client waited N ms, not the N ms of the tasks."

@@ -172,3 +172,9 @@ def test_default_script_is_not_sent_to_another_app(tmp_path: Path) -> None:
 def test_default_script_is_sent_to_the_example(tmp_path: Path, place: str) -> None:
     with fastbg_serve("--work", "0", cwd=tmp_path) as url:
         assert run(tmp_path, "--quiet", "--url", url + place)[0].startswith("ok: 7 requests")
+
+
+def test_failure_of_a_draft_has_no_file(tmp_path: Path) -> None:
+    shown, _ = run(shop(tmp_path, KNOWN.replace("log.txt", "missing/log.txt")), "--app", "shop", "--quiet", code=1)
+    assert "None" not in shown
+    assert shown.startswith("POST /orders/{name}: verdict: expected response-first, was failed (server)\n")

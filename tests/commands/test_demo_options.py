@@ -28,7 +28,21 @@ def test_address_becomes_a_url(typed: str, url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["", ":8000", "http://", "http:///path", "::1", "[::1", "myhost:no", "myhost:0", "myhost:65536", "ftp://x"]
+    "typed",
+    [
+        "",
+        ":8000",
+        "http://",
+        "http:///path",
+        "::1",
+        "[::1",
+        "myhost:no",
+        "myhost:0",
+        "myhost:65536",
+        "ftp://x",
+        "8000",
+        "htp:/x",
+    ],
 )
 def test_what_is_no_address_is_refused_as_typed(typed: str, tmp_path: Path) -> None:
     with pytest.raises(FastbgError, match="not a valid URL") as error:

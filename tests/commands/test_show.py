@@ -93,7 +93,7 @@ def test_part_shows_only_what_belongs_to_it(folder: Path) -> None:
         "Which one?\n\ntrap: It sends.\n\nApp: shop.py\n\n"
         '       def mail():\ntrap |     send("你好")\n\nScript: shop.toml\n\n'
         + SCRIPT[SCRIPT.index("# the trap") : SCRIPT.index('\n[[part]]\nname = "other')]
-        + "\nRun it: fastbg demo shop.toml\n"
+        + "\nRun it: fastbg demo shop.toml:trap\n"
     )
     queue = shown("sigkill", "--part", "queue, server killed", cwd=folder)
     assert "sigkill_queue.py\n\n1 = queue, server killed\n" in queue
@@ -150,3 +150,7 @@ def test_list_starts_with_the_default_script(tmp_path: Path) -> None:
     groups = list(listed(os.environ))
     assert groups[1:] == sorted(groups[1:])
     assert "fastbg show NAME" in output[-1]
+
+
+def test_part_may_be_named_as_for_demo(tmp_path: Path) -> None:
+    assert shown("inline:remedy", cwd=tmp_path) == shown("inline", "--part", "remedy", cwd=tmp_path)

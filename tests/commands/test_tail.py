@@ -461,7 +461,7 @@ def test_write_of_two_active_requests_has_no_request(folder: Path) -> None:
         append(folder / "journal.jsonl", answered(now, "r1") + answered(now, "r2", path="/y"))
         read_until(process.stdout, rb"\[r2\]\n")
         append(folder / "log.txt", b"whose?\n")
-        assert re.fullmatch(TIME + rb"  log.txt  whose\?\n", read_until(process.stdout, rb"whose\?\n"))
+        assert re.fullmatch(TIME + rb"  \?  log.txt  whose\?\n", read_until(process.stdout, rb"whose\?\n"))
 
 
 def test_apps_without_the_files_of_the_example_are_fine(tmp_path: Path) -> None:
@@ -556,10 +556,10 @@ def test_what_is_no_event_is_shown_as_such(folder: Path, capsys: pytest.CaptureF
         stream.close()
     shown = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in shown[:4]] == [
-        'journal  not an event: {"t_ns": 1, "ev',
-        "journal  not an event: []",
-        'journal  not an event: {"t_ns": true, "event": "x"}',
-        "journal  not an event: �\\x1b[31m",
+        '?  journal  not an event: {"t_ns": 1, "ev',
+        "?  journal  not an event: []",
+        '?  journal  not an event: {"t_ns": true, "event": "x"}',
+        "?  journal  not an event: �\\x1b[31m",
     ]
     assert [json.loads(line)["event"] for line in shown[4:]] == [None] * 4
 

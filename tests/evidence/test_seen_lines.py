@@ -59,3 +59,8 @@ def test_truncated_file_starts_again() -> None:
     seen.restarted(Path(LOG))
     seen.add(appended(2, 0, b"new\n"))
     assert [each.text for each in seen.others((), journal=True)] == ["new"]
+
+
+def test_line_with_the_id_of_a_request_belongs_to_it() -> None:
+    first, second = (requested(background(), request_id=f"a1b2c3-{n}", name=f"n{n}") for n in (1, 12))
+    assert others(appended(1501, 0, b"mail a1b2c3-12\n"), requests=(first, second)) == [("mail a1b2c3-12", "n12")]

@@ -60,7 +60,7 @@ def test_report_ends_with_the_picture_and_the_moral() -> None:
     assert text.rstrip().endswith("waited 501 ms")
     assert text.index("Evidence in") < text.index("ms since sent") < text.rindex("waited 501 ms")
     without = shown(final(run(), encoding="utf-8"))
-    assert " ".join(without.split()).endswith("In control, the client waited 501 ms for the work.")
+    assert " ".join(without.split()).endswith("The first expected write was seen 500 ms after the response.")
 
 
 def test_document_and_summary_have_the_moral() -> None:

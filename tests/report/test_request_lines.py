@@ -172,7 +172,7 @@ def test_shutdown_and_lost_events_are_lines() -> None:
     assert lines(output) == [
         "server process 7 shuts down with 1 unfinished task",
         "3 events could not be written to the journal: requests may be missing",
-        "mail failed: E  of an earlier request",
+        "?  mail failed: E  of an earlier request",
     ]
 
 

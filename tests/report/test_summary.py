@@ -65,7 +65,7 @@ def test_summary_has_a_table_with_the_verdicts() -> None:
         ["control", "200", "501", "499", "-2.0", "work-first (expected)", "file+server"],
     ]
     assert markdown(run()).startswith("### fastbg: ok: 2 requests")
-    assert "1 of the 2 requests with work was answered before it was done" in markdown(run())
+    assert "1 response-first, 1 work-first. The clients waited 2.0 to 501 ms" in markdown(run())
 
 
 def test_summary_tells_what_was_not_as_expected() -> None:

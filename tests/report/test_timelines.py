@@ -110,3 +110,13 @@ def test_legend_is_complete_and_breaks_no_item(width: int, encoding: str) -> Non
         assert [item.split(" ", 1)[1] for item in items] == [text for _, text in legend.marks]
         assert len({item[0] for item in items}) == len(items)
     assert [text for _, text in CLIENT_LEGEND.marks][-4:] == ["failed", "dropped", "lost", "still runs"]
+
+
+def test_task_that_has_not_started_has_no_open_end() -> None:
+    made = in_milliseconds(task(task(answered(trace(writes=0), 1002, size=100), 1003, end=None), None, end=None, n=1))
+    made.ended, made.ended_ns = "not within 9 s", 1_300_000_000
+    _, bar = final_bars(background(), made)
+    assert bar.count("»") == 1
+    made.server_gone = True
+    _, bar = final_bars(background(), made)
+    assert bar.count("◇") == 2

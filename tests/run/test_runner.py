@@ -355,7 +355,11 @@ def test_load_shows_distributions_and_one_case_per_name(tmp_path: Path) -> None:
     told = result.stdout.decode()
     assert result.returncode == 0, told
     assert "p50" in told
-    assert re.search(r"^84 requests in [0-9.]+ s\. 60 of the 72 requests with work", told, re.MULTILINE)
+    assert re.search(
+        r"^84 requests in [0-9.]+ s\. 60 response-first, 12 work-first, 12 no-work\. The clients waited",
+        told,
+        re.MULTILINE,
+    )
     assert "12 response-first" in told
     assert "control, 12 times" in told
     cases = ET.parse(tmp_path / "all.xml").getroot().iter("testcase")
