@@ -307,9 +307,10 @@ def test_folder_that_is_not_the_servers_is_said_first(tmp_path: Path) -> None:
     other.mkdir()
     with fastbg_serve(*WORK, cwd=tmp_path) as url:
         warning = f"{other / '.fastbg'} has no journal of the server at {url}, so its tasks cannot be seen: "
-        shown = fastbg("demo", "--url", url, "--timeout", "3", cwd=other, COLUMNS="400").stdout.decode()
-        written = document("--url", url, "--timeout", "3", cwd=other, ok=False)
-        quiet = fastbg("demo", "--quiet", "--url", url, "--timeout", "3", cwd=other)
+        one = ("--url", url, "--only", "dependency, no q")  # it waits for no write
+        shown = fastbg("demo", *one, cwd=other, COLUMNS="400").stdout.decode()
+        written = document(*one, cwd=other, ok=False)
+        quiet = fastbg("demo", "--quiet", *one, cwd=other)
     assert shown.startswith(warning)
     assert shown.count(warning) == 1
     assert written["remarks"][0].startswith(warning)

@@ -175,6 +175,6 @@ def test_default_script_is_sent_to_the_example(tmp_path: Path, place: str) -> No
 
 
 def test_failure_of_a_draft_has_no_file(tmp_path: Path) -> None:
-    shown, _ = run(shop(tmp_path, KNOWN.replace("log.txt", "missing/log.txt")), "--app", "shop", "--quiet", code=1)
+    shown, _ = run(shop(tmp_path, FAILING), "--app", "shop", "--quiet", code=1)
+    assert shown.startswith("GET /export: verdict: ")
     assert "None" not in shown
-    assert shown.startswith("POST /orders/{name}: verdict: expected response-first, was failed (server)\n")
