@@ -22,8 +22,8 @@ for number in (signal.SIGINT, signal.SIGHUP):
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return 1.5 workers per core, because tests wait half of the time for a server, a task or a timeout.
+    """Return two workers per core, because tests wait half of the time for a server, a task or a timeout.
 
     At most `MAX_WORKERS`: a container may show all cores of its host but use only two.
     """
-    return min((os.cpu_count() or 1) * 3 // 2, MAX_WORKERS)
+    return min((os.cpu_count() or 1) * 2, MAX_WORKERS)
