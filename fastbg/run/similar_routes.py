@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_ROUTES = 3
 MAX_REQUESTS = 20  # different ones of a part
-MAX_PATHS = 2000  # of a document
+MAX_PATHS = 500  # of a document
 MAX_PATH = 200  # characters
 MIN_RATIO = 0.6  # of `difflib`: 1 for equal texts
 MAX_DISTANCE = 0.2  # from the highest ratio

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ PYTHON = r"[<>]=|<[a-z]|list\[|\b(?:INTEGER|FLOAT|TEXT|PATH|FILENAME|BOOLEAN|RAN
 each_command = pytest.mark.parametrize("name", COMMANDS)
 
 
+@cache
 def shown(name: str, option: str = "--help", columns: int = 80) -> str:
     result = fastbg(*name.split(), option, COLUMNS=str(columns))
     assert (result.returncode, result.stderr) == (0, b"")
