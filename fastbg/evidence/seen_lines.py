@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastbg.events import REQUEST_ID, Appended
 from fastbg.evidence.results import OtherWrite, RequestResult
-from fastbg.follow.lines import LineDecoder
+from fastbg.follow.lines import LineDecoder, windows
 
 MAX_LINES = 1000  # the latest ones
 
@@ -37,12 +37,8 @@ class SeenLines:
         before_ns = self._seen.get(item.path, 0)
         self._seen[item.path] = item.t_ns
         pieces = self._decoders.setdefault(item.path, LineDecoder()).feed(item.data, item.offset)
-        ends = [*(piece.offset for piece in pieces[1:]), item.offset + len(item.data)]
-        for piece, end in zip(pieces, ends, strict=True):
+        for piece, end, earliest_ns in windows(pieces, item, before_ns):
             if piece.text.strip():
-                # The modification time is that of the last byte.
-                is_last = piece is pieces[-1] and item.written_ns is not None
-                earliest_ns = item.written_ns if is_last and item.written_ns is not None else before_ns
                 self._lines.append(SeenLine(str(item.path), piece.text, piece.offset, end, earliest_ns, item.t_ns))
 
     def restarted(self, path: Path) -> None:

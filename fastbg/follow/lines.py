@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fastbg.events import Appended
+
 BLOCK = 64 * 1024  # bytes per read, and so the memory that reading needs
 LINE_LIMIT = 64 * 1024  # bytes of a line that are kept; the rest is counted
 
@@ -86,6 +88,19 @@ class LineDecoder:
             self._cut += len(self._decoder.getstate()[0])
             self._decoder.reset()
         return text
+
+
+def windows(pieces: list[Piece], item: Appended, before_ns: int) -> Iterator[tuple[Piece, int, int]]:
+    """Yield each of the ``pieces`` of ``item``, the offset of its end, and the earliest time of its writing.
+
+    ``before_ns``: when bytes of the file were last seen. The modification time of ``item`` is that of its last byte.
+    """
+    if not pieces:  # the bytes are a part of a character
+        return
+    ends = [*(piece.offset for piece in pieces[1:]), item.offset + len(item.data)]
+    for piece, end in zip(pieces, ends, strict=True):
+        is_last = piece is pieces[-1]
+        yield piece, end, item.written_ns if is_last and item.written_ns is not None else before_ns
 
 
 def last_lines(descriptor: int, count: int, end: int) -> Iterator[tuple[int, bytes]]:

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from fastbg.events import Appended, Notice
 from fastbg.evidence.activity import ActiveRequest, Activity
+from fastbg.follow.lines import windows
 from fastbg.follow.writers import Writers
 from fastbg.report.journal_entries import Foreign, JournalEntries
 from fastbg.report.lines import Entry, JournalPrinter, Sighting, has_line
@@ -183,12 +184,9 @@ class JournalStream(Stream):
         before_ns = self._seen.get(item.path, self._start_ns)
         self._seen[item.path] = item.t_ns
         pieces = self._decode(item.path, item.offset, item.data)
-        ends = [*(piece.offset for piece in pieces[1:]), item.offset + len(item.data)]
-        # The modification time is that of the last byte.
-        earliest = [before_ns] * (len(pieces) - 1) + [before_ns if item.written_ns is None else item.written_ns]
         is_read = all(map(self.is_read, self._journals))
         more = any(isinstance(held, Appended) for held in self._order)
-        for piece, end, earliest_ns in zip(pieces, ends, earliest, strict=True):
+        for piece, end, earliest_ns in windows(pieces, item, before_ns):
             writer = self._activity.writer(piece.text, earliest_ns, item.t_ns) if is_read and piece.text else None
             if writer is not None:
                 writer.add_write(earliest_ns, item.t_ns)

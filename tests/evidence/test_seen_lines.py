@@ -42,6 +42,11 @@ def test_line_of_the_only_active_request_has_its_name() -> None:
     assert others(item, requests=(background(),), journal=False) == [("debug", None)]
 
 
+def test_bytes_of_an_incomplete_character_are_no_line_yet() -> None:
+    assert others(appended(1501, 0, b"\xc3")) == []
+    assert others(appended(1501, 0, b"\xc3"), appended(1502, 1, b"\xa4\n")) == [("ä", None)]
+
+
 def test_line_after_the_last_request_belongs_to_none() -> None:
     item = appended(9900, 0, b"late\n", written_ms=9800)  # the request ended at 9000 ms
     assert others(item, requests=(background(),)) == [("late", None)]

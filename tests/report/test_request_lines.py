@@ -199,6 +199,15 @@ def test_files_of_the_example_may_be_missing(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.splitlines() == [f"fastbg: waiting for {JOURNAL}", f"fastbg: {LOG} was truncated"]
 
 
+def test_character_that_arrives_in_two_parts_is_shown_whole() -> None:
+    output = io.StringIO()
+    stream = JournalStream(RequestPrinter({LOG: "log.txt"}, output), [])
+    for offset, data in enumerate((b"\xc3", b"\xa4\n")):
+        stream.new(Appended(stream._start_ns, LOG, (1, 1), offset, data))
+    stream.close()
+    assert output.getvalue().endswith("log.txt  ä\n")
+
+
 def test_last_line_of_a_request_closes_its_tree() -> None:
     output = Terminal()
     stream = JournalStream(RequestPrinter({LOG: "log.txt"}, output), [JOURNAL])
