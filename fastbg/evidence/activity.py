@@ -7,6 +7,7 @@ written: between the arrival of the request and the end of its last task.
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from fastbg.events import REQUEST_ID, Event, boot_id, is_probe
@@ -142,7 +143,7 @@ class Activity:
         for mark in REQUEST_ID.findall(text):
             if mark in self._marked:
                 return self._marked[mark]
-        found = [*self._active(earliest_ns, seen_ns, at_most=2)]
+        found = [*islice(self._active(earliest_ns, seen_ns), 2)]
         return found[0] if len(found) == 1 else None
 
     def overdue(self, now_ns: int) -> Iterator[tuple[ActiveRequest, ActiveTask | None]]:
@@ -201,15 +202,12 @@ class Activity:
             if self._marked.get(old.request_id) is old:
                 del self._marked[old.request_id]
 
-    def _active(self, earliest_ns: int, seen_ns: int, at_most: int) -> Iterator[ActiveRequest]:
+    def _active(self, earliest_ns: int, seen_ns: int) -> Iterator[ActiveRequest]:
         for requests in (reversed(self._open.values()), reversed(self._ended)):
             for request in requests:
                 ended = request.is_over and request.last_ns < earliest_ns
                 if request.this_boot and request.received_ns <= seen_ns and not ended:
                     yield request
-                    at_most -= 1
-                    if not at_most:
-                        return
 
 
 def _once(request: ActiveRequest, task: ActiveTask | None) -> Iterator[tuple[ActiveRequest, ActiveTask | None]]:

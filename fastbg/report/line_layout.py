@@ -1,4 +1,4 @@
-"""The pieces of a line of `request_lines`: marks, short ids, times, and cutting to a width."""
+"""The pieces of a line of `request_lines`: marks, short ids, and cutting to a width."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from fastbg.report.moments import time_of_day
 from fastbg.report.text_lines import Part
 from fastbg.report.timelines import glyphs_for
 
@@ -53,12 +52,6 @@ def label(number: int) -> str:
 
 def terminal_columns() -> int:
     return shutil.get_terminal_size().columns
-
-
-def exact_time(wall_ns: int | None) -> str:
-    """Return HH:MM:SS.mmm, empty if unknown."""
-    seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
-    return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else ""
 
 
 def width_of(parts: Iterable[Part]) -> int:

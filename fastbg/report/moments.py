@@ -22,6 +22,12 @@ def time_of_day(wall_s: int) -> str:
     return "" if moment is None else moment.astimezone().strftime("%H:%M:%S")
 
 
+def exact_time(wall_ns: int | None) -> str:
+    """Return ``wall_ns`` as HH:MM:SS.mmm in local time, empty if unknown or out of range."""
+    seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
+    return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else ""
+
+
 def wall_ns_of(t_ns: int) -> int:
     """Return the wall clock's time at the monotonic time ``t_ns`` of this boot, in nanoseconds."""
     return t_ns + time.time_ns() - time.monotonic_ns()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace
@@ -30,7 +29,7 @@ def response(trace: Trace) -> Iterator[str]:
 def similar_routes(trace: Trace) -> Iterator[str]:
     """Yield what the app offers instead of the requested route."""
     if trace.allow:
-        yield escape_control(f"{urlsplit(trace.request.url).path} allows {trace.allow}")
+        yield escape_control(f"{trace.request.path} allows {trace.allow}")
     if trace.similar_routes:
         yield escape_control(f"routes that are near: {', '.join(trace.similar_routes)}")
 

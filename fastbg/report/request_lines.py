@@ -12,9 +12,9 @@ from typing import TextIO
 from fastbg.events import LOST, Event, Notice, is_probe
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
-from fastbg.report.line_layout import When, exact_time, label, split, terminal_columns, tree_for, width_of
+from fastbg.report.line_layout import When, label, split, terminal_columns, tree_for, width_of
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
-from fastbg.report.moments import of_this_boot, utc, wall_ns_of, wall_ns_of_event
+from fastbg.report.moments import exact_time, of_this_boot, utc, wall_ns_of, wall_ns_of_event
 from fastbg.report.numbers import milliseconds
 from fastbg.report.text_lines import CONTINUED, LineStyles, Paint, Part, print_notice
 from fastbg.text import escape_control
@@ -100,13 +100,12 @@ class RequestPrinter:
 
     def lost(self, request: ActiveRequest, now_ns: int) -> None:
         wall_ns = wall_ns_of(now_ns)
+        why: Part = (f"server process {request.pid} has ended", "")
         if request.response_ns is None:
-            end = f"server process {request.pid} has ended"
-            self._write_request(wall_ns, request, [(f" {self._tree.arrow} lost: ", "bold red"), (end, "")])
+            self._write_request(wall_ns, request, [(f" {self._tree.arrow} lost: ", "bold red"), why])
         for task in request.tasks.values():
             if not task.ended and task.where != "worker":
-                line = [(_short(task.name), "bold"), (" lost: ", "bold red")]
-                line.append((f"server process {request.pid} has ended", ""))
+                line = [(_short(task.name), "bold"), (" lost: ", "bold red"), why]
                 self._write(wall_ns, request, self._tree.more, line)
 
     def notice(self, notice: Notice) -> None:

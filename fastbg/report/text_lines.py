@@ -19,7 +19,7 @@ from rich.style import Style
 from fastbg.events import Notice
 from fastbg.follow.lines import Piece
 from fastbg.report.lines import Sighting
-from fastbg.report.moments import time_of_day, wall_ns_of
+from fastbg.report.moments import exact_time, wall_ns_of
 from fastbg.text import escape_control
 
 CONTINUED = "↪ "
@@ -132,7 +132,7 @@ class TextPrinter:
         """Return the time and the name, on a new output line."""
         line = [("\n", "")] if self._open is not None else []
         self._open = None
-        line.append((f"{_time(wall_ns):<12} ", "dim"))
+        line.append((f"{exact_time(wall_ns) or '-':<12} ", "dim"))
         if self._width:
             line.append((f"{self._names[path]:<{self._width}} ", self._styles[path]))
         return line
@@ -145,8 +145,3 @@ def print_notice(notice: Notice) -> None:
     words = NOTICES.get(notice.kind, "{path} {message}").format(path=notice.path, message=notice.message)
     sys.stderr.write(f"fastbg: {escape_control(words)}\n")
     sys.stderr.flush()
-
-
-def _time(wall_ns: int | None) -> str:
-    seconds = "" if wall_ns is None else time_of_day(wall_ns // 10**9)
-    return f"{seconds}.{wall_ns // 10**6 % 1000:03}" if wall_ns is not None and seconds else "-"
