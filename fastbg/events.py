@@ -1,6 +1,6 @@
 """Events of the client and the server, and what a follower reports about files.
 
-All times named ``t_ns`` are `time.monotonic_ns`. All processes of one host share this clock until the next boot.
+All times named ``t_ns`` are `fastbg.clock.monotonic_ns`. All processes of one host share this clock until next boot.
 Times of events with different ``boot`` are never compared.
 """
 

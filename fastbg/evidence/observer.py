@@ -1,10 +1,10 @@
 """Collects the evidence about running requests from client, files and journal."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fastbg.clock import monotonic_ns
 from fastbg.events import LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.seen_lines import SeenLines
@@ -53,7 +53,7 @@ class Observer:
         self.paths = (*self.files, journal)
         self.live: dict[str, Trace] = {}
         self.remarks: dict[str, None] = {}
-        self.last_event_ns = time.monotonic_ns()
+        self.last_event_ns = monotonic_ns()
         self.gap: str | None = None
         self.seen = SeenLines()
         self._on_done = on_done
@@ -75,7 +75,7 @@ class Observer:
 
     def record(self, trace: Trace, event: Event) -> None:
         """Record an event of the client."""
-        self.last_event_ns = time.monotonic_ns()
+        self.last_event_ns = monotonic_ns()
         trace.events.append(event)
         if event.name == "request_sent":
             self._attribution.sent(trace, event.detail["sizes"])
@@ -94,7 +94,7 @@ class Observer:
     def end(self, trace: Trace, why: str | None, *, server_gone: bool = False) -> None:
         """End ``trace`` with the evidence so far."""
         trace.ended = trace.ended or why
-        trace.ended_ns, trace.server_gone = time.monotonic_ns(), server_gone
+        trace.ended_ns, trace.server_gone = monotonic_ns(), server_gone
         self._open.pop(trace.request_id, None)
         self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
         self._finish(trace)
@@ -111,7 +111,7 @@ class Observer:
             else:
                 self.seen.add(item)
                 for trace in self._attribution.appended(item):
-                    self.last_event_ns = time.monotonic_ns()
+                    self.last_event_ns = monotonic_ns()
                     self.update(trace)
             self._changed.set()
 
@@ -137,9 +137,9 @@ class Observer:
         ``quiet``: the limit starts again with every event of a request. ``due_ns``: returns a monotonic time that ends
         the wait, or None.
         """
-        start_ns, expired_ns = time.monotonic_ns(), 0
+        start_ns, expired_ns = monotonic_ns(), 0
         while not happened():
-            now_ns, end_ns = time.monotonic_ns(), due_ns()
+            now_ns, end_ns = monotonic_ns(), due_ns()
             left_s = seconds - (now_ns - (self.last_event_ns if quiet else start_ns)) / 1e9
             if end_ns is not None:
                 left_s = min(left_s, (end_ns - now_ns) / 1e9)
@@ -233,7 +233,7 @@ class Observer:
                 continue
             trace.events.append(event)
             if trace.request_id in self._open:  # not a probe
-                self.last_event_ns = time.monotonic_ns()
+                self.last_event_ns = monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}
                 none = dict.fromkeys(map(str, self.files), 0) if self._has_all_sizes else {}

@@ -2,13 +2,13 @@
 
 import os
 import stat
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fastbg.clock import monotonic_ns, time_ns
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
 from fastbg.follow.lines import BLOCK, last_lines
@@ -107,7 +107,7 @@ def _modified_ns(status: os.stat_result, seen_ns: int) -> int | None:
 
     The kernel's clock for files is some milliseconds late. So the file was modified at this time or later.
     """
-    modified_ns = status.st_mtime_ns - (time.time_ns() - time.monotonic_ns())
+    modified_ns = status.st_mtime_ns - (time_ns() - monotonic_ns())
     return modified_ns if modified_ns <= seen_ns else None
 
 
@@ -154,7 +154,7 @@ class FollowedFile:
             begin = max(0, self._open.end - KNOWN_TAIL)
             self._open.known_tail = os.pread(self._open.descriptor, self._open.end - begin, begin)
         elif self._open.end:
-            self._items.append(_Span(time.monotonic_ns(), self._open.end, None))
+            self._items.append(_Span(monotonic_ns(), self._open.end, None))
 
     def refresh(self, t_ns: int) -> None:
         """Check which file is at ``path`` now, and its size. ``t_ns``: the time for notices."""
@@ -183,7 +183,7 @@ class FollowedFile:
             return
         status = os.fstat(self._open.descriptor)
         size = status.st_size
-        seen_ns = time.monotonic_ns()  # after `fstat`: the bytes may not have existed before
+        seen_ns = monotonic_ns()  # after `fstat`: the bytes may not have existed before
         if size < self._open.end:
             self._restart(self._open, t_ns, "was truncated")
         elif size == self._open.end and _is_rewritten(self._open):
@@ -207,7 +207,7 @@ class FollowedFile:
             if self._open is not None and (appended := self._read(self._open, item)):
                 return appended
         if self._outdated:
-            self.refresh(time.monotonic_ns())
+            self.refresh(monotonic_ns())
             return self.take()
         return None
 

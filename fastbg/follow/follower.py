@@ -1,13 +1,13 @@
 """The follower: an asynchronous iterator over the bytes that are appended to a set of files."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from fastbg.clock import monotonic_ns
 from fastbg.events import Appended, Notice
 from fastbg.follow.files import FollowedFile
 from fastbg.follow.journal import FollowedJournal
@@ -56,7 +56,7 @@ class Follower:
 
     async def __aenter__(self) -> Self:
         self._watcher, reason = choose_watcher(self._on_change, poll=self._poll)
-        t_ns = time.monotonic_ns()
+        t_ns = monotonic_ns()
         if reason is not None:
             self._add_polling_notice(t_ns, reason)
         for path, file in self._files.items():
@@ -82,9 +82,9 @@ class Follower:
         return self
 
     async def __anext__(self) -> Appended | Notice:
-        if time.monotonic_ns() - self._turn_began_ns > TURN_NS:
+        if monotonic_ns() - self._turn_began_ns > TURN_NS:
             await asyncio.sleep(0)
-            self._turn_began_ns = time.monotonic_ns()
+            self._turn_began_ns = monotonic_ns()
         while self._watcher is not None:
             if self._notices:
                 return self._notices.popleft()
@@ -92,13 +92,13 @@ class Follower:
                 file = self._ready.popleft()
                 item = file.take()
                 if file.needs_watch:
-                    self._on_change(time.monotonic_ns(), file.path, True)
+                    self._on_change(monotonic_ns(), file.path, True)
                 self._queue(file)
                 if item is not None:
                     return item
             self._woken.clear()
             await self._woken.wait()
-            self._turn_began_ns = time.monotonic_ns()
+            self._turn_began_ns = monotonic_ns()
         raise StopAsyncIteration
 
     def last_lines(self, path: Path, count: int) -> Iterator[tuple[int, bytes]]:
@@ -115,7 +115,7 @@ class Follower:
     def is_read(self, path: Path) -> bool:
         """Check a file now, and return whether the iterator has yielded its whole content."""
         if self._watcher is not None:
-            self._on_change(time.monotonic_ns(), path, True)
+            self._on_change(monotonic_ns(), path, True)
         return not self._files[path].pending
 
     def _on_change(self, t_ns: int, path: Path, moved: bool) -> None:

@@ -9,10 +9,11 @@ import errno
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from fastbg.clock import monotonic_ns
 
 POLL_S = 0.04  # together with the check itself, at most 50 ms late
 RECHECK_S = 1.0  # for changes without notifications: network mounts, folders without permission to watch
@@ -61,7 +62,7 @@ class PollWatcher:
         self._timer.cancel()
 
     def _wake(self) -> None:
-        t_ns = time.monotonic_ns()
+        t_ns = monotonic_ns()
         self._timer = self._loop.call_later(POLL_S, self._wake)
         for path in self._paths:
             self._changed(t_ns, path, True)
@@ -145,7 +146,7 @@ class InotifyWatcher:
                     raise
 
     def _wake(self) -> None:
-        t_ns = time.monotonic_ns()
+        t_ns = monotonic_ns()
         try:
             events = os.read(self._descriptor, 65536)
         except BlockingIOError:
@@ -163,7 +164,7 @@ class InotifyWatcher:
             self._changed(t_ns, path, moved)
 
     def _recheck(self) -> None:
-        t_ns = time.monotonic_ns()
+        t_ns = monotonic_ns()
         self._timer = self._loop.call_later(RECHECK_S, self._recheck)
         for path in list(self._points):
             self._changed(t_ns, path, True)

@@ -8,12 +8,12 @@ request the wrappers do nothing.
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from time import monotonic_ns
 from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.exceptions import HTTPException
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.steps import in_steps
 from fastbg.recorder.task_record import TaskRecord

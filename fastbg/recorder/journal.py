@@ -7,8 +7,8 @@ import ctypes
 import logging
 import os
 from pathlib import Path
-from time import monotonic_ns
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder.journal_events import Line, events_lost
 from fastbg.recorder.rotation import open_to_write, rotate
 from fastbg.text import escape_control

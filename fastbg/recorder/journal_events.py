@@ -12,9 +12,9 @@ import platform
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from time import monotonic_ns, time_ns
 from typing import Literal, NewType
 
+from fastbg.clock import coarse_time_ns, monotonic_ns
 from fastbg.events import boot_id
 
 Line = NewType("Line", bytes)
@@ -223,7 +223,7 @@ def _line(event: str, request_id: str | None, fields: str, t_ns: int | None = No
     request = "null" if request_id is None else _request(request_id)
     return Line(
         (
-            f'{{"t_ns":{t_ns or monotonic_ns()},"wall_ns":{time_ns()},{_process},'
+            f'{{"t_ns":{t_ns or monotonic_ns()},"wall_ns":{coarse_time_ns()},{_process},'
             f'"event":"{event}","request":{request}{fields}}}\n'
         ).encode("ascii")
     )

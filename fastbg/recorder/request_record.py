@@ -5,12 +5,12 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from time import monotonic_ns
 from typing import Literal
 
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.types import Scope
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason

@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from time import monotonic_ns
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
 

@@ -2,8 +2,9 @@
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from time import monotonic_ns
 from typing import Any
+
+from fastbg.clock import monotonic_ns
 
 BLOCKED_NS = 50_000_000  # a longer step counts as blocking the event loop
 

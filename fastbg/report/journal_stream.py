@@ -5,12 +5,12 @@ another boot is ordered by the time at which it was read. Everything is held for
 still arrive, and because the next events show whether a line is the last one of its request.
 """
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_never
 
+from fastbg.clock import monotonic_ns
 from fastbg.events import Appended, Notice
 from fastbg.evidence.activity import ActiveRequest, Activity
 from fastbg.follow.lines import windows
@@ -68,7 +68,7 @@ class JournalStream(Stream):
         self._writers = Writers(journals)
         self._held = _Held()
         self._old: list[Entry | Foreign] = []
-        self._start_ns = self._checked_ns = time.monotonic_ns()
+        self._start_ns = self._checked_ns = monotonic_ns()
         self._seen: dict[Path, int] = {}  # when bytes of a file were last seen
 
     def old(self, path: Path, offset: int, data: bytes) -> None:
@@ -119,7 +119,7 @@ class JournalStream(Stream):
     def close(self) -> None:
         for journal in self._journals.values():
             for entry in journal.finish(None):
-                self._add(entry, time.monotonic_ns())
+                self._add(entry, monotonic_ns())
         while self._order:
             self._show(self._order.pop())
         super().close()
@@ -146,7 +146,7 @@ class JournalStream(Stream):
 
     def _waits_for_journal(self, item: Item) -> bool:
         """Return whether ``item`` is a write, and an event before it may still be unread."""
-        if not isinstance(item, Appended) or time.monotonic_ns() - item.t_ns > HOLD_NS + UNREAD_NS:
+        if not isinstance(item, Appended) or monotonic_ns() - item.t_ns > HOLD_NS + UNREAD_NS:
             return False
         return not all(map(self.is_read, self._journals))
 
@@ -154,7 +154,7 @@ class JournalStream(Stream):
         """Print overdue requests, and those whose server has ended. Returns the seconds until the next check."""
         if not self._activity.open:
             return None
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         if now_ns - self._checked_ns >= CHECK_NS:
             self._checked_ns = now_ns
             for pid in self._writers.ended(self._activity.pids):

@@ -1,9 +1,9 @@
 """Conversions from nanoseconds of a clock to UTC and to the time of day."""
 
-import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from fastbg.clock import monotonic_ns, time_ns
 from fastbg.events import Event, boot_id
 
 
@@ -30,7 +30,7 @@ def exact_time(wall_ns: int | None) -> str:
 
 def wall_ns_of(t_ns: int) -> int:
     """Return the wall clock's time at the monotonic time ``t_ns`` of this boot, in nanoseconds."""
-    return t_ns + time.time_ns() - time.monotonic_ns()
+    return t_ns + time_ns() - monotonic_ns()
 
 
 def of_this_boot(event: Event) -> bool:

@@ -1,7 +1,6 @@
 """The live view on a terminal, and the pauses of ``--step``."""
 
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
+from fastbg.clock import monotonic_ns
 from fastbg.evidence.results import RunResult
 from fastbg.report.console import heading, live
 from fastbg.report.keyboard import END, ENTER, Keyboard
@@ -127,7 +127,7 @@ class Screen:
             self._bars.update(self._answered, total=total, completed=answered)
             self._bars.update(self._finished, total=total, completed=finished)
             return self._bars.get_renderable()
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         if self._step:
             return self._latest(self._result(), now_ns)
         return live(self._result(), encoding=self._console.encoding, now_ns=now_ns)

@@ -1,9 +1,10 @@
 """Sorts items from several sources by time."""
 
 import heapq
-import time
 from collections.abc import Iterator
 from typing import Generic, TypeVar
+
+from fastbg.clock import monotonic_ns
 
 MAX_HELD = 256  # items; if more are held, the oldest is due immediately
 
@@ -44,4 +45,4 @@ class TimeOrder(Generic[Item]):
             return None
         if len(self._held) > MAX_HELD:
             return 0.0
-        return (self._held[0][0] + self._hold_ns - time.monotonic_ns()) / 1e9
+        return (self._held[0][0] + self._hold_ns - monotonic_ns()) / 1e9

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from fastbg.clock import monotonic_ns
 from fastbg.errors import ServerError
 from fastbg.events import Event
 from fastbg.run.body import CODINGS, Body, BodyError
@@ -231,7 +231,7 @@ class Client:
             return Response(response, body)
         finally:
             del self._timeouts[request_id]
-        emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
+        emit(Event(monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
         self._connections.release(request_id, clean=False)
         return None
 

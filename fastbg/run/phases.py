@@ -4,12 +4,12 @@ httpcore (https://www.encode.io/httpcore/extensions/#trace) calls back from insi
 include the work of httpx.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
+from fastbg.clock import monotonic_ns
 from fastbg.events import Event
 
 ReadSizes = Callable[[], Mapping[str, int]]
@@ -21,11 +21,11 @@ def event_of(phase: str, info: Mapping[str, Any], request_id: str, read_sizes: R
     ``read_sizes`` returns the size of each followed file in bytes. It is called right before the request is sent, and
     right after the response is complete.
     """
-    t_ns = time.monotonic_ns()
+    t_ns = monotonic_ns()
     match phase.partition(".")[2]:
         case "send_request_headers.started":
             sizes = read_sizes()
-            return Event(time.monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes})
+            return Event(monotonic_ns(), "client", "request_sent", request_id, {"sizes": sizes})
         case "receive_response_headers.complete":
             _, status, _, raw_headers = info["return_value"]
             headers = httpx.Headers(raw_headers)

@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fastbg.clock import monotonic_ns
 from fastbg.data_folder import journal_of
 from fastbg.events import Event
 from fastbg.evidence.observer import Observer
@@ -69,7 +69,7 @@ class Runner:
         self._sent, self._answered, self._quit = 0, 0, False
         self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
         self._limits: dict[str, float] = {}
-        self._begin_ns = self._end_ns = time.monotonic_ns()
+        self._begin_ns = self._end_ns = monotonic_ns()
         versions()  # fill the cache now, while the server starts
 
     def progress(self) -> tuple[int, int, int]:
@@ -84,7 +84,7 @@ class Runner:
         script, server, log = self.source.script, self._testbed.server, self.options.server_log
         live = [RequestResult.of(trace) for trace in tuple(self._observer.live.values()) if trace.request.name]
         if interrupted:
-            self._end_ns = time.monotonic_ns()
+            self._end_ns = monotonic_ns()
             for trace in (each.trace for each in live if not each.is_over):
                 trace.ended_ns, trace.interrupted = self._end_ns, True
             live = [each if each.is_over else replace(each, judgement=INTERRUPTED, unmet=()) for each in live]
@@ -140,7 +140,7 @@ class Runner:
                 for part in self.source.script.all_parts:
                     await serve(part)
                     await self._run_part(self._templates(part))
-            self._end_ns = time.monotonic_ns()
+            self._end_ns = monotonic_ns()
             await self._testbed.server.stop()
             following.cancel()
 
@@ -151,7 +151,7 @@ class Runner:
 
     async def _serve(self, part: "Part", group: asyncio.TaskGroup) -> None:
         await self._testbed.serve(part, group)
-        self._begin_ns = self._begin_ns if self._results.over else time.monotonic_ns()
+        self._begin_ns = self._begin_ns if self._results.over else monotonic_ns()
 
     async def _run_steps(
         self, pause: Callable[[Pause], Awaitable[Action]], serve: Callable[["Part"], Awaitable[None]]
@@ -261,7 +261,7 @@ class Runner:
                 return await client.send(outgoing, request_id, emit)
         except TimeoutError:
             error = f"no complete response within {limit_s:g} s"
-            emit(Event(time.monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
+            emit(Event(monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
             return None
 
     @asynccontextmanager
@@ -302,7 +302,7 @@ class Runner:
         if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
             await self._testbed.check_journal()
         if not done():
-            is_due = trace.due_ns is not None and trace.due_ns <= time.monotonic_ns()
+            is_due = trace.due_ns is not None and trace.due_ns <= monotonic_ns()
             waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
             observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:

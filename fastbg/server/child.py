@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -32,11 +33,12 @@ class FastShutdownServer(UvicornServer):
     uvicorn sleeps up to 0.1 s before it handles a signal, and another 0.1 s for connections, even if there are none:
     `fastbg demo --work 0` would take 34 % longer. After a SIGTERM the process ends like a process of uvicorn's own
     command: the signal is raised again and kills it, with its remaining tasks and threads. After any other end they
-    finish.
+    finish. ``on_started`` is called after the startup.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
         super().__init__(config)
+        self._on_started = on_started
         self._terminated = False
         self._ticks: asyncio.Task[None] | None = None
 
@@ -47,6 +49,11 @@ class FastShutdownServer(UvicornServer):
             sys.stderr.flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
 
     async def main_loop(self) -> None:
         self._ticks = asyncio.create_task(super().main_loop())
@@ -84,13 +91,9 @@ def main() -> None:
         sys.exit(2)
     gc.enable()
 
-    async def report_ready() -> None:
-        os.write(status, READY)
-
-    # uvicorn calls `report_ready` when it has started, and not again within the timeout (30 years).
     options = dict(settings.options)
-    config = uvicorn.Config(application, factory=True, callback_notify=report_ready, timeout_notify=10**9, **options)
-    sys.exit(run(FastShutdownServer(config), listener))
+    config = uvicorn.Config(application, factory=True, **options)
+    sys.exit(run(FastShutdownServer(config, lambda: os.write(status, READY)), listener))
 
 
 def _finish(status: int) -> None:

@@ -2,11 +2,11 @@
 
 import json
 import os
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from fastbg.clock import monotonic_ns
 from fastbg.data_folder import journal_of, make, written_files
 from fastbg.errors import CANNOT_WRITE_ERRNOS, ServerError
 
@@ -87,7 +87,7 @@ class ServerSettings:
             if self.record:
                 with self.journal.open("ab"):
                     pass
-                trial = self.directory / f".free-space-{os.getpid()}-{time.monotonic_ns()}"
+                trial = self.directory / f".free-space-{os.getpid()}-{monotonic_ns()}"
                 with trial.open("xb") as file:
                     trial.unlink()
                     file.write(bytes(MIN_FREE_BYTES))

@@ -1,9 +1,9 @@
 """Waiting for a process to start or to end."""
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
+from fastbg.clock import monotonic
 from fastbg.errors import ServerError
 
 READY_S = 30.0  # how long a process may take to be ready, or to end after a signal
@@ -17,8 +17,8 @@ def pauses(
 
     Raises ``failure`` after `READY_S`, or when ``process`` has ended.
     """
-    end = time.monotonic() + READY_S
+    end = monotonic() + READY_S
     while not is_reached():
-        if (process is not None and process.poll() is not None) or time.monotonic() > end:
+        if (process is not None and process.poll() is not None) or monotonic() > end:
             raise failure
         yield PAUSE_S

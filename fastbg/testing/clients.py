@@ -4,12 +4,12 @@ Each request uses its own connection and closes it after the response. So a requ
 """
 
 import ssl
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache, wraps
+from time import sleep
 from typing import Any, ParamSpec, Self, TypeAlias, cast
 
-import anyio
+import anyio.to_thread
 import httpx
 
 from fastbg.events import Event, Verdict
@@ -48,7 +48,7 @@ class Reply(httpx.Response):
         """
         __tracebackhide__ = True
         for pause_s in self._observed.pauses(timeout):
-            time.sleep(pause_s)
+            sleep(pause_s)
         return self
 
     def _settle(self) -> ObservedRequest:
@@ -126,7 +126,7 @@ class AsyncReply(Reply):
         """Wait as `Reply.wait` does, without blocking the event loop."""
         __tracebackhide__ = True
         for pause_s in self._observed.pauses(timeout):
-            await anyio.sleep(pause_s)
+            await anyio.to_thread.run_sync(sleep, pause_s)  # `anyio.sleep` would not end under freezegun
         self._awaited = True
         return self
 

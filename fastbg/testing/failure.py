@@ -5,10 +5,11 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from time import monotonic, monotonic_ns, sleep
+from time import sleep
 
 from rich.console import Console
 
+from fastbg.clock import monotonic, monotonic_ns
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import Trace

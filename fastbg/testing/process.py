@@ -1,19 +1,22 @@
 """Serves the app under test in a child process, which ends with this process."""
 
 import os
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
+from time import sleep
 
+from fastbg.clock import monotonic
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
+from fastbg.testing.event_loop import SystemClockLoop
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
+PAUSE_S = 0.005  # between two looks at the server process
 INSTALLED_PATHS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -45,17 +48,19 @@ class ChildServer:
 
             from fastbg.server.monitor import ServerMonitor
 
-            self._portal = stack.enter_context(start_blocking_portal())
+            self._portal = stack.enter_context(start_blocking_portal(backend_options={"loop_factory": SystemClockLoop}))
             monitor = ServerMonitor(self._child, stop_s=STOP_S)
             self._server = stack.enter_context(self._portal.wrap_async_context_manager(monitor))
             self._portal.call(self._server.ready, READY_S)
             self._stack = stack.pop_all()
 
     def stop_reason(self, timeout_s: float = 0.0) -> str | None:
-        with suppress(subprocess.TimeoutExpired):
-            self._child.process.wait(timeout_s)
-            return self._portal.call(self._server.died).what
-        return None
+        end = monotonic() + timeout_s  # `Popen.wait` would not end under freezegun
+        while self._child.process.poll() is None:
+            if monotonic() >= end:
+                return None
+            sleep(PAUSE_S)
+        return self._portal.call(self._server.died).what
 
     def start_test(self) -> None:
         self._portal.call(self._server.discard_output)

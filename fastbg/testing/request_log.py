@@ -2,13 +2,13 @@
 
 import secrets
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fastbg.clock import monotonic, monotonic_ns
 from fastbg.events import Event
 from fastbg.evidence.expectations import is_called
 from fastbg.evidence.history import REUSED
@@ -96,7 +96,7 @@ class ObservedRequest:
         event = event_of(phase, info, request_id, dict)  # no file is followed
         if phase.endswith(".failed") and isinstance(error := info["exception"], Exception):
             detail = {"error": f"{type(error).__name__}: {error}"}
-            event = Event(time.monotonic_ns(), "client", "request_failed", request_id, detail)
+            event = Event(monotonic_ns(), "client", "request_failed", request_id, detail)
         if event is not None:
             self.trace.events.append(event)
 
@@ -113,13 +113,13 @@ class ObservedRequest:
         """Yield the seconds to wait before each read, until the request is over. Raises `AssertionError` on timeout."""
         __tracebackhide__ = True
         limit_s = self._limit_s if timeout is None else timeout
-        end = time.monotonic() + limit_s
+        end = monotonic() + limit_s
         pause_s, self.trace.ended = MIN_PAUSE_S, None
         while True:
             reason = self._server.stop_reason()
             if self._check_over():  # read after `stop_reason`, to include the last events of a server that died
                 return
-            left_s = end - time.monotonic()
+            left_s = end - monotonic()
             if reason or left_s <= 0:
                 self.trace.ended = reason or f"not within {limit_s:g} s"
                 raise AssertionError(escape_control(f"{self._unfinished()}: {self.trace.ended}"))

@@ -22,6 +22,7 @@ from fastbg.recorder.middleware import Recorder
 from fastbg.server.child import FastShutdownServer
 from fastbg.server.listener import bind, url_of
 from fastbg.server.starting import READY_S
+from fastbg.testing.event_loop import SystemClockLoop
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
@@ -44,7 +45,7 @@ class ThreadServer:
             self._journal = _ClosableJournal(self.journal_path)
             stack.enter_context(_instrumented())
             self._recorder = Recorder(app, self._journal)
-            self._server = FastShutdownServer(_config(self._recorder, self._ready))
+            self._server = FastShutdownServer(_config(self._recorder), self._ready.set)
             listener = bind("127.0.0.1", 0)
             self.url = url_of(listener)
             self._thread = threading.Thread(target=self._run, args=[listener], name="fastbg server", daemon=True)
@@ -82,8 +83,9 @@ class ThreadServer:
 
     def _run(self, listener: socket.socket) -> None:
         try:
-            with suppress(SystemExit):  # uvicorn exits if the app does not start up
-                asyncio.run(self._server.serve(sockets=[listener]))
+            # uvicorn exits with `SystemExit` if the app does not start up.
+            with suppress(SystemExit), asyncio.Runner(loop_factory=SystemClockLoop) as runner:
+                runner.run(self._server.serve(sockets=[listener]))
         finally:
             listener.close()
             self._journal.close()
@@ -113,15 +115,9 @@ class _ClosableJournal(Journal):
             self._fd = -1
 
 
-def _config(app: ASGIApp, ready: threading.Event) -> uvicorn.Config:
-    """Return uvicorn's settings without any logging setup. The server sets ``ready`` after startup."""
-
-    async def notify() -> None:  # uvicorn calls it right after startup, and then once in `timeout_notify` s
-        ready.set()
-
-    config = uvicorn.Config(
-        app, log_config=None, timeout_graceful_shutdown=STOP_S, callback_notify=notify, timeout_notify=10**9
-    )
+def _config(app: ASGIApp) -> uvicorn.Config:
+    """Return uvicorn's settings without any logging setup."""
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_S)
     with warnings.catch_warnings():  # from optional modules that uvicorn tries to import
         warnings.simplefilter("ignore")
         config.load()

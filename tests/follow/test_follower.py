@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Coroutine
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -341,7 +340,7 @@ def test_busy_file_does_not_block_the_event_loop(
 ) -> None:
     """Use a clock that advances by ``step_ns`` per call: other tasks run after `TURN_NS`."""
     clock = count(follower_module.TURN_NS, step_ns)
-    monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic_ns=lambda: next(clock)))
+    monkeypatch.setattr(follower_module, "monotonic_ns", lambda: next(clock))
 
     async def scenario() -> None:
         log.touch()

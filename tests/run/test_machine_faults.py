@@ -20,6 +20,8 @@ import fastbg
 from fastbg.commands.report import read_history
 from fastbg.errors import ServerDied
 from fastbg.evidence.results import RequestResult, RunResult
+from fastbg.follow import files
+from fastbg.report import moments
 from fastbg.run.client import Client
 from fastbg.run.options import RunOptions
 from fastbg.run.probe import Prober
@@ -239,7 +241,8 @@ def test_journal_that_is_not_written_any_more_makes_no_task_lost(
 def test_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, real, real_ns = time.monotonic(), time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * (time.monotonic() - begin))
-    monkeypatch.setattr(time, "time_ns", lambda: real_ns() - int(3600e9 * (time.monotonic() - begin)))
+    for module in (time, moments, files):
+        monkeypatch.setattr(module, "time_ns", lambda: real_ns() - int(3600e9 * (time.monotonic() - begin)))
     result = run(tmp_path, "step the clock", "request")
     assert verdicts(result) == ["response-first"] * 2
     assert {request.judgement.evidence for request in result.requests} == {("client+file", "server")}
@@ -252,11 +255,25 @@ def test_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_only_journal_and_display_read_the_wall_clock() -> None:
-    package = Path(fastbg.__file__).parent
-    wall = re.compile(r"\btime\.time\b|(?<!monotonic_)\btime_ns\b|\bfrom time import time\b|\.(now|today|utcnow)\(")
-    sources = {str(path.relative_to(package)): path.read_text("utf-8") for path in package.rglob("*.py")}
-    readers = {name for name, text in sources.items() if wall.search(text)}
+    readers = {name for name, text in sources().items() if re.search(r"(?<!monotonic_)\b(coarse_)?time_ns\(", text)}
     assert readers == {"recorder/journal_events.py", "report/moments.py", "follow/files.py"}  # a file's time, for tail
+
+
+def test_all_modules_read_the_clocks_of_one_module() -> None:
+    clock = re.compile(
+        r"\btime\.(time|monotonic|perf_counter)|\bfrom time import .*(time|monotonic|perf)|\.(now|today|utcnow)\("
+    )
+    readers = {name for name, text in sources().items() if clock.search(text)}
+    assert readers == {"clock.py"}
+
+
+def sources() -> dict[str, str]:
+    """Return the modules of fastbg, without the apps that it brings along."""
+    package = Path(fastbg.__file__).parent
+    names = {path: str(path.relative_to(package)) for path in package.rglob("*.py")}
+    return {
+        name: path.read_text("utf-8") for path, name in names.items() if not name.startswith(("scripts/", "example/"))
+    }
 
 
 # the disk is full

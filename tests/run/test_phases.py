@@ -38,7 +38,7 @@ def test_other_phases_are_none(phase: str) -> None:
 
 def test_sizes_are_read_before_request_and_after_response(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(100))
-    monkeypatch.setattr("time.monotonic_ns", lambda: next(now))
+    monkeypatch.setattr("fastbg.run.phases.monotonic_ns", lambda: next(now))
 
     def look() -> dict[str, int]:
         return {"looked at": next(now)}

@@ -221,7 +221,7 @@ def test_sigterm_kills_an_abandoned_thread_as_uvicorn_does(
 
 
 def test_a_signal_after_the_end_of_the_event_loop_does_nothing() -> None:
-    server = FastShutdownServer(uvicorn.Config(FastAPI(), log_config=None))
+    server = FastShutdownServer(uvicorn.Config(FastAPI(), log_config=None), lambda: None)
     with bind("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
