@@ -18,7 +18,7 @@ REQUEST_ID = re.compile(r"[0-9a-f]{6}-[0-9]+")  # of the requests of `fastbg dem
 _PROBE = re.compile(r"[0-9a-f]{6}-probe[0-9]+")
 
 Source = Literal["client", "file", "server"]
-Verdict = Literal["response-first", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
+Verdict = Literal["response-first", "overlapping", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
 ExpectedVerdict = Literal[Verdict, "any"]  # any: whether there is work or not, and in any order
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Literal
 
 from fastbg.events import REQUEST_ID, Event, boot_id, is_probe
-from fastbg.evidence.verdict import SentResponse
+from fastbg.evidence.verdict import SentResponse, why_not_sent
 
 KEPT_NS = 5_000_000_000  # how long an ended request is kept: its last write may be seen later
 MAX_OPEN = 20_000  # unfinished requests; the oldest ones are forgotten
@@ -44,7 +44,7 @@ class ActiveTask:
 class ActiveRequest:
     """A request, from its arrival to the end of its last task.
 
-    ``number``: counts the requests of the journal. ``client_gone``: the client disconnected before the response.
+    ``number``: counts the requests of the journal. ``not_sent``: why the response was not completely sent.
     ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at later events.
     ``error``: the exception that the app raised. ``lost``: its server process ended before it. ``last_ns``: its latest
     event. ``told``: numbers of overdue tasks that were reported, None for the response.
@@ -60,7 +60,7 @@ class ActiveRequest:
     status: int | None = None
     response_ns: int | None = None
     sent: SentResponse | None = None
-    client_gone: bool = False
+    not_sent: str | None = None
     sizes: tuple[Mapping[str, int], ...] = ({}, {})
     last_sizes: dict[str, int] = field(default_factory=dict)
     finished_ns: int | None = None
@@ -229,7 +229,7 @@ def _record(request: ActiveRequest, event: Event) -> None:
                 request.sizes = detail["files"], detail.get("files_after", detail["files"])
         case "response_lost":
             request.status, request.response_ns = detail.get("status"), event.t_ns
-            request.client_gone = True
+            request.not_sent = why_not_sent(event)
         case "request_finished":
             request.finished_ns = event.t_ns
             request.error = detail.get("error")

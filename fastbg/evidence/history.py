@@ -16,7 +16,7 @@ from fastbg.events import LOST, Event, Verdict
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
-from fastbg.evidence.verdict import SentResponse, judge_recorded
+from fastbg.evidence.verdict import SentResponse, judge_recorded, why_not_sent
 from fastbg.evidence.worker_events import Key, WorkerEvents
 
 MAX_HELD = 16 * 2**20  # bytes of journal lines of unfinished requests
@@ -252,7 +252,7 @@ class JournalAggregator:
         elif name == "response_sent":
             server.status, server.sent = detail.get("status"), SentResponse.of(event)
         elif name == "response_lost":
-            server.status, server.client_gone = detail.get("status"), True
+            server.status, server.not_sent = detail.get("status"), why_not_sent(event)
         else:
             server.finished, server.error = True, detail.get("error")
         if server.finished and not entry.running:  # tasks in threads and workers outlive the call

@@ -18,6 +18,7 @@ class Task:
     ``tries``: number of starts; a worker may start a task again. ``started_ns`` is the first start. ``elsewhere``: a
     worker ran it under another boot than the server's; both times are then None, because they cannot be compared.
 
+    ``detail``: what is unusual about it, as a text: why it was dropped, or how it came to run.
     ``waited_ms``: time until a thread was free, None without a thread. ``blocked_ms``: total time for which its steps
     blocked the event loop; short steps are not counted.
     """
@@ -31,6 +32,7 @@ class Task:
     error: str | None = None
     traceback: str | None = None  # of this error
     reason: str | None = None
+    detail: str | None = None
     waited_ms: float | None = None
     blocked_ms: float = 0.0
     tries: int = 1
@@ -50,7 +52,7 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_dropped": "dropped",
 }
 _ENDS = ("finished", "failed", "dropped")
-_FIELDS = ("where", "error", "traceback", "reason", "waited_ms")
+_FIELDS = ("where", "error", "traceback", "reason", "detail", "waited_ms")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:
@@ -69,7 +71,8 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         if state is None:
             continue
         n = detail["n"]
-        task = fields.setdefault(n, {"name": detail["task"], "state": state})
+        has_ended = n in fields and fields[n]["state"] in _ENDS
+        task = fields.setdefault(n, {"name": detail["task"]})
         starts[n] += state == "started"
         elsewhere = _is_elsewhere(event)
         if elsewhere and state != "queued":
@@ -77,7 +80,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         timed = not task.get("elsewhere")
         if state == "started" and timed:
             task.setdefault("started_ns", event.t_ns)
-        if task["state"] in _ENDS and not (state == "finished" and task["state"] != "finished"):
+        if has_ended and not (state == "finished" and task["state"] != "finished"):
             continue
         task["state"] = state
         task |= {key: detail[key] for key in _FIELDS if detail.get(key) not in (None, "")}

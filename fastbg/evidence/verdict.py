@@ -11,14 +11,15 @@ These proofs show what came first:
 ``server``
     The server passed the last byte of the response to the kernel and started the tasks later: two times of one
     process. No write was in its file right after that byte. For ``work-first``: a task ended before the server
-    passed that byte to the kernel.
+    passed that byte to the kernel. For ``overlapping``: a task started before that, and ended after it.
 ``server+worker``
     The server passed the last byte of the response to the kernel, and a worker started the task later. The worker is
     another process under the same boot of the same host, so both times are from the kernel's monotonic clock. A
     worker under another boot proves nothing.
 ``file+server``
     The server read the file sizes right before it sent the last byte of the response. A write that ends at or below
-    that size was made earlier.
+    that size was made earlier. Right after that byte it read them again. A write at or after that size was made later;
+    this is used for work without a task.
 
 Without a proof, the verdict is ``unproven``.
 """
@@ -29,7 +30,7 @@ from pathlib import PurePath
 from typing import Self
 
 from fastbg.events import Event, Verdict
-from fastbg.evidence.tasks import Task
+from fastbg.evidence.tasks import Task, ms_between
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
 UNFINISHED = "the journal ends before that"
@@ -48,29 +49,37 @@ class Judgement:
 class SentResponse:
     """The interval in which the server passed the last byte of a response to the kernel, in monotonic nanoseconds.
 
-    ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown.
+    ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown. ``detail``: why it
+    is unknown.
     """
 
     sending_ns: int
     sent_ns: int
     buffered: int | None
+    detail: str | None = None
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        return cls(event.detail.get("sending_ns", 0), event.t_ns, event.detail.get("buffered"))
+        detail = event.detail
+        return cls(detail.get("sending_ns", 0), event.t_ns, detail.get("buffered"), detail.get("detail"))
+
+
+def why_not_sent(event: Event) -> str:
+    """Return the reason that a ``response_lost`` event gives."""
+    return event.detail.get("detail") or "the client disconnected before the response was sent"
 
 
 @dataclass(slots=True)
 class ServerRecord:
     """What a server recorded about one request, except its tasks.
 
-    ``status``: status of the response, also if the client disconnected before it (``client_gone``). ``finished``: the
-    app's call ended. ``error``: the exception that it raised. ``flaw``: why the events prove nothing.
+    ``status``: status of the response, also if it was not completely sent (``not_sent``: why). ``finished``: the app's
+    call ended. ``error``: the exception that it raised. ``flaw``: why the events prove nothing.
     """
 
     status: int | None = None
     sent: SentResponse | None = None
-    client_gone: bool = False
+    not_sent: str | None = None
     finished: bool = False
     error: str | None = None
     flaw: str | None = None
@@ -104,7 +113,7 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     if unfinished := _unfinished(tasks):
         return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({record.error or UNFINISHED})")
     if tasks:
-        return _server_order(record.sent, tasks, client_gone=record.client_gone)
+        return server_order(record.sent, tasks, record.not_sent)
     if record.finished:
         return _nothing_queued(record.error)
     return _unproven("the journal ends before the request finished")
@@ -123,7 +132,7 @@ def _failed_or_dropped(tasks: Sequence[Task]) -> Judgement | None:
 
 
 def _why(task: Task) -> str:
-    return task.error or task.reason or "no reason recorded"
+    return task.error or task.detail or task.reason or "no reason recorded"
 
 
 def _unfinished(tasks: Sequence[Task]) -> list[str]:
@@ -135,11 +144,10 @@ def _nothing_queued(error: str | None) -> Judgement:
     return Judgement("no-work", ("server",), f"no background task was queued{raised}")
 
 
-def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_gone: bool) -> Judgement:
-    """Decide the order from the server's events; all ``tasks`` have finished."""
+def server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: str | None) -> Judgement:
+    """Decide the order from the server's events; all ``tasks`` have ended. ``not_sent``: why there is no ``sent``."""
     if sent is None:
-        disconnected = "the client disconnected before the response was sent"
-        return _unproven(disconnected if client_gone else "the journal has no response_sent event")
+        return _unproven(not_sent or "the journal has no response_sent event")
     witness = "server+worker" if any(task.where == "worker" for task in tasks) else "server"
     early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= sent.sending_ns]
     if early:
@@ -148,13 +156,31 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], *, client_go
         return _unproven("the journal has no background task of this request")
     if any(task.elsewhere for task in tasks):
         return _unproven("a worker under another boot ran the task, and its clock cannot be compared with the server's")
-    if not all(task.started_ns is not None and task.started_ns > sent.sent_ns for task in tasks):
-        return _unproven("a task was running while the server sent the response")
     if sent.buffered is None:
-        return _unproven("the server could not check whether its write buffer still held a part of the response")
+        why = sent.detail or "the server's write buffer could not be checked"
+        return _unproven(f"whether the whole response had left the server is unknown: {why}")
     if sent.buffered:
-        return _unproven("the server's write buffer still held a part of the response after the send")
+        return _unproven(f"after the send, the server still held {sent.buffered} bytes of the response in its buffer")
+    overlapping = [_describe_overlap(sent, task) for task in tasks if _overlaps(sent, task)]
+    if overlapping:
+        return Judgement("overlapping", (witness,), "; ".join(overlapping))
+    if not all(task.started_ns is not None and task.started_ns > sent.sent_ns for task in tasks):
+        return _unproven("a task started or ended in the moment in which the server sent the response")
     return Judgement("response-first", (witness,))
+
+
+def _overlaps(sent: SentResponse, task: Task) -> bool:
+    if task.started_ns is None or task.ended_ns is None:
+        return False
+    return task.started_ns < sent.sending_ns and task.ended_ns > sent.sent_ns
+
+
+def _describe_overlap(sent: SentResponse, task: Task) -> str:
+    before, after = ms_between(task.started_ns, sent.sending_ns), ms_between(sent.sent_ns, task.ended_ns)
+    sentence = f"{task.name} had started when the response was sent, and ended after it"
+    return f"{sentence} (started {before:.1f} ms before, ended {after:.1f} ms after)" + (
+        f": {task.detail}" if task.detail else ""
+    )
 
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
@@ -196,6 +222,7 @@ def _without_work(trace: Trace) -> Judgement:
 
 _PROOFS = {
     "server": "the server's events prove the order",
+    "file+server": "the size of the file that the server read after the response proves the order",
     "server+worker": "the clock that server and worker share proves the order",
 }
 
@@ -203,8 +230,10 @@ _PROOFS = {
 def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judgement:
     """Decide the order of the response and the work, both of which were seen."""
     sent = trace.find("response_sent")
-    client_gone = trace.find("response_lost") is not None
-    server = _server_order(SentResponse.of(sent) if sent else None, tasks, client_gone=client_gone)
+    lost = trace.find("response_lost")
+    server = server_order(SentResponse.of(sent) if sent else None, tasks, why_not_sent(lost) if lost else None)
+    if server.verdict == "overlapping" and not trace.witnesses.gap:
+        return server  # the most exact statement: the task may write at any time from its start to its end
     outside = _written_after_response(trace, writes)
     early = _written_before(trace, sent) or (server if server.verdict == "work-first" else None)
     if early and outside:
@@ -213,6 +242,8 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
         return early
     inside = server.verdict == "response-first" and not trace.witnesses.gap and not _written_by_end_of_send(trace, sent)
     evidence = (("client+file",) if outside else ()) + (server.evidence if inside else ())
+    if not evidence and not tasks and _written_after_send(trace, sent):
+        evidence = ("file+server",)
     if not evidence:
         outside_gap, server_gap = _why_not_outside(trace, writes), _why_not_inside(trace, server)
         return _unproven(f"no proof from client and file: {outside_gap}; no proof from the server: {server_gap}")
@@ -224,7 +255,7 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
 def _why_not_outside(trace: Trace, writes: Sequence[Write]) -> str:
     """Explain why the client and the files do not prove the order."""
     if not writes:
-        return "no write was seen"
+        return "no write was seen (one that the script expects of the task would show the order)"
     if any(write.others for write in writes):
         return "another request may have written the same text at the same time"
     if any(write.file in trace.witnesses.disturbed for write in writes):
@@ -256,6 +287,17 @@ def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
 def _written_by_end_of_send(trace: Trace, sent: Event | None) -> int:
     """Count the writes that were in the files right after the response was sent."""
     return _count_below(trace, (sent.detail.get("files_after") or sent.detail.get("files")) if sent else None)
+
+
+def _written_after_send(trace: Trace, sent: Event | None) -> bool:
+    """Return whether all writes are behind the sizes that the server read after the last byte had left it."""
+    if sent is None or sent.detail.get("buffered") != 0:
+        return False
+    sizes: Mapping[str, int] = sent.detail.get("files_after") or sent.detail.get("files") or {}
+    known = {file: size for file, size in sizes.items() if file not in trace.witnesses.disturbed}
+    return bool(trace.writes) and all(
+        write.earliest >= known.get(write.file, write.earliest + 1) for write in trace.writes
+    )
 
 
 def _count_below(trace: Trace, sizes: Mapping[str, int] | None) -> int:

@@ -1,74 +1,40 @@
 """Wraps methods of Starlette, so that the recorder sees the background tasks.
 
-These are ``BackgroundTask.__call__``, ``BackgroundTasks.add_task``, which FastAPI's class inherits, and
-``HTTPException.__init__``, because an HTTPException is the usual reason for dropped tasks. Outside of a recorded
-request the wrappers do nothing.
+Recorded are the tasks that are made, added, given to a response, and called, and HTTPExceptions, because they are the
+usual reason for dropped tasks. Outside of a recorded request the wrappers do nothing.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
+import starlette
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.exceptions import HTTPException
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import Response
 
-from fastbg.clock import monotonic_ns
-from fastbg.recorder.request_record import RequestRecord, current_request
-from fastbg.recorder.steps import in_steps
-from fastbg.recorder.task_record import TaskRecord
+from fastbg.recorder import task_calls
+from fastbg.recorder.naming import task_name
+from fastbg.recorder.request_record import current_request
+from fastbg.recorder.unawaited import WARNING_HOOKS
 
 _adding = threading.RLock()
+_adder: int | None = None  # the thread in ``add_task``, which makes a task and queues it
+_STARTS_TASKS_EARLY = tuple(map(int, starlette.__version__.split(".")[:2])) < (1, 7)
 
 
-def _wrap_call(original: Callable[[BackgroundTask], Any]) -> Callable[[BackgroundTask], Any]:
+def _wrap_init(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
-    async def call(self: BackgroundTask) -> None:
+    def init(self: BackgroundTask, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.func = task_calls.original_of(self.func)
         request = current_request.get()
-        if request is None:
-            await original(self)
-            return
-        task = request.begin(self)
-        if self.is_async or not callable(self.func):  # if it is not callable, Starlette fails before it uses a thread
-            request.start(task, "loop")
-            call = original(self)
-            try:
-                # If the task is itself a collection of tasks, each of these is timed, not the collection.
-                collection = isinstance(self.func, BackgroundTask)
-                await (call if collection else in_steps(call, partial(request.blocked, task)))
-            except BaseException as error:
-                request.end(task, error)
-                raise
-            request.end(task, None)
-        else:
-            copy = BackgroundTask.__new__(BackgroundTask)  # the user's object keeps its function
-            copy.__dict__ |= self.__dict__
-            copy.func = _recorded_in_thread(request, task, self.func)
-            try:
-                await original(copy)
-            except BaseException as error:
-                request.give_up(task, error)
-                raise
+        if request is not None and _adder != threading.get_ident():
+            request.make(self)
 
-    return call
-
-
-def _recorded_in_thread(request: RequestRecord, task: TaskRecord, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``function``: the thread that runs it records its start and end. The wait for a thread begins now."""
-    turn_ns = monotonic_ns()
-
-    def run(*args: Any, **kwargs: Any) -> Any:  # the types of the user's function
-        t_ns = monotonic_ns()
-        request.start(task, "thread", t_ns, (t_ns - turn_ns) / 1e6)
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            request.end(task, error)
-            raise
-        request.end(task, None)
-        return result
-
-    return run
+    return init
 
 
 def _wrap_add_task(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,8 +44,13 @@ def _wrap_add_task(original: Callable[..., Any]) -> Callable[..., Any]:
         if request is None:
             original(self, *args, **kwargs)
             return
+        global _adder
         with _adding:  # two threads may add to the same collection
-            original(self, *args, **kwargs)
+            _adder = threading.get_ident()
+            try:
+                original(self, *args, **kwargs)
+            finally:
+                _adder = None
             task = self.tasks[-1]
         request.queue(task, self)
 
@@ -97,12 +68,50 @@ def _wrap_http_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     return init
 
 
-_WRAPPED: Sequence[tuple[type, str, Callable[[Any], Any]]] = (
-    (BackgroundTask, "__call__", _wrap_call),
+def _wrap_middleware(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def call(self: BaseHTTPMiddleware, scope: Any, receive: Any, send: Any) -> None:
+        request = current_request.get()
+        if request is not None:
+            request.middleware = task_name(self.dispatch_func)
+        await original(self, scope, receive, send)
+
+    return call
+
+
+class _Background:
+    """The attribute ``background`` of responses, which records what a response is given."""
+
+    def __get__(self, response: Response | None, owner: type[Response]) -> Any:
+        if response is None:
+            return self
+        try:
+            return response.__dict__["background"]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute 'background'") from None
+
+    def __set__(self, response: Response, background: Any) -> None:
+        if isinstance(background, BackgroundTask):
+            request = current_request.get()
+            if request is not None:
+                request.made.give(background, response)
+        elif callable(background):
+            background = task_calls.recorded_callable(background)
+        response.__dict__["background"] = background
+
+    def __delete__(self, response: Response) -> None:
+        response.__dict__.pop("background", None)
+
+
+_WRAPPED: Sequence[tuple[object, str, Callable[[Any], Any]]] = (
+    (BackgroundTask, "__init__", _wrap_init),
+    (BackgroundTask, "__call__", task_calls.wrap_call),
     (BackgroundTasks, "add_task", _wrap_add_task),
     (HTTPException, "__init__", _wrap_http_exception),
+    *WARNING_HOOKS,
+    *(((BaseHTTPMiddleware, "__call__", _wrap_middleware),) if _STARTS_TASKS_EARLY else ()),
 )
-_originals: list[tuple[type, str, Any]] = []
+_originals: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
@@ -110,12 +119,40 @@ def install() -> None:
     if _originals:
         return
     for owner, name, wrap in _WRAPPED:
-        original = owner.__dict__[name]
-        _originals.append((owner, name, original))
-        setattr(owner, name, wrap(original))
+        _replace(owner, name, wrap(vars(owner)[name]))
+    _replace(Response, "background", _Background())
+    _replace(BackgroundTask, "__init_subclass__", classmethod(_init_subclass))
+    for subclass in _subclasses(BackgroundTask):
+        _wrap_own_call(subclass)
 
 
 def uninstall() -> None:
     while _originals:
         owner, name, original = _originals.pop()
-        setattr(owner, name, original)
+        if original is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, original)
+
+
+def _replace(owner: Any, name: str, replacement: Any) -> None:
+    _originals.append((owner, name, vars(owner).get(name)))
+    setattr(owner, name, replacement)
+
+
+def _init_subclass(cls: type[BackgroundTask], /, **options: Any) -> None:
+    super(BackgroundTask, cls).__init_subclass__(**options)
+    _wrap_own_call(cls)
+
+
+def _subclasses(cls: type[BackgroundTask]) -> list[type[BackgroundTask]]:
+    return [each for child in cls.__subclasses__() for each in (child, *_subclasses(child))]
+
+
+def _wrap_own_call(cls: type[BackgroundTask]) -> None:
+    """Wrap the ``__call__`` that a user's subclass defines."""
+    own = vars(cls).get("__call__")
+    if own is None or cls.__module__.startswith(("starlette.", "fastapi.")):  # they call each task
+        return
+    wrap = task_calls.wrap_own_collection if issubclass(cls, BackgroundTasks) else task_calls.wrap_own_call
+    _replace(cls, "__call__", wrap(own))

@@ -18,7 +18,9 @@ from fastbg.clock import coarse_time_ns, monotonic_ns
 from fastbg.events import boot_id
 
 Line = NewType("Line", bytes)
-DropReason = Literal["exception", "earlier-task-failed", "own-response", "broker", "unknown"]
+DropReason = Literal[
+    "exception", "earlier-task-failed", "own-response", "after-response", "never-called", "broker", "unknown"
+]
 WorkerEvent = Literal["task_started", "task_retried", "task_finished", "task_failed"]
 
 
@@ -26,12 +28,16 @@ def request_received(request_id: str, method: str, path: str) -> Line:
     return _line("request_received", request_id, f',"method":{_text(method)},"path":{_text(path)}')
 
 
-def task_queued(request_id: str, task: str, n: int, *, where: Literal["worker"] | None = None) -> Line:
+def task_queued(
+    request_id: str, task: str, n: int, *, where: Literal["worker"] | None = None, detail: str | None = None
+) -> Line:
     """Make the line of a task that was queued, or was passed directly to a response and is about to start.
 
     ``task``: module.qualname. ``n``: its number in the request, from 0. ``where``: "worker" if it is sent to a broker.
+    ``detail``: what is unusual about it.
     """
-    return _line("task_queued", request_id, _task(task, n) + ("" if where is None else f',"where":"{where}"'))
+    place = "" if where is None else f',"where":"{where}"'
+    return _line("task_queued", request_id, f"{_task(task, n)}{place}{_detail(detail)}")
 
 
 def response_sent(
@@ -44,12 +50,14 @@ def response_sent(
     files: Mapping[str, int] | None,
     files_after: Mapping[str, int] | None,
     buffered: int | None,
+    detail: str | None = None,
 ) -> Line:
-    """Make the line of a response whose last part the server has accepted.
+    """Make the line of a response whose last byte the server has accepted.
 
-    ``t_ns``, ``sending_ns``: just after and just before this part was sent. ``size``: of the body in bytes. ``files``:
-    path to size in bytes just before, only if the client sent an ``X-Request-ID``. ``files_after``: just after, only if
-    it differs. ``buffered``: bytes that are still in the server process, None if unknown.
+    ``t_ns``, ``sending_ns``: just after and just before this byte was sent. ``size``: of the body up to it, in bytes.
+    ``files``: path to size in bytes just before, only if the client sent an ``X-Request-ID``. ``files_after``: just
+    after, only if it differs. ``buffered``: bytes that are still in the server process, None if unknown. ``detail``:
+    why it is unknown.
 
     Why ``buffered``: uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event loop ends. An
     ``async def`` task that blocks the loop then delays its own response, and ``buffered`` is the size of the response.
@@ -60,14 +68,15 @@ def response_sent(
         "response_sent",
         request_id,
         f',"status":{_nullable(status)},"bytes":{size},"sending_ns":{sending_ns}'
-        f'{_files("files", files)}{_files("files_after", files_after)},"buffered":{_nullable(buffered)}',
+        f"{_files('files', files)}{_files('files_after', files_after)}"
+        f',"buffered":{_nullable(buffered)}{_detail(detail)}',
         t_ns,
     )
 
 
-def response_lost(request_id: str, *, t_ns: int, status: int | None) -> Line:
-    """Make the line of a response whose last part the server has discarded, because the client had disconnected."""
-    return _line("response_lost", request_id, f',"status":{_nullable(status)}', t_ns)
+def response_lost(request_id: str, *, t_ns: int, status: int | None, detail: str | None = None) -> Line:
+    """Make the line of a response whose last byte was not sent. ``detail``: None if the client had disconnected."""
+    return _line("response_lost", request_id, f',"status":{_nullable(status)}{_detail(detail)}', t_ns)
 
 
 def task_started(
@@ -78,13 +87,15 @@ def task_started(
     *,
     t_ns: int | None = None,
     waited_ms: float | None = None,
+    detail: str | None = None,
 ) -> Line:
     """Make the line of a task that starts.
 
-    ``where``: "thread" (this thread makes the line) or "loop". ``waited_ms``: the wait for a free thread.
+    ``where``: "thread" (this thread makes the line) or "loop". ``waited_ms``: the wait for a free thread. ``detail``:
+    why it starts before the response is sent, if that is known.
     """
     waited = "" if waited_ms is None else f',"waited_ms":{waited_ms:.3f}'
-    return _line("task_started", request_id, f'{_task(task, n)},"where":"{where}"{waited}', t_ns)
+    return _line("task_started", request_id, f'{_task(task, n)},"where":"{where}"{waited}{_detail(detail)}', t_ns)
 
 
 def loop_blocked(request_id: str, task: str, n: int, *, ms: float) -> Line:
@@ -110,6 +121,7 @@ def task_failed(request_id: str, task: str, n: int, *, t_ns: int, error: str, tr
 def task_dropped(request_id: str, task: str, n: int, *, status: int | None, reason: DropReason, detail: str) -> Line:
     """Make the line of a task that had not started when its request ended, and will never start.
 
+    With ``reason`` "never-called" it was made and not queued.
     ``reason`` "broker": the broker did not confirm the task. ``detail``: the reason as a text for the user.
     """
     fields = f'{_task(task, n)},"status":{_nullable(status)},"reason":"{reason}","detail":{_text(detail)}'
@@ -191,6 +203,10 @@ def _task(task: str, n: int) -> str:
 
 def _error(error: str | None) -> str:
     return "" if error is None else f',"error":{_text(error)}'
+
+
+def _detail(detail: str | None) -> str:
+    return "" if detail is None else f',"detail":{_text(detail)}'
 
 
 def _traceback(traceback: str | None) -> str:

@@ -49,6 +49,8 @@ class Recorder:
             request.finish(error)
             raise
         else:
+            if request.made.has_any:
+                await request.made.wait()
             request.finish(None)
         finally:
             current_request.reset(token)

@@ -14,14 +14,19 @@ from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason
+from fastbg.recorder.made_tasks import NOTHING_CALLED, MadeTasks
 from fastbg.recorder.naming import describe, task_name
 from fastbg.recorder.response_record import ResponseRecord
-from fastbg.recorder.task_record import TaskRecord, why_dropped
+from fastbg.recorder.task_record import Runnable, TaskRecord, why_dropped
 from fastbg.recorder.tracebacks import format_traceback
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 
 _new_ids = random.Random()  # noqa: S311  # ids, not secrets; `os.urandom` would release the interpreter lock
+
+_CALLED = "_fastbg_called"  # an attribute of Starlette's object
+_AGAIN = "an earlier request has already called it: its response object was returned again"
+_BEHIND = "behind the BaseHTTPMiddleware {}, Starlette before 1.7 starts it before the last byte is sent"
 
 current_request: ContextVar["RequestRecord | None"] = ContextVar("fastbg_request", default=None)
 
@@ -29,11 +34,13 @@ current_request: ContextVar["RequestRecord | None"] = ContextVar("fastbg_request
 class RequestRecord:
     """Records the events of one request and of its tasks.
 
-    ``tasks``: by the id of Starlette's object. ``has_ended``: the app's call has ended. ``detached``: the tasks of all
-    requests that continue after this.
+    ``tasks``: by the id of Starlette's object. ``made``: the tasks that nothing has queued or called. ``middleware``:
+    the name of a BaseHTTPMiddleware around the app that starts tasks before the response is sent, None without one.
+    ``has_ended``: the app's call has ended. ``detached``: the tasks of all requests that continue after this.
     """
 
     has_ended = False
+    middleware: str | None = None
 
     def __init__(
         self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
@@ -48,21 +55,34 @@ class RequestRecord:
         self._numbers = itertools.count()  # used by several threads
         self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
         self.tasks: dict[int, TaskRecord] = {}
-        self.response = ResponseRecord(self.id, journal, self._sizes)
+        self.made = MadeTasks()
+        self.response = ResponseRecord(self.id, scope, journal, self._sizes)
         self._write(journal_events.request_received(self.id, scope["method"], scope["path"]))
 
-    def queue(self, task: BackgroundTask, tasks: BackgroundTasks | None) -> TaskRecord:
+    def make(self, task: BackgroundTask) -> None:
+        """Record that ``task`` was made. If nothing ever calls it, it is dropped."""
+        if not self.has_ended:
+            self.made.add(task)
+
+    def queue(self, task: Runnable, tasks: BackgroundTasks | None, detail: str | None = None) -> TaskRecord:
         """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
-        name, n = task_name(task.func), next(self._numbers)
-        queued = self.tasks[id(task)] = TaskRecord(name, n, task, tasks)
-        self._write(journal_events.task_queued(self.id, name, n))
+        name, n = task_name(getattr(task, "func", task)), next(self._numbers)
+        queued = self.tasks[id(task)] = TaskRecord(name, n, task, tasks, is_late=self.response.sent)
+        self.made.remove(task)
+        self._write(journal_events.task_queued(self.id, name, n, detail=detail))
         return queued
 
-    def begin(self, task: BackgroundTask) -> TaskRecord:
-        """Record that Starlette calls ``task``. A second call of the same object is recorded as another task."""
+    def begin(self, task: Runnable) -> TaskRecord:
+        """Record that Starlette calls ``task``. A second call of the same object is recorded as another task.
+
+        The calls that the ``__call__`` of its own class makes are tries of the same task.
+        """
         called = self.tasks.get(id(task))
-        if called is None or called.has_turn:
-            called = self.queue(task, None)
+        if called is None or (called.has_turn and not called.own_call):
+            again = called is None and isinstance(task, BackgroundTask) and _CALLED in task.__dict__
+            called = self.queue(task, None, _AGAIN if again else None)
+        if isinstance(task, BackgroundTask):
+            task.__dict__[_CALLED] = True
         called.has_turn = True
         return called
 
@@ -75,7 +95,12 @@ class RequestRecord:
     ) -> None:
         task.started = True
         task.after_response = self.response.sent
-        self._write(journal_events.task_started(self.id, task.name, task.n, where, t_ns=t_ns, waited_ms=waited_ms))
+        detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
+        self._write(
+            journal_events.task_started(
+                self.id, task.name, task.n, where, t_ns=t_ns, waited_ms=waited_ms, detail=detail
+            )
+        )
 
     def blocked(self, task: TaskRecord, took_ns: int) -> None:
         self._write(journal_events.loop_blocked(self.id, task.name, task.n, ms=took_ns / 1e6))
@@ -83,8 +108,14 @@ class RequestRecord:
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
         task.ended = True
         self._detached.discard(task)
-        if error is None:
+        if error is None and task.not_run is None:
             self._write(journal_events.task_finished(self.id, task.name, task.n))
+        elif error is None:
+            self._write(
+                journal_events.task_failed(
+                    self.id, task.name, task.n, t_ns=monotonic_ns(), error=task.not_run or "", traceback=None
+                )
+            )
         else:
             t_ns = monotonic_ns()  # before the source files are read
             task.error, traceback = describe(error), format_traceback(error)
@@ -112,6 +143,7 @@ class RequestRecord:
 
     def finish(self, error: BaseException | None) -> None:
         """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
+        self.response.finish()
         for task in list(self.tasks.values()):  # a copy, because a thread may add tasks
             if task.has_turn and not task.ended:
                 self._detached.add(task)
@@ -119,6 +151,9 @@ class RequestRecord:
                     self._detached.discard(task)
             elif not task.started:
                 self._drop(task, error)
+        for made in self.made.never_called():
+            detail = made.holder or NOTHING_CALLED
+            self._write_dropped(made.name, next(self._numbers), "never-called", detail)
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
         ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
@@ -128,7 +163,8 @@ class RequestRecord:
 
     def _drop(self, task: TaskRecord, error: BaseException | None) -> None:
         self._detached.discard(task)
-        reason, detail = why_dropped(task, list(self.tasks.values()), self.response.handled, error)
+        holder = self.made.holder_of(task.tasks)
+        reason, detail = why_dropped(task, list(self.tasks.values()), self.response.handled, error, holder)
         self._write_dropped(task.name, task.n, reason, detail)
 
     def _write_dropped(self, task: str, n: int, reason: DropReason, detail: str) -> None:

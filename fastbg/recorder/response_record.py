@@ -1,15 +1,24 @@
-"""The state of the response to one request."""
+"""The state of the response to one request.
+
+A response is sent when the last byte that HTTP gives it is sent, which may be long before the last ASGI message. With
+HEAD, 204 and 304 that byte is in the headers. With a Content-Length it is the byte that reaches this length. Otherwise
+it is sent with the last message (RFC 9112, 6.3).
+"""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
+
+_WITHOUT_BODY = (204, 304)
+_ENDS_WITH_CONNECTION = "the response ends with its connection, and the end of a connection is not recorded"
+_NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
 
 class ResponseRecord:
@@ -17,13 +26,23 @@ class ResponseRecord:
 
     status: int | None = None
     sent = False
+    _is_over = False  # `sent`, or the client had disconnected
+    _size = 0  # bytes of the body
+    _length: int | None = None  # bytes of the body after which it is complete; None: the last message completes it
+    _has_trailers = False
+    _sending_ns: int | None = None  # just before the last byte was given to the server
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
 
-    def __init__(self, request_id: str, journal: Journal, sizes: Callable[[], Mapping[str, int] | None]) -> None:
+    def __init__(
+        self, request_id: str, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int] | None]
+    ) -> None:
         self._request_id = request_id
+        self._is_head = scope["method"] == "HEAD"
+        self._is_http_1_0 = scope.get("http_version") == "1.0"
         self._journal = journal
         self._sizes = sizes
+        self._cycle: Any = None  # uvicorn's state of the request, of no public type
 
     @property
     def handled(self) -> str | None:
@@ -37,53 +56,122 @@ class ResponseRecord:
         self._http_exception = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def watch(self, send: Send) -> Send:
-        size = 0
+        cycle = getattr(send, "__self__", None)
+        if type(cycle).__module__.startswith("uvicorn."):
+            self._cycle = cycle
 
         def watched(message: Message) -> Awaitable[None]:
-            nonlocal size
+            if self._is_over:
+                return send(message)
             kind = message["type"]
-            if kind == "http.response.start":
-                self.status = message["status"]
-                error = sys.exception()
-                if error is not None:  # an exception handler sends this response
-                    self._handled = f"{type(error).__name__} {self.status}"
-            elif kind == "http.response.body":
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return self._send_last(send, message, size)
+            if kind == "http.response.body":
+                self._size += len(message.get("body", b""))
+                is_last = not (message.get("more_body", False) or self._has_trailers)
+            elif kind == "http.response.start":
+                if message["status"] < 200:
+                    return send(message)
+                self._start(message)
+                is_last = False
+            else:
+                is_last = kind == "http.response.pathsend" or (
+                    kind == "http.response.trailers" and not message.get("more_trailers", False)
+                )
+            if self._size == self._length or (is_last and self._length is None):
+                return self._send_end(send, message, is_last=is_last)
             return send(message)
 
         return watched
 
-    async def _send_last(self, send: Send, message: Message, size: int) -> None:
+    def finish(self) -> None:
+        """Record that the app's call has ended: it sends nothing more."""
+        if self._is_over:
+            return
+        t_ns = monotonic_ns()
+        if self._is_disconnected:
+            self._write_lost(t_ns, None)
+        elif self._sending_ns is not None:  # the last message is missing, but no byte
+            self._write_sent(t_ns, self._sending_ns, None, None)
+        elif self.status is not None:
+            announced = "" if self._length is None else f", announced {self._length}"
+            self._write_lost(t_ns, f"the app did not complete the response: {self._size} bytes{announced}")
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        error = sys.exception()
+        if error is not None:  # an exception handler sends this response
+            self._handled = f"{type(error).__name__} {self.status}"
+        self._has_trailers = message.get("trailers", False)
+        self._length = 0 if self._is_head or self.status in _WITHOUT_BODY else _announced_length(message)
+
+    async def _send_end(self, send: Send, message: Message, *, is_last: bool) -> None:
+        """Send a message with which the response is complete. Only uvicorn is known to write it immediately.
+
+        Another server may keep it until the last message.
+        """
         files = self._sizes()
         sending_ns = monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
-        self.sent = True
-        cycle: Any = getattr(send, "__self__", None)  # uvicorn's, unless `send` is wrapped
-        if getattr(cycle, "disconnected", False):
-            self._journal.write(journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status))
-            return
-        files_after = self._sizes()
+        if self._sending_ns is None:
+            self._sending_ns = sending_ns
+        if self._is_disconnected:
+            self._write_lost(t_ns, None)
+        elif is_last or self._cycle is not None:
+            self._write_sent(t_ns, self._sending_ns, files, self._sizes())
+
+    def _write_sent(
+        self, t_ns: int, sending_ns: int, files: Mapping[str, int] | None, files_after: Mapping[str, int] | None
+    ) -> None:
+        self.sent = self._is_over = True
+        ends_with_connection = self._length is None and self._is_http_1_0
+        buffered = None if ends_with_connection else _buffered(self._cycle)
+        detail = _ENDS_WITH_CONNECTION if ends_with_connection else _NO_BUFFER
         self._journal.write(
             journal_events.response_sent(
                 self._request_id,
                 t_ns=t_ns,
                 status=self.status,
-                size=size,
+                size=self._size,
                 sending_ns=sending_ns,
                 files=files,
                 files_after=files_after if files_after != files else None,
-                buffered=_buffered(cycle),
+                buffered=buffered,
+                detail=detail if buffered is None else None,
             )
         )
 
+    def _write_lost(self, t_ns: int, detail: str | None) -> None:
+        self._is_over = True
+        self._journal.write(
+            journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status, detail=detail)
+        )
+
+    @property
+    def _is_disconnected(self) -> bool:
+        """Whether uvicorn discards what it is given, because the client has disconnected."""
+        return getattr(self._cycle, "disconnected", False)
+
+
+def _announced_length(message: Message) -> int | None:
+    """Return the Content-Length, None if the response does not have one, or does not use it."""
+    length = None
+    for name, value in message.get("headers", ()):
+        name = name.lower()
+        if name == b"content-length" and value.isdigit():
+            length = int(value)
+        elif name == b"transfer-encoding":
+            return None
+    return length
+
 
 def _buffered(cycle: Any) -> int | None:
-    """Return the number of bytes in the buffer of uvicorn's transport, None if unknown."""
+    """Return the number of bytes in the buffers of uvicorn's transport, None if unknown."""
     try:
-        buffered: int = cycle.transport.get_write_buffer_size()
+        transport = cycle.transport
+        size: int = transport.get_write_buffer_size()
+        if transport.get_extra_info("sslcontext") is not None:
+            # The size leaves out the transport below TLS. asyncio's can be asked, uvloop's cannot.
+            size += transport._ssl_protocol._transport.get_write_buffer_size()
     except (AttributeError, RuntimeError, NotImplementedError):
         return None
-    return buffered
+    return size

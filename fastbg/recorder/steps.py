@@ -1,4 +1,4 @@
-"""Measures the duration of each step of a coroutine: from one ``await`` that waits to the next."""
+"""The steps of a coroutine: from one ``await`` that waits to the next."""
 
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -34,4 +34,29 @@ def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]
             coroutine.close()
             raise
         except BaseException as error:  # noqa: BLE001  # for example a cancellation, which the coroutine handles
+            step, value = coroutine.throw, error
+
+
+@types.coroutine
+def after_first_step(coroutine: Coroutine[Any, Any, Any], call: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Run ``coroutine`` like ``await``, and call ``call`` after its first step, also if that is the last one."""
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    is_first = True
+    while True:
+        try:
+            waits_for = step(value)
+        except StopIteration as end:
+            return end.value
+        finally:
+            value = None
+            if is_first:
+                is_first = False
+                call()
+        try:
+            step, value = coroutine.send, (yield waits_for)
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:  # noqa: BLE001  # as in `in_steps`
             step, value = coroutine.throw, error

@@ -1,47 +1,65 @@
 """The state of one background task, and the reason if it was dropped."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
 
 from fastbg.recorder.journal_events import DropReason
 from fastbg.recorder.naming import describe
 
+Runnable = BackgroundTask | Callable[..., Any]  # Starlette awaits any callable that a response has as its background
+
+current_task: ContextVar["TaskRecord | None"] = ContextVar("fastbg_task", default=None)
+
 
 @dataclass(slots=True, eq=False)
 class TaskRecord:
     """A background task of a request.
 
-    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``has_turn``: Starlette
-    has called it; it may still wait for a thread. ``error``: the exception that it raised. ``after_response``: it
-    started after the response was sent.
+    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``is_late``: it was added
+    after the response was sent. ``has_turn``: Starlette has called it; it may still wait for a thread. ``own_call``:
+    the ``__call__`` of its own class runs. ``delegates``: that one has called ``BackgroundTask.__call__``. ``error``:
+    the exception that it raised. ``not_run``: what it made and did not run, such as "returned a coroutine that nobody
+    awaited". ``after_response``: it started after the response was sent.
     """
 
     name: str
     n: int
-    task: BackgroundTask
+    task: Runnable
     tasks: BackgroundTasks | None
+    is_late: bool = False
     has_turn: bool = False
+    own_call: bool = False
+    delegates: bool = False
     started: bool = False
     ended: bool = False
     error: str | None = None
+    not_run: str | None = None
     after_response: bool = False
 
 
 def why_dropped(
-    dropped: TaskRecord, all_tasks: Collection[TaskRecord], handled: str | None, error: BaseException | None
+    dropped: TaskRecord,
+    all_tasks: Collection[TaskRecord],
+    handled: str | None,
+    error: BaseException | None,
+    holder: str | None,
 ) -> tuple[DropReason, str]:
     """Return the reason, and a text for the user. Only recorded facts are given as a reason.
 
     ``all_tasks``: of the request. ``handled``: the exception that the response was made from, if any. ``error``: the
-    exception that the app raised, if any.
+    exception that the app raised, if any. ``holder``: what became of the response that has the task, if known.
     """
     members = _members(dropped.tasks)
     ran = [task for task in all_tasks if task.started]
     for task in ran:
         if task.error is not None and id(task.task) in members:
             return "earlier-task-failed", f"{task.name} raised {task.error}"
+    if dropped.is_late:
+        return "after-response", "queued after the response was sent, and nothing ran it after that"
     if handled is not None:
         return "exception", handled
     for task in ran:
@@ -49,7 +67,9 @@ def why_dropped(
             return "own-response", f"the response had its own background task: {task.name}"
     if error is not None:
         return "exception", describe(error)
-    return "unknown", "no exception was recorded, and nothing started the task's BackgroundTasks object"
+    if holder is not None:
+        return "never-called", holder
+    return "unknown", "the recorder saw no cause"
 
 
 def _members(tasks: BackgroundTasks | None) -> set[int]:

@@ -151,8 +151,8 @@ class RequestPrinter:
         arrow, ms = f" {self._tree.arrow} ", milliseconds(request.response_ms)
         if request.response_ns is None:
             return [(f"{arrow}no response", "bold red")]
-        if request.client_gone:
-            return [(f"{arrow}client disconnected", "yellow"), (f" after {ms} ms", "")]
+        if request.not_sent:
+            return [(f"{arrow}{escape_control(request.not_sent)}", "yellow"), (f" ({ms} ms)", "")]
         status = "?" if request.status is None else str(request.status)
         return [(arrow, "dim"), (status, _status_style(request.status)), (f" in {ms} ms", "")]
 

@@ -73,6 +73,12 @@ def test_task_that_ended_before_the_response_is_work_first() -> None:
     )
 
 
+def test_task_that_runs_while_the_response_is_sent_is_overlapping() -> None:
+    request = only(received(), STARTED, sent(1004), line(1500, "task_finished", **TASK), DONE)
+    assert (request.judgement.verdict, request.judgement.evidence) == ("overlapping", ("server",))
+    assert "started 1.0 ms before, ended 496.0 ms after" in why(request.judgement)
+
+
 def test_failed_and_dropped_tasks() -> None:
     failed = line(1005, "task_failed", **TASK, error="ValueError: no")
     assert verdict(received(), sent(), STARTED, failed, DONE) == ("failed", "shop.mail failed: ValueError: no")
@@ -102,11 +108,14 @@ def test_finished_request_without_tasks_is_no_work() -> None:
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        (sent(buffered=None), "could not check whether its write buffer still held a part of the response"),
-        (sent(buffered=99), "write buffer still held a part of the response after the send"),
-        (sent(1004), "a task was running while the server sent the response"),
-        (sent(1600, sending_ns=1_400_000_000), "a task was running while the server sent the response"),
+        (
+            sent(buffered=None),
+            "whether the whole response had left the server is unknown: the server's write buffer could not be checked",
+        ),
+        (sent(buffered=99), "after the send, the server still held 99 bytes of the response in its buffer"),
+        (sent(1600, sending_ns=1_400_000_000), "in the moment in which the server sent the response"),
         (line(1002, "response_lost", status=200), "the client disconnected before the response was sent"),
+        (line(1002, "response_lost", status=200, detail="the app ended"), "the app ended"),
         (b"", "the journal has no response_sent event"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from fastbg.evidence.tasks import tasks_of
-from fastbg.evidence.trace import Write
+from fastbg.evidence.trace import Trace, Write
 from fastbg.evidence.verdict import judge
 from tests.support.traces import LOG, TEXT, answered, event, finished, sent, task, trace, why, wrote
 
@@ -71,7 +71,7 @@ def test_task_that_ended_during_the_send_proves_no_order() -> None:
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=600), 1300)
     judgement = judge(finished(seen))
     assert judgement.verdict == "unproven"
-    assert why(judgement).endswith("a task was running while the server sent the response")
+    assert why(judgement).endswith("a task started or ended in the moment in which the server sent the response")
 
 
 def test_server_proves_work_first_where_the_file_does_not() -> None:
@@ -106,8 +106,8 @@ def test_contradictory_evidence_proves_nothing() -> None:
 @pytest.mark.parametrize(
     ("buffered", "reason"),
     [
-        (1, "the server's write buffer still held a part of the response"),
-        (None, "could not check whether its write buffer still held a part of the response"),
+        (1, "the server still held 1 bytes of the response in its buffer"),
+        (None, "whether the whole response had left the server is unknown: the server's write buffer could not be"),
     ],
 )
 def test_buffered_response_is_not_called_sent(buffered: int | None, reason: str) -> None:
@@ -117,9 +117,81 @@ def test_buffered_response_is_not_called_sent(buffered: int | None, reason: str)
     assert reason in why(judgement)
 
 
-def test_task_that_starts_before_the_response_proves_nothing() -> None:
-    seen = sent(answered(trace(), 2000, size=108), 1900, size=100)
-    assert judge(wrote(task(seen, 1895), 1990, offset=100)).verdict == "unproven"
+@pytest.mark.parametrize(("started_ns", "took_ns"), [(1850, 60), (1895, 100), (1895, 3)])
+def test_task_that_starts_or_ends_during_the_send_proves_nothing(started_ns: int, took_ns: int) -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100, took_ns=20)
+    judgement = judge(wrote(task(seen, started_ns, took_ns=took_ns), 1990, offset=100))
+    assert (judgement.verdict, judgement.evidence) == (
+        ("overlapping", ("server",)) if started_ns == 1850 else ("unproven", ())
+    )
+
+
+def overlapping(*, buffered: int | None = 0) -> Trace:
+    seen = sent(answered(trace(writes=0), 2_000_000, size=100), 1_900_000, size=100, buffered=buffered)
+    return task(seen, 600_000, took_ns=153_100_000)
+
+
+def test_task_that_runs_while_the_response_is_sent_is_overlapping() -> None:
+    judgement = judge(finished(overlapping()))
+    assert (judgement.verdict, judgement.evidence) == ("overlapping", ("server",))
+    assert judgement.reason == (
+        "app.write_log had started when the response was sent, and ended after it "
+        "(started 1.3 ms before, ended 151.8 ms after)"
+    )
+
+
+def test_overlapping_is_the_verdict_wherever_the_task_writes() -> None:
+    """It may write at any time from its start to its end: the verdict must not depend on that."""
+    for offset in (92, 100):
+        seen = sent(answered(trace(), 2_000_000, size=100), 1_900_000, size=100)
+        assert judge(wrote(task(seen, 600_000, took_ns=10**8), 9 * 10**7, offset=offset)).verdict == "overlapping"
+
+
+@pytest.mark.parametrize(
+    ("size", "buffered", "verdict"),
+    [(100, 0, "response-first"), (101, 0, "unproven"), (100, 1, "unproven"), (100, None, "unproven")],
+)
+def test_write_without_a_task_may_be_after_the_servers_size(size: int, buffered: int | None, verdict: str) -> None:
+    """For example by a middleware that goes on after the last byte; the client is too slow to prove it."""
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100, after=size, buffered=buffered)
+    judgement = judge(finished(wrote(seen, 1990, offset=100)))
+    assert (judgement.verdict, judgement.evidence) == (verdict, ("file+server",) if buffered == 0 == size - 100 else ())
+
+
+@pytest.mark.parametrize("buffered", [1, None])
+def test_overlapping_needs_the_end_of_the_response(buffered: int | None) -> None:
+    assert judge(finished(overlapping(buffered=buffered))).verdict == "unproven"
+
+
+def test_task_that_ended_before_makes_the_request_work_first() -> None:
+    assert judge(finished(task(overlapping(), 1100, n=1))).verdict == "work-first"
+
+
+def test_overlapping_needs_a_journal_without_gaps() -> None:
+    seen = finished(overlapping())
+    seen.witnesses.gap = "lines are missing"
+    assert judge(seen).verdict == "unproven"
+
+
+def test_cause_of_an_early_start_is_named() -> None:
+    seen = sent(answered(trace(writes=0), 2_000_000, size=100), 1_900_000, size=100)
+    seen = task(seen, 600_000, took_ns=153_100_000, detail="behind a middleware")
+    assert why(judge(finished(seen))).endswith("ended 151.8 ms after): behind a middleware")
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        (None, "the client disconnected before the response was sent"),
+        ("the app did not complete the response", "the app did not complete the response"),
+    ],
+)
+def test_response_that_was_not_sent_says_why(detail: str | None, reason: str) -> None:
+    seen = answered(trace(writes=0), 2000, size=100)
+    seen.events.append(event(1900, "server", "response_lost", status=200, **({"detail": detail} if detail else {})))
+    judgement = judge(finished(task(seen, 1950)))
+    assert judgement.verdict == "unproven"
+    assert reason in why(judgement)
 
 
 def test_text_that_may_be_another_requests_proves_no_order() -> None:

@@ -75,8 +75,8 @@ class Behaviour:
         return "thrown away"
 
     def _others(self) -> list[str]:
-        """Return the context variables except the recorder's own one."""
-        return sorted(each.name for each in copy_context() if each.name != "fastbg_request")
+        """Return the context variables except the recorder's own ones."""
+        return sorted(each.name for each in copy_context() if not each.name.startswith("fastbg_"))
 
     def fail(self) -> None:
         self.seen.append("fails")

@@ -452,7 +452,7 @@ def test_a_disconnected_client_only_ends_its_stream(server: Recorded) -> None:
         assert connection.recv(1)
     found = describe_events(events_of(server.journal, "leaves"))
     assert "response_sent" not in found
-    assert found[-2:] == ["task_finished tests.apps.recorded.work 0", "request_finished"]
+    assert found[-3:] == ["task_finished tests.apps.recorded.work 0", "response_lost", "request_finished"]
 
 
 def _connection(server: Recorded) -> socket.socket:

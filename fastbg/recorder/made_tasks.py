@@ -1,0 +1,94 @@
+"""The tasks that a request has made and that nothing has called yet.
+
+Such a task is dropped when it no longer exists: then nothing can call it any more. While it exists, for example in a
+cached response, nothing is claimed. The exception is a task of FastAPI's injected Response, which FastAPI never calls.
+"""
+
+import gc
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import CancelScope, sleep
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.responses import Response
+
+from fastbg.recorder.naming import task_name
+
+INJECTED = "it was set on the injected Response, whose background FastAPI ignores"
+NOTHING_CALLED = "it was made, and nothing called it"
+
+# Seconds to wait for the thread of an endpoint, and the event loop, to release what the endpoint returned.
+_PAUSES_S = (0, 0.001, 0.005)
+
+
+@dataclass(slots=True, eq=False)
+class MadeTask:
+    """A task that nothing has called. ``holder``: which response has it, as part of a sentence; None: no response."""
+
+    name: str
+    reference: "weakref.ref[BackgroundTask]"
+    holder: str | None = None
+
+
+class MadeTasks:
+    """The tasks that one request has made, by their ids, until they are called or no longer exist."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, MadeTask] = {}
+        self._gone: list[MadeTask] = []
+        self._holders: dict[int, str] = {}  # by the id of a collection, which its queued tasks keep alive
+
+    @property
+    def has_any(self) -> bool:
+        return bool(self._made)
+
+    async def wait(self) -> None:
+        """Wait a moment for the tasks to be called, or to be deleted."""
+        with CancelScope(shield=True):
+            for pause_s in _PAUSES_S:
+                if all(made.holder == INJECTED for made in self._made.values()):
+                    return
+                await sleep(pause_s)
+
+    def add(self, task: BackgroundTask) -> None:
+        key = id(task)
+
+        def end(_: Any) -> None:
+            made = self._made.pop(key, None)
+            if made is not None:
+                self._gone.append(made)
+
+        self._made[key] = MadeTask(task_name(task.func), weakref.ref(task, end))
+
+    def remove(self, task: Any) -> None:
+        """Forget a task that is queued or called."""
+        self._made.pop(id(task), None)
+
+    def give(self, background: BackgroundTask, response: Response) -> None:
+        """Store that ``response`` has ``background``."""
+        # FastAPI's injected response has no status until the endpoint sets one.
+        is_injected = getattr(response, "status_code", None) is None
+        holder = INJECTED if is_injected else f"the {type(response).__name__} that it was given to did not call it"
+        if isinstance(background, BackgroundTasks):
+            self._holders[id(background)] = holder
+        for task in _tasks_in(background) if self._made else ():
+            if id(task) in self._made:
+                self._made[id(task)].holder = holder
+
+    def holder_of(self, tasks: BackgroundTasks | None) -> str | None:
+        return self._holders.get(id(tasks))
+
+    def never_called(self) -> Sequence[MadeTask]:
+        """Return the tasks that nothing can call any more, and forget them."""
+        if self._made:
+            gc.collect(0)  # an exception may keep them alive in a cycle
+        injected = [made for made in self._made.values() if made.holder == INJECTED]
+        gone, self._gone = [*self._gone, *injected], []
+        self._made.clear()
+        return gone
+
+
+def _tasks_in(background: BackgroundTask) -> Sequence[BackgroundTask]:
+    return background.tasks if isinstance(background, BackgroundTasks) else [background]

@@ -1,0 +1,199 @@
+"""When a response is sent: by the bytes that HTTP gives it."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.response_record import ResponseRecord
+from tests.support.journals import Fields, read
+
+START, BODY = "http.response.start", "http.response.body"
+
+
+class Transport:
+    """A transport of asyncio. ``below``: bytes in the transport below TLS, None without TLS."""
+
+    def __init__(self, buffered: int = 0, below: int | None = None) -> None:
+        self.buffered = buffered
+        self.context = None if below is None else "TLS"
+        self._ssl_protocol = self
+        self._transport = self if below is None else Transport(below)
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def get_extra_info(self, _name: str) -> object:
+        return self.context
+
+
+class Server:
+    """The state of a request in a server. ``leave_at``: number of the message at which the client disconnects."""
+
+    def __init__(self, leave_at: int | None = None) -> None:
+        self.disconnected = False
+        self.transport = Transport()
+        self.received: list[object] = []
+        self._leave_at = leave_at
+
+    async def send(self, message: Any) -> None:
+        if len(self.received) == self._leave_at:
+            self.disconnected = True
+        self.received.append(message)
+
+
+class Uvicorn(Server):
+    __module__ = "uvicorn.protocols.http"
+
+
+def start(status: int = 200, **headers: object) -> Fields:
+    pairs = [(name.replace("_", "-").encode(), str(value).encode()) for name, value in headers.items()]
+    return {"type": START, "status": status, "headers": pairs}
+
+
+def body(size: int = 0, *, more: bool = False) -> Fields:
+    return {"type": BODY, "body": b"x" * size, "more_body": more}
+
+
+def record(
+    folder: Path, server: Server, messages: Sequence[Fields], *, method: str = "GET", http_version: str = "1.1"
+) -> list[list[str]]:
+    """Send the messages, and return the names of the events after each of them, and after the end of the app."""
+    journal = Journal(folder / "journal.jsonl")
+    journal.open()
+    scope = {"method": method, "http_version": http_version}
+    response = ResponseRecord("r", scope, journal, dict)
+    names: list[list[str]] = []
+
+    def new_names() -> list[str]:
+        return [event["event"] for event in read(journal.path)][sum(map(len, names)) :]
+
+    async def send_all() -> None:
+        send = response.watch(server.send)
+        for message in messages:
+            await send(message)
+            names.append(new_names())
+        response.finish()
+        names.append(new_names())
+
+    asyncio.run(send_all())
+    assert server.received == list(messages)
+    return names
+
+
+SENT, LOST = ["response_sent"], ["response_lost"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "expected"),
+    [
+        ([start(content_length=4), body(4), body()], {}, [[], SENT, []]),
+        ([start(content_length=4), body(4)], {}, [[], SENT]),
+        ([start(content_length=4), body(4, more=True), body(more=True), body()], {}, [[], SENT, [], []]),
+        ([start(content_length=4), body(2, more=True), body(2, more=True), body()], {}, [[], [], SENT, []]),
+        ([start(content_length=0), body()], {}, [SENT, []]),
+        ([start(content_length=4), body(4, more=True), body(4)], {}, [[], SENT, []]),
+        ([start(content_length=4), body(4)], {"method": "HEAD"}, [SENT, []]),
+        ([start(), body()], {"method": "HEAD"}, [SENT, []]),
+        ([start(204), body()], {}, [SENT, []]),
+        ([start(304, content_length=4), body()], {}, [SENT, []]),
+        ([start(205, content_length=0), body()], {}, [SENT, []]),
+        ([start(), body(4, more=True), body()], {}, [[], [], SENT]),
+        ([start(transfer_encoding="chunked", content_length=4), body(4, more=True), body()], {}, [[], [], SENT]),
+        ([start(103), start(content_length=4), body(4)], {}, [[], [], SENT]),
+        ([start(), {"type": "http.response.pathsend", "path": "/f"}], {}, [[], SENT]),
+        ([{"type": "http.response.debug", "info": {}}, start(content_length=1), body(1)], {}, [[], [], SENT]),
+        (
+            [start() | {"trailers": True}, body(4), {"type": "http.response.trailers", "headers": []}],
+            {},
+            [[], [], SENT],
+        ),
+        ([start(content_length=4), body(4, more=True)], {}, [[], SENT]),
+    ],
+    ids=str,
+)
+def test_response_is_sent_with_its_last_byte(
+    tmp_path: Path, messages: list[Fields], options: dict[str, str], expected: list[list[str]]
+) -> None:
+    assert record(tmp_path, Uvicorn(), messages, **options) == [*expected, []]
+    journaled = read(tmp_path / "journal.jsonl")[0]
+    assert (journaled["buffered"], "detail" in journaled) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("messages", "detail"),
+    [
+        ([start(content_length=4), body(3)], "3 bytes, announced 4"),
+        ([start(content_length=4), body(5)], "5 bytes, announced 4"),
+        ([start(), body(3, more=True)], "3 bytes"),
+        ([start(content_length=4)], "0 bytes, announced 4"),
+    ],
+    ids=str,
+)
+def test_response_that_the_app_does_not_complete_is_not_sent(
+    tmp_path: Path, messages: list[Fields], detail: str
+) -> None:
+    assert record(tmp_path, Uvicorn(), messages)[-1] == LOST
+    assert read(tmp_path / "journal.jsonl")[0]["detail"] == f"the app did not complete the response: {detail}"
+
+
+def test_app_that_sends_nothing_has_no_response(tmp_path: Path) -> None:
+    assert record(tmp_path, Uvicorn(), []) == [[]]
+
+
+@pytest.mark.parametrize(("leave_at", "expected"), [(0, LOST), (1, LOST), (2, SENT), (3, SENT)])
+def test_client_that_leaves_after_the_last_byte_has_the_response(
+    tmp_path: Path, leave_at: int, expected: list[str]
+) -> None:
+    messages = [start(content_length=4), body(4, more=True), body(more=True), body()]
+    names = record(tmp_path, Uvicorn(leave_at), messages)
+    assert [name for after in names for name in after] == expected
+    if expected == LOST:
+        assert "detail" not in read(tmp_path / "journal.jsonl")[0]
+
+
+def test_client_that_leaves_a_body_without_an_end_is_told(tmp_path: Path) -> None:
+    assert record(tmp_path, Uvicorn(2), [start(), body(1, more=True), body(1, more=True)])[-1] == LOST
+    assert "detail" not in read(tmp_path / "journal.jsonl")[0]
+
+
+@pytest.mark.parametrize("end", [[], [body()]])
+def test_other_servers_may_keep_the_last_byte(tmp_path: Path, end: list[Fields]) -> None:
+    """The moment is then between the message with the last byte and the end of the app's messages."""
+    server = Server()
+    messages = [start(content_length=4), body(4, more=True), body(more=True), *end]
+    assert record(tmp_path, server, messages)[:3] == [[], [], []]
+    (sent,) = read(tmp_path / "journal.jsonl")
+    assert (sent["event"], sent["buffered"]) == ("response_sent", None)
+    assert sent["sending_ns"] < sent["t_ns"]
+    assert "cannot ask this server" in sent["detail"]
+
+
+def test_response_that_ends_with_its_connection_has_no_known_end(tmp_path: Path) -> None:
+    messages = [start(), body(4)]
+    assert record(tmp_path, Uvicorn(), messages, http_version="1.0") == [[], SENT, []]
+    (sent,) = read(tmp_path / "journal.jsonl")
+    assert sent["buffered"] is None
+    assert "ends with its connection" in sent["detail"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "buffered"),
+    [(Transport(7), 7), (Transport(7, 5), 12), (Transport(0, 5), 5), (Transport(0, 0), 0)],
+)
+def test_bytes_below_tls_are_counted(tmp_path: Path, transport: Transport, buffered: int) -> None:
+    server = Uvicorn()
+    server.transport = transport
+    record(tmp_path, server, [start(content_length=1), body(1)])
+    assert read(tmp_path / "journal.jsonl")[0]["buffered"] == buffered
+
+
+def test_tls_of_another_event_loop_has_an_unknown_buffer(tmp_path: Path) -> None:
+    server = Uvicorn()
+    server.transport = Transport(0, 0)
+    del server.transport._ssl_protocol
+    record(tmp_path, server, [start(content_length=1), body(1)])
+    assert read(tmp_path / "journal.jsonl")[0]["buffered"] is None
