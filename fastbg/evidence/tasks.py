@@ -39,6 +39,11 @@ class Task:
     elsewhere: bool = False
 
     @property
+    def called_ns(self) -> int | None:
+        """When Starlette called it: before it waited for a thread."""
+        return None if self.started_ns is None else self.started_ns - int((self.waited_ms or 0.0) * 1e6)
+
+    @property
     def is_open(self) -> bool:
         return self.state not in _ENDS
 

@@ -104,6 +104,12 @@ def judge(trace: Trace) -> Judgement:
     return _order(trace, tasks, writes)
 
 
+def judge_order(trace: Trace) -> Judgement:
+    """Decide only what the server shows of the order of the response and the ended tasks, failed ones included."""
+    sent, lost = trace.find("response_sent"), trace.find("response_lost")
+    return _server_order(SentResponse.of(sent) if sent else None, trace.tasks, why_not_sent(lost) if lost else None)
+
+
 def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     """Decide the verdict of a request from the record of its server."""
     if record.flaw:
@@ -113,7 +119,7 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     if unfinished := _unfinished(tasks):
         return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({record.error or UNFINISHED})")
     if tasks:
-        return server_order(record.sent, tasks, record.not_sent)
+        return _server_order(record.sent, tasks, record.not_sent)
     if record.finished:
         return _nothing_queued(record.error)
     return _unproven("the journal ends before the request finished")
@@ -144,7 +150,7 @@ def _nothing_queued(error: str | None) -> Judgement:
     return Judgement("no-work", ("server",), f"no background task was queued{raised}")
 
 
-def server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: str | None) -> Judgement:
+def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: str | None) -> Judgement:
     """Decide the order from the server's events; all ``tasks`` have ended. ``not_sent``: why there is no ``sent``."""
     if sent is None:
         return _unproven(not_sent or "the journal has no response_sent event")
@@ -164,19 +170,20 @@ def server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: str
     overlapping = [_describe_overlap(sent, task) for task in tasks if _overlaps(sent, task)]
     if overlapping:
         return Judgement("overlapping", (witness,), "; ".join(overlapping))
-    if not all(task.started_ns is not None and task.started_ns > sent.sent_ns for task in tasks):
+    if not all(task.called_ns is not None and task.called_ns > sent.sent_ns for task in tasks):
         return _unproven("a task started or ended in the moment in which the server sent the response")
     return Judgement("response-first", (witness,))
 
 
 def _overlaps(sent: SentResponse, task: Task) -> bool:
-    if task.started_ns is None or task.ended_ns is None:
+    """Return whether Starlette had called the task before the last byte: how busy its threads are does not matter."""
+    if task.called_ns is None or task.ended_ns is None:
         return False
-    return task.started_ns < sent.sending_ns and task.ended_ns > sent.sent_ns
+    return task.called_ns < sent.sending_ns and task.ended_ns > sent.sent_ns
 
 
 def _describe_overlap(sent: SentResponse, task: Task) -> str:
-    before, after = ms_between(task.started_ns, sent.sending_ns), ms_between(sent.sent_ns, task.ended_ns)
+    before, after = ms_between(task.called_ns, sent.sending_ns), ms_between(sent.sent_ns, task.ended_ns)
     sentence = f"{task.name} had started when the response was sent, and ended after it"
     return f"{sentence} (started {before:.1f} ms before, ended {after:.1f} ms after)" + (
         f": {task.detail}" if task.detail else ""
@@ -230,8 +237,7 @@ _PROOFS = {
 def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judgement:
     """Decide the order of the response and the work, both of which were seen."""
     sent = trace.find("response_sent")
-    lost = trace.find("response_lost")
-    server = server_order(SentResponse.of(sent) if sent else None, tasks, why_not_sent(lost) if lost else None)
+    server = judge_order(trace)
     if server.verdict == "overlapping" and not trace.witnesses.gap:
         return server  # the most exact statement: the task may write at any time from its start to its end
     outside = _written_after_response(trace, writes)

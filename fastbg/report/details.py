@@ -10,8 +10,7 @@ from rich.text import Text
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult, full_name
-from fastbg.report.lines import LONG_WAIT_MS
-from fastbg.report.numbers import milliseconds
+from fastbg.report.delays import delays, notes
 from fastbg.report.reasons import reasons_of
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
@@ -40,7 +39,11 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
     lines = [(line, "red") for line in more]
     lines += [(f"{_listed(names)}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
-    lines += [(line, "yellow") for line in _delays(run)]
+    tasks = [
+        (_listed([full_name(each.part, each.trace.name)]), each.trace.tasks, each.judgement.reason)
+        for each in run.requests
+    ]
+    lines += [(line, "yellow") for line in (*delays(tasks), *notes(tasks))]
     lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
     if run.stopped:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
@@ -52,21 +55,6 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
 def _listed(names: Iterable[str]) -> str:
     """Join names; those with a comma or a colon in quotes."""
     return ", ".join(f'"{name}"' if re.search("[,:]", name) else name for name in dict.fromkeys(names))
-
-
-def _delays(run: RunResult) -> Iterable[str]:
-    """Yield tasks that blocked the event loop, and tasks that waited long for a thread."""
-    blocked: dict[str, float] = {}
-    waited: dict[str, float] = {}
-    for result in run.requests:
-        for task in result.trace.tasks:
-            name = f"{_listed([full_name(result.part, result.trace.name)])}: {task.name}"
-            blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
-            waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
-    yield from (f"{name} blocked the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
-    yield from (
-        f"{name} waited up to {milliseconds(ms)} ms for a thread" for name, ms in waited.items() if ms >= LONG_WAIT_MS
-    )
 
 
 def _unmet(result: RequestResult, *, encoding: str) -> Iterable[RenderableType]:

@@ -105,6 +105,7 @@ def _task(result: RequestResult | RecordedRequest, task: Task) -> dict[str, Any]
         "error": task.error,
         "traceback": task.traceback,
         "reason": task.reason,
+        "detail": task.detail,
     }
 
 

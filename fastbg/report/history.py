@@ -1,6 +1,6 @@
 """The report of journals for people: timelines of the last requests, their tasks, and totals of all requests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
+from fastbg.report.delays import delays, notes
 from fastbg.report.journals import journals_table, under_headings
 from fastbg.report.numbers import milliseconds
 from fastbg.report.style import STYLES
@@ -30,7 +31,7 @@ def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
             timelines(last, encoding=encoding, legend=JOURNAL_LEGEND),
             Text(),
             requests(last),
-            *_with_gap(reasons(last)),
+            *_with_gap([*reasons(last), *_remarks(last)]),
         ]
     if history.journals:
         parts += [Text(), journals_table(history.journals)]
@@ -88,6 +89,12 @@ def reasons(recorded: Iterable[RecordedRequest]) -> Iterable[Text]:
         if request.judgement.reason and request.judgement.verdict != "no-work":
             names.setdefault(request.judgement.reason, {})[request.name] = None
     yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
+
+
+def _remarks(recorded: Sequence[RecordedRequest]) -> Iterable[Text]:
+    """Yield what tasks did to the server and to each other."""
+    tasks = [(request.name, request.tasks, request.judgement.reason) for request in recorded]
+    yield from (Text(escape_control(line), style="yellow") for line in (*delays(tasks), *notes(tasks)))
 
 
 def summary(history: JournalSummary) -> Iterable[Text]:

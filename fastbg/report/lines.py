@@ -47,7 +47,8 @@ def has_line(entry: Entry) -> bool:
     detail = entry.event.detail
     if entry.event.name == "request_finished":  # the error of a task has its own line
         return "error" in detail and not (entry.request is not None and entry.request.failed_tasks)
-    return entry.event.name in _WITH_LINE or detail.get("waited_ms", 0.0) >= LONG_WAIT_MS
+    is_unusual = entry.event.name in ("task_queued", "task_started") and "detail" in detail
+    return entry.event.name in _WITH_LINE or is_unusual or detail.get("waited_ms", 0.0) >= LONG_WAIT_MS
 
 
 class Printer(Protocol):

@@ -263,6 +263,9 @@ def _task(event: Event) -> list[Part]:
             return [name, (f" blocked the event loop for {milliseconds(detail.get('ms'))} ms", "bold yellow")]
         case "task_started" if detail.get("waited_ms", 0.0) >= LONG_WAIT_MS:
             return [name, (f" waited {milliseconds(detail['waited_ms'])} ms for a thread", "yellow")]
+        case "task_queued" | "task_started" if detail.get("detail"):
+            verb = " was queued: " if event.name == "task_queued" else " started: "
+            return [name, (verb, "yellow"), (escape_control(str(detail["detail"])), "")]
     return []
 
 

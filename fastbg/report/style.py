@@ -11,6 +11,7 @@ SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
 
 STYLES: dict[Verdict, str] = {
     "response-first": "green",
+    "overlapping": "magenta",
     "work-first": "magenta",
     "no-work": "dim",
     "failed": "bold red",

@@ -317,7 +317,7 @@ class Runner:
         if client is not None:
             finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
             clean = finished is not None and "error" not in finished.detail
-            clean = clean and result.judgement.verdict in ("response-first", "work-first", "no-work")
+            clean = clean and result.judgement.verdict in ("response-first", "overlapping", "work-first", "no-work")
             client.release(trace.request_id, clean=clean)
 
 

@@ -104,17 +104,33 @@ class Reply(httpx.Response):
         if there is no proof.
         """
         __tracebackhide__ = True
+        judgement = self._with_task(task).judgement(task)
+        if judgement.verdict != "response-first":
+            why = f"{judgement.verdict} ({judgement.reason})"
+            raise AssertionError(escape_control(f"no proof that the response came before {task}: {why}"))
+        return True
+
+    def did_not_wait_for(self, task: str) -> bool:
+        """Return True if the server provably had sent this response before ``task`` ended, also if it had started.
+
+        ``task``: as for `came_before`. It may have failed. Raises `AssertionError` with the reason without a proof.
+        """
+        __tracebackhide__ = True
+        judgement = self._with_task(task).order(task)
+        if judgement.verdict not in ("response-first", "overlapping"):
+            why = f"{judgement.verdict} ({judgement.reason})"
+            raise AssertionError(escape_control(f"no proof that the response did not wait for {task}: {why}"))
+        return True
+
+    def _with_task(self, task: str) -> ObservedRequest:
+        __tracebackhide__ = True
         observed = self._settle()
         named = [other.name for other in observed.trace.tasks]
         if not any(is_called(name, task) for name in named):
             raise AssertionError(
                 escape_control(f"task {task} was not queued; queued tasks: {', '.join(named) or 'none'}")
             )
-        judgement = observed.judgement(task)
-        if judgement.verdict != "response-first":
-            why = f"{judgement.verdict} ({judgement.reason})"
-            raise AssertionError(escape_control(f"no proof that the response came before {task}: {why}"))
-        return True
+        return observed
 
 
 class AsyncReply(Reply):

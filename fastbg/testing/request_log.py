@@ -14,7 +14,7 @@ from fastbg.evidence.expectations import is_called
 from fastbg.evidence.history import REUSED
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import SentRequest, Trace
-from fastbg.evidence.verdict import Judgement, judge
+from fastbg.evidence.verdict import Judgement, judge, judge_order
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.run.phases import event_of
 from fastbg.server.process import EXIT_S
@@ -143,10 +143,17 @@ class ObservedRequest:
 
     def judgement(self, task: str | None = None) -> Judgement:
         """Return the verdict on the request, or only on its tasks with the name ``task``."""
-        if task is None:
-            return judge(self.trace)
+        return judge(self.trace if task is None else self._with_task(task))
+
+    def order(self, task: str) -> Judgement:
+        """Return the order of the response and the tasks with the name ``task``, also if they failed."""
+        trace = self._with_task(task)
+        dropped = any(each.state == "dropped" for each in trace.tasks)
+        return judge(trace) if dropped else judge_order(trace)
+
+    def _with_task(self, task: str) -> Trace:
         events = [event for event in self.trace.events if is_called(event.detail.get("task", task), task)]
-        return judge(replace(self.trace, events=events))
+        return replace(self.trace, events=events)
 
 
 def last_part(name: str) -> str:

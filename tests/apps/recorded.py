@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 
 app = FastAPI()
 released = threading.Event()
+overlap_may_end = asyncio.Event()
 
 
 def work() -> None:
@@ -172,6 +173,25 @@ async def awaited() -> str:
 
 
 own_tasks = set[asyncio.Task[None]]()
+
+
+@app.get("/overlapping")
+async def overlapping() -> str:
+    started = asyncio.Event()
+
+    async def overlap() -> None:
+        started.set()
+        await overlap_may_end.wait()
+
+    overlap_may_end.clear()
+    own_tasks.add(asyncio.create_task(BackgroundTask(overlap)()))
+    await started.wait()
+    return "a task runs since before this response"
+
+
+@app.get("/end-overlap")
+async def end_overlap() -> None:
+    overlap_may_end.set()
 
 
 @app.get("/not-awaited")

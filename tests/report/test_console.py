@@ -163,6 +163,7 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
         "error": None,
         "traceback": None,
         "reason": None,
+        "detail": None,
         "waited_ms": None,
         "blocked_ms": 0.0,
     }

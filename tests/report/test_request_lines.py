@@ -12,7 +12,7 @@ from fastbg.evidence.activity import ActiveRequest, ActiveTask, Activity
 from fastbg.follow.lines import Piece
 from fastbg.report.journal_stream import JournalStream
 from fastbg.report.line_layout import label
-from fastbg.report.lines import Entry, Sighting
+from fastbg.report.lines import Entry, Sighting, has_line
 from fastbg.report.request_lines import RequestPrinter
 from tests.commands.test_tail import entry
 from tests.evidence.test_activity import MS, answered, event
@@ -118,6 +118,8 @@ def test_unsent_buffer_is_no_response_yet() -> None:
         ("loop_blocked", {"ms": 401.2}, "mail blocked the event loop for 401 ms"),
         ("task_started", {"waited_ms": 812.0}, "mail waited 812 ms for a thread"),
         ("task_finished", {}, "mail finished"),
+        ("task_queued", {"detail": "called before"}, "mail was queued: called before"),
+        ("task_started", {"detail": "behind a middleware"}, "mail started: behind a middleware"),
     ],
 )
 def test_what_happens_to_a_task_is_a_line(name: str, detail: dict[str, Any], words: str) -> None:
@@ -127,6 +129,19 @@ def test_what_happens_to_a_task_is_a_line(name: str, detail: dict[str, Any], wor
     (line,) = lines(output)
     assert line.startswith(f"└ {words}")
     assert "398 ms" in line
+
+
+def test_response_that_was_not_sent_says_why() -> None:
+    output = Terminal()
+    entry = Entry(JOURNAL, event(400, "response_lost", status=200), request(not_sent="the app ended"))
+    RequestPrinter({}, output).event(entry, last=True)
+    assert "→ the app ended (" in lines(output)[0]
+
+
+@pytest.mark.parametrize("name", ["task_queued", "task_started"])
+def test_usual_start_of_a_task_has_no_line(name: str) -> None:
+    assert not has_line(Entry(JOURNAL, event(400, name, task="shop.mail", n=0), request()))
+    assert has_line(Entry(JOURNAL, event(400, name, task="shop.mail", n=0, detail="unusual"), request()))
 
 
 def test_end_of_a_task_that_has_just_written_is_no_news() -> None:

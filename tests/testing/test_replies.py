@@ -62,6 +62,34 @@ def test_response_came_before_a_task_of_that_name(fastbg: Client, name: str) -> 
     assert fastbg.get("/two").came_before(name)
 
 
+def test_response_that_left_while_a_task_ran_did_not_wait_for_it(fastbg: Client) -> None:
+    reply = fastbg.get("/overlapping")
+    fastbg.get("/end-overlap")
+    assert reply.verdict == "overlapping"
+    assert reply.did_not_wait_for("overlap")
+    sentence = r"overlap had started when the response was sent, and ended after it \(started [\d.]+ ms before, ended "
+    with pytest.raises(AssertionError, match=sentence):
+        reply.came_before("overlap")
+
+
+@pytest.mark.parametrize(("path", "task"), [("/two", "work"), ("/failing", "work"), ("/failing", "fail")])
+def test_response_did_not_wait_for_a_task_that_started_later(fastbg: Client, path: str, task: str) -> None:
+    assert fastbg.get(path).did_not_wait_for(task)
+
+
+@pytest.mark.parametrize(
+    ("path", "task", "why"),
+    [
+        ("/awaited", "work", "did not wait for work: work-first"),
+        ("/http-exception", "work", r"did not wait for work: dropped \(.*HTTPException 404"),
+        ("/two", "mail", "task mail was not queued"),
+    ],
+)
+def test_response_that_may_have_waited_says_why(fastbg: Client, path: str, task: str, why: str) -> None:
+    with pytest.raises(AssertionError, match=why):
+        fastbg.get(path).did_not_wait_for(task)
+
+
 def test_tasks_are_told_in_the_order_in_which_they_ran(fastbg: Client) -> None:
     reply = fastbg.get("/two")
     assert reply.ran == ["work", "async_work"]

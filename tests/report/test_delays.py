@@ -1,0 +1,23 @@
+"""What tasks did to the server and to each other, as sentences."""
+
+from fastbg.evidence.tasks import Task
+from fastbg.report.delays import delays, notes
+from fastbg.report.lines import LONG_WAIT_MS
+
+
+def test_longest_time_of_each_task_is_told() -> None:
+    tasks = [Task("app.train", "finished", blocked_ms=ms) for ms in (100.0, 2504.2)]
+    waiting = [Task("app.work", "finished", waited_ms=ms) for ms in (LONG_WAIT_MS - 1, LONG_WAIT_MS, 900.0)]
+    assert list(delays([("POST /train", [*tasks, *waiting], None)])) == [
+        "POST /train: app.train blocked the event loop for 2504 ms",
+        "POST /train: app.work waited up to 900 ms for a thread",
+    ]
+    assert list(delays([("POST /train", waiting[:1], None)])) == []
+
+
+def test_unusual_task_is_told_once_unless_the_verdict_says_it() -> None:
+    again = Task("app.work", "finished", detail="called before")
+    dropped = Task("app.work", "dropped", detail="never called")
+    told = ("GET /", [again, dropped], None)
+    assert list(notes([told, told])) == ["GET /: app.work: called before"]
+    assert list(notes([("GET /", [again], "overlapping: called before")])) == []
