@@ -9,13 +9,15 @@ million instructions in the whole server (CPython 3.11, the example app with one
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Literal, NewType
 
 from fastbg.clock import coarse_time_ns, monotonic_ns
 from fastbg.events import boot_id
+
+MAX_NAMES = 10  # of tasks in one line
 
 Line = NewType("Line", bytes)
 DropReason = Literal[
@@ -24,8 +26,8 @@ DropReason = Literal[
 WorkerEvent = Literal["task_started", "task_retried", "task_finished", "task_failed"]
 
 
-def request_received(request_id: str, method: str, path: str) -> Line:
-    return _line("request_received", request_id, f',"method":{_text(method)},"path":{_text(path)}')
+def request_received(request_id: str, method: str, path: str, *, t_ns: int | None = None) -> Line:
+    return _line("request_received", request_id, f',"method":{_text(method)},"path":{_text(path)}', t_ns)
 
 
 def task_queued(
@@ -138,13 +140,21 @@ def request_finished(
     return _line("request_finished", request_id, f"{_files('files', files)}{_error(error)}{_traceback(traceback)}")
 
 
-def shutdown(*, unfinished: int) -> Line:
+def shutdown(*, unfinished: int, requests: int, tasks: Sequence[str], since_ns: int, waits: bool) -> Line:
     """Make the line of a server that shuts down, or exits immediately, with ``unfinished`` tasks queued or running.
 
-    uvicorn cancels requests before that. Tasks that end through this have failed or are dropped; tasks in threads
-    continue.
+    ``requests``: number of requests that have no such task, and are not finished. ``tasks``: names of the first
+    `MAX_NAMES` of these tasks. ``since_ns``: when this process began to serve; an earlier process may have had its id.
+    ``waits``: the server still waits for all of them. Otherwise uvicorn has cancelled the requests: tasks that end
+    through this have failed or are dropped; tasks in threads continue.
     """
-    return _line("shutdown", None, f',"unfinished":{unfinished}')
+    names = ",".join(map(_text, tasks[:MAX_NAMES]))
+    return _line(
+        "shutdown",
+        None,
+        f',"unfinished":{unfinished},"requests":{requests},"tasks":[{names}],"since_ns":{since_ns}'
+        f',"waits":{"true" if waits else "false"}',
+    )
 
 
 def events_lost(*, count: int) -> Line:

@@ -10,7 +10,8 @@ _KINDS = _REQUIRED | {
     "host": str, "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int,
     "files": dict, "files_after": dict, "sending_ns": int,
     "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int, "count": int, "worker": str, "server": str,
+    "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
+    "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,
 }  # fmt: skip
 
 
@@ -40,6 +41,8 @@ def read_journal_line(line: bytes) -> Event | None:
     for key in ("files", "files_after"):
         if key in fields and not all(type(size) is int for size in fields[key].values()):
             return None
+    if not all(type(task) is str for task in fields.get("tasks", ())):
+        return None
     name: str = fields.pop("event")
     if name.startswith(("task_", "loop_")) and not ("task" in fields and "n" in fields):
         return None

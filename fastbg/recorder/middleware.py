@@ -10,11 +10,13 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder.file_sizes import sizes_of
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import shutdown
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.task_record import TaskRecord
+from fastbg.recorder.unfinished import Unfinished, unfinished_request, unfinished_task
 
 
 class Recorder:
@@ -33,6 +35,7 @@ class Recorder:
         self._all_sizes = all_sizes
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
+        self._since_ns = monotonic_ns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -44,7 +47,8 @@ class Recorder:
         self._requests.add(request)
         token = current_request.set(request)
         try:
-            await self.app(scope, receive, request.response.watch(send))
+            request.call = self.app(scope, receive, request.response.watch(send))
+            await request.call
         except BaseException as error:
             request.finish(error)
             raise
@@ -56,17 +60,38 @@ class Recorder:
             current_request.reset(token)
             self._requests.discard(request)
 
-    @property
-    def unfinished(self) -> int:
-        tasks = [task for request in list(self._requests) for task in list(request.tasks.values())]
-        return sum(not task.ended for task in tasks) + len(self._detached)
+    def unfinished(self) -> list[Unfinished]:
+        """Return the tasks that are queued or running, and the other requests; those that run longest first.
 
-    def shut_down(self) -> int:
-        """Record the shutdown if tasks are queued or running, and return their number."""
-        unfinished = self.unfinished
-        if unfinished:
-            self.journal.write(shutdown(unfinished=unfinished))
-        return unfinished
+        May be called in any thread, and in a signal handler.
+        """
+        tasks, requests = set(self._detached), []
+        for request in list(self._requests):
+            open_tasks = [task for task in list(request.tasks.values()) if not task.ended]
+            tasks.update(open_tasks)
+            if not open_tasks:
+                requests.append(request)
+        found = [(task, unfinished_task(task)) for task in tasks]
+        # The thread of a task that has ended meanwhile may be in another task.
+        still = [each for task, each in found if not task.ended]
+        still += [unfinished_request(request) for request in requests if not request.has_ended]
+        return sorted(still, key=lambda each: (each.since_ns is None, each.since_ns or 0))
+
+    def shut_down(self, *, waits: bool = False) -> list[Unfinished]:
+        """Record the shutdown if tasks or requests are `unfinished`, and return them. ``waits``: the server does."""
+        found = self.unfinished()
+        tasks = [each.task for each in found if each.task is not None]
+        if found:
+            self.journal.write(
+                shutdown(
+                    unfinished=len(tasks),
+                    requests=len(found) - len(tasks),
+                    tasks=tasks,
+                    since_ns=self._since_ns,
+                    waits=waits,
+                )
+            )
+        return found
 
     def _until_shutdown(self, receive: Receive) -> Receive:
         async def recorded() -> Message:

@@ -3,7 +3,8 @@
 import itertools
 import random
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Literal
 
@@ -34,11 +35,13 @@ current_request: ContextVar["RequestRecord | None"] = ContextVar("fastbg_request
 class RequestRecord:
     """Records the events of one request and of its tasks.
 
-    ``tasks``: by the id of Starlette's object. ``made``: the tasks that nothing has queued or called. ``middleware``:
-    the name of a BaseHTTPMiddleware around the app that starts tasks before the response is sent, None without one.
-    ``has_ended``: the app's call has ended. ``detached``: the tasks of all requests that continue after this.
+    ``name``: method and path. ``call``: the app's call. ``tasks``: by the id of Starlette's object. ``made``: the tasks
+    that nothing has queued or called. ``middleware``: the name of a BaseHTTPMiddleware around the app that starts tasks
+    before the response is sent, None without one. ``has_ended``: the app's call has ended. ``detached``: the tasks of
+    all requests that continue after this.
     """
 
+    call: Awaitable[None] | None = None
     has_ended = False
     middleware: str | None = None
 
@@ -57,7 +60,9 @@ class RequestRecord:
         self.tasks: dict[int, TaskRecord] = {}
         self.made = MadeTasks()
         self.response = ResponseRecord(self.id, scope, journal, self._sizes)
-        self._write(journal_events.request_received(self.id, scope["method"], scope["path"]))
+        self.name = f"{scope['method']} {scope['path']}"
+        self.received_ns = monotonic_ns()
+        self._write(journal_events.request_received(self.id, scope["method"], scope["path"], t_ns=self.received_ns))
 
     def make(self, task: BackgroundTask) -> None:
         """Record that ``task`` was made. If nothing ever calls it, it is dropped."""
@@ -67,7 +72,7 @@ class RequestRecord:
     def queue(self, task: Runnable, tasks: BackgroundTasks | None, detail: str | None = None) -> TaskRecord:
         """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
         name, n = task_name(getattr(task, "func", task)), next(self._numbers)
-        queued = self.tasks[id(task)] = TaskRecord(name, n, task, tasks, is_late=self.response.sent)
+        queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, is_late=self.response.sent)
         self.made.remove(task)
         self._write(journal_events.task_queued(self.id, name, n, detail=detail))
         return queued
@@ -93,7 +98,9 @@ class RequestRecord:
         t_ns: int | None = None,
         waited_ms: float | None = None,
     ) -> None:
-        task.started = True
+        task.started_ns = t_ns = t_ns or monotonic_ns()
+        if where == "thread":
+            task.thread = threading.get_ident()
         task.after_response = self.response.sent
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
         self._write(

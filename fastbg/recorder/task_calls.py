@@ -1,7 +1,7 @@
 """Runs background tasks as Starlette does, and records their starts and ends."""
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -43,7 +43,7 @@ def wrap_call(original: Call) -> Call:
             await _record(request, task, original(self))
         elif self.is_async:
             copy = _copy(self, _without_result(task, function))
-            await _record(request, task, in_steps(_await(original(copy)), partial(request.blocked, task)))
+            await _record(request, task, _in_steps(request, task, original(copy)))
         elif callable(function):
             try:
                 await original(_copy(self, _recorded_in_thread(request, task, function)))
@@ -80,7 +80,7 @@ def wrap_own_call(original: Call) -> Call:
         task.own_call = True
         token = current_task.set(task)
         try:
-            await after_first_step(in_steps(_await(original(self)), partial(request.blocked, task)), start)
+            await after_first_step(_in_steps(request, task, original(self)), start)
         except BaseException as error:
             if is_whole:
                 request.end(task, error)
@@ -120,7 +120,7 @@ def recorded_callable(function: Function) -> Function:
             await function()
         else:
             task = request.begin(function)
-            await _record(request, task, in_steps(_await(function()), partial(request.blocked, task)))
+            await _record(request, task, _in_steps(request, task, function()))
 
     setattr(run, _ORIGINAL, function)
     return run
@@ -140,6 +140,11 @@ async def _record(request: RequestRecord, task: TaskRecord, call: Awaitable[obje
         return result
     finally:
         current_task.reset(token)
+
+
+def _in_steps(request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+    task.coroutine = _await(awaitable)
+    return in_steps(task.coroutine, partial(request.blocked, task))
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
@@ -201,8 +206,7 @@ def _recorded(request: RequestRecord, task: BackgroundTask, function: Function) 
     @wraps(function)
     async def run_async(*args: Any, **kwargs: Any) -> Any:
         record = request.begin(task)
-        steps = in_steps(_await(function(*args, **kwargs)), partial(request.blocked, record))
-        return await _record(request, record, steps)
+        return await _record(request, record, _in_steps(request, record, function(*args, **kwargs)))
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
 """The state of one background task, and the reason if it was dropped."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,16 @@ current_task: ContextVar["TaskRecord | None"] = ContextVar("fastbg_task", defaul
 class TaskRecord:
     """A background task of a request.
 
-    ``n``: its number in the request. ``tasks``: the collection that it was added to, if any. ``is_late``: it was added
-    after the response was sent. ``has_turn``: Starlette has called it; it may still wait for a thread. ``own_call``:
-    the ``__call__`` of its own class runs. ``delegates``: that one has called ``BackgroundTask.__call__``. ``error``:
-    the exception that it raised. ``not_run``: what it made and did not run, such as "returned a coroutine that nobody
-    awaited". ``after_response``: it started after the response was sent.
+    ``request``: method and path. ``n``: its number in the request. ``tasks``: the collection that it was added to, if
+    any. ``is_late``: it was added after the response was sent. ``has_turn``: Starlette has called it; it may still wait
+    for a thread. ``own_call``: the ``__call__`` of its own class runs. ``delegates``: that one has called
+    ``BackgroundTask.__call__``. ``thread``, ``coroutine``: what runs it. ``error``: the exception that it raised.
+    ``not_run``: what it made and did not run, such as "returned a coroutine that nobody awaited". ``after_response``:
+    it started after the response was sent.
     """
 
     name: str
+    request: str
     n: int
     task: Runnable
     tasks: BackgroundTasks | None
@@ -34,11 +36,17 @@ class TaskRecord:
     has_turn: bool = False
     own_call: bool = False
     delegates: bool = False
-    started: bool = False
+    started_ns: int | None = None
+    thread: int | None = None
+    coroutine: Coroutine[Any, Any, Any] | None = None
     ended: bool = False
     error: str | None = None
     not_run: str | None = None
     after_response: bool = False
+
+    @property
+    def started(self) -> bool:
+        return self.started_ns is not None
 
 
 def why_dropped(

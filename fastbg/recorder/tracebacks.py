@@ -13,7 +13,7 @@ Frames of libraries are only counted, except for the frame that raised the excep
 
 import linecache
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
@@ -45,6 +45,19 @@ def format_traceback(error: BaseException) -> str | None:
         return None
 
 
+def place_of(frames: Iterable[FrameType]) -> str | None:
+    """Return ``file:line in function`` of the innermost of ``frames`` in the user's code, None without one.
+
+    ``frames``: the outermost first.
+    """
+    known = [_Frame(frame, frame.f_lineno or 0, *_library_of(frame.f_code.co_filename)) for frame in frames]
+    known = [frame for frame in known if frame.library != _FASTBG]
+    is_app_installed = all(frame.library for frame in known)
+    own = [frame for frame in known if _is_own(frame, is_app_installed)]
+    # An installed app may call other libraries.
+    return next((frame.place for frame in reversed(own) if frame.library == own[0].library), None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """A line of a function.
@@ -60,11 +73,11 @@ class _Frame:
 
     @property
     def place(self) -> str:
-        return f"{_cut(self.file)}:{self.line} in {_cut(self.frame.f_code.co_qualname)}"
+        return f"{shorten(self.file)}:{self.line} in {shorten(self.frame.f_code.co_qualname)}"
 
     @property
     def source(self) -> str:
-        return _cut(linecache.getline(self.frame.f_code.co_filename, self.line, self.frame.f_globals).strip())
+        return shorten(linecache.getline(self.frame.f_code.co_filename, self.line, self.frame.f_globals).strip())
 
 
 def _lines(error: BaseException) -> Iterator[str]:
@@ -78,7 +91,7 @@ def _lines(error: BaseException) -> Iterator[str]:
             continue
         seen.add(id(error))
         entries = _entries(_frames(error.__traceback__), is_app_installed)
-        lines = [relation + _cut(describe(error)), *_innermost(entries, left // 2)]
+        lines = [relation + shorten(describe(error)), *_innermost(entries, left // 2)]
         left -= sum(map(len, lines))
         yield from lines
         waiting += reversed(list(islice(_related(error), MAX_EXCEPTIONS)))
@@ -119,13 +132,13 @@ def _library_of(path: str) -> tuple[str | None, str]:
     return (_STANDARD, path.removeprefix(_STDLIB)) if is_standard else (None, path)
 
 
+def _is_own(frame: _Frame, is_app_installed: bool) -> bool:
+    return frame.library is None or (is_app_installed and frame.library not in _FRAMEWORKS)
+
+
 def _entries(frames: Sequence[_Frame], is_app_installed: bool) -> list[tuple[int, list[str]]]:
     """Return lines, and the number of frames that they stand for: of one place, or of libraries in sequence."""
-    hidden = {
-        number
-        for number, frame in enumerate(frames[:-1])
-        if frame.library and not (is_app_installed and frame.library not in _FRAMEWORKS)
-    }
+    hidden = {number for number, frame in enumerate(frames[:-1]) if not _is_own(frame, is_app_installed)}
     entries = []
     for is_hidden, group in groupby(enumerate(frames), key=lambda item: item[0] in hidden or (item[1].place,)):
         members = [frame for _, frame in group]
@@ -154,6 +167,7 @@ def _innermost(entries: Sequence[tuple[int, list[str]]], room: int) -> list[str]
     return list(shown)
 
 
-def _cut(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return ``text`` on one line of at most `MAX_LINE` characters, without control characters."""
     text = escape_control(text[: MAX_LINE + 1])
     return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"

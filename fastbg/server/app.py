@@ -1,13 +1,12 @@
 """The app factory that uvicorn calls in each server process: a single one, a worker, or one with reload."""
 
 import gc
-import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from fastbg.errors import INTERRUPTED, STARTUP_FAILURE, ServerError
+from fastbg.errors import STARTUP_FAILURE, ServerError
 from fastbg.output import ignore_broken_pipe, report_error
+from fastbg.server import shutdown_notices
 from fastbg.server.importer import load
 from fastbg.server.settings import ServerSettings
 from fastbg.server.shutdown import GracefulShutdown
@@ -27,7 +26,13 @@ def application() -> Any:
     gc.freeze()  # the collector then skips all modules loaded so far: a request takes a tenth less time
     recorder = _recorder(app, settings) if settings.record else None
     graceful = GracefulShutdown(app if recorder is None else recorder)
-    on_second_interrupt(lambda: _exit_at_once(recorder), graceful.begin)
+
+    def begin() -> None:
+        graceful.begin()
+        if recorder is not None:
+            shutdown_notices.begin(recorder)
+
+    on_second_interrupt(lambda: shutdown_notices.exit_at_once(recorder), begin)
     return graceful
 
 
@@ -52,15 +57,3 @@ def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
         taskiq.install(journal, settings.followed)
     # With the sizes `fastbg tail` knows whether a write came before the response; another app writes to other files.
     return Recorder(app, journal, settings.followed, all_sizes=settings.is_example)
-
-
-def _exit_at_once(recorder: "Recorder | None") -> NoReturn:
-    if recorder is None:
-        lost = "without a journal the number of lost background tasks is unknown"
-    elif count := recorder.shut_down():
-        lost = f"{count} background task{' was' if count == 1 else 's were'} lost"
-    else:
-        lost = "no background task was lost"
-    with suppress(OSError):  # the same Ctrl-C may have ended the reader
-        os.write(2, f"fastbg: process {os.getpid()} exited immediately: {lost}\n".encode())
-    os._exit(INTERRUPTED)  # sys.exit would wait for the threads that run tasks

@@ -94,7 +94,7 @@ class ThreadServer:
     def _end(self) -> None:
         self._server.handle_exit(signal.SIGINT, None)
         self._thread.join(self._stop_s - BEFORE_CANCEL_S)
-        running = self._recorder.unfinished
+        running = sum(each.task is not None for each in self._recorder.unfinished())
         self._thread.join(BEFORE_CANCEL_S + self._end_s)
         if running or self._thread.is_alive():
             tasks = "a background task" if running == 1 else f"{running} background tasks"

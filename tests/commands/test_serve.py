@@ -37,6 +37,16 @@ def work(file: str, seconds: float):
 async def start(tasks: BackgroundTasks, file: str, seconds: float):
     tasks.add_task(work, file, seconds)
 
+async def poll(file: str):
+    while not os.path.exists(file + ".now"):
+        await asyncio.sleep(0.005)
+
+@app.get("/poll")
+async def start_polling(tasks: BackgroundTasks, file: str, more: int = 0):
+    tasks.add_task(poll, file)
+    for _ in range(more):
+        tasks.add_task(work, file, 0)
+
 @app.get("/version")
 async def tell():
     return version
@@ -218,16 +228,66 @@ def test_a_signal_lets_the_running_tasks_finish(folder: Path, mode: list[str], n
 
 
 @MODES
-def test_second_interrupt_exits_at_once_with_the_loss(folder: Path, mode: list[str]) -> None:
+def test_shutdown_names_its_task_and_a_second_interrupt_the_loss(folder: Path, mode: list[str]) -> None:
     with serving(folder, *mode) as server:
         server.work(folder / "written")
         server.process.send_signal(signal.SIGINT)
-        wait_for(server.log, b"Waiting for background tasks to complete")
+        wait_for(server.log, b"waits for .*\n.*\n.*\n")
         code, said = server.end(signal.SIGINT)  # the task does not end
     assert code == 130
-    assert re.search(r"fastbg: process \d+ exited immediately: 1 background task was lost\n", said)
+    task = rf"  own\.work of GET /work: in a thread for [\d.]+ s, at {folder}/own\.py:\d+ in work\n"
+    waits = re.search(rf"fastbg: process (\d+) waits for 1 background task:\n{task}  (.*)\n", said)
+    assert waits
+    assert waits[2] == f"press Ctrl-C again, or run kill -INT {waits[1]}, to exit at once and lose these"
+    assert re.search(rf"fastbg: process {waits[1]} exited immediately: 1 background task was lost\n{task}", said)
+    stopped = [event for event in read(server.journal) if event["event"] == "shutdown"]
+    assert {(event["unfinished"], *event["tasks"], event["pid"]) for event in stopped} == {
+        (1, "own.work", int(waits[1]))
+    }
+    assert [event["waits"] for event in stopped][-2:] == [True, False]
     assert "Traceback" not in said
     assert not (folder / "written").exists()
+
+
+def test_shutdown_names_what_blocks_the_loop_and_what_waits(folder: Path) -> None:
+    file = folder / "polled"
+    with serving(folder) as server, ThreadPoolExecutor() as pool:
+        try:
+            server.get("/poll", file=str(file), more=4)
+            events_of(server.journal, "/poll", until="task_started")
+            held = pool.submit(server.get, "/hold")
+            wait_for(folder / "holding", b"holding")
+            server.process.send_signal(signal.SIGTERM)
+            said = wait_for(server.log, b"to exit at once").decode()
+            assert "Shutting down" not in said  # the loop of uvicorn has not seen the signal
+        finally:
+            (folder / "released").touch()
+            file.with_suffix(".now").touch()
+        code, _ = server.end()
+        assert held.result().status_code == 200
+    place = rf"for [\d.]+ s, at {folder}/own\.py:\d+ in"
+    queued = r"  own\.work of GET /poll: not started\n"
+    assert re.search(
+        rf"fastbg: process \d+ waits for 5 background tasks and 1 request:\n"
+        rf"  own\.poll of GET /poll: in the event loop {place} poll\n"
+        rf"  GET /hold: not finished {place} hold\n{queued * 3}  and 1 more\n",
+        said,
+    )
+    assert code == 0
+
+
+def test_reload_names_the_task_that_it_waits_for(folder: Path) -> None:
+    with serving(folder, "--reload") as server:
+        server.get("/poll", file="never")
+        events_of(server.journal, "/poll", until="task_started")
+        server.change(folder / "own.py", APP.replace("version = 1", "version = 2"))
+        waits = rb"own\.poll of GET /poll: in the event loop .*\n.*run kill -INT (\d+)"
+        found = re.search(waits, wait_for(server.log, waits))
+        assert found
+        os.kill(int(found[1]), signal.SIGINT)
+        wait_for(server.log, rb"(?s)1 background task was lost.*startup complete")
+        assert server.get("/version").json() == 2
+        assert server.end(signal.SIGTERM)[0] == 0
 
 
 @MODES

@@ -199,11 +199,11 @@ def test_a_cancelled_task_fails_with_cancelled_error(tmp_path: Path) -> None:
     assert errors == {"task_failed": "CancelledError", "request_finished": "CancelledError"}
 
 
-def test_unfinished_counts_queued_and_running_tasks(tmp_path: Path) -> None:
+def test_unfinished_are_queued_and_running_tasks(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         tasks = BackgroundTasks()
-        tasks.add_task(lambda: counts.append(recording.unfinished))
-        tasks.add_task(lambda: counts.append(recording.unfinished))
+        tasks.add_task(lambda: counts.append(len(recording.unfinished())))
+        tasks.add_task(lambda: counts.append(len(recording.unfinished())))
         await tasks()
 
     counts: list[int] = []
@@ -213,7 +213,7 @@ def test_unfinished_counts_queued_and_running_tasks(tmp_path: Path) -> None:
         asyncio.run(call(recording))
     finally:
         instrument.uninstall()
-    assert [*counts, recording.unfinished] == [2, 1, 0]
+    assert [*counts, len(recording.unfinished())] == [2, 1, 0]
 
 
 def test_uninstall_restores_starlette() -> None:

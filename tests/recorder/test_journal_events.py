@@ -64,7 +64,14 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
             journal_events.request_finished("r", files={"a": 1}, error="E", traceback="T"),
             ["request_finished", "r", {"a": 1}, "E", "T"],
         ),
-        (journal_events.shutdown(unfinished=2), ["shutdown", None, 2]),
+        (
+            journal_events.shutdown(unfinished=2, requests=1, tasks=["é", "b"], since_ns=3, waits=True),
+            ["shutdown", None, 2, 1, ["é", "b"], 3, True],
+        ),
+        (
+            journal_events.shutdown(unfinished=12, requests=0, tasks=["a"] * 12, since_ns=3, waits=False),
+            ["shutdown", None, 12, 0, ["a"] * 10, 3, False],
+        ),
         (journal_events.events_lost(count=3), ["events_lost", None, 3]),
         (
             journal_events.task_in_worker("task_started", None, "work", 0, **IN_WORKER),

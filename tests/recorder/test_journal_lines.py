@@ -33,6 +33,7 @@ def test_unknown_field_of_a_later_version_is_kept() -> None:
         {"t_ns": "5"}, {"t_ns": True}, {"event": None}, {"request": 3}, {"n": "0"}, {"n": None}, {"task": None},
         {"ms": float("nan")}, {"weather": [float("inf")]}, {"files": []}, {"files": {"log.txt": "9"}},
         {"status": "200"}, {"files_after": {"log.txt": "9"}}, {"sending_ns": 5.0},
+        {"tasks": "m.f"}, {"tasks": [1]}, {"waits": 1},
     ],
 )  # fmt: skip
 def test_line_with_a_wrong_field_is_not_an_event(change: dict[str, object]) -> None:

@@ -314,9 +314,11 @@ def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None
         client.get("/two", headers={"X-Request-ID": "second"})
         child.send_signal(signal.SIGTERM)
         wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
-    (stopped,) = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"]
+    stopped = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"][-1]
     assert stopped["request"] is None
     assert stopped["unfinished"] == 1  # the one in the thread; the others were dropped, and recorded as such
+    assert stopped["tasks"] == ["threading.Event.wait"]
+    assert 0 < stopped["since_ns"] < events_of(tmp_path / "journal.jsonl", "nothing to lose")[0]["t_ns"]
     assert describe_events(events_of(tmp_path / "journal.jsonl", "second"))[-3:] == [
         "task_dropped tests.apps.recorded.work 0 exception",
         "task_dropped tests.apps.recorded.async_work 1 exception",

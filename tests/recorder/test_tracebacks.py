@@ -3,8 +3,10 @@
 import contextlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -72,6 +74,28 @@ def test_installed_app_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracebacks, "_library_of", library_of)
     found = [line.rpartition(".")[2] for line in lines_of(cause) if __file__ in line]
     assert found == ["cause", "cause"]
+
+
+def test_place_is_the_innermost_frame_of_the_users_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def here() -> list[FrameType]:
+        frame = sys._getframe()
+        frames = [frame]
+        while frame.f_code.co_name != "<lambda>" and frame.f_back is not None:
+            frame = frame.f_back
+            frames.append(frame)
+        return frames[::-1]
+
+    def inside() -> list[FrameType]:
+        return here()
+
+    frames = (lambda: inside())()
+    assert re.fullmatch(rf"{HERE}:\d+ in .*\.here", tracebacks.place_of(frames) or "")
+    assert tracebacks.place_of([]) is None
+
+    names = iter(["fastbg", "shop", "shop", "requests", "starlette"])
+    monkeypatch.setattr(tracebacks, "_library_of", lambda path: (next(names), path))
+    found = tracebacks.place_of([*frames, frames[0], frames[0]])  # an app that is installed as a library
+    assert (found or "").endswith(".here")
 
 
 def test_libraries_of_a_cause_are_counted() -> None:

@@ -169,8 +169,8 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
     }
     assert request["writes"] == [{"file": "log.txt", "text": "message\n", "seen_ms": 502.0}]
     assert written["summary"] == {
-        "requests": 2, "response_first": 1, "overlapping": 0, "work_first": 1, "no_work": 0, "failed": 0, "dropped": 0, "lost": 0,
-        "unproven": 0, "unmet": 0, "seconds": 0.0,
+        "requests": 2, "response_first": 1, "overlapping": 0, "work_first": 1, "no_work": 0, "failed": 0, "dropped": 0,
+        "lost": 0, "unproven": 0, "unmet": 0, "seconds": 0.0,
         "response_ms": {"min": 2.0, "p50": 2.0, "p95": 501.0, "p99": 501.0, "max": 501.0},
         "write_ms": {"min": 499.0, "p50": 499.0, "p95": 502.0, "p99": 502.0, "max": 502.0},
         "lead_ms": {"min": -2.0, "p50": -2.0, "p95": 500.0, "p99": 500.0, "max": 500.0},
