@@ -44,9 +44,9 @@ class JournalSummary:
     events that could not be written. ``foreign``: other lines (incomplete, or of another program). ``strays``: events
     of requests whose start is missing. ``skipped_parts``: deleted parts of the journal. ``processes``: number of server
     processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
-    that were not finished when the journal ended. ``responses``: times from the request to the sent response.
-    ``works``: times from start to end of each task. ``last``: the last requests in the order in which they were
-    received.
+    that were not finished when the journal ended; ``shut_down``: those of them whose server no longer waited for them.
+    ``responses``: times from the request to the sent response. ``works``: times from start to end of each task.
+    ``last``: the last requests in the order in which they were received.
     """
 
     journal: str
@@ -60,6 +60,7 @@ class JournalSummary:
     processes: int
     requests: int
     unfinished: int
+    shut_down: int
     counts: Mapping[Verdict, int]
     responses: Distribution
     works: Distribution
@@ -72,13 +73,14 @@ class _Open:
     """An unfinished request.
 
     ``size``: bytes of its journal lines. ``events``: its task events. ``running``: numbers of the tasks that run, or
-    that are queued.
+    that are queued. ``shut_down``: its server has shut down and no longer waits for it.
     """
 
     request: RecordedRequest
     size: int
     events: list[Event] = field(default_factory=list)
     running: set[int] = field(default_factory=set)
+    shut_down: bool = False
 
     @property
     def in_worker(self) -> bool:
@@ -102,6 +104,7 @@ class JournalAggregator:
         self._strays = 0
         self._requests = 0
         self._unfinished = 0
+        self._shut_down = 0
         self._held = 0
         self._hosts: set[str] = set()
         self._processes: set[tuple[str | None, str, int]] = set()
@@ -130,6 +133,9 @@ class JournalAggregator:
             self._host(detail)
         else:
             server = f"{detail['boot']}/{detail['pid']}"
+        if event.name == "shutdown":
+            self._shut_down_server(server, event)
+            return
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
             self._start(key, event, size)
@@ -140,7 +146,7 @@ class JournalAggregator:
             if self._elsewhere is not None and "server" in detail and event.request_id is not None:
                 self._elsewhere.add(key, event, size, too_many=GIVEN_UP)
             else:
-                self._strays += event.name != "shutdown" and not without_request
+                self._strays += not without_request
         elif event.name in _KNOWN:
             self._held += size
             entry.size += size
@@ -172,8 +178,7 @@ class JournalAggregator:
         """Close the unfinished requests at the end of the journal, except those that may wait for a worker."""
         for key, entry in list(self._open.items()):
             if not entry.in_worker:
-                self._unfinished += 1
-                self._close(key)
+                self._end(key, entry)
 
     def adopt(self, key: Key, workers: WorkerEvents) -> None:
         """Add to an unfinished request what ``workers`` has of it. If its end may be missing there, it is not lost."""
@@ -190,9 +195,8 @@ class JournalAggregator:
 
     def summary(self) -> JournalSummary:
         """Close all requests and summarize the journal."""
-        unfinished = self._unfinished + len(self._open)
-        for key in list(self._open):
-            self._close(key)
+        for key, entry in list(self._open.items()):
+            self._end(key, entry)
         return JournalSummary(
             journal=self._journal,
             hosts=frozenset(self._hosts),
@@ -204,7 +208,8 @@ class JournalAggregator:
             boots=frozenset(boot for _, boot, _ in self._processes),
             processes=len(self._processes),
             requests=self._requests,
-            unfinished=unfinished,
+            unfinished=self._unfinished,
+            shut_down=self._shut_down,
             counts=dict(self._counts),
             responses=self._responses,
             works=self._works,
@@ -240,6 +245,23 @@ class JournalAggregator:
         self._held += size
         self._requests += 1
         self._last.append(request)
+
+    def _shut_down_server(self, server: str, event: Event) -> None:
+        """Record the shutdown of a process for its unfinished requests, not for those of an earlier one with its id."""
+        detail = event.detail
+        for (process, _), entry in self._open.items():
+            request = entry.request
+            is_own = process == server and request.host == (detail.get("host") or None)
+            if is_own and request.received_ns >= detail.get("since_ns", 0):
+                if request.server.shutdown_ms is None:
+                    request.server.shutdown_ms = request.ms(event.t_ns)
+                entry.shut_down = not detail.get("waits", False)
+
+    def _end(self, key: Key, entry: _Open) -> None:
+        """Close a request that was not finished when the journal ended."""
+        self._unfinished += 1
+        self._shut_down += entry.shut_down and not entry.in_worker
+        self._close(key)
 
     def _record(self, key: Key, entry: _Open, event: Event) -> None:
         server, detail, name = entry.request.server, event.detail, event.name

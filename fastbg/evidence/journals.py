@@ -39,6 +39,7 @@ def merge(summaries: Sequence[JournalSummary], *, last: int, strays: int) -> Jou
         processes=sum(each.processes for each in summaries),
         requests=sum(each.requests for each in summaries),
         unfinished=sum(each.unfinished for each in summaries),
+        shut_down=sum(each.shut_down for each in summaries),
         counts={verdict: sum(each.counts[verdict] for each in summaries) for verdict in summaries[0].counts},
         responses=_sum([each.responses for each in summaries]),
         works=_sum([each.works for each in summaries]),

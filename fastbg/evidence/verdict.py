@@ -74,7 +74,8 @@ class ServerRecord:
     """What a server recorded about one request, except its tasks.
 
     ``status``: status of the response, also if it was not completely sent (``not_sent``: why). ``finished``: the app's
-    call ended. ``error``: the exception that it raised. ``flaw``: why the events prove nothing.
+    call ended. ``error``: the exception that it raised. ``shutdown_ms``: from the request to the shutdown of the
+    server. ``flaw``: why the events prove nothing.
     """
 
     status: int | None = None
@@ -82,7 +83,14 @@ class ServerRecord:
     not_sent: str | None = None
     finished: bool = False
     error: str | None = None
+    shutdown_ms: float | None = None
     flaw: str | None = None
+
+    @property
+    def shutdown(self) -> str | None:
+        if self.shutdown_ms is None:
+            return None
+        return f"the server began to shut down {self.shutdown_ms / 1000:.1f} s after it received the request"
 
 
 def judge(trace: Trace) -> Judgement:
@@ -117,12 +125,15 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     if broken := _failed_or_dropped(tasks):
         return broken
     if unfinished := _unfinished(tasks):
-        return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({record.error or UNFINISHED})")
+        in_server = any(task.is_open and task.where != "worker" for task in tasks)
+        causes = [cause for cause in (record.shutdown if in_server else None, record.error) if cause]
+        return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({'; '.join(causes) or UNFINISHED})")
     if tasks:
         return _server_order(record.sent, tasks, record.not_sent)
     if record.finished:
         return _nothing_queued(record.error)
-    return _unproven("the journal ends before the request finished")
+    before = "the journal ends" if record.shutdown is None else f"{record.shutdown}, and the journal ends"
+    return _unproven(f"{before} before the request finished")
 
 
 def _unproven(reason: str | None) -> Judgement:

@@ -1,7 +1,7 @@
 """Runs background tasks as Starlette does, and records their starts and ends."""
 
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -142,7 +142,7 @@ async def _record(request: RequestRecord, task: TaskRecord, call: Awaitable[obje
         current_task.reset(token)
 
 
-def _in_steps(request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+def _in_steps(request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     task.coroutine = _await(awaitable)
     return in_steps(task.coroutine, partial(request.blocked, task))
 

@@ -112,8 +112,11 @@ def summary(history: JournalSummary) -> Iterable[Text]:
 
 def _warnings(history: JournalSummary) -> Iterable[str]:
     journal = "journals" if history.journals else "journal"
-    if history.unfinished:
-        done = _count(history.unfinished, "request was", "requests were")
+    if history.shut_down:
+        done = _count(history.shut_down, "request was", "requests were")
+        yield f"{done} not finished when the server shut down."
+    if unfinished := history.unfinished - history.shut_down:
+        done = _count(unfinished, "request was", "requests were")
         yield f"{done} not finished when the {journal} ended. If that server still runs, run the report again later."
     if history.skipped_parts:
         were = _count(history.skipped_parts, f"part of the {journal} was", f"parts of the {journal} were")

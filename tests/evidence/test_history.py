@@ -21,6 +21,7 @@ from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.rotation import numbers, part
+from fastbg.report.history import summary as report_summary
 from tests.support.processes import PATIENCE_S, fastbg, read_rest, terminal, wait_for
 from tests.support.recordings import EVENTS_PER_REQUEST, MS, TASK, line, mail, received, sent, write_long_journal
 from tests.support.servers import ROOT, fastbg_serve, fetch
@@ -94,6 +95,62 @@ def test_task_without_an_end_is_lost() -> None:
     history = summarize(received(), sent(), STARTED, mail(request="r2"))
     assert history.unfinished == 1
     assert (history.counts["lost"], history.counts["response-first"]) == (1, 1)
+
+
+STOPPING = line(4200, "shutdown", None, unfinished=1, tasks=["shop.mail"], since_ns=500 * MS, waits=True)
+STOPPED = line(9000, "shutdown", None, unfinished=1, tasks=["shop.mail"], since_ns=500 * MS, waits=False)
+LOST_AT_SHUTDOWN = (
+    "shop.mail started, never finished (the server began to shut down 3.2 s after it received the request)"
+)
+
+
+def test_task_without_an_end_is_lost_by_the_shutdown() -> None:
+    assert verdict(received(), sent(), STARTED, STOPPING) == ("lost", LOST_AT_SHUTDOWN)
+    assert verdict(received(), sent(), STARTED, STOPPING, STOPPED) == ("lost", LOST_AT_SHUTDOWN)
+    cancelled = line(9000, "request_finished", error="CancelledError")
+    reason = LOST_AT_SHUTDOWN.replace("request)", "request; CancelledError)")
+    assert verdict(received(), sent(), STARTED, STOPPING, cancelled) == ("lost", reason)
+    assert verdict(received(), STOPPING) == (
+        "unproven",
+        "the server began to shut down 3.2 s after it received the request, and the journal ends before the request"
+        " finished",
+    )
+    end = line(4300, "task_finished", **TASK)
+    assert verdict(received(), sent(), STARTED, STOPPING, end, DONE) == ("response-first", None)
+
+
+def test_shutdown_is_only_of_its_own_process() -> None:
+    open_request = (received(), sent(), STARTED)
+    older = line(9000, "shutdown", None, unfinished=1, since_ns=8000 * MS)  # the process id is in use again
+    for other in (
+        line(4200, "shutdown", None, pid=8, unfinished=1),
+        line(4200, "shutdown", None, boot="b2", unfinished=1),
+        line(4200, "shutdown", None, host="another", unfinished=1),
+        older,
+    ):
+        history = summarize(*open_request, other)
+        assert why(history.last[0].judgement).endswith("(the journal ends before that)")
+        assert (history.unfinished, history.shut_down) == (1, 0)
+    history = summarize(STOPPED, *open_request)  # an earlier process had this id
+    assert (history.unfinished, history.shut_down) == (1, 0)
+
+
+def test_shutdown_loses_no_task_of_a_worker() -> None:
+    queued = line(1001, "task_queued", task="shop.mail", n=0, where="worker")
+    history = summarize(received(), queued, sent(), DONE, STOPPED)
+    assert why(history.last[0].judgement) == "shop.mail queued, never finished (the journal ends before that)"
+    assert (history.unfinished, history.shut_down) == (1, 0)
+
+
+def test_report_knows_whether_the_server_still_waits() -> None:
+    def warning(*lines: bytes) -> str:
+        return " ".join(str(text) for text in report_summary(summarize(received(), sent(), STARTED, *lines)))
+
+    again = "If that server still runs, run the report again later."
+    assert again in warning()
+    assert again in warning(STOPPING)  # it may still wait
+    assert again not in warning(STOPPING, STOPPED)
+    assert "1 request was not finished when the server shut down." in warning(STOPPED)
 
 
 def test_finished_request_without_tasks_is_no_work() -> None:
