@@ -129,7 +129,12 @@ class JournalStream(Stream):
             return old
         numbers = {item.request.number for item in old if isinstance(item, Entry) and item.request is not None}
         last = set(sorted(numbers)[max(len(numbers) - self._max_requests, 0) :])
-        return [item for item in old if isinstance(item, Foreign) or (item.request and item.request.number in last)]
+        shown: list[Entry | Foreign] = []
+        for item in old:
+            is_shutdown = isinstance(item, Entry) and item.event.name == "shutdown"
+            if isinstance(item, Foreign) or (item.request and item.request.number in last) or (is_shutdown and shown):
+                shown.append(item)
+        return shown
 
     def _add(self, entry: Entry | Foreign, seen_ns: int) -> None:
         t_ns = seen_ns

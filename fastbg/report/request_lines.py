@@ -5,9 +5,9 @@ did not go well. No line is longer than the terminal. In a pipe each line stands
 and response time, and ends with the whole text.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from fastbg.events import LOST, Event, Notice, is_probe
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
@@ -124,10 +124,7 @@ class RequestPrinter:
         """Print an event that belongs to no request, or to one whose start was not read."""
         detail, wall_ns = event.detail, wall_ns_of_event(event)
         if event.name == "shutdown":
-            count = detail.get("unfinished", 0)
-            tasks = "1 unfinished task" if count == 1 else f"{count} unfinished tasks"
-            text = f"server process {detail.get('pid')} shuts down with {tasks}"
-            self._write(wall_ns, None, "", [(text, "yellow")])
+            self._write(wall_ns, None, "", [(_shutdown(detail), "yellow")], whole=True)
         elif event.name == LOST:
             text = f"{detail.get('count', '?')} events could not be written to the journal: requests may be missing"
             self._write(wall_ns, None, "", [(text, "bold yellow")])
@@ -267,6 +264,18 @@ def _task(event: Event) -> list[Part]:
             verb = " was queued: " if event.name == "task_queued" else " started: "
             return [name, (verb, "yellow"), (escape_control(str(detail["detail"])), "")]
     return []
+
+
+def _shutdown(detail: Mapping[str, Any]) -> str:
+    names = [_short(name) for name in detail.get("tasks", ())]
+    tasks, requests = detail.get("unfinished", len(names)), detail.get("requests", 0)
+    counts = [(tasks, "task"), (requests, "request")]
+    unfinished = " and ".join(f"{count} unfinished {what}{'s' * (count > 1)}" for count, what in counts if count)
+    if tasks > len(names) > 0:
+        names.append(f"{tasks - len(names)} more")
+    does = "waits for" if detail.get("waits") else "shuts down with"
+    named = f": {', '.join(names)}" if names else ""
+    return f"server process {detail.get('pid')} {does} {unfinished or 'no unfinished task'}{named}"
 
 
 def _short(task: str) -> str:

@@ -455,6 +455,17 @@ def test_response_and_its_write_are_one_stream(folder: Path) -> None:
         read_until(process.stdout, TIME + b"  server process 1 shuts down with 2 unfinished tasks\n")
 
 
+def test_shutdown_is_shown_after_the_last_requests(tmp_path: Path) -> None:
+    now = time.monotonic_ns()
+    shutdown = [entry("shutdown", now, request=None, unfinished=1, tasks=[name]) for name in ("shop.a", "shop.b")]
+    (tmp_path / "journal.jsonl").write_bytes(answered(now, "r1") + shutdown[0] + answered(now, "r2") + shutdown[1])
+    shown = once("--dir", tmp_path, "-n", "1").stdout
+    assert re.fullmatch(rb".*\[r2\]\n" + TIME + rb"  server process 1 shuts down with 1 unfinished task: b\n", shown)
+    last = json.loads(once("--dir", tmp_path, "-n", "1", "--json").stdout.splitlines()[-1])
+    assert (last["event"], last["detail"]["unfinished"], last["detail"]["tasks"]) == ("shutdown", 1, ["shop.b"])
+    assert once("--dir", tmp_path, "-n", "0").stdout == b""
+
+
 def test_write_of_two_active_requests_has_no_request(folder: Path) -> None:
     with following("--dir", folder, "-n", "2") as process:
         now = time.monotonic_ns()

@@ -182,10 +182,15 @@ def test_shutdown_and_lost_events_are_lines() -> None:
     output = io.StringIO()
     printer = RequestPrinter({}, output)
     printer.event(Entry(JOURNAL, event(1, "shutdown", None, unfinished=1)), last=False)
+    waits = event(1, "shutdown", None, unfinished=3, requests=1, tasks=["shop.mail", "shop.\x1bx"], waits=True)
+    printer.event(Entry(JOURNAL, waits), last=False)
+    printer.event(Entry(JOURNAL, event(1, "shutdown", None, unfinished=0, requests=2, tasks=[])), last=False)
     printer.event(Entry(JOURNAL, event(1, "events_lost", None, count=3)), last=False)
     printer.event(Entry(JOURNAL, event(1, "task_failed", "old", task="shop.mail", n=0, error="E")), last=False)
     assert lines(output) == [
         "server process 7 shuts down with 1 unfinished task",
+        r"server process 7 waits for 3 unfinished tasks and 1 unfinished request: mail, \x1bx, 1 more",
+        "server process 7 shuts down with 2 unfinished requests",
         "3 events could not be written to the journal: requests may be missing",
         "?  mail failed: E  of an earlier request",
     ]
