@@ -18,7 +18,7 @@ from fastbg.events import Event
 from fastbg.run.body import CODINGS, Body, BodyError
 from fastbg.run.phases import ReadSizes, event_of
 
-IDLE_S = 2.0  # how long a connection may wait for its next request; uvicorn closes it after 5 s
+IDLE_S = 2.0  # how long a shared connection may wait for its next request; uvicorn closes it after 5 s
 MAX_DOCUMENT = 8 * 2**20  # bytes of a fetched document
 
 Parameters = Mapping[str, Any]  # strings, numbers, or lists of them
@@ -68,43 +68,41 @@ class Response:
 
 
 class _Connections:
-    """A pool with one connection per open request. A connection is reused after the server has finished the request.
+    """The open connections: one per request, except those that a script shares by name.
 
-    Requests on a shared connection are not independent: when a background task raises, uvicorn closes the connection
-    and so cuts off the response to a later request.
+    A request never uses the connection of an earlier one. A server may close it at any moment, and so cut off the later
+    request: uvicorn does so after an exception in the app or in a task, and when the connection was idle too long. The
+    client cannot see this in time.
     """
 
     def __init__(self, base_url: str) -> None:
-        # Loading the certificates takes longer than a typical request.
-        self._verify = httpx.create_ssl_context() if base_url.startswith("https:") else False
-        self._free: list[httpx.AsyncHTTPTransport] = []
-        self._unusable: list[httpx.AsyncHTTPTransport] = []
-        self._used: dict[str, httpx.AsyncHTTPTransport] = {}
+        # Made once: httpx would make one per connection, in 0.24 ms, and with certificates in more than 10 ms.
+        self._verify = httpx.create_ssl_context(verify=base_url.startswith("https:"))
+        self._used: dict[str, httpx.AsyncHTTPTransport] = {}  # by request id
+        self._released: list[httpx.AsyncHTTPTransport] = []
         self._named: dict[str, httpx.AsyncHTTPTransport] = {}
 
     def acquire(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
-        """Return a free connection, or the shared connection ``name`` if given."""
+        """Return a new connection, or the shared connection ``name`` if given."""
         if name is not None:
             if name not in self._named:
                 self._named[name] = self._new()
             return self._named[name]
-        transport = self._free.pop() if self._free else self._new()
-        self._used[request_id] = transport
+        transport = self._used[request_id] = self._new()
         return transport
 
-    def release(self, request_id: str, *, clean: bool) -> None:
-        """Return the connection of a finished request to the pool. ``clean``: it can be reused."""
+    def release(self, request_id: str) -> None:
+        """Let `close_released` close the connection of a request, unless it is shared."""
         if request_id in self._used:
-            (self._free if clean else self._unusable).append(self._used.pop(request_id))
+            self._released.append(self._used.pop(request_id))
 
-    async def close_unusable(self) -> None:
-        """Close the connections that cannot be reused."""
-        while self._unusable:
-            await self._unusable.pop().aclose()
+    async def close_released(self) -> None:
+        while self._released:
+            await self._released.pop().aclose()
 
     async def close(self) -> None:
-        self._unusable += [*self._free, *self._used.values(), *self._named.values()]
-        await self.close_unusable()
+        self._released += [*self._used.values(), *self._named.values()]
+        await self.close_released()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=1, keepalive_expiry=IDLE_S)
@@ -155,9 +153,12 @@ class Client:
         except httpx.InvalidURL:
             return path
 
-    def release(self, request_id: str, *, clean: bool) -> None:
-        """Release the connection of a request that the server has finished. ``clean``: it can be reused."""
-        self._connections.release(request_id, clean=clean)
+    def release(self, request_id: str) -> None:
+        """Release the connection of a request that the server has finished.
+
+        Before that, the app would see that its client has disconnected.
+        """
+        self._connections.release(request_id)
 
     async def reach(self, request_id: str) -> str | None:
         """Send ``OPTIONS /``, which changes nothing in an app. Return the error, or None if a response starts."""
@@ -170,7 +171,7 @@ class Client:
         except httpx.HTTPError as failure:
             return _describe_error(failure)
         finally:
-            self._connections.release(request_id, clean=False)
+            self._connections.release(request_id)
 
     async def fetch(self, path: str, request_id: str) -> bytes | None:
         """Return the body of a response with status 200 to ``GET path``, None for any other or a longer one."""
@@ -187,7 +188,7 @@ class Client:
         except (httpx.HTTPError, httpx.StreamError, BodyError):
             return None
         finally:
-            self._connections.release(request_id, clean=False)
+            self._connections.release(request_id)
         return body.kept if response.status_code == 200 else None
 
     def hang_up(self, request_id: str) -> None:
@@ -211,7 +212,7 @@ class Client:
             if event.name == "request_sent" and outgoing.hang_up_after is not None:
                 hang_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
 
-        await self._connections.close_unusable()
+        await self._connections.close_released()
         transport = self._connections.acquire(request_id, outgoing.connection)
         try:
             request = self._request(outgoing, request_id, trace)
@@ -232,7 +233,7 @@ class Client:
         finally:
             del self._timeouts[request_id]
         emit(Event(monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
-        self._connections.release(request_id, clean=False)
+        self._connections.release(request_id)
         return None
 
     def _request(self, outgoing: OutgoingRequest, request_id: str, trace: Callable[..., Any]) -> httpx.Request:

@@ -310,15 +310,10 @@ class Runner:
             observer.end(trace, server.gone, server_gone=True)
 
     def _on_over(self, trace: Trace) -> None:
-        result = RequestResult.of(trace)
-        self._results.add(result)
+        self._results.add(RequestResult.of(trace))
         self._limits.pop(trace.request_id, None)
-        client = self._testbed.server.client
-        if client is not None:
-            finished = trace.find("request_finished")  # after an exception in the app, uvicorn closes the connection
-            clean = finished is not None and "error" not in finished.detail
-            clean = clean and result.judgement.verdict in ("response-first", "overlapping", "work-first", "no-work")
-            client.release(trace.request_id, clean=clean)
+        if self._testbed.server.client is not None:
+            self._testbed.server.client.release(trace.request_id)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

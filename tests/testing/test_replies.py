@@ -237,6 +237,13 @@ def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
         assert {event.request_id for event in of_the_next_test.events} == {"another"}
 
 
+def test_each_request_opens_a_connection(fastbg: Client) -> None:
+    phases: list[str] = []
+    for _ in range(2):
+        fastbg.get("/two", extensions={"trace": lambda phase, info: phases.append(phase)})
+    assert phases.count("connection.connect_tcp.complete") == 2
+
+
 def test_the_tests_own_trace_is_called_as_well(fastbg: Client) -> None:
     phases: list[str] = []
 
