@@ -5,7 +5,6 @@ Times of events with different ``boot`` are never compared.
 """
 
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 LOST = "events_lost"  # the journal event that reports a gap in the journal
-
-REQUEST_ID = re.compile(r"[0-9a-f]{6}-[0-9]+")  # of the requests of `fastbg demo`
-_PROBE = re.compile(r"[0-9a-f]{6}-probe[0-9]+")
 
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "overlapping", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
@@ -73,15 +69,6 @@ class Notice:
     path: Path
     kind: Literal["missing", "appeared", "truncated", "replaced", "skipped", "refused", "polling"]
     message: str
-
-
-def probe_id(run_id: str, number: int) -> str:
-    """Return the request id of a probe, which `fastbg demo` sends to check a server."""
-    return f"{run_id}-probe{number}"
-
-
-def is_probe(request_id: str) -> bool:
-    return _PROBE.fullmatch(request_id) is not None
 
 
 @cache

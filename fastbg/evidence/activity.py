@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from fastbg.events import REQUEST_ID, Event, boot_id, is_probe
+from fastbg.events import Event, boot_id
 from fastbg.evidence.verdict import SentResponse, why_not_sent
+from fastbg.recorder.request_ids import ids_in, is_probe, uuid_of
 
 KEPT_NS = 5_000_000_000  # how long an ended request is kept: its last write may be seen later
 MAX_OPEN = 20_000  # unfinished requests; the oldest ones are forgotten
@@ -47,7 +48,8 @@ class ActiveRequest:
     ``number``: counts the requests of the journal. ``not_sent``: why the response was not completely sent.
     ``sizes``: file sizes just before and just after the response was sent. ``last_sizes``: at later events.
     ``error``: the exception that the app raised. ``lost``: its server process ended before it. ``last_ns``: its latest
-    event. ``told``: numbers of overdue tasks that were reported, None for the response.
+    event. ``told``: numbers of overdue tasks that were reported, None for the response. ``x_request_id``: the
+    header that its client sent.
     """
 
     number: int
@@ -71,6 +73,7 @@ class ActiveRequest:
     failed_tasks: int = 0
     tasks: dict[int, ActiveTask] = field(default_factory=dict)
     told: set[int | None] = field(default_factory=set)
+    x_request_id: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -140,9 +143,9 @@ class Activity:
 
     def writer(self, text: str, earliest_ns: int, seen_ns: int) -> ActiveRequest | None:
         """Return the request that wrote ``text`` between two times, None if there is none, or more than one."""
-        for mark in REQUEST_ID.findall(text):
-            if mark in self._marked:
-                return self._marked[mark]
+        for request_id in ids_in(text):
+            if request_id in self._marked:
+                return self._marked[request_id]
         found = [*islice(self._active(earliest_ns, seen_ns), 2)]
         return found[0] if len(found) == 1 else None
 
@@ -186,12 +189,13 @@ class Activity:
             detail.get("path", "?"),
             event.t_ns,
             detail.get("boot") == boot_id(),
+            x_request_id=detail.get("x_request_id"),
         )
         self._open.pop(key, None)
         self._open[key] = request
         if len(self._open) > MAX_OPEN:
             del self._open[next(iter(self._open))]
-        if REQUEST_ID.fullmatch(request.request_id):
+        if uuid_of(request.request_id):
             self._marked[request.request_id] = request
         return request
 

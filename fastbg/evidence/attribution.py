@@ -1,9 +1,10 @@
 """Assigns the texts in followed files to the requests that wrote them. Pure: the caller passes the appended bytes.
 
-A text that contains the id of a request belongs to that request, wherever it is. A text without an id (the example's
-dependency writes the same line for every request) may be the write of another request, or of a second demo in the same
-folder. It counts only between the file's size when the client sent the request and its size when the server had
-finished the request. Each such text is assigned to one request, together with the equal texts that may be meant.
+A text that contains the id of a request, also as a UUID, belongs to that request, wherever it is. A text without an id
+(the example's dependency writes the same line for every request) may be the write of another request, or of a second
+demo in the same folder. It counts only between the file's size when the client sent the request and its size when the
+server had finished the request. Each such text is assigned to one request, together with the equal texts that may be
+meant.
 """
 
 import re
@@ -11,9 +12,11 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fastbg.events import Appended
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
+from fastbg.recorder.request_ids import id_of, in_both_forms, uuid_of
 
 MAX_MATCH_BYTES = 4096  # bytes: longest match of a pattern that is found across reads
 MIN_KEPT_BYTES = 2**20  # of a file, before unnecessary bytes are discarded
@@ -65,23 +68,35 @@ class _Claim:
         self.expected = expected
         self.lower = lower
         self.found: set[int] = set()  # offsets
-        self._data = expected.text.encode()
-        self._pattern = re.compile(expected.text, re.MULTILINE) if expected.pattern else None
 
     @property
     def max_bytes(self) -> int:
-        return MAX_MATCH_BYTES if self._pattern else len(self._data)
+        if self.expected.pattern:
+            return MAX_MATCH_BYTES
+        request_id, text = self.trace.request_id, self.expected.text
+        return len(text.replace(request_id, uuid_of(request_id) or request_id).encode())
+
+    @cached_property
+    def _regex(self) -> str:
+        """What the text has to match, with the id in either form."""
+        regex = self.expected.text if self.expected.pattern else re.escape(self.expected.text)
+        return in_both_forms(regex, self.trace.request_id)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(self._regex, re.MULTILINE)
+
+    @cached_property
+    def _literal(self) -> re.Pattern[bytes]:
+        return re.compile(self._regex.encode())
 
     def matches(self, buffer: _FileBuffer, lower: int, upper: int) -> list[tuple[int, int]]:
         """Return offset and length of each match between ``lower`` and ``upper``, ascending."""
         first, last = max(lower - buffer.start, 0), max(upper - buffer.start, 0)
+        if not self.expected.pattern:
+            texts = self._literal.finditer(buffer.data, first, last)
+            return [(buffer.start + match.start(), len(match[0])) for match in texts]
         found = []
-        if self._pattern is None:
-            at = buffer.data.find(self._data, first, last)
-            while at >= 0:
-                found.append((buffer.start + at, len(self._data)))
-                at = buffer.data.find(self._data, at + len(self._data), last)
-            return found
         text = buffer.data[first:last].decode("utf-8", "surrogateescape")
         for match in self._pattern.finditer(text):
             if match[0]:
@@ -160,9 +175,11 @@ class Attribution:
 
     def _claims_with_id(self, path: str, buffer: _FileBuffer, start: int) -> Iterator[_Claim]:
         """Yield the claims of every request whose id is in the file after ``start``."""
-        ids = {match[0] for match in self._id_pattern.finditer(buffer.data, max(start - buffer.start, 0))}
+        ids = {
+            id_of(match[0].decode()) for match in self._id_pattern.finditer(buffer.data, max(start - buffer.start, 0))
+        }
         for request_id in ids:
-            for claim in self._claims.get(request_id.decode(), []):
+            for claim in self._claims.get(request_id, []):
                 if claim.expected.has_id and claim.expected.file == path:
                     yield claim
 

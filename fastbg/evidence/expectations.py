@@ -9,6 +9,7 @@ from fastbg.events import ExpectedVerdict, Verdict
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import Judgement
+from fastbg.recorder.request_ids import without_uuids
 from fastbg.scripting.faults import describe_value, key_text
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.toml_lines import line_of
@@ -176,10 +177,13 @@ def _was(ms: float | None) -> str:
 
 
 def contains(body: Any, part: Any) -> bool:
-    """Return whether ``body`` contains ``part``: objects may have more keys, all other values must be equal."""
+    """Return whether ``body`` contains ``part``: objects may have more keys, all other values must be equal.
+
+    A request id in a text of ``body`` may be in the form of a UUID.
+    """
     if isinstance(part, Mapping) and isinstance(body, Mapping):
         return all(key in body and contains(body[key], value) for key, value in part.items())
-    return bool(body == part)
+    return bool(body == part) or (isinstance(body, str) and without_uuids(body) == part)
 
 
 def is_called(name: str, wanted: str) -> bool:

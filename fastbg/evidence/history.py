@@ -237,6 +237,7 @@ class JournalAggregator:
             path=detail.get("path", "?"),
             received_ns=event.t_ns,
             wall_ns=detail["wall_ns"],
+            x_request_id=detail.get("x_request_id"),
         )
         if key in self._open:
             self._open[key].request.server.flaw = request.server.flaw = REUSED

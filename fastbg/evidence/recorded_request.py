@@ -13,7 +13,8 @@ class RecordedRequest:
 
     ``host``: None in a journal of an older fastbg. ``journal``: the name of its journal. ``received_ns``: monotonic, of
     the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``: number of tasks that are not in
-    ``tasks``. ``part``: the heading above it, in a report of several hosts or journals.
+    ``tasks``. ``part``: the heading above it, in a report of several hosts or journals. ``x_request_id``: the header
+    that the client sent.
     """
 
     request_id: str
@@ -25,6 +26,7 @@ class RecordedRequest:
     path: str
     received_ns: int
     wall_ns: int
+    x_request_id: str | None = None
     server: ServerRecord = field(default_factory=ServerRecord)
     tasks: Sequence[Task] = ()
     more_tasks: int = 0

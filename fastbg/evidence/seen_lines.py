@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastbg.events import REQUEST_ID, Appended
+from fastbg.events import Appended
 from fastbg.evidence.results import OtherWrite, RequestResult
 from fastbg.follow.lines import LineDecoder, windows
+from fastbg.recorder.request_ids import ids_in
 
 MAX_LINES = 1000  # the latest ones
 
@@ -70,8 +71,8 @@ def _is_in(line: SeenLine, places: Sequence[tuple[int, int]]) -> bool:
 
 
 def _writer(line: SeenLine, requests: Sequence[RequestResult]) -> RequestResult | None:
-    marks = set(REQUEST_ID.findall(line.text))
-    named = [each for each in requests if each.trace.request_id in marks]
+    ids = set(ids_in(line.text))
+    named = [each for each in requests if each.trace.request_id in ids]
     if len(named) == 1:
         return named[0]
     active = [each for each in requests if each.trace.was_active(line.earliest_ns, line.t_ns)]

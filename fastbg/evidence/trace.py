@@ -184,6 +184,12 @@ class Trace:
     def request_id(self) -> str:
         return self.request.request_id
 
+    @property
+    def x_request_id(self) -> str | None:
+        """The ``X-Request-ID`` that the server received."""
+        received = self.find("request_received")
+        return received.detail.get("x_request_id") if received else None
+
     def find(self, name: str) -> Event | None:
         return next((event for event in self.events if event.name == name), None)
 

@@ -26,8 +26,12 @@ DropReason = Literal[
 WorkerEvent = Literal["task_started", "task_retried", "task_finished", "task_failed"]
 
 
-def request_received(request_id: str, method: str, path: str, *, t_ns: int | None = None) -> Line:
-    return _line("request_received", request_id, f',"method":{_text(method)},"path":{_text(path)}', t_ns)
+def request_received(
+    request_id: str, method: str, path: str, *, t_ns: int | None = None, x_request_id: str | None = None
+) -> Line:
+    """Make the line of a request that the app gets. ``x_request_id``: the client's ``X-Request-ID``."""
+    sent = "" if x_request_id is None else f',"x_request_id":{_text(x_request_id)}'
+    return _line("request_received", request_id, f',"method":{_text(method)},"path":{_text(path)}{sent}', t_ns)
 
 
 def task_queued(
@@ -57,9 +61,8 @@ def response_sent(
     """Make the line of a response whose last byte the server has accepted.
 
     ``t_ns``, ``sending_ns``: just after and just before this byte was sent. ``size``: of the body up to it, in bytes.
-    ``files``: path to size in bytes just before, only if the client sent an ``X-Request-ID``. ``files_after``: just
-    after, only if it differs. ``buffered``: bytes that are still in the server process, None if unknown. ``detail``:
-    why it is unknown.
+    ``files``: path to size in bytes just before, only if the client sent an id. ``files_after``: just after, only if it
+    differs. ``buffered``: bytes that are still in the server process, None if unknown. ``detail``: why it is unknown.
 
     Why ``buffered``: uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event loop ends. An
     ``async def`` task that blocks the loop then delays its own response, and ``buffered`` is the size of the response.

@@ -8,7 +8,7 @@ MAX_LINE_BYTES = 256 * 1024  # a longer line is not a valid event
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
     "host": str, "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int,
-    "files": dict, "files_after": dict, "sending_ns": int,
+    "files": dict, "files_after": dict, "sending_ns": int, "x_request_id": str,
     "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
     "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
     "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,

@@ -17,11 +17,13 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason
 from fastbg.recorder.made_tasks import NOTHING_CALLED, MadeTasks
 from fastbg.recorder.naming import describe, task_name
+from fastbg.recorder.request_ids import HEADER
 from fastbg.recorder.response_record import ResponseRecord
 from fastbg.recorder.task_record import Runnable, TaskRecord, why_dropped
 from fastbg.recorder.tracebacks import format_traceback
 
-_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_VALID = re.compile(rb"[\x20-\x7e]{1,128}")
+_HEADER = HEADER.lower().encode()
 
 _new_ids = random.Random()  # noqa: S311  # ids, not secrets; `os.urandom` would release the interpreter lock
 
@@ -49,7 +51,7 @@ class RequestRecord:
         self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
         *, all_sizes: bool = False,
     ) -> None:  # fmt: skip
-        client_id = _client_id(scope)
+        client_id, x_request_id = _take_ids(scope)
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
         self._write = journal.write
         # `fastbg demo`, which needs the sizes, sends an id for each request.
@@ -62,7 +64,10 @@ class RequestRecord:
         self.response = ResponseRecord(self.id, scope, journal, self._sizes)
         self.name = f"{scope['method']} {scope['path']}"
         self.received_ns = monotonic_ns()
-        self._write(journal_events.request_received(self.id, scope["method"], scope["path"], t_ns=self.received_ns))
+        received = journal_events.request_received(
+            self.id, scope["method"], scope["path"], t_ns=self.received_ns, x_request_id=x_request_id
+        )
+        self._write(received)
 
     def make(self, task: BackgroundTask) -> None:
         """Record that ``task`` was made. If nothing ever calls it, it is dropped."""
@@ -179,12 +184,21 @@ class RequestRecord:
         self._write(journal_events.task_dropped(self.id, task, n, status=status, reason=reason, detail=detail))
 
 
-def _client_id(scope: Scope) -> str | None:
-    """Return the client's ``X-Request-ID`` if it is printable ASCII of at most 128 characters."""
+def _take_ids(scope: Scope) -> tuple[str | None, str | None]:
+    """Return the id of fastbg's client and the ``X-Request-ID``, if they are printable ASCII of at most 128 characters.
+
+    The header of fastbg's client is removed, so that an app that forwards all headers does not use the id again.
+    """
+    client_id = x_request_id = None
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return None
+        if name == b"x-request-id":
+            if x_request_id is None and _VALID.fullmatch(value):
+                x_request_id = str(value, "ascii")
+        elif name == _HEADER and client_id is None and _VALID.fullmatch(value):
+            client_id = str(value, "ascii")
+    if client_id is not None:
+        scope["headers"] = [header for header in scope["headers"] if header[0] != _HEADER]
+    return client_id, x_request_id
 
 
 def _no_sizes() -> None:

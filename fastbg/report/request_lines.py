@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from fastbg.events import LOST, Event, Notice, is_probe
+from fastbg.events import LOST, Event, Notice
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
+from fastbg.recorder.request_ids import is_probe, uuid_of
 from fastbg.report.line_layout import When, label, split, terminal_columns, tree_for, width_of
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
 from fastbg.report.moments import exact_time, of_this_boot, utc, wall_ns_of, wall_ns_of_event
@@ -128,7 +129,7 @@ class RequestPrinter:
         elif event.name == LOST:
             text = f"{detail.get('count', '?')} events could not be written to the journal: requests may be missing"
             self._write(wall_ns, None, "", [(text, "bold yellow")])
-        elif event.name in ("task_failed", "task_dropped") and not is_probe(event.request_id or ""):
+        elif event.name in ("task_failed", "task_dropped") and not is_probe(event.request_id):
             line = [*_task(event), ("  of an earlier request", "dim")]
             self._write(wall_ns, None, self._tree.unknown, line, whole=True)
 
@@ -198,7 +199,7 @@ class RequestPrinter:
         parts: list[Part] = [(f"{exact_time(wall_ns) or '-':<12}  ", "dim")]
         if request is None:
             return [*parts, *([(f"{mark}  ", "dim")] if mark else []), *line]
-        request_id = (f"  [{escape_control(request.request_id)}]", "dim")
+        request_id = (f"  [{escape_control(_ids(request))}]", "dim")
         if not mark:
             return [*parts, *line, *end, request_id]
         parts += [*_request(request), *self._response(request), request_id]
@@ -237,6 +238,13 @@ class RequestPrinter:
             yield split(
                 [(f"{day}{self._hour}:00, times in minutes:seconds", "dim")], terminal_columns(), self._tree.cut
             )[0]
+
+
+def _ids(request: ActiveRequest) -> str:
+    """Return the id of a request, and the client's own ``X-Request-ID``."""
+    sent = request.x_request_id
+    own = "" if sent in (None, uuid_of(request.request_id)) else f", X-Request-ID: {sent}"
+    return request.request_id + own
 
 
 def _request(request: ActiveRequest) -> list[Part]:

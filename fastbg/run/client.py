@@ -15,6 +15,7 @@ import httpx
 from fastbg.clock import monotonic_ns
 from fastbg.errors import ServerError
 from fastbg.events import Event
+from fastbg.recorder.request_ids import HEADER, add_ids
 from fastbg.run.body import CODINGS, Body, BodyError
 from fastbg.run.phases import ReadSizes, event_of
 
@@ -162,8 +163,7 @@ class Client:
 
     async def reach(self, request_id: str) -> str | None:
         """Send ``OPTIONS /``, which changes nothing in an app. Return the error, or None if a response starts."""
-        headers = {"X-Request-ID": request_id}
-        request = self._http.build_request("OPTIONS", "/", headers=headers, timeout=None)
+        request = self._http.build_request("OPTIONS", "/", headers={HEADER: request_id}, timeout=None)
         transport = self._connections.acquire(request_id, None)
         try:
             async with _open_response(transport, request):
@@ -175,7 +175,7 @@ class Client:
 
     async def fetch(self, path: str, request_id: str) -> bytes | None:
         """Return the body of a response with status 200 to ``GET path``, None for any other or a longer one."""
-        request = self._http.build_request("GET", path, headers={"X-Request-ID": request_id}, timeout=None)
+        request = self._http.build_request("GET", path, headers={HEADER: request_id}, timeout=None)
         transport = self._connections.acquire(request_id, None)
         try:
             async with _open_response(transport, request) as response:
@@ -197,7 +197,7 @@ class Client:
             self._timeouts[request_id].reschedule(asyncio.get_running_loop().time())
 
     async def send(self, outgoing: OutgoingRequest, request_id: str, emit: Callable[[Event], None]) -> Response | None:
-        """Send a request with the header ``X-Request-ID``. Call ``emit`` immediately with each event.
+        """Send a request with its id in the headers. Call ``emit`` immediately with each event.
 
         Events: ``request_sent`` {sizes}, ``response_headers`` {status; location}, ``response_complete`` {sizes};
         ``request_failed`` {error} without a complete response; then None is returned. Redirects are not followed.
@@ -237,10 +237,11 @@ class Client:
         return None
 
     def _request(self, outgoing: OutgoingRequest, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
-        headers = {"X-Request-ID": request_id, **outgoing.headers}
+        headers = dict(outgoing.headers)
         if outgoing.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies.items())
-        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        encoded = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+        add_ids(encoded, request_id)
         body: dict[str, Any] = {}
         if outgoing.has_json:
             body["json"] = outgoing.json

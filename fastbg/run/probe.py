@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fastbg.events import probe_id
 from fastbg.evidence.observer import Observer
 from fastbg.evidence.trace import SentRequest, Trace
+from fastbg.recorder.request_ids import id_of_probe
 
 if TYPE_CHECKING:
     from fastbg.run.client import Client
@@ -72,4 +72,4 @@ class Prober:
 
     def _new_id(self) -> str:
         self._count += 1
-        return probe_id(self._run_id, self._count)
+        return id_of_probe(self._run_id, self._count)

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.evidence.trace import Trace
 from fastbg.evidence.verdict import Judgement
 from fastbg.follow.follower import Follower
+from fastbg.recorder.request_ids import id_of_request, new_run, pattern_of_ids
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
 from fastbg.run.stepping import Action, Pause, Step, run_steps, steps_of
@@ -51,13 +51,13 @@ class Runner:
 
         self.source = source
         self.options = options
-        self._run_id = secrets.token_hex(3)
+        self._run_id = new_run()
         known = known_values(source, options.directory, options.environment)
         paths = RunPaths.of(source, options.directory, known)
         self._observer = Observer(
             paths.files.values(),
             journal_of(options.directory),
-            rf"{self._run_id}-[0-9]+",
+            pattern_of_ids(self._run_id),
             self._on_over,
             has_all_sizes=(options.url or source.script.url) is None,
         )
@@ -220,7 +220,7 @@ class Runner:
     async def _send(self, template: "RequestTemplate", saved: Values) -> Trace:
         self._sent += 1
         digits = len(str(self.total)) + (2 if self.pause else 0)  # ids sort as text, also when steps are repeated
-        request_id = f"{self._run_id}-{self._sent:0{digits}}"
+        request_id = id_of_request(self._run_id, self._sent, digits)
         values = {**self._testbed.known, **saved, "mark": request_id}
         outgoing = template.outgoing(values)
         client = self._testbed.server.client

@@ -19,7 +19,7 @@ _TOKEN = re.compile(f"{NAME_CHARACTER}+", re.ASCII)
 _NOT_IN_PATHS = re.compile(r"[\x00-\x20\x7f\"#%<>?\[\\\]^`{|}]")
 _EXCLUDED_HEADERS = {
     *("accept-encoding", "connection", "content-length", "content-type", "host", "te", "transfer-encoding"),
-    "x-request-id",  # the server's events use it as the request id
+    "x-request-id",  # fastbg sends one, so that the app's log names the request
 }
 _KINDS = {"IntegerConvertor": "1", "FloatConvertor": "1.5", "UUIDConvertor": "6b1a3f0e-52c4-4c8a-9d7e-1f2a3b4c5d6e"}
 

@@ -15,6 +15,7 @@ import httpx
 from fastbg.events import Event, Verdict
 from fastbg.evidence.expectations import is_called
 from fastbg.evidence.tasks import Task
+from fastbg.recorder.request_ids import add_ids
 from fastbg.testing.request_log import ObservedRequest, RequestLog, last_part
 from fastbg.text import escape_control
 
@@ -160,10 +161,10 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _outgoing(request: httpx.Request, request_log: RequestLog) -> tuple[httpx.Request, ObservedRequest]:
-    """Copy ``request``, add a request id, and record it in ``request_log``."""
-    observed = request_log.add(request.method, str(request.url), request.url.path, request.headers.get("X-Request-ID"))
+    """Copy ``request``, add its id, and record it in ``request_log``."""
+    observed = request_log.add(request.method, str(request.url), request.url.path)
     headers = request.headers.copy()
-    headers["X-Request-ID"] = observed.trace.request_id
+    add_ids(headers, observed.trace.request_id)
     sent = httpx.Request(
         request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
     )

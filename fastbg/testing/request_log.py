@@ -1,6 +1,6 @@
 """The requests of one test, and the server's events during the test."""
 
-import secrets
+import itertools
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from fastbg.clock import monotonic, monotonic_ns
 from fastbg.events import Event
 from fastbg.evidence.expectations import is_called
-from fastbg.evidence.history import REUSED
 from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.evidence.verdict import Judgement, judge, judge_order
 from fastbg.recorder.journal_lines import read_journal_line
+from fastbg.recorder.request_ids import id_of_request, new_run
 from fastbg.run.phases import event_of
 from fastbg.server.process import EXIT_S
 from fastbg.testing.server import Server
@@ -32,19 +32,18 @@ class RequestLog:
         self.server = server
         self.limit_s = limit_s
         self.requests: list[ObservedRequest] = []
+        self._run = new_run()
+        self._numbers = itertools.count(1)  # used by several threads
         self._path: Path = server.journal_path
         self._start_offset = self._path.stat().st_size
         server.start_test()
 
-    def add(self, method: str, url: str, path: str, request_id: str | None) -> "ObservedRequest":
-        """Record a request before it is sent. Without ``request_id`` it gets a new id."""
-        request_id = request_id or secrets.token_hex(8)
+    def add(self, method: str, url: str, path: str) -> "ObservedRequest":
+        """Record a request before it is sent."""
+        request_id = id_of_request(self._run, next(self._numbers))
         trace = Trace(SentRequest(request_id, method, url, f"{method} {path}"))
         request = ObservedRequest(self, trace)
         self.server.journal.listen(request_id, trace.events.append)
-        for earlier in self.requests:
-            if earlier.trace.request_id == request_id and not earlier.is_over:
-                earlier.flaw = request.flaw = f"X-Request-ID {request_id!r}: {REUSED}"
         self.requests.append(request)
         return request
 
@@ -82,11 +81,10 @@ class RequestLog:
 
 
 class ObservedRequest:
-    """One request, its trace, and the wait for its end. ``flaw``: why nothing can be proved, or None."""
+    """One request, its trace, and the wait for its end."""
 
     def __init__(self, request_log: RequestLog, trace: Trace) -> None:
         self.trace = trace
-        self.flaw: str | None = None
         self._limit_s = request_log.limit_s
         self._server = request_log.server
 
@@ -117,7 +115,8 @@ class ObservedRequest:
         pause_s, self.trace.ended = MIN_PAUSE_S, None
         while True:
             reason = self._server.stop_reason()
-            if self._check_over():  # read after `stop_reason`, to include the last events of a server that died
+            self._server.journal.read()  # after `stop_reason`, to include the last events of a server that died
+            if self.is_over:
                 return
             left_s = end - monotonic()
             if reason or left_s <= 0:
@@ -125,13 +124,6 @@ class ObservedRequest:
                 raise AssertionError(escape_control(f"{self._unfinished()}: {self.trace.ended}"))
             yield min(pause_s, left_s)
             pause_s = min(pause_s * 1.5, MAX_PAUSE_S)
-
-    def _check_over(self) -> bool:
-        __tracebackhide__ = True
-        self._server.journal.read()
-        if self.flaw:
-            raise AssertionError(escape_control(self.flaw))
-        return self.is_over
 
     def _unfinished(self) -> str:
         tasks = [f"{last_part(task.name)} {task.state} and did not finish" for task in self._open_tasks]

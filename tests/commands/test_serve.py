@@ -84,7 +84,7 @@ class Serving:
         self.get("/version")  # the server is ready
 
     def get(self, path: str, **query: str | float) -> httpx.Response:
-        return fetch("GET", self.url + path, params=query, headers={"X-Request-ID": path})
+        return fetch("GET", self.url + path, params=query, headers={"X-Fastbg-Request-ID": path})
 
     def work(self, path: Path) -> None:
         """Start a task that waits for the file ``path`` + ``.now``, then writes ``path``."""
@@ -298,7 +298,7 @@ def test_control_c_typed_twice_does_the_same(folder: Path, mode: list[str]) -> N
         found = re.search(URL, read_until(screen, b"(?s)" + URL + b".*startup complete"))
         assert found
         url = f"{found[1].decode()}/work"
-        fetch("GET", url, params={"file": "written", "seconds": LONG_S}, headers={"X-Request-ID": "1"})
+        fetch("GET", url, params={"file": "written", "seconds": LONG_S}, headers={"X-Fastbg-Request-ID": "1"})
         events_of(journal, "1", until="task_started")
         os.write(screen, b"\x03")
         read_until(screen, b"Waiting for background tasks to complete")

@@ -96,7 +96,7 @@ def test_closed_terminal_ends_server_and_workers_after_tasks(tmp_path: Path) -> 
         found = re.search(URL, read_until(screen, URL))
         assert found
         wait_for(log, b"(?s)startup complete.*startup complete")
-        fetch("GET", f"{found[1].decode()}/work", headers={"X-Request-ID": "1"})
+        fetch("GET", f"{found[1].decode()}/work", headers={"X-Fastbg-Request-ID": "1"})
         events_of(journal, "1", until="task_started")
         hang_up(screen)
         wait_for(log, b"Waiting for background tasks to complete")

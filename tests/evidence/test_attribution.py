@@ -1,10 +1,12 @@
 """Attribution of writes to requests."""
 
+import re
 from pathlib import Path
 
 from fastbg.events import Appended
 from fastbg.evidence.attribution import MIN_KEPT_BYTES, Attribution
 from fastbg.evidence.trace import ExpectedWrite, Trace
+from fastbg.recorder.request_ids import pattern_of_ids
 from tests.support.traces import LOG, expecting, requested, trace
 
 ID_PATTERN = "r[0-9]+"
@@ -127,6 +129,19 @@ def test_id_does_not_match_a_longer_id() -> None:
     attribution.sent(request("r10", ten), {LOG: 0})
     assert [made.request_id for made in attribution.appended(appended(1, 0, b"r10"))] == ["r10"]
     assert (len(one.writes), len(ten.writes)) == (0, 1)
+
+
+def test_id_as_a_uuid_is_the_id() -> None:
+    request_id, uuid = "a1b2c3-07", b"a1b2c302-0000-4000-8000-000000000007"
+    attribution = Attribution(pattern_of_ids("a1b2c3"))
+    text = ExpectedWrite(LOG, f"{request_id} to {request_id}\n", True)
+    pattern = ExpectedWrite(LOG, f"^id={re.escape(request_id)} \\w+$", True, pattern=True)
+    attribution.sent(request(request_id, text, pattern), {LOG: 0})
+    line = uuid + b" to a1b2c3-07\n"
+    attribution.appended(appended(1, 0, line[:-1]))  # a longer text than the expected one, in two reads
+    attribution.appended(appended(2, len(line) - 1, b"\nid=" + uuid + b" done\n"))
+    assert [(write.offset, write.length, write.t_ns) for write in text.writes] == [(0, len(line), 2)]
+    assert [write.text for write in pattern.writes] == [f"id={uuid.decode()} done"]
 
 
 def test_unnecessary_bytes_are_discarded() -> None:

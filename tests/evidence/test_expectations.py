@@ -136,3 +136,10 @@ def test_default_expectation_is_at_the_line_of_its_request() -> None:
     status, verdict = unmet(seen, judge(seen))
     assert (status.place(seen.request), verdict.place(seen.request)) == ("my.toml:9", "my.toml:12")
     assert status.place(requested(seen, script=None).request) is None
+
+
+def test_body_may_have_the_id_as_a_uuid() -> None:
+    body = {"id": "order a1b2c302-0000-4000-8000-000000000007", "n": 1}
+    assert contains(body, {"id": "order a1b2c3-07"})
+    assert contains(body, {"id": body["id"]})
+    assert not contains(body, {"id": "order a1b2c3-7"})

@@ -20,6 +20,7 @@ from fastbg.evidence import history as module
 from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
+from fastbg.recorder.request_ids import uuid_of
 from fastbg.recorder.rotation import numbers, part
 from fastbg.report.history import summary as report_summary
 from tests.support.processes import PATIENCE_S, fastbg, read_rest, terminal, wait_for
@@ -348,6 +349,7 @@ def test_json_report_has_the_same_requests(recorded: Path) -> None:
     ended = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_finished"}
     assert written["summary"]["task_ms"]["min"] == round(min(ended[task] - started[task] for task in started) / 1e6, 3)
     first, second = written["requests"]
+    assert first["x_request_id"] == uuid_of(first["request_id"]) is not None
     assert (first["path"], first["verdict"]) == ("/sub-dependency/background_tasks", "response-first")
     assert [task["state"] for task in first["tasks"]] == ["finished"] * 3
     assert first["response_ms"] < first["tasks"][0]["finished_ms"] < first["done_ms"]

@@ -68,4 +68,5 @@ def test_truncated_file_starts_again() -> None:
 
 def test_line_with_the_id_of_a_request_belongs_to_it() -> None:
     first, second = (requested(background(), request_id=f"a1b2c3-{n}", name=f"n{n}") for n in (1, 12))
-    assert others(appended(1501, 0, b"mail a1b2c3-12\n"), requests=(first, second)) == [("mail a1b2c3-12", "n12")]
+    for text in ("mail a1b2c3-12", "id a1b2c302-0000-4000-8000-000000000012"):
+        assert others(appended(1501, 0, f"{text}\n".encode()), requests=(first, second)) == [(text, "n12")]

@@ -245,7 +245,7 @@ def test_four_workers_lose_and_mix_no_writes(tmp_path: Path) -> None:
     journal = tmp_path / ".fastbg" / "journal.jsonl"
     (tmp_path / "own.py").write_text(HOLDING)
     with fastbg_serve("own:app", "--workers", "4", "--work", "0", cwd=tmp_path) as url, ThreadPoolExecutor(16) as pool:
-        before = {"X-Request-ID": "before"}
+        before = {"X-Fastbg-Request-ID": "before"}
         held = []
         try:
             for number in range(4):  # each handled by a different worker

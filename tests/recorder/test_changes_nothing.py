@@ -40,7 +40,7 @@ async def call(app: ASGIApp, kind: str = "http") -> list[MutableMapping[str, Any
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"x-request-id", b"1")]}
+    scope = {"type": kind, "method": "GET", "path": "/", "headers": [(b"x-fastbg-request-id", b"1")]}
     try:
         sent.append({"returned": await app(scope, receive, send)})  # type: ignore[func-returns-value]
     except Exception as error:  # noqa: BLE001  # any exception is compared

@@ -48,7 +48,7 @@ class Recorded:
         """Send a request, and return the response and the events of the finished request."""
         self.count += 1
         request_id = f"request {self.count}"
-        response = self.client.get(path, headers={"X-Request-ID": request_id}, **more)
+        response = self.client.get(path, headers={"X-Fastbg-Request-ID": request_id}, **more)
         return response, events_of(self.journal, request_id)
 
 
@@ -238,7 +238,7 @@ def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
     """Limit the threads to one, which the task of this request uses until ``/release`` or the end of the block."""
     server.client.get("/one-thread")
     try:
-        server.client.get("/long", headers={"X-Request-ID": request_id})
+        server.client.get("/long", headers={"X-Fastbg-Request-ID": request_id})
         events_of(server.journal, request_id, until="task_started")
         yield
     finally:
@@ -249,10 +249,10 @@ def only_thread_taken(server: Recorded, request_id: str) -> Iterator[None]:
 
 def test_the_time_that_a_task_waits_for_a_thread_is_visible(server: Recorded) -> None:
     with only_thread_taken(server, "first"):
-        server.client.get("/two", headers={"X-Request-ID": "second"})
+        server.client.get("/two", headers={"X-Fastbg-Request-ID": "second"})
         events_of(server.journal, "second", until="response_sent")
         # The server handles no other request in the step of its event loop in which the task begins to wait.
-        server.client.get("/one-thread", headers={"X-Request-ID": "third"})
+        server.client.get("/one-thread", headers={"X-Fastbg-Request-ID": "third"})
         waiting_ns = events_of(server.journal, "third", until="request_received")[0]["t_ns"]
         assert "task_started" not in [
             event["event"] for event in events_of(server.journal, "second", until="task_queued")
@@ -308,10 +308,10 @@ def test_a_step_that_blocks_the_event_loop_is_recorded(server: Recorded) -> None
 
 def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None:
     with served_with_options(tmp_path, timeout_graceful_shutdown=0) as (client, child):
-        client.get("/one-thread", headers={"X-Request-ID": "nothing to lose"})
-        client.get("/long", headers={"X-Request-ID": "first"})
+        client.get("/one-thread", headers={"X-Fastbg-Request-ID": "nothing to lose"})
+        client.get("/long", headers={"X-Fastbg-Request-ID": "first"})
         events_of(tmp_path / "journal.jsonl", "first", until="task_started")
-        client.get("/two", headers={"X-Request-ID": "second"})
+        client.get("/two", headers={"X-Fastbg-Request-ID": "second"})
         child.send_signal(signal.SIGTERM)
         wait_for(tmp_path / "journal.jsonl", b'"shutdown"')
     stopped = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "shutdown"][-1]
@@ -328,7 +328,7 @@ def test_shutdown_records_the_number_of_unfinished_tasks(tmp_path: Path) -> None
 
 def test_shutdown_without_unfinished_tasks_is_not_recorded(tmp_path: Path) -> None:
     with served_with_options(tmp_path) as (client, child):
-        client.get("/two", headers={"X-Request-ID": "two"})
+        client.get("/two", headers={"X-Fastbg-Request-ID": "two"})
         events_of(tmp_path / "journal.jsonl", "two")
         child.send_signal(signal.SIGTERM)
         child.wait(PATIENCE_S)
@@ -348,14 +348,26 @@ def served_with_options(folder: Path, **options: int) -> Iterator[tuple[httpx.Cl
 @pytest.mark.parametrize("untrusted", [None, "x" * 129, "café", "tab\tstop"])
 def test_an_invalid_request_id_is_replaced(server: Recorded, untrusted: str | None) -> None:
     known = {event["request"] for event in read(server.journal)}
-    headers = {} if untrusted is None else {b"X-Request-ID": untrusted.encode("utf-8")}
+    headers = {} if untrusted is None else {b"X-Fastbg-Request-ID": untrusted.encode("utf-8")}
     server.client.get("/all-threads", headers=headers)
     (new,) = {event["request"] for event in read(server.journal)} - known
     assert re.fullmatch("[0-9a-f]{32}", new)
 
 
+@pytest.mark.parametrize(
+    ("sent", "recorded"), [("mine", "mine"), ("x" * 128, "x" * 128), ("x" * 129, None), ("é", None)]
+)
+def test_clients_own_request_id_is_recorded_beside_the_id(server: Recorded, sent: str, recorded: str | None) -> None:
+    request_id = f"{len(sent)} {sent.isascii()}"
+    server.client.get(
+        "/all-threads", headers={b"X-Fastbg-Request-ID": request_id.encode(), b"X-Request-ID": sent.encode()}
+    )
+    received, *_ = events_of(server.journal, request_id)
+    assert received.get("x_request_id") == recorded
+
+
 def test_quotes_in_an_id_are_kept(server: Recorded) -> None:
-    server.client.get("/all-threads", headers={"X-Request-ID": '"\\'})
+    server.client.get("/all-threads", headers={"X-Fastbg-Request-ID": '"\\'})
     assert events_of(server.journal, '"\\')
 
 
@@ -391,7 +403,7 @@ def test_writes_while_the_last_byte_is_sent_are_recorded(tmp_path: Path, monkeyp
     async def receive() -> Message:
         raise NotImplementedError
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"r1")]}
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-fastbg-request-id", b"r1")]}
     asyncio.run(Recorder(app, journal, [log])(scope, receive, send))
     _, sent, finished = read(journal.path)
     assert (sent["files"], sent["files_after"], finished["files"]) == ({str(log): 0}, {str(log): 4}, {str(log): 4})
@@ -407,7 +419,7 @@ def events_without_id(server: Recorded) -> list[Fields]:
 
 def test_buffered_bytes_of_a_big_response_are_recorded(server: Recorded) -> None:
     with _connection(server) as connection:
-        connection.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n")
+        connection.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: x\r\nX-Fastbg-Request-ID: big\r\n\r\n")
         found = events_of(server.journal, "big", until="response_sent")
         assert found[1]["buffered"] > 1_000_000
         assert found[1]["bytes"] == 50_000_000
@@ -419,7 +431,7 @@ def test_buffered_shows_a_response_blocked_by_its_own_task(server: Recorded, tmp
     released = tmp_path / "released"
     with _connection(server) as connection:
         connection.sendall(
-            f"GET /blocking?until={released} HTTP/1.1\r\nHost: x\r\nX-Request-ID: blocking\r\n\r\n".encode()
+            f"GET /blocking?until={released} HTTP/1.1\r\nHost: x\r\nX-Fastbg-Request-ID: blocking\r\n\r\n".encode()
         )
         try:
             found = events_of(server.journal, "blocking", until="task_started")
@@ -450,7 +462,7 @@ def _receive(connection: socket.socket, wanted: bytes) -> None:
 )
 def test_a_disconnected_client_only_ends_its_stream(server: Recorded) -> None:
     with _connection(server) as connection:
-        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\n\r\n")
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nX-Fastbg-Request-ID: leaves\r\n\r\n")
         assert connection.recv(1)
     found = describe_events(events_of(server.journal, "leaves"))
     assert "response_sent" not in found

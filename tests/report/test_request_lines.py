@@ -86,6 +86,19 @@ def test_pipe_repeats_the_request_on_each_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("request_id", "sent", "shown"),
+    [
+        ("r1", "mine\x1b", r"[r1, X-Request-ID: mine\x1b]"),
+        ("a1b2c3-1", "a1b2c301-0000-4000-8000-000000000001", "[a1b2c3-1]"),
+    ],
+)
+def test_pipe_shows_the_clients_own_id(request_id: str, sent: str, shown: str) -> None:
+    output, found = io.StringIO(), request(request_id=request_id, x_request_id=sent)
+    RequestPrinter({LOG: "log.txt"}, output).piece(LOG, piece("first"), Sighting(102 * MS, 101 * MS, 6, found))
+    assert shown in output.getvalue()
+
+
+@pytest.mark.parametrize(
     ("seen_ms", "earliest_ms", "words"),
     [(1, 0, "1.0 ms before the response"), (3, 0, "order not known"), (3, 2.5, "1.0 ms after the response")],
 )

@@ -344,7 +344,7 @@ def test_full_disk_fails_no_request_and_is_recorded(tmp_path: Path) -> None:
 
         def notify(who: str) -> int:
             address = f"{url}/send-notification/{who}@example.com"
-            return fetch("POST", address, headers={"X-Request-ID": who}).status_code
+            return fetch("POST", address, headers={"X-Fastbg-Request-ID": who}).status_code
 
         assert notify("before") == 200
         wait_for(inside / "journal.jsonl", b'"request_finished","request":"before"')

@@ -180,6 +180,43 @@ def test_no_request_uses_the_connection_of_another_one(tmp_path: Path) -> None:
     assert len({each["body"] for each in found}) == 4
 
 
+CORRELATED = HEAD.replace("scripted", "correlated")
+TAKEN = 'expect.writes = [{ file = "log.txt", text = "${mark}: ${mark}\\n" }]'
+
+
+def test_default_request_id_is_a_uuid_that_stands_for_the_mark(tmp_path: Path) -> None:
+    lines = 'method = "POST"\npath = "/orders/${mark}"', 'expect.body = { request_id = "${mark}" }', TAKEN
+    found = only(demo(tmp_path, CORRELATED, request("order", *lines)))
+    assert (found["verdict"], found["unmet"]) == ("response-first", [])
+    assert found["writes"][0]["text"] == f"{found['x_request_id']}: {found['request_id']}\n"
+
+
+def test_request_id_of_the_script_is_sent_as_it_is(tmp_path: Path) -> None:
+    own, sent = '{ x-request-id = "my ${mark}" }', 'path = "/echo"\nexpect.verdict = "no-work"'
+    found = only(demo(tmp_path, HEAD, request("echo", f"headers = {own}", sent)))
+    assert found["body"]["headers"]["x-request-id"] == found["x_request_id"] == f"my {found['request_id']}"
+
+
+def test_app_does_not_see_the_header_of_fastbg(tmp_path: Path) -> None:
+    found = only(demo(tmp_path, HEAD, request("echo", 'path = "/echo"\nexpect.verdict = "no-work"')))
+    assert not [name for name in found["body"]["headers"] if "fastbg" in name]
+
+
+def test_requests_with_one_request_id_are_told_apart(tmp_path: Path) -> None:
+    lines = (
+        WRITE,
+        'headers = { X-Request-ID = "same" }',
+        "repeat = 20",
+        "concurrency = 4",
+        f"[request.expect]\n{CAME}",
+    )
+    written = demo(tmp_path, HEAD, request("same", *lines))
+    assert written["summary"]["response_first"] == 20
+    report = json.loads(fastbg("report", "--json", cwd=tmp_path).stdout)
+    assert report["summary"]["response_first"] == report["summary"]["requests"] == 20
+    assert {each["x_request_id"] for each in report["requests"]} == {"same"}
+
+
 # expectations
 
 

@@ -68,7 +68,7 @@ async def serving(folder: Path, startup: str = "pass", stop_s: float = PATIENCE_
 
 async def get(server: ServerMonitor, path: str, **query: str | float) -> httpx.Response:
     async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S) as client:
-        return await client.get(path, params=query, headers={"X-Request-ID": path})
+        return await client.get(path, params=query, headers={"X-Fastbg-Request-ID": path})
 
 
 async def start_work(server: ServerMonitor, folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_request_can_be_sent_before_the_server_has_started(tmp_path: Path) -> 
         async with serving(tmp_path, startup=startup) as server:
             host, _, port = server.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"GET /print?lines=0&length=0 HTTP/1.1\r\nHost: x\r\nX-Request-ID: /print\r\n")
+            writer.write(b"GET /print?lines=0&length=0 HTTP/1.1\r\nHost: x\r\nX-Fastbg-Request-ID: /print\r\n")
             writer.write(b"Connection: close\r\n\r\n")
             await writer.drain()
             (tmp_path / "sent").touch()

@@ -65,9 +65,9 @@ REFUSED = {
 SERVED = {
     "control-in-query": GET.replace(b" / ", b" /%1b%5b31m%00%e2%80%ae?%0a ") + b"\r\n",
     "long-path": GET.replace(b" / ", b" /" + b"x" * 60_000 + b" ") + b"\r\n",
-    "long-id": GET + b"X-Request-ID: " + b"i" * 60_000 + b"\r\n\r\n",
-    "control-in-id": GET + b"X-Request-ID: \t\xff\r\n\r\n",
-    "two-ids": GET + b"X-Request-ID: one\r\nX-Request-ID: two\r\n\r\n",
+    "long-id": GET + b"X-Fastbg-Request-ID: " + b"i" * 60_000 + b"\r\n\r\n",
+    "control-in-id": GET + b"X-Fastbg-Request-ID: \t\xff\r\n\r\n",
+    "two-ids": GET + b"X-Fastbg-Request-ID: one\r\nX-Fastbg-Request-ID: two\r\n\r\n",
     "many-headers": GET + b"X: y\r\n" * 5000 + b"\r\n",
     "length-and-chunks": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\na\r\n0\r\n\r\n",
 }
@@ -139,7 +139,7 @@ def test_invalid_http_is_refused_and_other_requests_are_served(server: Serving, 
 def test_unusual_requests_are_served_and_recorded(server: Serving, name: str) -> None:
     before = len(read(server.journal))
     assert b" 200 OK\r\n" in server.response(SERVED[name], half_closed=False)  # uvicorn may close it
-    fetch("GET", f"{server.url}/after", headers={"X-Request-ID": name})
+    fetch("GET", f"{server.url}/after", headers={"X-Fastbg-Request-ID": name})
     events_of(server.journal, name)
     lines = server.journal.read_bytes().splitlines()[before:]
     assert all(line.isascii() and line.decode().isprintable() and len(line) < 2000 for line in lines)
@@ -154,13 +154,13 @@ def test_log_without_a_reader_is_no_error(server: Serving) -> None:
 def test_slow_clients_delay_neither_others_nor_the_end(tmp_path: Path) -> None:
     with serving(tmp_path) as server, ExitStack() as stack:
         slow = [GET + b"X-Slow: "] * 200 + [POST + b"Content-Length: 100\r\n\r\nhalf"] * 20
-        slow += [b"GET /big HTTP/1.1\r\nHost: x\r\nX-Request-ID: big\r\n\r\n"] * 3
+        slow += [b"GET /big HTTP/1.1\r\nHost: x\r\nX-Fastbg-Request-ID: big\r\n\r\n"] * 3
         for data in slow:
             stack.enter_context(server.connect(data))
         wait_for(server.journal, rb'(?s)("/body".*?){20}')
         events_of(server.journal, "big", until="request_received", times=3)
-        assert fetch("GET", f"{server.url}/any", headers={"X-Request-ID": "any"}).json() == "served"
-        fetch("GET", f"{server.url}/work", headers={"X-Request-ID": "work"})
+        assert fetch("GET", f"{server.url}/any", headers={"X-Fastbg-Request-ID": "any"}).json() == "served"
+        fetch("GET", f"{server.url}/work", headers={"X-Fastbg-Request-ID": "work"})
         events_of(server.journal, "work", until="task_started")
         received = [event["path"] for event in read(server.journal) if event["event"] == "request_received"]
         assert "/" not in received  # an incomplete request is not recorded
@@ -184,7 +184,7 @@ def test_recorder_does_not_keep_finished_requests(tmp_path: Path) -> None:
     async def send_requests() -> None:
         for number in range(1000):
             path = f"/{number}/" + "x" * 20_000
-            scope = {"type": "http", "method": path, "path": path, "headers": [(b"x-request-id", path.encode())]}
+            scope = {"type": "http", "method": path, "path": path, "headers": [(b"x-fastbg-request-id", path.encode())]}
             await recorder(scope, nothing, nothing)  # type: ignore[arg-type]  # it sends nothing
 
     recorder = Recorder(app, Journal(tmp_path / "journal.jsonl"))

@@ -76,7 +76,7 @@ def pids(folder: Path, name: str) -> set[int]:
 def test_worker_events_belong_to_the_queuing_request(tmp_path: Path) -> None:
     with serving(tmp_path, "--work", "0") as url, worker(tmp_path, "--work", "0"):
         path = "/send-notification/you@example.com?q=hello"
-        assert fetch("POST", url + path, headers={"X-Request-ID": "mine"}).status_code == 200
+        assert fetch("POST", url + path, headers={"X-Fastbg-Request-ID": "mine"}).status_code == 200
         wait_until(lambda: len(events(tmp_path, "task_finished")) == 2)
         (received,) = events(tmp_path, "request_received")
         queued, finished = events(tmp_path, "task_queued"), events(tmp_path, "task_finished")

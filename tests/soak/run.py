@@ -158,7 +158,7 @@ async def _load(url: str, rate: float, ledger: Ledger, stop: asyncio.Event) -> N
         async def send(path: str, query: dict[str, str], request_id: str) -> None:
             async with slots:
                 try:
-                    response = await client.post(path, params=query, headers={"X-Request-ID": request_id})
+                    response = await client.post(path, params=query, headers={"X-Fastbg-Request-ID": request_id})
                 except httpx.HTTPError as error:
                     ledger.faults.append(f"{request_id}: {error!r}")
                 else:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from fastbg.events import Event
+from fastbg.recorder.request_ids import HEADER, uuid_of
 from fastbg.testing import AsyncClient, Client, NoResponse, Reply
 from fastbg.testing.request_log import RequestLog
 from tests.support.processes import PATIENCE_S
@@ -186,27 +188,32 @@ def test_connection_that_breaks_without_a_death_is_httpxs_error(fastbg: Client) 
 # requests and events
 
 
-def test_request_keeps_the_id_that_the_test_gave_it(fastbg: Client) -> None:
-    reply = fastbg.get("/two", headers={"X-Request-ID": "mine"})
-    assert {event.request_id for event in reply.events} == {"mine"}
-    assert fastbg.get("/http-exception", headers={"X-Request-ID": "mine"}).dropped == ["work"]
-    assert reply.ran == ["work", "async_work"]
+def received_by(reply: Reply) -> Event:
+    (event,) = [event for event in reply.events if event.name == "request_received"]
+    return event
+
+
+def test_default_request_id_is_a_uuid(fastbg: Client) -> None:
+    found = [received_by(fastbg.get("/two")) for _ in range(2)]
+    assert [event.detail["x_request_id"] for event in found] == [uuid_of(event.request_id or "") for event in found]
+    assert len({event.request_id for event in found}) == 2
 
 
 @of_its_own
-def test_two_open_requests_of_one_id_prove_nothing(fastbg: Client) -> None:
-    same = {"X-Request-ID": "mine"}
+def test_requests_with_the_tests_own_id_are_told_apart(fastbg: Client) -> None:
+    same = {"x-request-id": "mine"}
     replies = [fastbg.get("/long", headers=same), fastbg.get("/release", headers=same)]
-    for reply in replies:
-        with pytest.raises(AssertionError, match="'mine': its id was used again before it was done"):
-            _ = reply.ran
+    assert [reply.ran for reply in replies] == [["wait"], []]
+    assert [received_by(reply).detail["x_request_id"] for reply in replies] == ["mine", "mine"]
 
 
 def test_response_that_the_test_does_not_read_is_no_failure(fastbg: Client) -> None:
-    with fastbg.stream("GET", "/streaming", headers={"X-Request-ID": "unread"}) as reply:
+    with fastbg.stream("GET", "/streaming") as reply:
         pieces = reply.iter_bytes()
         next(pieces)
-        until(fastbg, "response_sent", "unread")  # a connection that ends earlier means a lost response
+        until(
+            fastbg, "response_sent", fastbg.request_log.requests[-1].trace.request_id
+        )  # a connection that ends earlier means a lost response
         pieces.close()  # type: ignore[attr-defined]  # httpx does not declare it as a generator
     assert isinstance(reply, Reply)
     assert reply.wait().verdict != "unproven"
@@ -232,7 +239,7 @@ def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
     fastbg.get("/two").wait()
     with Client(RequestLog(fastbg.request_log.server, PATIENCE_S)) as of_the_next_test:
         assert of_the_next_test.events == []
-        fetch("GET", f"{fastbg.base_url}/two", headers={"X-Request-ID": "another"})
+        fetch("GET", f"{fastbg.base_url}/two", headers={HEADER: "another"})
         until(of_the_next_test, "request_finished")
         assert {event.request_id for event in of_the_next_test.events} == {"another"}
 

@@ -38,6 +38,7 @@ REQUEST = """
 name = "%s"
 method = "POST"
 path = "%s"
+headers = { X-Request-ID = "${mark}" }
 expect.writes = [{ file = "log.txt", text = "${mark}\\n" }]
 """
 AFTER_TASKS = 'after = "tasks"\n'
