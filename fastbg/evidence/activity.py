@@ -12,7 +12,7 @@ from typing import Literal
 
 from fastbg.events import Event, boot_id
 from fastbg.evidence.verdict import SentResponse, why_not_sent
-from fastbg.recorder.request_ids import ids_in, is_probe, uuid_of
+from fastbg.recorder.request_ids import ids_in, uuid_of
 
 KEPT_NS = 5_000_000_000  # how long an ended request is kept: its last write may be seen later
 MAX_OPEN = 20_000  # unfinished requests; the oldest ones are forgotten
@@ -128,7 +128,7 @@ class Activity:
 
     def add(self, event: Event) -> ActiveRequest | None:
         """Add an event. Return its request, None if it has none or if its start is unknown."""
-        if event.request_id is None or is_probe(event.request_id):
+        if event.request_id is None:
             return None
         detail = event.detail
         key = (detail.get("server") or f"{detail.get('boot')}/{detail.get('pid')}", event.request_id)

@@ -18,6 +18,7 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded, why_not_sent
 from fastbg.evidence.worker_events import Key, WorkerEvents
+from fastbg.recorder.request_ids import is_probe
 
 MAX_HELD = 16 * 2**20  # bytes of journal lines of unfinished requests
 MAX_TASKS = 100  # kept tasks of a finished request
@@ -46,7 +47,8 @@ class JournalSummary:
     processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
     that were not finished when the journal ended; ``shut_down``: those of them whose server no longer waited for them.
     ``responses``: times from the request to the sent response. ``works``: times from start to end of each task.
-    ``last``: the last requests in the order in which they were received.
+    ``last``: the last requests in the order in which they were received. Probes (`fastbg.recorder.request_ids`) are not
+    counted.
     """
 
     journal: str
@@ -100,6 +102,7 @@ class JournalAggregator:
         self._elsewhere = elsewhere
         self._skipped = 0
         self._events = 0
+        self._probes = 0  # events of probes
         self._lost = 0
         self._strays = 0
         self._requests = 0
@@ -127,6 +130,9 @@ class JournalAggregator:
                 each.request.server.flaw = GAP
             if self._elsewhere is not None:
                 self._elsewhere.flaw = GAP
+            return
+        if is_probe(event.request_id):
+            self._probes += 1
             return
         server = detail.get("server")  # only a worker names its server
         if server:
@@ -200,7 +206,7 @@ class JournalAggregator:
         return JournalSummary(
             journal=self._journal,
             hosts=frozenset(self._hosts),
-            events=self._events,
+            events=self._events - self._probes,
             lost=self._lost,
             foreign=self.foreign,
             strays=self._strays,

@@ -1,4 +1,4 @@
-"""The entries of a followed journal."""
+"""The entries of a followed journal, without those of probes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 from fastbg.events import Appended
 from fastbg.follow.lines import LineDecoder
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
+from fastbg.recorder.request_ids import is_probe
 from fastbg.report.lines import Entry
 
 
@@ -41,7 +42,8 @@ class JournalEntries:
         return self._read(self._lines.finish(), seen_ns)
 
     def _read(self, lines: Sequence[bytes], seen_ns: int | None) -> list[Entry | Foreign]:
-        return [self._entry(line, seen_ns) for line in lines]
+        entries = (self._entry(line, seen_ns) for line in lines)
+        return [each for each in entries if not (isinstance(each, Entry) and is_probe(each.event.request_id))]
 
     def _entry(self, line: bytes, seen_ns: int | None) -> Entry | Foreign:
         event = read_journal_line(line)

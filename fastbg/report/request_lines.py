@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from fastbg.events import LOST, Event, Notice
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
-from fastbg.recorder.request_ids import is_probe, uuid_of
+from fastbg.recorder.request_ids import uuid_of
 from fastbg.report.line_layout import When, label, split, terminal_columns, tree_for, width_of
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
 from fastbg.report.moments import exact_time, of_this_boot, utc, wall_ns_of, wall_ns_of_event
@@ -129,7 +129,7 @@ class RequestPrinter:
         elif event.name == LOST:
             text = f"{detail.get('count', '?')} events could not be written to the journal: requests may be missing"
             self._write(wall_ns, None, "", [(text, "bold yellow")])
-        elif event.name in ("task_failed", "task_dropped") and not is_probe(event.request_id):
+        elif event.name in ("task_failed", "task_dropped"):
             line = [*_task(event), ("  of an earlier request", "dim")]
             self._write(wall_ns, None, self._tree.unknown, line, whole=True)
 

@@ -15,7 +15,7 @@ from fastbg.evidence.tasks import Task
 from fastbg.evidence.trace import SentRequest, Trace
 from fastbg.evidence.verdict import Judgement, judge, judge_order
 from fastbg.recorder.journal_lines import read_journal_line
-from fastbg.recorder.request_ids import id_of_request, new_run
+from fastbg.recorder.request_ids import id_of_request, is_probe, new_run
 from fastbg.run.phases import event_of
 from fastbg.server.process import EXIT_S
 from fastbg.testing.server import Server
@@ -49,10 +49,11 @@ class RequestLog:
 
     @property
     def events(self) -> list[Event]:
-        """All events of the server since the test started."""
+        """All events of the server since the test started, without those of probes."""
         with self._path.open("rb") as file:
             file.seek(self._start_offset)
-            return [event for line in file if (event := read_journal_line(line))]
+            events = [event for line in file if (event := read_journal_line(line))]
+        return [event for event in events if not is_probe(event.request_id)]
 
     def death_reason(self) -> str | None:
         """Return why the server died after a connection to it broke, or None if it still runs."""

@@ -6,7 +6,6 @@ import pytest
 
 from fastbg.events import Event, boot_id
 from fastbg.evidence.activity import OVERDUE_NS, ActiveRequest, Activity
-from fastbg.recorder.request_ids import id_of_probe
 
 MS = 10**6
 LOG = "/data/log.txt"
@@ -66,12 +65,6 @@ def test_mark_in_the_text_names_the_writer() -> None:
     assert writer(activity, 500, 501, "mail to a1b2c3-2@example.com") == "a1b2c3-2"
     assert writer(activity, 500, 501, "id a1b2c301-0000-4000-8000-000000000002") == "a1b2c3-2"
     assert writer(activity, 500, 501, "mail to a1b2c3-9@example.com") is None
-
-
-def test_probe_of_fastbg_is_no_request() -> None:
-    probe = id_of_probe("a1b2c3", 1)
-    activity = seen(event(0, "request_received", probe, method="OPTIONS", path="/"), *answered(1))
-    assert writer(activity, 500, 501) == "r1"
 
 
 def test_request_of_another_boot_is_no_writer() -> None:

@@ -20,7 +20,7 @@ from fastbg.evidence import history as module
 from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
-from fastbg.recorder.request_ids import uuid_of
+from fastbg.recorder.request_ids import is_probe, uuid_of
 from fastbg.recorder.rotation import numbers, part
 from fastbg.report.history import summary as report_summary
 from tests.support.processes import PATIENCE_S, fastbg, read_rest, terminal, wait_for
@@ -268,6 +268,16 @@ def test_lines_in_any_order_give_every_request_one_verdict(lines: list[bytes]) -
     assert history.events + history.foreign == len(lines)
 
 
+def test_probes_are_no_requests() -> None:
+    probe = mail(request="a1b2c3-probe1")
+    history = summarize(probe, mail(), probe)
+    assert (history.requests, history.events, history.counts["response-first"]) == (1, EVENTS_PER_REQUEST, 1)
+    assert [request.request_id for request in history.last] == ["r1"]
+    only_probes = JournalAggregator(5)
+    read(io.BytesIO(b"torn\n" + probe), None, only_probes)
+    assert not only_probes.only_foreign
+
+
 def test_only_the_last_requests_are_kept_in_their_order() -> None:
     history = summarize(*(mail(request=f"r{number}") for number in range(50)), last=3)
     assert [request.request_id for request in history.last] == ["r47", "r48", "r49"]
@@ -323,7 +333,7 @@ def test_report_shows_the_requests_of_the_demo(recorded: Path) -> None:
                      r"(  fastbg\.example\.app\.write_log +thread +[\d.]+ +[\d.]+ finished *\n){2}"
                      r"  fastbg\.example\.app\.bg_task +thread +[\d.]+ +[\d.]+ finished *\n", text)  # fmt: skip
     flat = " ".join(text.split())
-    assert "8 requests: 5 response-first, 3 no-work. Response sent after " in flat
+    assert "7 requests: 5 response-first, 2 no-work. Response sent after " in flat
     assert "the server only. A journal does not record clients or files." in flat
     assert text.endswith("\n")
 
@@ -342,9 +352,11 @@ def test_json_report_has_the_same_requests(recorded: Path) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     written = json.loads(result.stdout)
     assert written["journal"] == str(recorded)
-    assert written["summary"]["requests"] == 8
+    assert written["summary"]["requests"] == 7
     assert written["summary"]["response_first"] == 5
     events = [json.loads(line) for line in recorded.read_bytes().splitlines()]
+    assert written["events"] == sum(each["request"] is None or not is_probe(each["request"]) for each in events)
+    assert written["events"] < len(events)
     started = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_started"}
     ended = {(each["request"], each["n"]): each["t_ns"] for each in events if each["event"] == "task_finished"}
     assert written["summary"]["task_ms"]["min"] == round(min(ended[task] - started[task] for task in started) / 1e6, 3)
@@ -361,7 +373,7 @@ def test_last_limits_the_requests_that_are_shown(recorded: Path) -> None:
     text = fastbg("report", "--last", "1", recorded).stdout.decode()
     assert "the last 1 request:" in text
     assert "POST /background_tasks" not in text
-    assert "8 requests: 5 response-first" in text
+    assert "7 requests: 5 response-first" in text
     assert "●" not in fastbg("report", "--last", "0", recorded).stdout.decode()
 
 
@@ -369,7 +381,7 @@ def test_journal_can_be_read_from_a_pipe(recorded: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "fastbg", "report", "--json", "-"], input=recorded.read_bytes(), capture_output=True
     )
-    assert json.loads(result.stdout)["summary"]["requests"] == 8
+    assert json.loads(result.stdout)["summary"]["requests"] == 7
 
 
 def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The lines of requests for a terminal and for a pipe."""
 
 import io
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastbg.events import Appended, Notice
 from fastbg.evidence.activity import ActiveRequest, ActiveTask, Activity
 from fastbg.follow.lines import Piece
 from fastbg.report.journal_stream import JournalStream
+from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.line_layout import label
 from fastbg.report.lines import Entry, Sighting, has_line
 from fastbg.report.request_lines import RequestPrinter
@@ -261,3 +264,13 @@ def test_last_line_of_a_request_closes_its_tree() -> None:
     stream.new(Appended(start + 10 * MS, JOURNAL, (1, 2), 0, journal))
     stream.close()
     assert [line[:16] for line in lines(output)] == ["POST /mail → 200", "└ log.txt  mail "]
+
+
+def test_probes_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = JournalStream(JsonPrinter(sys.stdout), [JOURNAL])
+    received = {"method": "OPTIONS", "path": "/"}
+    lines = [entry("request_received", stream._start_ns, request=each, **received) for each in ("a1b2c3-probe1", "r1")]
+    stream.new(Appended(stream._start_ns, JOURNAL, (1, 2), 0, b"".join(lines)))
+    stream.close()
+    (shown,) = capsys.readouterr().out.splitlines()
+    assert json.loads(shown)["request"] == "r1"

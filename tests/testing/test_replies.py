@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fastbg.events import Event
-from fastbg.recorder.request_ids import HEADER, uuid_of
+from fastbg.recorder.request_ids import HEADER, id_of_probe, uuid_of
 from fastbg.testing import AsyncClient, Client, NoResponse, Reply
 from fastbg.testing.request_log import RequestLog
 from tests.support.processes import PATIENCE_S
@@ -241,6 +241,7 @@ def test_events_of_other_clients_since_the_test_began(fastbg: Client) -> None:
         assert of_the_next_test.events == []
         fetch("GET", f"{fastbg.base_url}/two", headers={HEADER: "another"})
         until(of_the_next_test, "request_finished")
+        fetch("GET", f"{fastbg.base_url}/two", headers={HEADER: id_of_probe("a1b2c3", 1)})
         assert {event.request_id for event in of_the_next_test.events} == {"another"}
 
 
