@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from fastbg.events import LOST, Event, Verdict
+from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
@@ -47,6 +48,7 @@ class JournalSummary:
     processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
     that were not finished when the journal ended; ``shut_down``: those of them whose server no longer waited for them.
     ``responses``: times from the request to the sent response. ``works``: times from start to end of each task.
+    ``blocked``: what blocked the event loop outside of tasks.
     ``last``: the last requests in the order in which they were received. Probes (`fastbg.recorder.request_ids`) are not
     counted.
     """
@@ -66,6 +68,7 @@ class JournalSummary:
     counts: Mapping[Verdict, int]
     responses: Distribution
     works: Distribution
+    blocked: tuple[BlockedPlace, ...]
     last: tuple[RecordedRequest, ...]
     journals: tuple["JournalSummary", ...] = ()
 
@@ -115,6 +118,7 @@ class JournalAggregator:
         self._counts: dict[Verdict, int] = dict.fromkeys(get_args(Verdict), 0)
         self._responses = Distribution()
         self._works = Distribution()
+        self._blocked = BlockedPlaces()
         self._last: deque[RecordedRequest] = deque(maxlen=last)
 
     def add(self, event: Event, size: int) -> None:
@@ -141,6 +145,9 @@ class JournalAggregator:
             server = f"{detail['boot']}/{detail['pid']}"
         if event.name == "shutdown":
             self._shut_down_server(server, event)
+            return
+        if (place := BlockedPlace.of(event)) is not None:
+            self._blocked.add([place])
             return
         key = (server, event.request_id)
         if event.name == "request_received" and event.request_id is not None:
@@ -219,6 +226,7 @@ class JournalAggregator:
             counts=dict(self._counts),
             responses=self._responses,
             works=self._works,
+            blocked=self._blocked.all(),
             last=tuple(self._last),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from heapq import merge as merge_sorted
 
+from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.worker_events import WorkerEvents
@@ -43,9 +44,17 @@ def merge(summaries: Sequence[JournalSummary], *, last: int, strays: int) -> Jou
         counts={verdict: sum(each.counts[verdict] for each in summaries) for verdict in summaries[0].counts},
         responses=_sum([each.responses for each in summaries]),
         works=_sum([each.works for each in summaries]),
+        blocked=_all_places(summaries),
         last=tuple(by_wall_clock[-last:] if last else ()),
         journals=tuple(replace(each, last=()) for each in summaries),
     )
+
+
+def _all_places(summaries: Sequence[JournalSummary]) -> tuple[BlockedPlace, ...]:
+    places = BlockedPlaces()
+    for each in summaries:
+        places.add(each.blocked)
+    return places.all()
 
 
 def _sum(distributions: Sequence[Distribution]) -> Distribution:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastbg.clock import monotonic_ns
 from fastbg.events import LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
+from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.seen_lines import SeenLines
 from fastbg.evidence.trace import Trace
 from fastbg.follow.follower import Follower
@@ -37,6 +38,7 @@ class Observer:
 
     ``live``: the traces that are not complete, by request id. ``remarks``: notes for the reader of the result.
     ``gap``: why the server no longer writes its journal, or None. ``seen``: the lines in the files.
+    ``blocked``: what blocked the event loop outside of tasks.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Observer:
         self.last_event_ns = monotonic_ns()
         self.gap: str | None = None
         self.seen = SeenLines()
+        self.blocked = BlockedPlaces()
         self._on_done = on_done
         self._has_all_sizes = has_all_sizes
         self._attribution = Attribution(id_pattern)
@@ -221,6 +224,9 @@ class Observer:
                 continue
             if event.name == LOST:
                 self.mark_gap("the server could not write its journal for a while (see its log)")
+            if (place := BlockedPlace.of(event)) is not None:
+                self.blocked.add([place])
+                continue
             trace = self.live.get(event.request_id or "")
             if trace is None:
                 continue

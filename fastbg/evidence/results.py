@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from fastbg.events import Verdict
+from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.expectations import Unmet, unmet
 from fastbg.evidence.tasks import Mark, marks_ms, spans_ms
 from fastbg.evidence.trace import Trace
@@ -183,6 +184,7 @@ class RunResult:
     work, None if the app is not the example. ``groups``: all requests. ``requests``: the requests that reports show one
     by one; all of them in a run of ordinary length. ``others``: writes that no expectation describes. ``moral``: what
     the script concludes, with placeholders for measured values. ``remarks``: notes for the reader of the result.
+    ``blocked``: what blocked the event loop of the server outside of tasks.
     ``warning``: the remark to show before the result, or None. ``begin_ns``, ``seconds``: monotonic time of the first
     request, and duration of the run. ``stopped``: why the run ended early, or empty. ``interrupted``: exit code of the
     signal that ended it, or 0. ``quit``: whether a key ended it. ``stderr``: the server's last lines on standard error
@@ -213,6 +215,7 @@ class RunResult:
     moral: str = ""
     begin_ns: int = 0
     others: tuple[OtherWrite, ...] = ()
+    blocked: tuple[BlockedPlace, ...] = ()
 
     @property
     def ok(self) -> bool:

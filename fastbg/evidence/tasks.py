@@ -70,7 +70,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
     starts: Counter[int] = Counter()
     for event in _in_order(events):
         detail, state = event.detail, _TASK_STATES.get(event.name)
-        if event.name == "loop_blocked" and detail["n"] in fields:
+        if event.name == "loop_blocked" and detail.get("n") in fields:
             task = fields[detail["n"]]
             task["blocked_ms"] = task.get("blocked_ms", 0.0) + detail.get("ms", 0.0)
         if state is None:

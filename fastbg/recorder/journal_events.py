@@ -103,12 +103,18 @@ def task_started(
     return _line("task_started", request_id, f'{_task(task, n)},"where":"{where}"{waited}{_detail(detail)}', t_ns)
 
 
-def loop_blocked(request_id: str, task: str, n: int, *, ms: float) -> Line:
-    """Make the line of an ``async def`` task that blocked the event loop for ``ms`` milliseconds in one step.
+def loop_blocked(
+    request_id: str | None, *, ms: float, task: tuple[str, int] | None, place: str = "", path: str = ""
+) -> Line:
+    """Make the line of code that blocked the event loop for ``ms`` milliseconds.
 
-    A step lasts from one ``await`` that waits to the next. Only steps longer than `steps.BLOCKED_NS` are recorded.
+    ``task``: name and number of an ``async def`` task whose step did so, from one ``await`` that waits to the next.
+    Only steps longer than `steps.BLOCKED_NS` are recorded. Without a task ``ms`` is the least time, ``place`` the
+    innermost frame of the user's code as ``file:line in function``, and ``path`` that of the request, empty outside of
+    requests.
     """
-    return _line("loop_blocked", request_id, f'{_task(task, n)},"ms":{ms:.3f}')
+    what = f',"place":{_text(place)},"path":{_text(path)}' if task is None else _task(*task)
+    return _line("loop_blocked", request_id, f'{what},"ms":{ms:.3f}')
 
 
 def task_finished(request_id: str, task: str, n: int) -> Line:

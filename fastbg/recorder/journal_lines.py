@@ -10,7 +10,7 @@ _KINDS = _REQUIRED | {
     "host": str, "request": str, "method": str, "path": str, "status": int, "bytes": int, "buffered": int,
     "files": dict, "files_after": dict, "sending_ns": int, "x_request_id": str,
     "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
-    "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
+    "place": str, "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
     "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,
 }  # fmt: skip
 
@@ -44,7 +44,8 @@ def read_journal_line(line: bytes) -> Event | None:
     if not all(type(task) is str for task in fields.get("tasks", ())):
         return None
     name: str = fields.pop("event")
-    if name.startswith(("task_", "loop_")) and not ("task" in fields and "n" in fields):
+    is_of_task = name.startswith("task_") or (name.startswith("loop_") and "place" not in fields)
+    if is_of_task and not ("task" in fields and "n" in fields):
         return None
     return Event(fields.pop("t_ns"), "server", name, fields.pop("request", None), fields)
 

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.file_sizes import sizes_of
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import shutdown
+from fastbg.recorder.journal_events import loop_blocked, shutdown
+from fastbg.recorder.loop_watch import BlockedLoop, LoopWatch
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.task_record import TaskRecord
 from fastbg.recorder.unfinished import Unfinished, unfinished_request, unfinished_task
@@ -36,10 +37,22 @@ class Recorder:
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
         self._since_ns = monotonic_ns()
+        self._watch = LoopWatch(self._serve.__code__, self._write_blocked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, self._until_shutdown(receive), send)
+        self._watch.begin()
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._watch.end()
+
+    def close(self) -> None:
+        """End the thread of the recorder. The event loop must still run, or have ended."""
+        self._watch.close()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         self.journal.check()
@@ -59,6 +72,14 @@ class Recorder:
         finally:
             current_request.reset(token)
             self._requests.discard(request)
+
+    def _write_blocked(self, blocked: BlockedLoop) -> None:
+        request, scope = blocked.variables.get("request"), blocked.variables.get("scope", {})
+        self.journal.write(
+            loop_blocked(
+                request and request.id, ms=blocked.ms, task=None, place=blocked.place, path=scope.get("path", "")
+            )
+        )
 
     def unfinished(self) -> list[Unfinished]:
         """Return the tasks that are queued or running, and the other requests; those that run longest first.

@@ -115,7 +115,7 @@ class RequestRecord:
         )
 
     def blocked(self, task: TaskRecord, took_ns: int) -> None:
-        self._write(journal_events.loop_blocked(self.id, task.name, task.n, ms=took_ns / 1e6))
+        self._write(journal_events.loop_blocked(self.id, ms=took_ns / 1e6, task=(task.name, task.n)))
 
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
         task.ended = True

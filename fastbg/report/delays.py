@@ -1,7 +1,9 @@
 """What tasks did to the server and to each other: blocked event loops, waits for a thread, and other remarks."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.tasks import Task
 from fastbg.report.lines import LONG_WAIT_MS
 from fastbg.report.numbers import milliseconds
@@ -26,6 +28,20 @@ def delays(requests: Iterable[Told]) -> Iterator[str]:
     yield from (
         f"{name} waited up to {milliseconds(ms)} ms for a thread" for name, ms in waited.items() if ms >= LONG_WAIT_MS
     )
+
+
+def blocked_places(places: Iterable[BlockedPlace]) -> Iterator[str]:
+    """Yield a sentence for each place outside of tasks that blocked the event loop."""
+    for each in places:
+        times = [] if each.count == 1 else [f"the longest of {each.count} times"]
+        details = ", ".join([*([each.path] if each.path else []), *times])
+        sentence = f"{typed_place(each.place)} blocked the event loop for {milliseconds(each.ms)} ms"
+        yield f"{sentence} ({details})" if details else sentence
+
+
+def typed_place(place: str) -> str:
+    """Return ``file:line in function`` with the path relative to the current folder if it is below it."""
+    return place.removeprefix(f"{Path.cwd()}/")
 
 
 def notes(requests: Iterable[Told]) -> Iterator[str]:

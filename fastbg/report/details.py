@@ -10,7 +10,7 @@ from rich.text import Text
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult, full_name
-from fastbg.report.delays import delays, notes
+from fastbg.report.delays import blocked_places, delays, notes
 from fastbg.report.reasons import reasons_of
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
@@ -43,7 +43,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
         (_listed([full_name(each.part, each.trace.name)]), each.trace.tasks, each.judgement.reason)
         for each in run.requests
     ]
-    lines += [(line, "yellow") for line in (*delays(tasks), *notes(tasks))]
+    lines += [(line, "yellow") for line in (*delays(tasks), *blocked_places(run.blocked), *notes(tasks))]
     lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
     if run.stopped:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
@@ -33,6 +34,7 @@ def _run(run: RunResult) -> dict[str, Any]:
         "stderr": list(run.stderr),
         "title": run.title or None,
         "moral": moral(run),
+        "blocked": [_blocked(place) for place in run.blocked],
         "remarks": list(run.remarks),
         "requests": [_request(run, request) for request in run.requests],
         "groups": [_group(group) for group in run.groups],
@@ -127,6 +129,7 @@ def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[
         "skipped_parts": history.skipped_parts,
         "boots": len(history.boots),
         "processes": history.processes,
+        "blocked": [_blocked(place) for place in history.blocked],
         "requests": [_recorded(request) for request in history.last],
         "summary": {
             "requests": history.requests,
@@ -136,6 +139,10 @@ def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[
             "task_ms": _journal_percentiles(history.works),
         },
     }
+
+
+def _blocked(place: BlockedPlace) -> dict[str, Any]:
+    return {"place": place.place, "path": place.path, "ms": _rounded(place.ms), "count": place.count}
 
 
 def _journal(history: JournalSummary) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
-from fastbg.report.delays import delays, notes
+from fastbg.report.delays import blocked_places, delays, notes
 from fastbg.report.journals import journals_table, under_headings
 from fastbg.report.numbers import milliseconds
 from fastbg.report.style import STYLES
@@ -31,7 +32,7 @@ def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
             timelines(last, encoding=encoding, legend=JOURNAL_LEGEND),
             Text(),
             requests(last),
-            *_with_gap([*reasons(last), *_remarks(last)]),
+            *_with_gap([*reasons(last), *_remarks(last, history.blocked)]),
         ]
     if history.journals:
         parts += [Text(), journals_table(history.journals)]
@@ -91,10 +92,12 @@ def reasons(recorded: Iterable[RecordedRequest]) -> Iterable[Text]:
     yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
 
 
-def _remarks(recorded: Sequence[RecordedRequest]) -> Iterable[Text]:
-    """Yield what tasks did to the server and to each other."""
+def _remarks(recorded: Sequence[RecordedRequest], blocked: Sequence[BlockedPlace]) -> Iterable[Text]:
+    """Yield what tasks and other code did to the server, and what is unusual."""
     tasks = [(request.name, request.tasks, request.judgement.reason) for request in recorded]
-    yield from (Text(escape_control(line), style="yellow") for line in (*delays(tasks), *notes(tasks)))
+    yield from (
+        Text(escape_control(line), style="yellow") for line in (*delays(tasks), *blocked_places(blocked), *notes(tasks))
+    )
 
 
 def summary(history: JournalSummary) -> Iterable[Text]:

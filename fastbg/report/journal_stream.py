@@ -131,8 +131,8 @@ class JournalStream(Stream):
         last = set(sorted(numbers)[max(len(numbers) - self._max_requests, 0) :])
         shown: list[Entry | Foreign] = []
         for item in old:
-            is_shutdown = isinstance(item, Entry) and item.event.name == "shutdown"
-            if isinstance(item, Foreign) or (item.request and item.request.number in last) or (is_shutdown and shown):
+            of_server = isinstance(item, Entry) and not item.request and item.event.name in ("shutdown", "loop_blocked")
+            if isinstance(item, Foreign) or (item.request and item.request.number in last) or (of_server and shown):
                 shown.append(item)
         return shown
 

@@ -13,6 +13,7 @@ from fastbg.events import LOST, Event, Notice
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.follow.lines import Piece
 from fastbg.recorder.request_ids import uuid_of
+from fastbg.report.delays import typed_place
 from fastbg.report.line_layout import When, label, split, terminal_columns, tree_for, width_of
 from fastbg.report.lines import LONG_WAIT_MS, Entry, Sighting
 from fastbg.report.moments import exact_time, of_this_boot, utc, wall_ns_of, wall_ns_of_event
@@ -129,6 +130,8 @@ class RequestPrinter:
         elif event.name == LOST:
             text = f"{detail.get('count', '?')} events could not be written to the journal: requests may be missing"
             self._write(wall_ns, None, "", [(text, "bold yellow")])
+        elif event.name == "loop_blocked" and "place" in detail:
+            self._write(wall_ns, None, "", _task(event), whole=True)
         elif event.name in ("task_failed", "task_dropped"):
             line = [*_task(event), ("  of an earlier request", "dim")]
             self._write(wall_ns, None, self._tree.unknown, line, whole=True)
@@ -264,6 +267,9 @@ def _task(event: Event) -> list[Part]:
             return [name, (" dropped: ", "bold red"), (escape_control(why), "")]
         case "task_retried":
             return [name, (" failed, and is queued again: ", "yellow"), (error, "")]
+        case "loop_blocked" if "place" in detail:
+            what = f" blocked the event loop for {milliseconds(detail.get('ms'))} ms"
+            return [(escape_control(typed_place(str(detail["place"]))), "bold"), (what, "bold yellow")]
         case "loop_blocked":
             return [name, (f" blocked the event loop for {milliseconds(detail.get('ms'))} ms", "bold yellow")]
         case "task_started" if detail.get("waited_ms", 0.0) >= LONG_WAIT_MS:

@@ -109,6 +109,7 @@ class Runner:
             moral=script.moral,
             links=tuple(script.links),
             remarks=tuple(remarks),
+            blocked=self._observer.blocked.all(),
             warning=self._testbed.warning,
             begin_ns=self._begin_ns,
             seconds=(self._end_ns - self._begin_ns) / 1e9,

@@ -88,6 +88,7 @@ class ThreadServer:
                 runner.run(self._server.serve(sockets=[listener]))
         finally:
             listener.close()
+            self._recorder.close()
             self._journal.close()
             self._ready.set()
 

@@ -75,7 +75,7 @@ def test_task_that_ended_before_the_response_is_work_first() -> None:
     )
 
 
-def test_task_that_runs_while_the_response_is_sent_is_overlapping() -> None:
+def test_task_that_runs_during_the_response_is_overlapping() -> None:
     request = only(received(), STARTED, sent(1004), line(1500, "task_finished", **TASK), DONE)
     assert (request.judgement.verdict, request.judgement.evidence) == ("overlapping", ("server",))
     assert "started 1.0 ms before, ended 496.0 ms after" in why(request.judgement)

@@ -131,7 +131,7 @@ def overlapping(*, buffered: int | None = 0) -> Trace:
     return task(seen, 600_000, took_ns=153_100_000)
 
 
-def test_task_that_runs_while_the_response_is_sent_is_overlapping() -> None:
+def test_task_that_runs_during_the_response_is_overlapping() -> None:
     judgement = judge(finished(overlapping()))
     assert (judgement.verdict, judgement.evidence) == ("overlapping", ("server",))
     assert judgement.reason == (

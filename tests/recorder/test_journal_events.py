@@ -49,7 +49,11 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
             ["task_started", "r", "work", 0, "thread", 1.235],
         ),
         (journal_events.task_started("r", "work", 0, "loop"), ["task_started", "r", "work", 0, "loop"]),
-        (journal_events.loop_blocked("r", "work", 0, ms=60.0), ["loop_blocked", "r", "work", 0, 60.0]),
+        (journal_events.loop_blocked("r", ms=60.0, task=("work", 0)), ["loop_blocked", "r", "work", 0, 60.0]),
+        (
+            journal_events.loop_blocked(None, ms=60.0, task=None, place="a.py:1 in f", path="/"),
+            ["loop_blocked", None, "a.py:1 in f", "/", 60.0],
+        ),
         (journal_events.task_finished("r", "work", 0), ["task_finished", "r", "work", 0]),
         (
             journal_events.task_failed("r", "work", 0, t_ns=5, error="E: \n", traceback="E\n  é"),

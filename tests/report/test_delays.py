@@ -1,7 +1,10 @@
 """What tasks did to the server and to each other, as sentences."""
 
+from pathlib import Path
+
+from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.tasks import Task
-from fastbg.report.delays import delays, notes
+from fastbg.report.delays import blocked_places, delays, notes
 from fastbg.report.lines import LONG_WAIT_MS
 
 
@@ -21,3 +24,12 @@ def test_unusual_task_is_told_once_unless_the_verdict_says_it() -> None:
     told = ("GET /", [again, dropped], None)
     assert list(notes([told, told])) == ["GET /: app.work: called before"]
     assert list(notes([("GET /", [again], "overlapping: called before")])) == []
+
+
+def test_blocked_places_are_told_with_their_path_and_number() -> None:
+    here = f"{Path.cwd()}/shop.py:9 in order"
+    places = [BlockedPlace(here, "/orders", 812.3, 3), BlockedPlace("/lib/a.py:1 in b", "", 60.0)]
+    assert list(blocked_places(places)) == [
+        "shop.py:9 in order blocked the event loop for 812 ms (/orders, the longest of 3 times)",
+        "/lib/a.py:1 in b blocked the event loop for 60.0 ms",
+    ]

@@ -1,0 +1,146 @@
+"""Notices which line of the user's code blocks an event loop outside of background tasks, such as in an endpoint.
+
+A thread asks the event loop for an answer again and again. If there is none, it looks at the frames of the loop's
+thread. For a background task, `steps` measures the exact time instead.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+from fastbg.clock import monotonic_ns
+from fastbg.recorder.steps import BLOCKED_NS, in_steps
+from fastbg.recorder.tracebacks import MAX_FRAMES, place_of
+
+ASK_S = 0.02  # between an answer and the next question
+IDLE_S = 5.0  # the thread ends after this time without an open request
+
+_TASK_STEP: CodeType = in_steps.__code__
+_OF_THE_LOOP = ("/asyncio/runners.py", "/asyncio/base_events.py", "/asyncio/events.py")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedLoop:
+    """A time in which the event loop did not answer.
+
+    ``place``: ``file:line in function`` of the user's code. ``variables``: of the frame that serves the request, empty
+    outside of requests. ``ms``: the length, without the moment before the question.
+    """
+
+    place: str
+    variables: dict[str, Any]
+    ms: float
+
+
+class LoopWatch:
+    """Watches the event loop in which `begin` is called, as long as requests are open.
+
+    ``serving``: the code whose frame serves a request. ``on_blocked``: called in the thread of the watch.
+    """
+
+    def __init__(self, serving: CodeType, on_blocked: Callable[[BlockedLoop], None]) -> None:
+        self._serving = serving
+        self._on_blocked = on_blocked
+        self._open = 0
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._wake = threading.Event()
+        self._answered = threading.Event()
+        self._answered_ns = 0
+        self._is_idle = True
+        self._is_closed = False
+
+    def begin(self) -> None:
+        """Count an open request. Must be called in the event loop."""
+        self._open += 1
+        if self._is_idle:
+            self._start()
+
+    def end(self) -> None:
+        self._open -= 1
+
+    def close(self) -> None:
+        """End the thread, and wait for its end."""
+        self._is_closed = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _start(self) -> None:
+        """Wake the thread, or start it."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio
+            return
+        with self._starting:
+            self._is_idle = False
+            self._wake.set()
+            if self._thread is None or not self._thread.is_alive():  # not alive after a fork
+                self._thread = threading.Thread(
+                    target=self._watch, args=[loop, threading.get_ident()], name="fastbg loop watch", daemon=True
+                )
+                self._thread.start()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+        while not self._is_closed and not loop.is_closed():
+            if self._open:
+                self._wake.clear()
+                self._ask(loop, loop_thread)
+                self._wake.wait(ASK_S)
+            elif not self._rest():
+                return
+
+    def _rest(self) -> bool:
+        """Wait for a request. Return False if none comes: the thread then ends."""
+        self._wake.clear()
+        self._is_idle = True
+        if self._open or self._wake.wait(IDLE_S):
+            return True
+        with self._starting:  # a request may come in this moment
+            if self._open:
+                return True
+            self._thread = None
+            return False
+
+    def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+        self._answered.clear()
+        asked_ns = monotonic_ns()
+        with suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(self._answer)
+        if self._answered.wait(BLOCKED_NS / 1e9):
+            return
+        # If this thread was late as well, the process had no processor, and the frames show another moment.
+        is_late = monotonic_ns() - asked_ns > 2 * BLOCKED_NS
+        found = None if is_late else self._look(sys._current_frames().get(loop_thread))
+        while not self._answered.wait(ASK_S):
+            if loop.is_closed() or self._is_closed:
+                return
+        if found is not None:
+            place, variables = found
+            self._on_blocked(BlockedLoop(place, variables, (self._answered_ns - asked_ns) / 1e6))
+
+    def _answer(self) -> None:
+        self._answered_ns = monotonic_ns()
+        self._answered.set()
+
+    def _look(self, innermost: FrameType | None) -> tuple[str, dict[str, Any]] | None:
+        """Return the place in the user's code, and the variables of the serving frame; None outside of such code."""
+        frames: list[FrameType] = []
+        variables: dict[str, Any] = {}
+        while innermost is not None and len(frames) < MAX_FRAMES:
+            if innermost.f_code is _TASK_STEP:
+                return None
+            if innermost.f_code.co_filename.endswith(_OF_THE_LOOP):
+                break
+            if innermost.f_code is self._serving:
+                variables = dict(innermost.f_locals)
+            frames.insert(0, innermost)
+            innermost = innermost.f_back
+        place = place_of(frames)
+        return None if place is None else (place, variables)
