@@ -213,6 +213,12 @@ class Trace:
         return headers.detail.get("location", "") if headers and 300 <= headers.detail["status"] < 400 else ""
 
     @property
+    def error(self) -> str | None:
+        """The exception that the app raised."""
+        finished = self.find("request_finished")
+        return finished.detail.get("error") if finished else None
+
+    @property
     def traceback(self) -> str | None:
         """The exception that the app raised, as lines of text."""
         finished = self.find("request_finished")

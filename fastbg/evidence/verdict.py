@@ -34,6 +34,7 @@ from fastbg.evidence.tasks import Task, ms_between
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
 UNFINISHED = "the journal ends before that"
+NOTHING_QUEUED = "no background task was queued"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,10 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
         causes = [cause for cause in (record.shutdown if in_server else None, record.error) if cause]
         return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({'; '.join(causes) or UNFINISHED})")
     if tasks:
-        return _server_order(record.sent, tasks, record.not_sent)
+        order = _server_order(record.sent, tasks, record.not_sent)
+        if order.verdict == "unproven":
+            return _unproven(f"{order.reason}; `fastbg demo` with a file that the task writes can show the order")
+        return order
     if record.finished:
         return _nothing_queued(record.error)
     before = "the journal ends" if record.shutdown is None else f"{record.shutdown}, and the journal ends"
@@ -157,8 +161,7 @@ def _unfinished(tasks: Sequence[Task]) -> list[str]:
 
 
 def _nothing_queued(error: str | None) -> Judgement:
-    raised = f"; the app raised {error}" if error else ""
-    return Judgement("no-work", ("server",), f"no background task was queued{raised}")
+    return Judgement("no-work", ("server",), f"{NOTHING_QUEUED}; the app raised {error}" if error else NOTHING_QUEUED)
 
 
 def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: str | None) -> Judgement:
@@ -187,8 +190,11 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: st
 
 
 def _overlaps(sent: SentResponse, task: Task) -> bool:
-    """Return whether Starlette had called the task before the last byte: how busy its threads are does not matter."""
-    if task.called_ns is None or task.ended_ns is None:
+    """Return whether Starlette had called the task before the last byte: how busy its threads are does not matter.
+
+    A worker does its tasks beside the server, so that no client waits for it.
+    """
+    if task.called_ns is None or task.ended_ns is None or task.where == "worker":
         return False
     return task.called_ns < sent.sending_ns and task.ended_ns > sent.sent_ns
 

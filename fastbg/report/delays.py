@@ -1,6 +1,7 @@
 """What tasks did to the server and to each other: blocked event loops, waits for a thread, and other remarks."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastbg.evidence.blocked_places import BlockedPlace
@@ -8,8 +9,15 @@ from fastbg.evidence.tasks import Task
 from fastbg.report.lines import LONG_WAIT_MS
 from fastbg.report.numbers import milliseconds
 
-Told = tuple[str, Sequence[Task], str | None]
-"""The name of a request, its tasks, and the reason of its verdict, which is already shown."""
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A request of a report. ``reason``: of its verdict, which is already shown. ``error``: what the app raised."""
+
+    name: str
+    tasks: Sequence[Task]
+    reason: str | None
+    error: str | None = None
 
 
 def delays(requests: Iterable[Told]) -> Iterator[str]:
@@ -19,9 +27,9 @@ def delays(requests: Iterable[Told]) -> Iterator[str]:
     """
     blocked: dict[str, float] = {}
     waited: dict[str, float] = {}
-    for request, tasks, _ in requests:
-        for task in tasks:
-            name = f"{request}: {task.name}"
+    for request in requests:
+        for task in request.tasks:
+            name = f"{request.name}: {task.name}"
             blocked[name] = max(blocked.get(name, 0.0), task.blocked_ms)
             waited[name] = max(waited.get(name, 0.0), task.waited_ms or 0.0)
     yield from (f"{name} blocked the event loop for {milliseconds(ms)} ms" for name, ms in blocked.items() if ms)
@@ -45,11 +53,13 @@ def typed_place(place: str) -> str:
 
 
 def notes(requests: Iterable[Told]) -> Iterator[str]:
-    """Yield what is unusual about tasks that finished; each sentence once."""
-    found = (
-        f"{request}: {task.name}: {task.detail}"
-        for request, tasks, reason in requests
-        for task in tasks
-        if task.detail and task.state == "finished" and task.detail not in (reason or "")
-    )
-    return iter(dict.fromkeys(found))
+    """Yield what is unusual about tasks that finished, and what the app raised; each sentence once."""
+    found: dict[str, None] = {}
+    for request in requests:
+        known = request.reason or ""
+        for task in request.tasks:
+            if task.detail and task.state == "finished" and task.detail not in known:
+                found[f"{request.name}: {task.name}: {task.detail}"] = None
+        if request.error and request.error not in known:
+            found[f"{request.name}: the app raised {request.error}"] = None
+    return iter(found)

@@ -10,7 +10,8 @@ from rich.text import Text
 from fastbg.errors import LAST_LINES
 from fastbg.events import Verdict
 from fastbg.evidence.results import RequestResult, RunResult, full_name
-from fastbg.report.delays import blocked_places, delays, notes
+from fastbg.evidence.verdict import NOTHING_QUEUED
+from fastbg.report.delays import Told, blocked_places, delays, notes
 from fastbg.report.reasons import reasons_of
 from fastbg.report.timelines import timelines
 from fastbg.text import escape_control
@@ -30,7 +31,7 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
             unmet += 1
             if unmet <= MAX_UNMET:
                 yield from _unmet(result, encoding=encoding)
-        elif reason and result.judgement.verdict != "no-work":
+        elif reason and reason != NOTHING_QUEUED:
             kind = result.part, result.trace.name, result.judgement.verdict
             if kind in explained:
                 continue
@@ -39,11 +40,13 @@ def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
     more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
     lines = [(line, "red") for line in more]
     lines += [(f"{_listed(names)}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
-    tasks = [
-        (_listed([full_name(each.part, each.trace.name)]), each.trace.tasks, each.judgement.reason)
+    told = [
+        Told(
+            _listed([full_name(each.part, each.trace.name)]), each.trace.tasks, each.judgement.reason, each.trace.error
+        )
         for each in run.requests
     ]
-    lines += [(line, "yellow") for line in (*delays(tasks), *blocked_places(run.blocked), *notes(tasks))]
+    lines += [(line, "yellow") for line in (*delays(told), *blocked_places(run.blocked), *notes(told))]
     lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
     if run.stopped:
         lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]

@@ -10,7 +10,8 @@ from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
-from fastbg.report.delays import blocked_places, delays, notes
+from fastbg.evidence.verdict import NOTHING_QUEUED
+from fastbg.report.delays import Told, blocked_places, delays, notes
 from fastbg.report.journals import journals_table, under_headings
 from fastbg.report.numbers import milliseconds
 from fastbg.report.style import STYLES
@@ -87,16 +88,17 @@ def reasons(recorded: Iterable[RecordedRequest]) -> Iterable[Text]:
     """Yield the reasons of verdicts that need one; each reason once."""
     names: dict[str, dict[str, None]] = {}
     for request in recorded:
-        if request.judgement.reason and request.judgement.verdict != "no-work":
-            names.setdefault(request.judgement.reason, {})[request.name] = None
+        reason = request.judgement.reason
+        if reason and reason != NOTHING_QUEUED:
+            names.setdefault(reason, {})[request.name] = None
     yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
 
 
 def _remarks(recorded: Sequence[RecordedRequest], blocked: Sequence[BlockedPlace]) -> Iterable[Text]:
     """Yield what tasks and other code did to the server, and what is unusual."""
-    tasks = [(request.name, request.tasks, request.judgement.reason) for request in recorded]
+    told = [Told(each.name, each.tasks, each.judgement.reason, each.server.error) for each in recorded]
     yield from (
-        Text(escape_control(line), style="yellow") for line in (*delays(tasks), *blocked_places(blocked), *notes(tasks))
+        Text(escape_control(line), style="yellow") for line in (*delays(told), *blocked_places(blocked), *notes(told))
     )
 
 

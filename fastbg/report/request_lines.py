@@ -157,8 +157,10 @@ class RequestPrinter:
         status = "?" if request.status is None else str(request.status)
         return [(arrow, "dim"), (status, _status_style(request.status)), (f" in {ms} ms", "")]
 
-    def _when(self, request: ActiveRequest, t_ns: int, comparable: bool = True) -> When:
-        """Return the time between the response and ``t_ns``."""
+    def _when(self, request: ActiveRequest, t_ns: int, comparable: bool = True) -> When | None:
+        """Return the time between the response and ``t_ns``, None if the response was not sent."""
+        if request.not_sent:
+            return None
         if not comparable or not request.this_boot:
             return OTHER_BOOT
         if request.response_ns is None:

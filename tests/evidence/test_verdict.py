@@ -163,6 +163,13 @@ def test_overlapping_needs_the_end_of_the_response(buffered: int | None) -> None
     assert judge(finished(overlapping(buffered=buffered))).verdict == "unproven"
 
 
+def test_task_of_a_worker_runs_beside_the_response() -> None:
+    seen = sent(answered(trace(), 2000, size=100), 1900, size=100)
+    seen = wrote(task(seen, 1850, took_ns=900, where="worker"), 3000, offset=100)
+    assert judge(seen).verdict == "response-first"
+    assert judge(seen).evidence == ("client+file",)
+
+
 def test_task_that_ended_before_makes_the_request_work_first() -> None:
     assert judge(finished(task(overlapping(), 1100, n=1))).verdict == "work-first"
 
