@@ -76,9 +76,7 @@ def _describe_request(result: RequestResult) -> list[str]:
     if judgement.verdict == "lost" and not trace.ended and not trace.find("request_finished"):
         verdict = "not finished when the test failed"  # the test did not wait for it
     lines = [f"{trace.name}  {status}  {verdict}"]
-    details = [event.detail.get("detail", "") for event in trace.events if event.name == "task_dropped"]
     lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
-    lines += [f"  {detail}" for detail in dict.fromkeys(details) if detail]
     lines += [f"  {line}" for line in exceptions(trace)]
     return [part for line in lines for part in textwrap.wrap(escape_control(line), COLUMNS, subsequent_indent="    ")]
 
@@ -90,6 +88,5 @@ def _describe_task(task: Task, result: RequestResult) -> str:
         parts.append(WHERE_TEXTS.get(task.where, task.where))
     if started is not None:
         parts.append(f"from {started:.1f} ms" + ("" if ended is None else f" to {ended:.1f} ms"))
-    if task.error or task.reason:
-        parts.append(task.error or task.reason or "")
+    parts += [part for part in (task.error or task.reason, task.detail) if part]
     return "  ".join(parts)
