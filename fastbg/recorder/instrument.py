@@ -94,7 +94,7 @@ class _Background:
         if isinstance(background, BackgroundTask):
             request = current_request.get()
             if request is not None:
-                request.made.give(background, response)
+                request.give(background, response)
         elif callable(background):
             background = task_calls.recorded_callable(background)
         response.__dict__["background"] = background

@@ -7,7 +7,7 @@ thread. For a background task, `steps` measures the exact time instead.
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -43,7 +43,7 @@ class LoopWatch:
     ``serving``: the code whose frame serves a request. ``on_blocked``: called in the thread of the watch.
     """
 
-    def __init__(self, serving: CodeType, on_blocked: Callable[[BlockedLoop], None]) -> None:
+    def __init__(self, serving: Collection[CodeType], on_blocked: Callable[[BlockedLoop], None]) -> None:
         self._serving = serving
         self._on_blocked = on_blocked
         self._open = 0
@@ -138,7 +138,7 @@ class LoopWatch:
                 return None
             if innermost.f_code.co_filename.endswith(_OF_THE_LOOP):
                 break
-            if innermost.f_code is self._serving:
+            if innermost.f_code in self._serving:
                 variables = dict(innermost.f_locals)
             frames.insert(0, innermost)
             innermost = innermost.f_back

@@ -37,28 +37,18 @@ class Recorder:
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
         self._since_ns = monotonic_ns()
-        self._watch = LoopWatch(self._serve.__code__, self._write_blocked)
+        self._watch = LoopWatch((Recorder.__call__.__code__, Recorder._pass_on.__code__), self._write_blocked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, self._until_shutdown(receive), send)
-        self._watch.begin()
-        try:
-            await self._serve(scope, receive, send)
-        finally:
-            self._watch.end()
-
-    def close(self) -> None:
-        """End the thread of the recorder. The event loop must still run, or have ended."""
-        self._watch.close()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            return await self._pass_on(scope, receive, send)
         self.journal.check()
         request = RequestRecord(scope, self.journal, self._sizes, self._detached, all_sizes=self._all_sizes)
         self._requests.add(request)
         token = current_request.set(request)
+        self._watch.begin()
         try:
             request.call = self.app(scope, receive, request.response.watch(send))
             await request.call
@@ -66,12 +56,24 @@ class Recorder:
             request.finish(error)
             raise
         else:
-            if request.made.has_any:
+            if request.made is not None and request.made.has_any:
                 await request.made.wait()
             request.finish(None)
         finally:
+            self._watch.end()
             current_request.reset(token)
             self._requests.discard(request)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._watch.begin()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._watch.end()
+
+    def close(self) -> None:
+        """End the thread of the recorder. The event loop must still run, or have ended."""
+        self._watch.close()
 
     def _write_blocked(self, blocked: BlockedLoop) -> None:
         request, scope = blocked.variables.get("request"), blocked.variables.get("scope", {})

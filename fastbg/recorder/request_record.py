@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Literal
 
 from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.responses import Response
 from starlette.types import Scope
 
 from fastbg.clock import monotonic_ns
@@ -46,6 +47,7 @@ class RequestRecord:
     call: Awaitable[None] | None = None
     has_ended = False
     middleware: str | None = None
+    made: MadeTasks | None = None
 
     def __init__(
         self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
@@ -60,7 +62,6 @@ class RequestRecord:
         self._numbers = itertools.count()  # used by several threads
         self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
         self.tasks: dict[int, TaskRecord] = {}
-        self.made = MadeTasks()
         self.response = ResponseRecord(self.id, scope, journal, self._sizes)
         self.name = f"{scope['method']} {scope['path']}"
         self.received_ns = monotonic_ns()
@@ -72,13 +73,20 @@ class RequestRecord:
     def make(self, task: BackgroundTask) -> None:
         """Record that ``task`` was made. If nothing ever calls it, it is dropped."""
         if not self.has_ended:
+            self.made = self.made or MadeTasks()
             self.made.add(task)
+
+    def give(self, background: BackgroundTask, response: Response) -> None:
+        """Record that ``response`` has ``background``."""
+        self.made = self.made or MadeTasks()
+        self.made.give(background, response)
 
     def queue(self, task: Runnable, tasks: BackgroundTasks | None, detail: str | None = None) -> TaskRecord:
         """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
         name, n = task_name(getattr(task, "func", task)), next(self._numbers)
         queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, is_late=self.response.sent)
-        self.made.remove(task)
+        if self.made is not None:
+            self.made.remove(task)
         self._write(journal_events.task_queued(self.id, name, n, detail=detail))
         return queued
 
@@ -163,8 +171,8 @@ class RequestRecord:
                     self._detached.discard(task)
             elif not task.started:
                 self._drop(task, error)
-        for made in self.made.never_called():
-            detail = made.holder or NOTHING_CALLED
+        for made in () if self.made is None else self.made.never_called():
+            detail = NOTHING_CALLED if made.holder is None else str(made.holder)
             self._write_dropped(made.name, next(self._numbers), "never-called", detail)
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
@@ -175,8 +183,10 @@ class RequestRecord:
 
     def _drop(self, task: TaskRecord, error: BaseException | None) -> None:
         self._detached.discard(task)
-        holder = self.made.holder_of(task.tasks)
-        reason, detail = why_dropped(task, list(self.tasks.values()), self.response.handled, error, holder)
+        holder = None if self.made is None else self.made.holder_of(task.tasks)
+        reason, detail = why_dropped(
+            task, list(self.tasks.values()), self.response.handled, error, None if holder is None else str(holder)
+        )
         self._write_dropped(task.name, task.n, reason, detail)
 
     def _write_dropped(self, task: str, n: int, reason: DropReason, detail: str) -> None:

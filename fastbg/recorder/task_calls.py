@@ -160,7 +160,6 @@ def _copy(task: BackgroundTask, function: Function) -> BackgroundTask:
 
 
 def _without_result(task: TaskRecord, function: Function) -> Function:
-    @wraps(function)
     async def run(*args: Any, **kwargs: Any) -> None:
         discard_result(task, [await function(*args, **kwargs)])
 
@@ -171,7 +170,6 @@ def _recorded_in_thread(request: RequestRecord, task: TaskRecord, function: Func
     """Wrap ``function``: the thread that runs it records its start and end. The wait for a thread begins now."""
     turn_ns = monotonic_ns()
 
-    @wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         t_ns = monotonic_ns()
         request.start(task, "thread", t_ns, (t_ns - turn_ns) / 1e6)

@@ -52,7 +52,7 @@ def block(looks: Looks) -> None:
 
 
 async def watched(call: Callable[[], object], blocked: list[BlockedLoop]) -> None:
-    watch = LoopWatch(block.__code__, blocked.append)
+    watch = LoopWatch([block.__code__], blocked.append)
     watch.begin()
     try:
         await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_frames_of_a_late_thread_are_no_evidence(monkeypatch: pytest.MonkeyPatch
     blocked: list[BlockedLoop] = []
 
     async def run() -> None:
-        watch = LoopWatch(block.__code__, blocked.append)
+        watch = LoopWatch([block.__code__], blocked.append)
         watch.begin()
         assert late.wait(PATIENCE_S)
         watch.end()
@@ -148,7 +148,7 @@ def test_thread_ends_without_requests_and_starts_again(monkeypatch: pytest.Monke
         return "fastbg loop watch" in [thread.name for thread in threading.enumerate()]
 
     async def run() -> None:
-        watch = LoopWatch(block.__code__, lambda _: None)
+        watch = LoopWatch([block.__code__], lambda _: None)
         for _ in range(2):
             watch.begin()
             assert is_watched()
