@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 LOST = "events_lost"  # the journal event that reports a gap in the journal
+FILE_SEEN = "file_seen"  # the event of a followed file that appeared, vanished, or was looked at again
 
 Source = Literal["client", "file", "server"]
 Verdict = Literal["response-first", "overlapping", "work-first", "no-work", "failed", "dropped", "lost", "unproven"]
@@ -27,6 +28,7 @@ class Event:
 
     client: ``request_sent``, ``response_headers``, ``response_complete``, ``request_failed`` (`fastbg.run.client`)
     server: see `fastbg.recorder.journal_events`
+    file: `FILE_SEEN` {file, exists, replaced} (`fastbg.evidence.observer`)
     A follower reports `Appended` and `Notice` instead.
     """
 

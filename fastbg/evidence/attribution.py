@@ -5,12 +5,15 @@ A text that contains the id of a request, also as a UUID, belongs to that reques
 demo in the same folder. It counts only between the file's size when the client sent the request and its size when the
 server had finished the request. Each such text is assigned to one request, together with the equal texts that may be
 meant.
+
+A text that a follower does not see appended may still be in the file, which somebody has overwritten or changed in
+place. `found_again` finds it there.
 """
 
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +25,7 @@ MAX_MATCH_BYTES = 4096  # bytes: longest match of a pattern that is found across
 MIN_KEPT_BYTES = 2**20  # of a file, before unnecessary bytes are discarded
 
 Place = tuple[str, int]
+IsNew = Callable[[ExpectedWrite, int, int], bool]
 
 
 @dataclass(slots=True)
@@ -68,6 +72,11 @@ class _Claim:
         self.expected = expected
         self.lower = lower
         self.found: set[int] = set()  # offsets
+        self.restarted = False  # the file begins again, maybe with texts that were already found
+
+    @property
+    def is_met(self) -> bool:
+        return len(self.expected.writes) >= self.expected.count
 
     @property
     def max_bytes(self) -> int:
@@ -120,14 +129,16 @@ class Attribution:
         self._unread: dict[str, list[_Claim]] = {}  # by file: the server has finished, the follower has not
         self._taken: dict[Place, _Claim | None] = {}  # texts without an id; None: of a removed request
         self._complete_claims: list[_Claim] = []  # without an id, in the order in which the server finished them
-        self._max_bytes = 0
+        self._last: dict[str, tuple[str, Write]] = {}  # by file: the text that was found last, and its request's id
+        self.max_bytes = 0  # of an expected text
         self.first_match = False
 
     def sent(self, trace: Trace, sizes: dict[str, int]) -> None:
         """Expect the writes of ``trace``, which is being sent, after these ``sizes`` (path to bytes)."""
-        claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in trace.expected.writes]
+        texts = [expected for expected in trace.expected.writes if expected.change is None]
+        claims = [_Claim(trace, expected, sizes.get(expected.file, 0)) for expected in texts]
         self._claims[trace.request_id] = claims
-        self._max_bytes = max([self._max_bytes, *(claim.max_bytes for claim in claims)])
+        self.max_bytes = max([self.max_bytes, *(claim.max_bytes for claim in claims)])
 
     def finished(self, trace: Trace, sizes: dict[str, int]) -> None:
         """Expect the writes without an id before these ``sizes``: the server has finished ``trace``."""
@@ -151,7 +162,7 @@ class Attribution:
         path = str(item.path)
         buffer = self._buffers.setdefault(path, _FileBuffer())
         buffer.append(item)
-        start = item.offset - self._max_bytes  # a text may span two reads
+        start = item.offset - self.max_bytes  # a text may span two reads
         changed = {}
         for claim in self._claims_with_id(path, buffer, start):
             self._take_with_id(claim, buffer, max(start, claim.lower))
@@ -170,8 +181,61 @@ class Attribution:
         self._taken = {place: holder for place, holder in self._taken.items() if place[0] != path}
         for claims in self._claims.values():
             for claim in claims:
-                if claim.expected.file == path and len(claim.found) < claim.expected.count:
-                    claim.lower = 0
+                if claim.expected.file == path:
+                    claim.restarted = True
+                    if not claim.is_met or not claim.found:
+                        claim.lower = 0
+
+    def found_again(self, trace: Trace, item: Appended, is_new: IsNew) -> list[Write]:
+        """Search the missing texts of ``trace`` in bytes that were read again; return the new writes.
+
+        ``is_new``: whether an expected text without an id, found at this offset with this length, was written after
+        the request was sent.
+        """
+        path, buffer, writes = str(item.path), _FileBuffer(item.offset), []
+        buffer.append(item)
+        for claim in self._claims.get(trace.request_id, []):
+            expected = claim.expected
+            if expected.file != path:
+                continue
+            for offset, length in claim.matches(buffer, buffer.start, buffer.end):
+                if claim.is_met:
+                    break
+                if any(offset in other.found for other in self._same_text(claim)):
+                    continue
+                if not expected.has_id:
+                    if not is_new(expected, offset, length):
+                        continue
+                    self._taken[path, offset] = claim
+                    self._complete_claims = [other for other in self._complete_claims if other is not claim]
+                writes.append(self._assign(claim, buffer, offset, length))
+        return writes
+
+    def shrunk(self, trace: Trace, sizes: Mapping[str, int]) -> list[str]:
+        """Return the files that were longer before somebody read these ``sizes``: they must have been rewritten."""
+        claims = self._claims.get(trace.request_id, [])
+        longest = {claim.expected.file: max(claim.lower, self.position(claim.expected.file, trace)) for claim in claims}
+        return [path for path, size in longest.items() if sizes.get(path, 0) < size]
+
+    def stop_reading(self, trace: Trace, path: str) -> None:
+        """Wait no longer until ``path``, which was searched again, is read up to its size at the end of ``trace``."""
+        for claim in [claim for claim in self._unread.get(path, []) if claim.trace is trace]:
+            self._unread[path].remove(claim)
+            claim.expected.complete = True
+
+    def last_of_another(self, trace: Trace, path: str) -> Write | None:
+        """Return the last text found in ``path``, if it was written for another request after this one was sent."""
+        request_id, write = self._last.get(path, (trace.request_id, None))
+        sent_ns = trace.time("request_sent")
+        if write is None or request_id == trace.request_id or sent_ns is None or write.t_ns < sent_ns:
+            return None
+        return write
+
+    def position(self, path: str, trace: Trace) -> int:
+        """Return the offset up to which the follower has read ``path`` since ``trace`` was sent."""
+        lower = [claim.lower for claim in self._claims.get(trace.request_id, []) if claim.expected.file == path]
+        buffer = self._buffers.get(path)
+        return buffer.end if buffer is not None else min(lower, default=0)
 
     def _claims_with_id(self, path: str, buffer: _FileBuffer, start: int) -> Iterator[_Claim]:
         """Yield the claims of every request whose id is in the file after ``start``."""
@@ -206,7 +270,7 @@ class Attribution:
         self.first_match = True
         for claim in self._complete_claims:
             for offset in claim.found:
-                del self._taken[claim.expected.file, offset]
+                self._taken.pop((claim.expected.file, offset), None)
             claim.found.clear()
             claim.expected.writes.clear()
         for claim in self._complete_claims:
@@ -219,15 +283,20 @@ class Attribution:
                 pass
 
     def _take_with_id(self, claim: _Claim, buffer: _FileBuffer, lower: int) -> None:
-        same_text = [
+        same_text = self._same_text(claim)
+        for offset, length in claim.matches(buffer, lower, buffer.end):
+            if not any(offset in other.found for other in same_text):
+                incomplete = next((other for other in same_text if not other.is_met), None)
+                if incomplete is not None or not (claim.restarted and claim.found):
+                    self._assign(incomplete or claim, buffer, offset, length)
+
+    def _same_text(self, claim: _Claim) -> list[_Claim]:
+        """Return the claims of the same request with the same text in the same file."""
+        return [
             other
             for other in self._claims[claim.trace.request_id]
             if (other.expected.file, other.expected.text) == (claim.expected.file, claim.expected.text)
         ]
-        for offset, length in claim.matches(buffer, lower, buffer.end):
-            if not any(offset in other.found for other in same_text):
-                incomplete = (other for other in same_text if len(other.found) < other.expected.count)
-                self._assign(next(incomplete, claim), buffer, offset, length)
 
     def _take(self, claim: _Claim, buffer: _FileBuffer, tried: set[int]) -> bool:
         """Find a write for ``claim``; if another claim has it, find a different one for that claim first."""
@@ -250,14 +319,15 @@ class Attribution:
             return True
         return False
 
-    @staticmethod
     def _assign(
-        claim: _Claim, buffer: _FileBuffer, offset: int, length: int, others: Iterable[tuple[int, int]] = ()
-    ) -> None:
+        self, claim: _Claim, buffer: _FileBuffer, offset: int, length: int, others: Iterable[tuple[int, int]] = ()
+    ) -> Write:
         claim.found.add(offset)
         text = bytes(buffer.data[offset - buffer.start : offset - buffer.start + length]).decode("utf-8", "replace")
         write = Write(claim.expected.file, text, buffer.seen_ns(offset + length), offset, length, tuple(others))
         claim.expected.writes.append(write)
+        self._last[claim.expected.file] = claim.trace.request_id, write
+        return write
 
     def _discard(self, path: str, buffer: _FileBuffer) -> None:
         """Discard the bytes that no claim without an id and no text across reads needs."""
@@ -267,7 +337,7 @@ class Attribution:
             for claim in claims
             if claim.expected.file == path and not claim.expected.has_id
         )
-        buffer.discard(min([buffer.end - self._max_bytes, *needed]))
+        buffer.discard(min([buffer.end - self.max_bytes, *needed]))
         self._taken = {
             place: holder for place, holder in self._taken.items() if place[0] != path or place[1] >= buffer.start
         }

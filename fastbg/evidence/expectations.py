@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from fastbg.events import ExpectedVerdict, Verdict
@@ -146,22 +145,25 @@ def _writes_unmet(trace: Trace, judgement: Judgement) -> Iterator[Unmet]:
     verdict = judgement.verdict
     explained = verdict == "lost" or (verdict in ("failed", "dropped") and verdict != trace.expected.verdict)
     for number, expected in enumerate(trace.expected.writes):
-        path = ("expect", "writes", number)
-        found, file = len(expected.writes), PurePath(expected.file).name
-        if found > expected.count or (found < expected.count and not explained):
-            yield Unmet((*path, "count"), _describe_count(expected, file), f"found {_times(found)}", "file")
-        elif not expected.count and not expected.complete:
-            yield Unmet((*path, "count"), _describe_count(expected, file), "unknown", "no witness")
+        path, key = ("expect", "writes", number), expected.change or "count"
+        found, disturbed = len(expected.writes), expected.file in trace.witnesses.disturbed
+        is_missing = found < expected.count and not explained and not expected.overwritten
+        is_unread = not expected.count and (disturbed or not expected.complete)
+        if found > expected.count or (is_missing and not trace.doubt(expected)):
+            actual = "did not happen" if expected.change else f"found {_times(found)}"
+            yield Unmet((*path, key), _describe_count(expected), actual, "file")
+        elif is_missing or is_unread:
+            yield Unmet((*path, key), _describe_count(expected), "unknown", "no witness")
         if expected.within_ms is not None and expected.writes:
             last_ms = trace.ms(max(write.t_ns for write in expected.writes))
             if last_ms is None or last_ms > expected.within_ms:
                 yield Unmet((*path, "within"), f"at most {_seconds(expected.within_ms)}", _was(last_ms), "file")
 
 
-def _describe_count(expected: ExpectedWrite, file: str) -> str:
+def _describe_count(expected: ExpectedWrite) -> str:
     if not expected.count:
-        return f"no {expected.description} in {file}"
-    return f"{expected.description} in {file}" + (f" {expected.count} times" if expected.count > 1 else "")
+        return f"no {expected.event}"
+    return expected.event + (f" {expected.count} times" if expected.count > 1 else "")
 
 
 def _times(count: int) -> str:

@@ -5,29 +5,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastbg.clock import monotonic_ns
-from fastbg.events import LOST, Appended, Event, Notice, boot_id
+from fastbg.events import FILE_SEEN, LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
+from fastbg.evidence.existence import find_changes
+from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
-from fastbg.evidence.trace import Trace
+from fastbg.evidence.trace import Disturbance, Trace
 from fastbg.follow.follower import Follower
+from fastbg.recorder.file_sizes import sizes_of
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
 READ_LIMIT_NS = 10_000_000_000  # for reading the files after another limit has ended
 UNREAD_S = 1.0  # limit for reading the files in `read_all`
 POLL_S = 0.05  # between two checks whether everything was read
 MAX_HELD = 32  # settled requests that wait for others because of texts without an id
-
-
-def sizes_of(paths: Iterable[Path]) -> dict[str, int]:
-    """Return the size of each file in bytes, by its path; 0 if it does not exist."""
-    sizes = {}
-    for path in paths:
-        try:
-            sizes[str(path)] = path.stat().st_size
-        except OSError:
-            sizes[str(path)] = 0
-    return sizes
 
 
 class Observer:
@@ -53,6 +45,7 @@ class Observer:
         self.files = tuple(files)
         self.journal = journal
         self.paths = (*self.files, journal)
+        self._names = [str(path) for path in self.files]
         self.live: dict[str, Trace] = {}
         self.remarks: dict[str, None] = {}
         self.last_event_ns = monotonic_ns()
@@ -62,6 +55,11 @@ class Observer:
         self._on_done = on_done
         self._has_all_sizes = has_all_sizes
         self._attribution = Attribution(id_pattern)
+        self._second_look = SecondLook(self._attribution)
+        self._to_look: dict[str, Trace] = {}  # whose files have to be looked at again
+        self._looked: dict[str, Trace] = {}  # whose files were looked at again, and did not have all writes
+        self._wants_look = asyncio.Event()
+        self._expects_changes = False  # of the existence of files
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the time at which the server finished them
         self._lines = JournalLines()
@@ -69,11 +67,12 @@ class Observer:
         self._follower: Follower | None = None
 
     def file_sizes(self) -> dict[str, int]:
-        return sizes_of(self.files)
+        """Return the size of each followed file that exists in bytes, by its path."""
+        return sizes_of(self._names)
 
     def watch(self, trace: Trace) -> None:
         """Add ``trace``, which is about to be sent."""
-        trace.witnesses.gap = self.gap
+        trace.witnesses.gap, trace.witnesses.all_files = self.gap, self._has_all_sizes
         self.live[trace.request_id] = self._open[trace.request_id] = trace
 
     def record(self, trace: Trace, event: Event) -> None:
@@ -82,17 +81,71 @@ class Observer:
         trace.events.append(event)
         if event.name == "request_sent":
             self._attribution.sent(trace, event.detail["sizes"])
+            self._second_look.sent(trace)
+            self._mark_shared(trace)
+        if event.name == "response_complete":
+            for path in self._attribution.shrunk(trace, event.detail["sizes"]):
+                self._disturb(path, "rewritten")
+        find_changes(trace)
 
     def update(self, trace: Trace) -> None:
         """Check whether new evidence completes ``trace``."""
-        if trace.request_id in self._open and trace.settled:
-            del self._open[trace.request_id]
-            if any(not expected.has_id for expected in trace.expected.writes):
-                self._held.append((trace.time("request_finished") or 0, trace))
-            else:
-                self._finish(trace)
-            self._release()
+        if trace.request_id in self._open:
+            if trace.settled:
+                del self._open[trace.request_id]
+                if any(expected.is_anonymous for expected in trace.expected.writes):
+                    self._held.append((trace.time("request_finished") or 0, trace))
+                else:
+                    self._finish(trace)
+                self._release()
+            elif trace.request_id not in self._looked and trace.needs_look:
+                self._look_soon(trace)
         self._changed.set()
+
+    def _look_soon(self, trace: Trace) -> None:
+        self._looked[trace.request_id] = self._to_look[trace.request_id] = trace
+        self._wants_look.set()
+
+    async def look_again(self) -> None:
+        """Look again at the files of requests that have ended without an expected write, until cancelled."""
+        while True:
+            while self._to_look:
+                await self.look(self._to_look.pop(next(iter(self._to_look))))
+            self._wants_look.clear()
+            await self._wants_look.wait()
+
+    async def look(self, trace: Trace) -> None:
+        """Look again at the files in which expected writes of ``trace`` were not seen."""
+        found = await self._second_look.look(trace)
+        for path, how in found.items():
+            self._disturb(path, how)
+            self._look_for_overwritten(path)
+        self.update(trace)
+
+    def _look_for_overwritten(self, path: str) -> None:
+        """Look again for writes that may have been overwritten, after a text of another request was seen."""
+        for trace in list(self._looked.values()):
+            if path in trace.witnesses.disturbed and any(write.file == path for write in trace.missing):
+                self._look_soon(trace)
+
+    def _disturb(self, path: str, how: Disturbance) -> None:
+        """Mark that offsets in ``path`` prove nothing, for every unsettled request."""
+        for trace in list(self.live.values()):
+            if not trace.settled:
+                if how in ("rewritten", "replaced") or path not in trace.witnesses.disturbed:
+                    trace.witnesses.disturbed[path] = how
+                self.update(trace)
+
+    def _mark_shared(self, trace: Trace) -> None:
+        """Mark each expected creation or deletion of a file that another open request may have made as well."""
+        self._expects_changes = self._expects_changes or any(write.change for write in trace.expected.writes)
+        if not self._expects_changes:
+            return
+        for other in self._open.values():
+            for mine in trace.expected.writes if other is not trace else ():
+                for theirs in other.expected.writes:
+                    if mine.file == theirs.file:
+                        mine.shared = theirs.shared = True
 
     def end(self, trace: Trace, why: str | None, *, server_gone: bool = False) -> None:
         """End ``trace`` with the evidence so far."""
@@ -113,9 +166,14 @@ class Observer:
                 self._read_journal(item)
             else:
                 self.seen.add(item)
-                for trace in self._attribution.appended(item):
+                if b"\0" in item.data:  # space for later: its size does not show when a text came into it
+                    self._disturb(str(item.path), "perhaps changed in place")
+                changed = self._attribution.appended(item)
+                for trace in changed:
                     self.last_event_ns = monotonic_ns()
                     self.update(trace)
+                if changed:
+                    self._look_for_overwritten(str(item.path))
             self._changed.set()
 
     def all_read(self) -> bool:
@@ -194,6 +252,9 @@ class Observer:
         if self.live.pop(trace.request_id, None) is not None:
             self._on_done(trace)
             self._attribution.remove(trace)
+            self._second_look.remove(trace)
+            self._to_look.pop(trace.request_id, None)
+            self._looked.pop(trace.request_id, None)
             self._changed.set()
 
     def _handle_notice(self, notice: Notice) -> None:
@@ -203,8 +264,10 @@ class Observer:
             self.remarks[f"{notice.path}: {notice.message}"] = None
         if notice.kind == "skipped":
             self.mark_gap("a part of the server's journal was deleted before it was read")
+        path = str(notice.path)
+        if notice.kind in ("missing", "appeared", "replaced"):
+            self._see(notice, path)
         if notice.kind in ("truncated", "replaced"):
-            path = str(notice.path)
             if notice.path == self.journal:
                 self._lines = JournalLines()
                 if notice.kind == "truncated":
@@ -212,10 +275,16 @@ class Observer:
                 return
             self._attribution.restarted(path)
             self.seen.restarted(notice.path)
-            for trace in list(self.live.values()):
-                if not trace.settled:
-                    trace.witnesses.disturbed.add(path)
-                    self.update(trace)
+            self._disturb(path, "replaced" if notice.kind == "replaced" else "rewritten")
+
+    def _see(self, notice: Notice, path: str) -> None:
+        """Add that a file exists, or does not, to each request that expects its creation or deletion."""
+        detail = {"file": path, "exists": notice.kind != "missing", "replaced": notice.kind == "replaced"}
+        for trace in list(self.live.values()):
+            if any(write.change and write.file == path for write in trace.expected.writes):
+                trace.events.append(Event(notice.t_ns, "file", FILE_SEEN, trace.request_id, detail))
+                find_changes(trace)
+                self.update(trace)
 
     def _read_journal(self, item: Appended) -> None:
         for line in self._lines.feed(item.data, item.file):
@@ -238,6 +307,7 @@ class Observer:
                 ] = None
                 continue
             trace.events.append(event)
+            find_changes(trace)
             if trace.request_id in self._open:  # not a probe
                 self.last_event_ns = monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):

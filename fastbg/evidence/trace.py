@@ -5,12 +5,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import PurePath
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fastbg.events import Event, ExpectedVerdict
 from fastbg.evidence.tasks import Task, TaskState, ms_between, tasks_of
 from fastbg.scripting.placeholders import KeyPath
+
+Change = Literal["created", "deleted"]
+Disturbance = Literal["rewritten", "replaced", "changed in place", "perhaps changed in place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class Write:
     """A text that a follower saw in a file at ``t_ns``: ``length`` bytes from ``offset``.
 
     ``others``: offset and end of equal texts; each of them may be this write, or the write of another request.
+    ``change``: the file was created or deleted instead; then text, offset and length are empty. ``shared``: another
+    request may have made this change.
     """
 
     file: str
@@ -26,6 +32,8 @@ class Write:
     offset: int
     length: int
     others: tuple[tuple[int, int], ...] = ()
+    change: Change | None = None
+    shared: bool = False
 
     @property
     def earliest(self) -> int:
@@ -46,6 +54,10 @@ class ExpectedWrite:
     id it may be the write of another request, so the server's journal is necessary. ``within_ms``: limit from the
     request to the write. ``size``: size of the file when the server had finished the request, None if unknown.
     ``complete``: whether the file was read up to that size.
+
+    ``change``: the file is expected to be created or deleted, instead of a text. ``shared``: another request that was
+    open at the same time is expected to change it, too. ``overwritten``: the file has a text of another request in
+    place of this one. ``doubt``: why the write may have been made although it was not seen.
     """
 
     file: str
@@ -57,11 +69,32 @@ class ExpectedWrite:
     writes: list[Write] = field(default_factory=list)
     size: int | None = None
     complete: bool = False
+    change: Change | None = None
+    shared: bool = False
+    overwritten: bool = False
+    doubt: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the file, without its folder."""
+        return PurePath(self.file).name
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the text does not show which request wrote it."""
+        return self.change is None and not self.has_id
 
     @property
     def description(self) -> str:
         """The text or the pattern as messages show it."""
         return f"a match of {self.text!r}" if self.pattern else repr(self.text)
+
+    @property
+    def event(self) -> str:
+        """What is expected to happen, as messages show it."""
+        if self.change is None:
+            return f"{self.description} in {self.name}"
+        return f"the {'creation' if self.change == 'created' else 'deletion'} of {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +172,14 @@ class Witnesses:
     """The witnesses of a request besides its client.
 
     ``journal``: whether the server's journal is available. ``gap``: why events of this request may be missing in it; a
-    missing event then proves nothing. ``disturbed``: files that were truncated or replaced during the request; their
-    offsets prove nothing.
+    missing event then proves nothing. ``all_files``: whether the server's file sizes include all followed files that
+    exist. ``disturbed``: what happened to files during the request, so that their offsets prove nothing.
     """
 
     journal: bool = True
     gap: str | None = None
-    disturbed: set[str] = field(default_factory=set)
+    all_files: bool = False
+    disturbed: dict[str, Disturbance] = field(default_factory=dict)
 
     @property
     def whole_journal(self) -> bool:
@@ -243,13 +277,26 @@ class Trace:
 
     @property
     def unknowable(self) -> list[ExpectedWrite]:
-        """The expected writes for which the evidence does not show whether they were made."""
+        """The expected writes of which nothing can show whether they were made."""
         return [
-            write for write in self.expected.writes if len(write.writes) < write.count and not self._is_knowable(write)
+            write
+            for write in self.expected.writes
+            if len(write.writes) < write.count and not write.overwritten and not self._is_knowable(write)
         ]
 
+    @property
+    def overwritten(self) -> list[ExpectedWrite]:
+        """The expected writes that another request has overwritten before they were seen."""
+        return [write for write in self.expected.writes if len(write.writes) < write.count and write.overwritten]
+
     def _is_knowable(self, write: ExpectedWrite) -> bool:
-        return write.file not in self.witnesses.disturbed and (write.has_id or self.witnesses.whole_journal)
+        return not write.overwritten and (not write.is_anonymous or self.witnesses.whole_journal)
+
+    def doubt(self, write: ExpectedWrite) -> str | None:
+        """Return why ``write`` may have been made although it was not seen, None if it was not made."""
+        how = self.witnesses.disturbed.get(write.file)
+        is_certain = how is not None and how != "perhaps changed in place"
+        return write.doubt or (f"{write.name} was {how} during the request" if is_certain else None)
 
     @property
     def within_ms(self) -> float | None:
@@ -313,5 +360,19 @@ class Trace:
         if any(task.is_open for task in tasks):
             return False
         hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
-        unread = (not write.complete and write.size is not None for write in self.expected.writes)
-        return not any(unread) and (hopeless or not self.missing)
+        return not self.unread and (hopeless or not self.missing)
+
+    @property
+    def unread(self) -> list[ExpectedWrite]:
+        """The expected writes whose file was not read up to its size at the end of the request."""
+        return [write for write in self.expected.writes if not write.complete and write.size is not None]
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether the files of a request that is not `settled` have to be looked at again: it and its tasks have ended.
+
+        False while the follower reads what was appended.
+        """
+        if not self.answered or not self.find("request_finished") or self._open_tasks:
+            return False
+        return all(write.file in self.witnesses.disturbed for write in self.unread)

@@ -7,7 +7,7 @@ These proofs show what came first:
 
 ``client+file``
     The client read the sizes of the followed files after it had received the complete response. A write at or after
-    that size was made later.
+    that size was made later. So was the creation of a file that did not exist then, or the deletion of one that did.
 ``server``
     The server passed the last byte of the response to the kernel and started the tasks later: two times of one
     process. No write was in its file right after that byte. For ``work-first``: a task ended before the server
@@ -18,8 +18,12 @@ These proofs show what came first:
     worker under another boot proves nothing.
 ``file+server``
     The server read the file sizes right before it sent the last byte of the response. A write that ends at or below
-    that size was made earlier. Right after that byte it read them again. A write at or after that size was made later;
-    this is used for work without a task.
+    that size was made earlier. So was the creation of a file that existed then, or the deletion of one that did not.
+    Right after that byte it read them again. A write at or after that size was made later; this is used for work
+    without a task.
+
+In a file that was overwritten, replaced or changed in place, the place of a text proves nothing. If another request has
+overwritten the text before it was seen, ``server`` alone proves the order.
 
 Without a proof, the verdict is ``unproven``.
 """
@@ -30,6 +34,7 @@ from pathlib import PurePath
 from typing import Self
 
 from fastbg.events import Event, Verdict
+from fastbg.evidence.existence import is_changed_after, is_changed_before
 from fastbg.evidence.tasks import Task, ms_between
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
@@ -106,9 +111,9 @@ def judge(trace: Trace) -> Judgement:
         return lost
     if failed:
         return _unproven(f"no response: {failed.detail['error']}")
-    if trace.unknowable:
+    if trace.unknowable or trace.missing:
         return _unproven(_why_unknowable(trace))
-    if not tasks and not writes:
+    if not tasks and not writes and not trace.overwritten:
         return _without_work(trace)
     return _order(trace, tasks, writes)
 
@@ -209,7 +214,7 @@ def _describe_overlap(sent: SentResponse, task: Task) -> str:
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
     parts = [] if trace.witnesses.gap else _unfinished(tasks)
-    parts += [_describe_missing(write) for write in trace.missing]
+    parts += [_describe_missing(trace, write) for write in trace.missing if not trace.doubt(write)]
     if not parts:
         return None
     ends = (trace.find("request_finished"), trace.find("request_failed"))
@@ -218,18 +223,20 @@ def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
     return Judgement("lost", evidence, "; ".join(parts) + (f" ({cause})" if cause else ""))
 
 
-def _describe_missing(write: ExpectedWrite) -> str:
-    file = PurePath(write.file).name
+def _describe_missing(trace: Trace, write: ExpectedWrite) -> str:
+    if write.change is not None:
+        sent = trace.find("request_sent")
+        existed = write.change == "created" and sent is not None and write.file in sent.detail["sizes"]
+        return f"{write.name} was not {write.change}" + (": it existed before the request" if existed else "")
     if not write.writes:
-        return f"{file} never got {write.description}"
-    return f"{file} got {write.description} only {len(write.writes)} of {write.count} times"
+        return f"{write.name} never got {write.description}"
+    return f"{write.name} got {write.description} only {len(write.writes)} of {write.count} times"
 
 
 def _why_unknowable(trace: Trace) -> str:
-    disturbed = {write.file for write in trace.unknowable} & trace.witnesses.disturbed
-    if disturbed:
-        names = sorted({PurePath(file).name for file in disturbed})
-        return f"{', '.join(names)} was truncated or replaced during the request"
+    doubts = [trace.doubt(write) for write in (*trace.missing, *trace.unknowable)]
+    if known := dict.fromkeys(doubt for doubt in doubts if doubt):
+        return "; ".join(known)
     why = trace.witnesses.gap or "there is no server journal that shows which request wrote it"
     return f"the expected text has no ${{mark}}, and {why}"
 
@@ -270,63 +277,87 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
     if not evidence:
         outside_gap, server_gap = _why_not_outside(trace, writes), _why_not_inside(trace, server)
         return _unproven(f"no proof from client and file: {outside_gap}; no proof from the server: {server_gap}")
-    if outside or not writes:
+    if outside or not (writes or trace.overwritten):
         return Judgement("response-first", evidence)
     return Judgement("response-first", evidence, f"{_why_not_outside(trace, writes)}; {_PROOFS[evidence[0]]}")
 
 
 def _why_not_outside(trace: Trace, writes: Sequence[Write]) -> str:
     """Explain why the client and the files do not prove the order."""
+    if trace.overwritten:
+        return f"another request may have overwritten {trace.overwritten[0].name} before its text was seen"
     if not writes:
         return "no write was seen (one that the script expects of the task would show the order)"
     if any(write.others for write in writes):
         return "another request may have written the same text at the same time"
-    if any(write.file in trace.witnesses.disturbed for write in writes):
-        return "a file was truncated or replaced during the request"
+    if any(write.shared for write in writes):
+        return "another request may have created or deleted the same file at the same time"
+    if disturbed := [file for file in trace.witnesses.disturbed if any(write.file == file for write in writes)]:
+        return f"{PurePath(disturbed[0]).name} was {trace.witnesses.disturbed[disturbed[0]]} during the request"
     if trace.find("response_complete") is None:
         return "the client has no complete response"
+    if change := next((write for write in writes if write.change), None):
+        return f"when the client had the response, {PurePath(change.file).name} may already have been {change.change}"
     return "when the client had the response, the write was already in the file"
 
 
 def _written_after_response(trace: Trace, writes: Sequence[Write]) -> bool:
     complete = trace.find("response_complete")
-    if complete is None or not writes:
+    if complete is None or not writes or trace.overwritten:
         return False
+    return all(_is_after(trace, write, complete) for write in writes)
+
+
+def _is_after(trace: Trace, write: Write, complete: Event) -> bool:
+    """Return whether ``write`` was certainly made after the client had read the file sizes."""
+    if write.change is not None:
+        return not write.shared and is_changed_after(trace, write.file, write.change, complete)
     sizes: Mapping[str, int] = complete.detail["sizes"]
-    return all(write.file not in trace.witnesses.disturbed and write.earliest >= sizes[write.file] for write in writes)
+    return write.file not in trace.witnesses.disturbed and write.earliest >= sizes.get(write.file, 0)
 
 
 def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
     """Judge ``work-first`` if some of the writes were in the files before the response was sent."""
-    early, count = _count_below(trace, sent.detail.get("files") if sent else None), len(trace.writes)
+    early, count = _before(trace, sent.detail.get("files") if sent else None), len(trace.writes)
     if not early:
         return None
-    writes = "its write" if count == 1 else f"{early} of its {count} writes"
-    verb = "was" if early == 1 else "were"
-    reason = f"{writes} {verb} already in the file when the response was sent"
-    return Judgement("work-first", ("file+server",), reason)
+    writes = "its write" if count == 1 else f"{len(early)} of its {count} writes"
+    verb, done = "was" if len(early) == 1 else "were", "in the file"
+    if change := next((write.change for write in early if write.change), None):
+        done = "made"
+        if count == 1:
+            writes, done = PurePath(early[0].file).name, change
+    return Judgement("work-first", ("file+server",), f"{writes} {verb} already {done} when the response was sent")
 
 
-def _written_by_end_of_send(trace: Trace, sent: Event | None) -> int:
-    """Count the writes that were in the files right after the response was sent."""
-    return _count_below(trace, (sent.detail.get("files_after") or sent.detail.get("files")) if sent else None)
+def _written_by_end_of_send(trace: Trace, sent: Event | None) -> bool:
+    """Return whether some of the writes were in the files right after the response was sent."""
+    return bool(_before(trace, sent.detail.get("files_after", sent.detail.get("files")) if sent else None))
 
 
 def _written_after_send(trace: Trace, sent: Event | None) -> bool:
     """Return whether all writes are behind the sizes that the server read after the last byte had left it."""
-    if sent is None or sent.detail.get("buffered") != 0:
+    if sent is None or sent.detail.get("buffered") != 0 or not trace.writes or trace.overwritten:
         return False
-    sizes: Mapping[str, int] = sent.detail.get("files_after") or sent.detail.get("files") or {}
-    known = {file: size for file, size in sizes.items() if file not in trace.witnesses.disturbed}
-    return bool(trace.writes) and all(
-        write.earliest >= known.get(write.file, write.earliest + 1) for write in trace.writes
+    sizes: Mapping[str, int] = sent.detail.get("files_after", sent.detail.get("files", {}))
+    return all(
+        write.change is None
+        and write.file not in trace.witnesses.disturbed
+        and write.file in sizes
+        and write.earliest >= sizes[write.file]
+        for write in trace.writes
     )
 
 
-def _count_below(trace: Trace, sizes: Mapping[str, int] | None) -> int:
-    """Count the writes that certainly end within these sizes."""
-    known = {file: size for file, size in (sizes or {}).items() if file not in trace.witnesses.disturbed}
-    return sum(write.latest <= known.get(write.file, 0) for write in trace.writes)
+def _before(trace: Trace, sizes: Mapping[str, int] | None) -> list[Write]:
+    """Return the writes that were certainly made before the server read these ``sizes``."""
+    return [] if sizes is None else [write for write in trace.writes if _is_before(trace, write, sizes)]
+
+
+def _is_before(trace: Trace, write: Write, sizes: Mapping[str, int]) -> bool:
+    if write.change is not None:
+        return not write.shared and is_changed_before(trace, write.file, write.change, sizes)
+    return write.file not in trace.witnesses.disturbed and write.latest <= sizes.get(write.file, 0)
 
 
 def _why_not_inside(trace: Trace, server: Judgement) -> str:

@@ -102,7 +102,7 @@ def _is_rewritten(opened: _OpenFile) -> bool:
         return False  # the next read reports the error
 
 
-def _modified_ns(status: os.stat_result, seen_ns: int) -> int | None:
+def modified_ns(status: os.stat_result, seen_ns: int) -> int | None:
     """Return the modification time on the monotonic clock, None if it is later than ``seen_ns``.
 
     The kernel's clock for files is some milliseconds late. So the file was modified at this time or later.
@@ -192,9 +192,9 @@ class FollowedFile:
             last = self._items[-1] if self._items else None
             if isinstance(last, _Span) and len(self._items) >= MAX_SPANS:
                 last.t_ns, last.end = seen_ns, size  # a time that is too late is better than one before the write
-                last.written_ns = _modified_ns(status, seen_ns)
+                last.written_ns = modified_ns(status, seen_ns)
             else:
-                self._items.append(_Span(seen_ns, size, _modified_ns(status, seen_ns)))
+                self._items.append(_Span(seen_ns, size, modified_ns(status, seen_ns)))
             self._open.end = size
 
     def take(self) -> Appended | Notice | None:

@@ -1,7 +1,6 @@
 """The result of a run in sentences."""
 
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from rich.text import Text
 
@@ -77,6 +76,6 @@ def _open_ends(request: RequestResult) -> Iterator[str]:
     if request.response_ms is None:
         yield "the response"
     yield from (f"the task {task.name}" for task in trace.tasks if task.is_open)
-    yield from (f"{write.description} in {PurePath(write.file).name}" for write in trace.missing)
+    yield from (write.event for write in trace.missing)
     if trace.witnesses.journal and not trace.find("request_finished"):
         yield "the end"

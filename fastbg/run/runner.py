@@ -134,7 +134,8 @@ class Runner:
     async def _run_parts(self, follower: Follower) -> None:
         async with asyncio.TaskGroup() as group:
             serve = partial(self._serve, group=group)
-            following = group.create_task(self._observer.follow(follower))
+            observing = (self._observer.follow(follower), self._observer.look_again())
+            observers = [group.create_task(each) for each in observing]
             if self.pause is not None:
                 await self._run_steps(self.pause, serve)
             else:
@@ -143,7 +144,8 @@ class Runner:
                     await self._run_part(self._templates(part))
             self._end_ns = monotonic_ns()
             await self._testbed.server.stop()
-            following.cancel()
+            for task in observers:
+                task.cancel()
 
     def _templates(self, part: "Part") -> "list[RequestTemplate]":
         from fastbg.run.prepare import RequestTemplate
@@ -302,12 +304,14 @@ class Runner:
 
         if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
             await self._testbed.check_journal()
+            await observer.look(trace)
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= monotonic_ns()
             waited_s = (trace.within_ms or 0) / 1000 if is_due else limit_s
             observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
+            await observer.look(trace)
             observer.end(trace, server.gone, server_gone=True)
 
     def _on_over(self, trace: Trace) -> None:

@@ -102,6 +102,43 @@ def test_restarted_file_is_searched_from_its_start() -> None:
     assert write.writes[0].offset == 0
 
 
+def test_restarted_file_may_have_a_found_text_again() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "r1\n", True)
+    attribution.sent(request("r1", write), {LOG: 0})
+    attribution.appended(appended(1, 0, b"r1\n"))
+    attribution.restarted(LOG)
+    attribution.appended(appended(2, 0, b"other\nr1\n"))
+    assert [found.offset for found in write.writes] == [0]
+
+
+def test_forbidden_text_in_a_restarted_file_is_found() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "r1\n", True, count=0)
+    attribution.sent(request("r1", write), {LOG: 100})
+    attribution.restarted(LOG)
+    attribution.appended(appended(1, 0, b"r1\n"))
+    assert [found.offset for found in write.writes] == [0]
+
+
+def test_restarted_file_is_not_read_up_to_its_old_size() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "r1\n", True)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"r1\n"))
+    attribution.finished(made, {LOG: 100})
+    assert not write.complete
+    attribution.stop_reading(made, LOG)
+    assert write.complete
+
+
+def test_file_that_is_shorter_than_before_was_rewritten() -> None:
+    attribution, made = Attribution(ID_PATTERN), request("r1", ExpectedWrite(LOG, "r1\n", True))
+    attribution.sent(made, {LOG: 10})
+    assert attribution.shrunk(made, {LOG: 10}) == []
+    assert attribution.shrunk(made, {LOG: 9}) == [LOG]
+    attribution.appended(appended(1, 10, b"12345"))
+    assert attribution.shrunk(made, {LOG: 14}) == [LOG]
+
+
 def test_surplus_and_absence_are_known_when_all_is_read() -> None:
     attribution = Attribution(ID_PATTERN)
     once, never = ExpectedWrite(LOG, "once r1\n", True), ExpectedWrite(LOG, "never r1\n", True, count=0)

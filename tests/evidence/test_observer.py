@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbg.events import Appended, Event, boot_id
+from fastbg.events import Appended, Event, Notice, boot_id
 from fastbg.evidence import observer as module
 from fastbg.evidence.observer import Observer
 from fastbg.evidence.trace import Expected, ExpectedWrite, SentRequest, Trace
@@ -135,3 +135,110 @@ def test_written_events_count_after_the_timeout(tmp_path: Path) -> None:
             following.cancel()
 
     asyncio.run(scenario())
+
+
+# Files that are not only appended to
+
+
+def sent_to(observer: Observer, request: str, *writes: ExpectedWrite, sizes: dict[str, int]) -> Trace:
+    """Return a request that was sent and answered."""
+    trace = Trace(SentRequest(request, "GET", "", ""), Expected(writes=writes))
+    observer.watch(trace)
+    observer.record(trace, Event(1000, "client", "request_sent", request, {"sizes": sizes}))
+    observer.record(trace, Event(1100, "client", "response_headers", request, {"status": 200}))
+    observer.record(trace, Event(1100, "client", "response_complete", request, {"sizes": sizes}))
+    return trace
+
+
+def ended(request: str, **files: int) -> bytes:
+    task = {"task": "app.write", "n": 0}
+    lines = journal(1050, "response_sent", request, status=200, files=files, buffered=0, sending_ns=1040)
+    lines += journal(1060, "task_queued", request, **task) + journal(1060, "task_started", request, **task)
+    return lines + journal(1070, "task_finished", request, **task) + journal(1080, "request_finished", request)
+
+
+def test_file_is_searched_again_after_the_text_of_another(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.touch()
+    done: list[Trace] = []
+    observer = Observer([log], JOURNAL, "r[0-9]+", done.append, has_all_sizes=False)
+    sizes = {str(log): 0}
+    one, two = (sent_to(observer, name, ExpectedWrite(str(log), name, True), sizes=sizes) for name in ("r1", "r2"))
+
+    async def stream() -> AsyncIterator[Appended | Notice]:
+        yield Notice(1200, log, "truncated", "")
+        yield Appended(1300, JOURNAL, (1, 2), 0, ended("r1"))
+        async with asyncio.timeout(PATIENCE_S):
+            while one.request_id not in observer._looked or observer._to_look:  # no public method shows them
+                await asyncio.sleep(0)
+        assert not done
+        log.write_text("r2", encoding="utf-8")
+        yield Appended(1400, log, (1, 1), 0, b"r2")
+        async with asyncio.timeout(PATIENCE_S):
+            while not done:
+                await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(observer.look_again())
+        await observer.follow(stream())  # type: ignore[arg-type]  # any iterator of items
+        looking.cancel()
+
+    asyncio.run(scenario())
+    assert done == [one]
+    assert (judge(one).verdict, judge(one).evidence) == ("response-first", ("server",))
+    assert len(two.writes) == 1
+
+
+def follow(observer: Observer, *items: Appended | Notice) -> None:
+    async def stream() -> AsyncIterator[Appended | Notice]:
+        for item in items:
+            yield item
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
+
+
+def test_size_of_a_file_with_zero_bytes_proves_nothing() -> None:
+    """The file had its full size when the response was sent, and the task has filled it."""
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    trace = sent_to(observer, "r1", ExpectedWrite(str(LOG), "r1", True), sizes={str(LOG): 0})
+    lines = ended("r1", **{str(LOG): 100})
+    follow(observer, Appended(1300, JOURNAL, (1, 2), 0, lines), Appended(1400, LOG, (1, 1), 0, b"\0r1" + bytes(97)))
+    assert (judge(trace).verdict, judge(trace).evidence) == ("response-first", ("server",))
+    assert judge(trace).reason == (
+        "log.txt was perhaps changed in place during the request; the server's events prove the order"
+    )
+
+
+def test_file_that_is_shorter_at_the_response_proves_nothing() -> None:
+    """Another request has truncated it, and the follower has not seen that."""
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    trace = Trace(SentRequest("r1", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), "r1", True),)))
+    observer.watch(trace)
+    observer.record(trace, Event(1000, "client", "request_sent", "r1", {"sizes": {str(LOG): 5}}))
+    follow(observer, Appended(1050, LOG, (1, 1), 5, b"r1"))
+    observer.record(trace, Event(1100, "client", "response_complete", "r1", {"sizes": {str(LOG): 5}}))
+    assert trace.witnesses.disturbed == {str(LOG): "rewritten"}
+
+
+def test_creation_and_deletion_are_seen_by_the_follower() -> None:
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=False)
+    writes = (
+        ExpectedWrite(str(LOG), "", False, change="created"),
+        ExpectedWrite(str(LOG), "", False, change="deleted"),
+    )
+    trace = sent_to(observer, "r1", *writes, sizes={})
+    follow(observer, Notice(1200, LOG, "appeared", ""), Notice(1300, LOG, "missing", ""))
+    assert [(write.change, write.t_ns, write.shared) for write in trace.writes] == [
+        ("created", 1200, False),
+        ("deleted", 1300, False),
+    ]
+
+
+def test_change_of_a_file_is_shared_by_open_requests() -> None:
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=False)
+    text = ExpectedWrite(str(LOG), "r1", True)
+    created, other = (ExpectedWrite(str(path), "", False, change="created") for path in (LOG, Path("/data/other.txt")))
+    sent_to(observer, "r1", text, sizes={})
+    sent_to(observer, "r2", other, sizes={})
+    sent_to(observer, "r3", created, sizes={})
+    assert (created.shared, other.shared) == (True, False)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fastbg.evidence.expectations import unmet
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.trace import Trace, Write
 from fastbg.evidence.verdict import judge
@@ -221,8 +222,56 @@ def test_only_open_tasks_of_a_broker_need_no_server() -> None:
 
 def test_disturbed_file_proves_nothing() -> None:
     seen = wrote(answered(trace(journal=False), 2000, size=100), 9000, offset=100)
-    seen.witnesses.disturbed.add(LOG)
+    seen.witnesses.disturbed[LOG] = "rewritten"
     assert judge(seen).verdict == "unproven"
+
+
+def test_rewritten_file_leaves_the_order_to_the_server() -> None:
+    seen = wrote(finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950)), 3000, offset=0)
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert why(judgement) == "log.txt was rewritten during the request; the server's events prove the order"
+
+
+def test_overwritten_text_leaves_the_order_to_the_server() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    seen.expected.writes[0].overwritten = True
+    judgement = judge(seen)
+    assert seen.settled
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server",))
+    assert why(judgement).startswith("another request may have overwritten log.txt before its text was seen; ")
+    assert unmet(seen, judgement) == []
+
+
+def test_overwritten_text_without_the_servers_order_is_unproven() -> None:
+    seen = answered(trace(journal=False), 2000, size=100)
+    seen.expected.writes[0].overwritten = True
+    assert why(judge(seen)).startswith("no proof from client and file: another request may have overwritten log.txt")
+    seen = finished(answered(trace(), 2000, size=100))  # without a task
+    seen.expected.writes[0].overwritten = True
+    assert judge(seen).verdict == "unproven"
+
+
+def test_missing_text_with_a_doubt_is_not_lost() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    seen.expected.writes[0].doubt = "log.txt was changed in place"
+    assert not seen.settled  # it may still come
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == ("unproven", "log.txt was changed in place")
+    assert [f"{each} ({each.witness})" for each in unmet(seen, judgement)][1:] == [
+        f"writes[1].count: expected {TEXT!r} in log.txt, unknown (no witness)"
+    ]
+    seen.expected.writes[0].doubt, seen.witnesses.disturbed[LOG] = None, "replaced"
+    assert judge(seen).reason == "log.txt was replaced during the request"
+
+
+def test_text_that_must_not_come_is_unknown_in_a_rewritten_file() -> None:
+    seen = finished(task(sent(answered(trace(), 2000, size=100), 1900, size=100), 1950))
+    seen.expected.writes[0].count, seen.expected.writes[0].complete = 0, True
+    assert unmet(seen, judge(seen)) == []
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    assert [each.actual for each in unmet(seen, judge(seen))] == ["unknown"]
 
 
 def test_failed_task_is_named_with_its_exception() -> None:
