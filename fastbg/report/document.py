@@ -113,7 +113,12 @@ def _task(result: RequestResult | RecordedRequest, task: Task) -> dict[str, Any]
 
 
 def _write(run: RunResult, result: RequestResult, write: Write) -> dict[str, Any]:
-    return {"file": run.name_of(write.file), "text": write.text, "seen_ms": _rounded(result.ms(write.t_ns))}
+    return {
+        "file": run.name_of(write.file),
+        "text": write.text,
+        "change": write.change,
+        "seen_ms": _rounded(result.ms(write.t_ns)),
+    }
 
 
 def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[str, Any]:

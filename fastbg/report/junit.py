@@ -116,7 +116,7 @@ def _evidence(run: RunResult, request: RequestResult) -> Iterable[str]:
         parts = (task.state, task.where, when, task.error or task.reason)
         yield f"task {task.name}: {', '.join(part for part in parts if part)}"
     for seen in trace.writes:
-        yield f"write to {run.name_of(seen.file)}: {_ms(request.ms(seen.t_ns))}, {seen.text}"
+        yield f"write to {run.name_of(seen.file)}: {_ms(request.ms(seen.t_ns))}, {seen.change or seen.text}"
 
 
 def _ms(value: float | None) -> str:

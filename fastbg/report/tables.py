@@ -24,7 +24,7 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
 
     A write that nothing expects is dim. It has the request whose task wrote it, or ``?``.
     """
-    rows = [(each.t_ns, result.full_name, each.file, each.text, "") for result, each in _expected(run)]
+    rows = [(each.t_ns, result.full_name, each.file, each.change or each.text, "") for result, each in _expected(run)]
     rows += [
         (each.t_ns, each.writer.full_name if each.writer else "?", each.file, each.text, "dim") for each in run.others
     ]

@@ -177,6 +177,7 @@ class RequestTemplate:
             count=write.count,
             pattern=write.pattern is not None,
             within_ms=_ms(write.within),
+            change="created" if write.created else "deleted" if write.deleted else None,
         )
 
     def _content(self, name: str) -> bytes:

@@ -173,7 +173,10 @@ def _expect(path: KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> I
     if expect.get("verdict") == "no-work" and any(write.get("count", 1) != 0 for _, write in writes):
         yield Fault((*path, "writes"), "a request with the verdict no-work has no writes: remove writes or verdict")
     for place, write in writes:
-        yield from _one_of(place, write, "text", "pattern")
+        yield from _one_of(place, write, "text", "pattern", "created", "deleted")
+        for key in ("created", "deleted"):
+            if key in write and "count" in write:
+                yield Fault((*place, "count"), f"a file is {key} once: remove count or {key}")
         file = write.get("file")
         if isinstance(file, str) and file not in files:
             followed = f"followed: {', '.join(files)}" if files else "no file is followed"
@@ -184,11 +187,12 @@ def _expect(path: KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> I
             yield Fault((*place, "within"), "a write with count = 0 has no time limit: remove within")
 
 
-def _one_of(path: KeyPath, table: Mapping[str, Any], first: str, second: str) -> Iterator[Fault]:
-    if first in table and second in table:
-        yield Fault(path, f"has both {first} and {second}: remove one of them")
-    elif first not in table and second not in table:
-        yield Fault(path, f"needs {first} or {second}")
+def _one_of(path: KeyPath, table: Mapping[str, Any], *keys: str) -> Iterator[Fault]:
+    found = [key for key in keys if key in table]
+    if len(found) > 1:
+        yield Fault(path, f"has both {found[0]} and {found[1]}: remove one of them")
+    elif not found:
+        yield Fault(path, f"needs {', '.join(keys[:-1])} or {keys[-1]}")
 
 
 def _named(part: Mapping[str, Any]) -> Mapping[str, Any]:

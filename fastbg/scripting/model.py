@@ -67,12 +67,16 @@ def _pattern(text: str) -> str:
 
 
 class Write(_Model):
-    """An expected write to a followed file: a text, or a match of a regular expression."""
+    """An expected write to a followed file: a text, a match of a regular expression, or a change of the file."""
 
     file: Annotated[Text, Field(description="The file, spelled as in `follow`, or the file of `mail`.")]
     text: Annotated[Text | None, Field(description="The complete text, including newlines.")] = None
     pattern: Annotated[
         Text | None, AfterValidator(_pattern), Field(description="A Python regular expression, instead of `text`.")
+    ] = None
+    created: Annotated[Literal[True] | None, Field(description="The file is created, instead of `text`.")] = None
+    deleted: Annotated[
+        Literal[True] | None, Field(description="The file is deleted, or moved to another path, instead of `text`.")
     ] = None
     count: Annotated[
         int, Field(ge=0, le=MAX_REPEATS, description="The exact number of writes; 0: it must not be written.")

@@ -88,6 +88,8 @@ def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
         return f"an array: write [[{'.'.join(part for part in path if isinstance(part, str))}]]"
     if kind == "literal_error":
         allowed = _QUOTED.findall(context["expected"])
+        if not allowed:  # only true
+            return "true"
         choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else describe_value(allowed[0])
         return choice + (did_you_mean(found, allowed) if isinstance(found, str) else "")
     if kind == "string_pattern_mismatch":

@@ -167,7 +167,7 @@ def test_document_has_the_fields_that_others_rely_on() -> None:
         "waited_ms": None,
         "blocked_ms": 0.0,
     }
-    assert request["writes"] == [{"file": "log.txt", "text": "message\n", "seen_ms": 502.0}]
+    assert request["writes"] == [{"file": "log.txt", "text": "message\n", "change": None, "seen_ms": 502.0}]
     assert written["summary"] == {
         "requests": 2, "response_first": 1, "overlapping": 0, "work_first": 1, "no_work": 0, "failed": 0, "dropped": 0,
         "lost": 0, "unproven": 0, "unmet": 0, "seconds": 0.0,

@@ -482,3 +482,53 @@ def test_unknown_name_of_only_is_refused(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (2, b"")
     assert b"no request has the name 'contrl'; did you mean control?" in result.stderr
     assert not (tmp_path / ".fastbg").exists()
+
+
+# files that are not appended to
+
+FILES = HEAD.replace("scripted", "files").replace(
+    '"log.txt"', '"log.txt", "shop.db", "map.bin", "report.part", "report.pdf", "export.tmp"'
+)
+
+
+def post(name: str, path: str, *writes: str, **more: str) -> str:
+    lines = [f"{key} = {value}" for key, value in more.items()]
+    return request(name, f'method = "POST"\npath = "{path}"', *lines, f"expect.writes = [{', '.join(writes)}]")
+
+
+def test_what_tasks_do_to_files_is_seen_in_every_way(tmp_path: Path) -> None:
+    texts = [
+        post(name, f"/{name}/${{mark}}", f'{{ file = "{file}", text = "${{mark}}" }}', after='"tasks"')
+        for name, file in (("note", "log.txt"), ("row", "shop.db"), ("map", "map.bin"))
+    ]
+    again = texts[1].replace("row", "next row", 1)
+    move = post("move", "/move", '{ file = "report.part", deleted = true }', '{ file = "report.pdf", created = true }')
+    download = request(
+        "download", 'path = "/download"', 'expect.writes = [{ file = "export.tmp", deleted = true }]', 'after = "tasks"'
+    )
+    written = demo(tmp_path, FILES, *texts, again, move, download)
+    assert written["summary"]["response_first"] == 6
+    changes = {found["name"]: [write["change"] for write in found["writes"]] for found in written["requests"]}
+    assert changes["note"] == changes["row"] == changes["next row"] == changes["map"] == [None]
+    assert sorted(changes["move"]) == ["created", "deleted"]
+    assert changes["download"] == ["deleted"]
+
+
+def test_requests_that_overwrite_each_other_lose_nothing(tmp_path: Path) -> None:
+    marked = post("marked", "/note/${mark}", '{ file = "log.txt", text = "${mark}" }', repeat="9", concurrency="3")
+    equal = post("equal", "/note/same", '{ file = "log.txt", text = "same" }', repeat="9", concurrency="3")
+    written = demo(tmp_path, FILES, marked, equal)
+    assert written["summary"]["response_first"] == 18
+    assert {text for found in written["requests"] for text in found["evidence"]} <= {"server", "client+file"}
+
+
+def test_text_that_nobody_wrote_is_lost_or_in_doubt(tmp_path: Path) -> None:
+    other = post("other", "/row/${mark}", '{ file = "log.txt", text = "${mark}", within = 0.2 }')
+    wrong = post("wrong", "/note/wrong", '{ file = "log.txt", text = "${mark}", within = 0.2 }', after='"tasks"')
+    (tmp_path / ".fastbg").mkdir()
+    (tmp_path / ".fastbg" / "log.txt").write_text("wrong", encoding="utf-8")
+    lost, unproven = demo(tmp_path, FILES, other, wrong, code=1)["requests"]
+    assert lost["verdict"] == "lost"
+    assert lost["reason"] == f"log.txt never got '{lost['request_id']}' (not within 0.2 s)"
+    assert unproven["verdict"] == "unproven"
+    assert unproven["unmet"][1] == f"writes[1].count: expected '{unproven['request_id']}' in log.txt, unknown"

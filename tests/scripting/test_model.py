@@ -238,7 +238,23 @@ writes = [
         ("expect.tasks = [1]", "expect.tasks[1]: found 1, expected the name of a task, or a table with the key task"),
         ("expect.tasks = ['']", 'expect.tasks[1]: found "", expected a non-empty string'),
         ("expect.tasks = [{ where = 'loop' }]", "expect.tasks[1].task: is missing"),
-        ("expect.writes = [{ file = 'log.txt' }]", "expect.writes[1]: needs text or pattern"),
+        ("expect.writes = [{ file = 'log.txt' }]", "expect.writes[1]: needs text, pattern, created or deleted"),
+        (
+            "expect.writes = [{ file = 'log.txt', text = 'x', deleted = true }]",
+            "expect.writes[1]: has both text and deleted: remove one of them",
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', created = true, deleted = true }]",
+            "expect.writes[1]: has both created and deleted: remove one of them",
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', created = true, count = 2 }]",
+            "expect.writes[1].count: a file is created once: remove count or created",
+        ),
+        (
+            "expect.writes = [{ file = 'log.txt', deleted = false }]",
+            "expect.writes[1].deleted: found false, expected true",
+        ),
         (
             "expect.writes = [{ file = 'log.tx', text = 'x' }]",
             'expect.writes[1].file: "log.tx" is not followed; did you mean log.txt? (followed: log.txt, mail.txt)',
