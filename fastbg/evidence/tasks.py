@@ -90,8 +90,8 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         task["state"] = state
         task |= {key: detail[key] for key in _FIELDS if detail.get(key) not in (None, "")}
         if state == "finished":
-            task.pop("error", None)  # of an earlier try
-            task.pop("traceback", None)
+            for key in ("error", "traceback", "reason", "dropped_ns"):  # of an earlier end
+                task.pop(key, None)
         if state in ("finished", "failed") and timed:
             task["ended_ns"] = event.t_ns
         if state == "dropped" and timed:
