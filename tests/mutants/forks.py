@@ -17,10 +17,22 @@ import traceback
 from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 # Not fastbg itself: a fork imports the mutant.
-LIBRARIES = ("fastapi", "httpx", "hypothesis", "pydantic", "rich.live", "typer", "uvicorn")
+LIBRARIES = ("fastapi", "httpx", "pydantic", "rich.live", "typer", "uvicorn")
 GRACE_S = 10.0  # for the fixtures of a stopped run, which end their servers
+
+
+# The settings of `tests/conftest.py`, with the same examples in each run, and without the search for the simplest one.
+settings.register_profile(
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def main() -> None:
