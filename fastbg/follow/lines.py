@@ -40,7 +40,6 @@ class LineDecoder:
         self._begin_line()
 
     def _begin_line(self) -> None:
-        self._decoder.reset()
         self._carriage_return = False
         self._kept = 0
         self._cut = 0

@@ -4,16 +4,17 @@ import os
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fastbg.events import Appended
 from fastbg.follow import lines as lines_module
-from fastbg.follow.lines import BLOCK, LINE_LIMIT, LineDecoder, Piece, last_lines
+from fastbg.follow.lines import BLOCK, LINE_LIMIT, LineDecoder, Piece, last_lines, last_lines_of, windows
 
 Reads = list[int]
 
@@ -37,6 +38,7 @@ def whole(found: list[Piece]) -> list[tuple[str, int]]:
 
 
 def test_line_is_one_complete_piece() -> None:
+    assert LineDecoder().feed(b"a") == [Piece("a", 0, False, False)]
     assert pieces(b"a\nb\n") == [Piece("a", 0, False, True), Piece("b", 2, False, True)]
 
 
@@ -64,6 +66,7 @@ def test_split_crlf_ends_a_line(parts: tuple[bytes, ...]) -> None:
 
 
 def test_lone_carriage_return_belongs_to_the_line() -> None:
+    assert pieces(b"a\r") == [Piece("a", 0, False, False), Piece("\r", 1, True, False)]
     assert whole(pieces(b"a\r", b"b\r\r\n", b"c\r")) == [("a\rb\r", 0), ("c\r", 0)]
 
 
@@ -73,6 +76,30 @@ def test_long_line_is_cut_and_the_rest_is_counted() -> None:
         (text[: LINE_LIMIT // 3], len(text.encode()) - LINE_LIMIT // 3 * 3),
         ("next", 0),
     ]
+
+
+def test_character_across_the_limit_is_cut_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "LINE_LIMIT", 7)
+    text = "框框框".encode()
+    assert pieces(text[:7], text[7:], b"xx", b"\nab") == [
+        Piece("框框", 0, False, False),
+        Piece("", 11, True, True, cut=5),
+        Piece("ab", 12, False, False),
+    ]
+    assert whole(pieces(b"1234567\n1234567\r\n12345678\n")) == [("1234567", 0), ("1234567", 0), ("1234567", 1)]
+    assert pieces(text) == [Piece("框框", 0, False, False), Piece("", 9, True, False, cut=3)]
+
+
+@pytest.mark.parametrize(("written_ns", "last_ns"), [(15, 15), (None, 7)])
+def test_only_the_last_line_of_a_read_has_the_modification_time(written_ns: int | None, last_ns: int) -> None:
+    item = Appended(20, Path("log.txt"), (1, 1), 100, b"a\nbc\nd", written_ns)
+    found = [*windows(LineDecoder().feed(item.data, item.offset), item, 7)]
+    assert [(piece.text, end, earliest_ns) for piece, end, earliest_ns in found] == [
+        ("a", 102, 7),
+        ("bc", 105, 7),
+        ("d", 106, last_ns),
+    ]
+    assert [*windows([], item, 7)] == []
 
 
 characters = st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "框".encode(), "🚀".encode(), b"\xff", b"\xe6", b"\xa1"])
@@ -149,6 +176,7 @@ def test_last_lines_begin_at_the_right_offset(tmp_path: Path, content: bytes, co
     assert last(path, count) == (offset, b"" if offset is None else content[offset:])
 
 
+@example(content=b"1\n2\n3\n4\n5\n", count=3)  # the wanted line ends are in two blocks
 @given(content=st.lists(st.sampled_from([b"a", b"\n", b"bb"]), max_size=60).map(b"".join), count=st.integers(1, 12))
 def test_last_lines_are_equal_to_splitlines_with_small_blocks(content: bytes, count: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile() as file:
@@ -193,3 +221,33 @@ def test_last_lines_that_are_long_come_in_small_pieces(tmp_path: Path, count_rea
     path.write_bytes(b"x" * (3 * BLOCK) + b"\n")
     with opened(path) as descriptor:
         assert max(len(data) for _, data in last_lines(descriptor, 1, path.stat().st_size)) <= BLOCK
+
+
+@pytest.mark.parametrize(
+    ("count", "contents", "read", "found"),
+    [
+        (3, [b"5\n6\n", b"3\n4\n", b"1\n2\n"], 2, [(2, b"4\n"), (0, b"5\n6\n")]),
+        (2, [b"5\n6\n", b"3\n4\n"], 1, [(0, b"5\n6\n")]),
+        (2, [b"5\n6", b"3\n4\n"], 1, [(0, b"5\n6")]),
+        (3, [b"5\n6", b"3\n4\n"], 2, [(2, b"4\n"), (0, b"5\n6")]),
+        (2, [b"3\n", b"1\n2"], 2, [(2, b"2"), (3, b"\n"), (0, b"3\n")]),
+        (1, [b"", b"1\n2\n"], 2, [(2, b"2\n")]),
+        (9, [b"2\n", b"1\n"], 2, [(0, b"1\n"), (0, b"2\n")]),
+    ],
+)
+def test_last_lines_of_several_files_are_in_order(
+    tmp_path: Path, count: int, contents: list[bytes], read: int, found: list[tuple[int, bytes]]
+) -> None:
+    """Only the files that have some of the lines are opened."""
+    taken: list[int] = []
+    with ExitStack() as stack:
+
+        def newest_first() -> Iterator[tuple[int, int]]:
+            for number, content in enumerate(contents):
+                path = tmp_path / str(number)
+                path.write_bytes(content + b"later\n")
+                taken.append(number)
+                yield stack.enter_context(opened(path)), len(content)
+
+        assert list(last_lines_of(newest_first(), count)) == found
+    assert len(taken) == read

@@ -36,8 +36,8 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
     "recorder/response_record": _RECORDER,
     "recorder/task_record": _RECORDER,
     "recorder/instrument": _RECORDER,
-    "follow/lines": (("tests/follow/test_lines.py",), ("tests/follow/test_follower.py",)),
-    "follow/files": (("tests/follow/test_follower.py",),),
+    "follow/lines": (("tests/follow/test_lines.py", "-k", "not megabytes"), ("tests/evidence/test_seen_lines.py",)),
+    "follow/files": (("tests/follow/test_files.py",), ("tests/follow/test_follower.py", "-k", "kernel or not poll")),
 }
 
 
