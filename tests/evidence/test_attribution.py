@@ -10,14 +10,20 @@ from fastbg.recorder.request_ids import pattern_of_ids
 from tests.support.traces import LOG, expecting, requested, trace
 
 ID_PATTERN = "r[0-9]+"
+OTHER = "/data/other.txt"
+NOISE = b"x" * MIN_KEPT_BYTES + b"y"
 
 
 def request(request_id: str, *writes: ExpectedWrite) -> Trace:
     return expecting(requested(trace(), request_id=request_id), writes=writes)
 
 
-def appended(t_ns: int, offset: int, data: bytes) -> Appended:
-    return Appended(t_ns, Path(LOG), (1, 1), offset, data)
+def appended(t_ns: int, offset: int, data: bytes, file: str = LOG) -> Appended:
+    return Appended(t_ns, Path(file), (1, 1), offset, data)
+
+
+def places(write: ExpectedWrite) -> list[int]:
+    return [found.offset for found in write.writes]
 
 
 def test_text_across_two_reads_has_the_later_time() -> None:
@@ -202,3 +208,235 @@ def test_text_stays_with_a_removed_request() -> None:
     attribution.remove(one)
     attribution.finished(two, {LOG: 5})
     assert (len(first.writes), len(second.writes)) == (1, 0)
+
+
+def test_text_in_another_file_does_not_count() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(file, text, text == "r1\n") for file in (LOG, OTHER) for text in ("r1\n", "same\n")]
+    made = request("r1", *writes)
+    attribution.sent(made, {LOG: 0, OTHER: 0})
+    assert attribution.appended(appended(1, 0, b"r1\nsame\n", OTHER)) == [made]
+    attribution.appended(appended(1, 0, b"x\n"))
+    attribution.finished(made, {LOG: 2, OTHER: 8})
+    assert [places(write) for write in writes] == [[], [], [0], [3]]
+    assert attribution.appended(appended(2, 8, b"none\n", OTHER)) == []
+
+
+def test_ended_request_takes_no_later_text_without_an_id() -> None:
+    attribution = Attribution(ID_PATTERN)
+    once, twice = ExpectedWrite(LOG, "once\n", False), ExpectedWrite(LOG, "twice\n", False, count=2)
+    made = request("r1", once, twice)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"twice\n"))
+    attribution.finished(made, {LOG: 6})
+    assert attribution.appended(appended(2, 6, b"once\ntwice\n")) == []
+    attribution.use_first_match()
+    assert (places(once), places(twice)) == ([], [0])
+    assert (once.complete, once.size) == (True, 6)
+
+
+def test_text_counts_only_if_it_is_whole_in_its_window() -> None:
+    for lower, upper, found in ((0, 5, [0]), (1, 5, []), (0, 4, [])):
+        for pattern in (False, True):
+            attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False, pattern=pattern)
+            made = request("r1", write)
+            attribution.sent(made, {LOG: lower})
+            attribution.appended(appended(1, 0, b"same\nx"))
+            attribution.finished(made, {LOG: upper})
+            assert places(write) == found
+
+
+def test_text_of_a_request_that_is_read_late_is_taken_then() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.finished(made, {LOG: 10})
+    assert attribution.appended(appended(1, 0, b"same\n")) == []
+    assert (write.complete, write.writes) == (False, [])
+    assert attribution.appended(appended(2, 5, b"12345")) == [made]
+    assert (write.complete, places(write), write.writes[0].t_ns) == (True, [0], 1)
+    assert attribution.appended(appended(3, 10, b"same\n")) == []
+
+
+def test_size_that_the_server_does_not_know_completes_nothing() -> None:
+    attribution = Attribution(ID_PATTERN)
+    for size, complete in ((None, False), (0, True), (7, True), (8, False)):
+        write = ExpectedWrite(LOG, "r1\n", True, count=0)
+        made = request("r1", write)
+        attribution.sent(made, {LOG: 7})  # no byte of the file was followed yet
+        attribution.finished(made, {} if size is None else {LOG: size})
+        assert write.complete == complete
+
+
+def test_later_end_of_a_request_widens_its_window() -> None:
+    """A task in a worker ends after the request."""
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"x\n"))
+    attribution.finished(made, {LOG: 2})
+    attribution.appended(appended(2, 2, b"same\n"))
+    assert places(write) == []
+    attribution.finished(made, {LOG: 7})
+    assert places(write) == [2]
+
+
+def test_truncated_file_changes_no_window_of_another() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(file, "same\n", False) for file in (LOG, OTHER)]
+    made = request("r1", *writes)
+    attribution.appended(appended(1, 0, b"same\n"))
+    attribution.appended(appended(1, 0, b"same\n", OTHER))
+    attribution.sent(made, {LOG: 5, OTHER: 5})
+    attribution.restarted(OTHER)
+    attribution.appended(appended(2, 0, b"same\n", OTHER))
+    attribution.finished(made, {LOG: 5, OTHER: 5})
+    assert [places(write) for write in writes] == [[], [0]]
+
+
+def test_truncated_file_keeps_the_texts_that_were_found() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(LOG, text, True) for text in ("one r1\n", "two r1\n")]
+    attribution.sent(request("r1", *writes), {LOG: 10})
+    attribution.appended(appended(1, 10, b"one r1\n"))
+    attribution.restarted(LOG)
+    attribution.appended(appended(2, 0, b"one r1\ntwo r1\n"))
+    assert [places(write) for write in writes] == [[10], [7]]
+
+
+def test_texts_of_a_truncated_file_may_be_taken_again() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(file, "same\n", False) for file in (LOG, OTHER, LOG, OTHER)]
+    one, two = request("r1", *writes[:2]), request("r2", *writes[2:])
+    for made in (one, two):
+        attribution.sent(made, {LOG: 0, OTHER: 0})
+    for file in (LOG, OTHER):
+        attribution.appended(appended(1, 0, b"same\n", file))
+    attribution.finished(one, {LOG: 5, OTHER: 5})
+    attribution.remove(one)
+    attribution.restarted(LOG)
+    attribution.appended(appended(2, 0, b"same\n"))
+    attribution.finished(two, {LOG: 5, OTHER: 5})
+    assert [places(write) for write in writes] == [[0], [0], [0], []]
+
+
+def test_taken_text_is_not_given_out_again_after_many_bytes() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(file, "same\n", False) for file in (LOG, OTHER, LOG, OTHER)]
+    one, two = request("r1", *writes[:2]), request("r2", *writes[2:])
+    attribution.appended(appended(1, 0, b"before\n"))
+    for made in (one, two):
+        attribution.sent(made, {LOG: 7, OTHER: 0})
+    attribution.appended(appended(1, 7, b"same\n"))
+    attribution.appended(appended(1, 0, b"same\n", OTHER))
+    attribution.finished(one, {LOG: 12, OTHER: 5})
+    attribution.remove(one)
+    attribution.appended(appended(2, 12, NOISE))
+    attribution.appended(appended(3, 12 + len(NOISE), NOISE))
+    attribution.finished(two, {LOG: 12 + 2 * len(NOISE), OTHER: 5})
+    assert [places(write) for write in writes] == [[7], [0], [], []]
+
+
+def test_text_across_discarded_bytes_is_found_with_its_time() -> None:
+    attribution = Attribution(ID_PATTERN)
+    write, longer = ExpectedWrite(LOG, "hello r1\n", True), ExpectedWrite(OTHER, "y" * 20 + "r1", True)
+    attribution.sent(request("r1", write, longer), {LOG: 0, OTHER: 0})
+    attribution.appended(appended(1, 0, b"x"))
+    attribution.appended(appended(2, 1, NOISE + b"hel"))
+    attribution.appended(appended(3, 4 + len(NOISE), b"lo r1\n"))
+    attribution.appended(appended(4, 10 + len(NOISE), b"end\n"))
+    (found,) = write.writes
+    assert (found.offset, found.text, found.t_ns) == (1 + len(NOISE), "hello r1\n", 3)
+
+
+def test_bytes_are_kept_for_an_open_request_without_an_id() -> None:
+    attribution = Attribution(ID_PATTERN)
+    write, other = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(OTHER, "same\n", False)
+    made = request("r1", write, other)
+    attribution.appended(appended(1, 0, b"12345"))
+    attribution.sent(made, {LOG: 5, OTHER: 0})
+    attribution.appended(appended(2, 5, b"same\n"))
+    attribution.appended(appended(3, 10, NOISE))
+    assert attribution._buffers[LOG].start == 5
+    attribution.finished(made, {LOG: 10, OTHER: 0})
+    assert (places(write), write.writes[0].t_ns) == ([5], 2)
+    attribution.remove(made)
+    for number in (1, 2):  # the limit is twice the number of bytes that were necessary
+        attribution.appended(appended(4, 10 + number * len(NOISE), NOISE))
+    assert len(attribution._buffers[LOG].data) < MIN_KEPT_BYTES
+
+
+def test_bytes_after_a_gap_start_a_new_search() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "hello r1\n", True)
+    attribution.sent(request("r1", write), {LOG: 0})
+    attribution.appended(appended(1, 0, b"hel"))
+    attribution.appended(appended(2, 50, b"lo r1\n"))
+    assert write.writes == []
+    attribution.appended(appended(3, 56, b"hello r1\n"))
+    assert (places(write), write.writes[0].t_ns) == ([56], 3)
+
+
+def test_third_equal_text_is_one_too_many_of_the_first() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(*about, True) for about in ((LOG, "r1\n"), (LOG, "r1\n"), (OTHER, "r1\n"), (LOG, "r1"))]
+    attribution.sent(request("r1", *writes), {LOG: 0})
+    attribution.appended(appended(1, 0, b"r1\nr1\nr1\n"))
+    assert [len(places(write)) for write in writes] == [2, 1, 0, 3]
+
+
+def test_text_expected_twice_without_an_id_has_no_alternative() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False, count=2)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\nsame\n"))
+    attribution.finished(made, {LOG: 10})
+    assert [(found.offset, found.others) for found in write.writes] == [(5, ()), (0, ())]
+
+
+def test_text_that_must_not_be_written_is_found_without_an_id() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "no\n", False, count=0)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"no\nno\n"))
+    attribution.finished(made, {LOG: 6})
+    assert places(write) == [3]
+
+
+def test_removed_request_gets_no_news_and_gives_nothing_back() -> None:
+    attribution = Attribution(ID_PATTERN)
+    first, second, third = (ExpectedWrite(LOG, "same\n", False) for _ in range(3))
+    one, two, three = (request(f"r{n}", write) for n, write in enumerate((first, second, third), 1))
+    for made in (one, two, three):
+        attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\nsame\n"))
+    attribution.finished(one, {LOG: 10})
+    attribution.remove(one)
+    attribution.finished(three, {LOG: 11})
+    attribution.remove(three)
+    attribution.use_first_match()
+    attribution.finished(two, {LOG: 10})
+    assert (places(first), places(second)) == ([5], [0])
+    assert attribution.appended(appended(2, 10, b"x")) == []
+    assert (third.complete, places(third)) == (False, [])
+
+
+def test_pattern_takes_whole_bytes_and_no_empty_match() -> None:
+    attribution = Attribution(ID_PATTERN)
+    empty, invalid = (ExpectedWrite(LOG, text, False, count=9, pattern=True) for text in ("[ab]*", "r.*$"))
+    made = request("r1", empty, invalid)
+    attribution.sent(made, {LOG: 2})
+    attribution.appended(appended(1, 0, "ö\nöb\n".encode() + b"\xff\xffr\xff\n"))
+    attribution.finished(made, {LOG: 12})
+    assert [(found.offset, found.length, found.text) for found in empty.writes] == [(5, 1, "b")]
+    assert [(found.offset, found.length, found.text) for found in invalid.writes] == [(9, 2, "r\ufffd")]
+
+
+def test_long_match_of_a_pattern_is_found_across_reads() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "a+ r1$", True, pattern=True)
+    short = ExpectedWrite(LOG, "r2", True)
+    attribution.sent(request("r1", write), {LOG: 0})
+    attribution.sent(request("r2", short), {LOG: 0})
+    attribution.appended(appended(1, 0, b"a" * 3000))
+    attribution.appended(appended(2, 3000, b" r1\n"))
+    (found,) = write.writes
+    assert (found.offset, found.length) == (0, 3003)

@@ -51,6 +51,13 @@ def test_start_of_a_line_is_returned_immediately() -> None:
     ]
 
 
+def test_next_file_begins_a_line_of_its_own() -> None:
+    decoder = LineDecoder()
+    decoder.feed(b"a\r")
+    assert decoder.finish(2) == Piece("\r", 1, True, False)
+    assert decoder.feed(b"b") == [Piece("b", 0, False, False)]
+
+
 def test_character_split_across_two_reads_is_whole() -> None:
     data = "框架".encode()
     assert pieces(data[:4], data[4:]) == [Piece("框", 0, False, False), Piece("架", 3, True, False)]
@@ -67,6 +74,7 @@ def test_split_crlf_ends_a_line(parts: tuple[bytes, ...]) -> None:
 
 def test_lone_carriage_return_belongs_to_the_line() -> None:
     assert pieces(b"a\r") == [Piece("a", 0, False, False), Piece("\r", 1, True, False)]
+    assert whole(pieces(b"a\r", b"b", b"c\n")) == [("a\rbc", 0)]
     assert whole(pieces(b"a\r", b"b\r\r\n", b"c\r")) == [("a\rb\r", 0), ("c\r", 0)]
 
 
@@ -176,6 +184,7 @@ def test_last_lines_begin_at_the_right_offset(tmp_path: Path, content: bytes, co
     assert last(path, count) == (offset, b"" if offset is None else content[offset:])
 
 
+@example(content=b"\nabc\n", count=1)
 @example(content=b"1\n2\n3\n4\n5\n", count=3)  # the wanted line ends are in two blocks
 @given(content=st.lists(st.sampled_from([b"a", b"\n", b"bb"]), max_size=60).map(b"".join), count=st.integers(1, 12))
 def test_last_lines_are_equal_to_splitlines_with_small_blocks(content: bytes, count: int) -> None:
@@ -231,6 +240,7 @@ def test_last_lines_that_are_long_come_in_small_pieces(tmp_path: Path, count_rea
         (2, [b"5\n6", b"3\n4\n"], 1, [(0, b"5\n6")]),
         (3, [b"5\n6", b"3\n4\n"], 2, [(2, b"4\n"), (0, b"5\n6")]),
         (2, [b"3\n", b"1\n2"], 2, [(2, b"2"), (3, b"\n"), (0, b"3\n")]),
+        (3, [b"3\n", b"", b"1\n2"], 3, [(0, b"1\n2"), (3, b"\n"), (0, b"3\n")]),
         (1, [b"", b"1\n2\n"], 2, [(2, b"2\n")]),
         (9, [b"2\n", b"1\n"], 2, [(0, b"1\n"), (0, b"2\n")]),
     ],

@@ -21,7 +21,7 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
     "evidence/verdict": (_EVIDENCE, ("tests/evidence/test_history.py", "-k", "not recorded and not tmp_path")),
     "evidence/trace": (
         _EVIDENCE,
-        ("tests/evidence/test_attribution.py", "tests/evidence/test_observer.py"),
+        ("tests/evidence/test_trace.py", "tests/evidence/test_attribution.py", "tests/evidence/test_observer.py"),
         ("tests/report/test_reasons.py", "tests/report/test_timelines.py", "tests/report/test_request_lines.py"),
     ),
     "evidence/tasks": (_EVIDENCE, ("tests/report/test_timelines.py", "tests/report/test_request_lines.py")),
