@@ -154,6 +154,7 @@ def test_surplus_and_absence_are_known_when_all_is_read() -> None:
     attribution.finished(made, {LOG: 16})
     assert (len(once.writes), never.complete) == (1, False)
     assert attribution.appended(appended(2, 8, b"once r1\n")) == [made]
+    attribution.use_first_match()  # for texts without an id
     assert (len(once.writes), never.writes, never.complete) == (2, [], True)
 
 
@@ -195,6 +196,7 @@ def test_unnecessary_bytes_are_discarded() -> None:
     buffer = attribution._buffers[LOG]  # no public method shows the kept bytes
     assert len(buffer.data) <= MIN_KEPT_BYTES
     assert buffer.end == 64 * len(chunk)
+    assert len(buffer.reads) <= MIN_KEPT_BYTES // len(chunk) + 1
 
 
 def test_text_stays_with_a_removed_request() -> None:
@@ -236,14 +238,20 @@ def test_ended_request_takes_no_later_text_without_an_id() -> None:
 
 
 def test_text_counts_only_if_it_is_whole_in_its_window() -> None:
-    for lower, upper, found in ((0, 5, [0]), (1, 5, []), (0, 4, [])):
+    for begin, lower, upper, found in ((0, 0, 5, [0]), (0, 1, 5, []), (0, 0, 4, []), (7, 7, 12, [7]), (7, 7, 11, [])):
         for pattern in (False, True):
             attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False, pattern=pattern)
             made = request("r1", write)
-            attribution.sent(made, {LOG: lower})
-            attribution.appended(appended(1, 0, b"same\nx"))
+            attribution.sent(made, {LOG: lower} if lower else {})
+            attribution.appended(appended(1, begin, b"same\nx"))
             attribution.finished(made, {LOG: upper})
             assert places(write) == found
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "x", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"x"))
+    attribution.finished(made, {LOG: 0})
+    assert places(write) == []
 
 
 def test_text_of_a_request_that_is_read_late_is_taken_then() -> None:
@@ -256,6 +264,20 @@ def test_text_of_a_request_that_is_read_late_is_taken_then() -> None:
     assert attribution.appended(appended(2, 5, b"12345")) == [made]
     assert (write.complete, places(write), write.writes[0].t_ns) == (True, [0], 1)
     assert attribution.appended(appended(3, 10, b"same\n")) == []
+
+
+def test_truncated_file_is_complete_when_it_is_read_again() -> None:
+    attribution = Attribution(ID_PATTERN)
+    for size in (1, 5):
+        write = ExpectedWrite(LOG, "same\n", False)
+        made = request("r1", write)
+        attribution.sent(made, {LOG: 0})
+        attribution.restarted(LOG)
+        attribution.finished(made, {LOG: size})
+        assert not write.complete
+        assert attribution.appended(appended(1, 0, b"same\n")) == [made]
+        assert (write.complete, places(write)) == (True, [0] if size == 5 else [])
+        attribution.remove(made)
 
 
 def test_size_that_the_server_does_not_know_completes_nothing() -> None:
@@ -339,14 +361,16 @@ def test_taken_text_is_not_given_out_again_after_many_bytes() -> None:
 
 def test_text_across_discarded_bytes_is_found_with_its_time() -> None:
     attribution = Attribution(ID_PATTERN)
-    write, longer = ExpectedWrite(LOG, "hello r1\n", True), ExpectedWrite(OTHER, "y" * 20 + "r1", True)
-    attribution.sent(request("r1", write, longer), {LOG: 0, OTHER: 0})
-    attribution.appended(appended(1, 0, b"x"))
-    attribution.appended(appended(2, 1, NOISE + b"hel"))
-    attribution.appended(appended(3, 4 + len(NOISE), b"lo r1\n"))
-    attribution.appended(appended(4, 10 + len(NOISE), b"end\n"))
-    (found,) = write.writes
-    assert (found.offset, found.text, found.t_ns) == (1 + len(NOISE), "hello r1\n", 3)
+    write, other = ExpectedWrite(LOG, "hello r1\n", True, count=2), ExpectedWrite(OTHER, "same\n", False)
+    attribution.sent(request("r1", write, other), {LOG: 0, OTHER: 0})
+    attribution.appended(appended(1, 0, NOISE + b"hel"))
+    attribution.appended(appended(2, 3 + len(NOISE), b"lo r1\n" + NOISE + b"he"))
+    attribution.appended(appended(3, 11 + 2 * len(NOISE), b"llo r1\n"))
+    attribution.appended(appended(4, 18 + 2 * len(NOISE), b"end\n"))
+    assert [(found.offset, found.text, found.t_ns) for found in write.writes] == [
+        (len(NOISE), "hello r1\n", 2),
+        (9 + 2 * len(NOISE), "hello r1\n", 3),
+    ]
 
 
 def test_bytes_are_kept_for_an_open_request_without_an_id() -> None:
@@ -356,14 +380,18 @@ def test_bytes_are_kept_for_an_open_request_without_an_id() -> None:
     attribution.appended(appended(1, 0, b"12345"))
     attribution.sent(made, {LOG: 5, OTHER: 0})
     attribution.appended(appended(2, 5, b"same\n"))
-    attribution.appended(appended(3, 10, NOISE))
-    assert attribution._buffers[LOG].start == 5
+    for number in range(4):
+        attribution.appended(appended(3, 10 + number * len(NOISE), NOISE))
+    buffer = attribution._buffers[LOG]
+    assert buffer.start == 5
+    assert buffer.limit > len(buffer.data)  # not searched again for each read
     attribution.finished(made, {LOG: 10, OTHER: 0})
-    assert (places(write), write.writes[0].t_ns) == ([5], 2)
+    assert [(found.offset, found.text, found.t_ns) for found in write.writes] == [(5, "same\n", 2)]
     attribution.remove(made)
-    for number in (1, 2):  # the limit is twice the number of bytes that were necessary
+    for number in range(4, 10):
         attribution.appended(appended(4, 10 + number * len(NOISE), NOISE))
-    assert len(attribution._buffers[LOG].data) < MIN_KEPT_BYTES
+    assert len(buffer.data) < MIN_KEPT_BYTES
+    assert attribution._taken == {}
 
 
 def test_bytes_after_a_gap_start_a_new_search() -> None:
@@ -373,7 +401,9 @@ def test_bytes_after_a_gap_start_a_new_search() -> None:
     attribution.appended(appended(2, 50, b"lo r1\n"))
     assert write.writes == []
     attribution.appended(appended(3, 56, b"hello r1\n"))
-    assert (places(write), write.writes[0].t_ns) == ([56], 3)
+    assert (places(write), write.writes[0].t_ns, write.writes[0].text) == ([56], 3, "hello r1\n")
+    attribution.appended(appended(4, 10, b"hello r1\n"))
+    assert (places(write), write.writes[1].t_ns) == ([56, 10], 4)
 
 
 def test_third_equal_text_is_one_too_many_of_the_first() -> None:
@@ -418,6 +448,21 @@ def test_removed_request_gets_no_news_and_gives_nothing_back() -> None:
     assert (places(first), places(second)) == ([5], [0])
     assert attribution.appended(appended(2, 10, b"x")) == []
     assert (third.complete, places(third)) == (False, [])
+
+
+def test_text_of_a_removed_request_is_not_moved() -> None:
+    """Its result was already reported."""
+    attribution = Attribution(ID_PATTERN)
+    first, second = ExpectedWrite(LOG, "same\n", False), ExpectedWrite(LOG, "same\n", False)
+    one, two = request("r1", first), request("r2", second)
+    attribution.sent(one, {LOG: 0})
+    attribution.sent(two, {LOG: 5})
+    attribution.appended(appended(1, 0, b"same\nsame\n"))
+    attribution.finished(one, {LOG: 10})
+    attribution.remove(one)
+    attribution.finished(two, {LOG: 10})
+    attribution.use_first_match()
+    assert (places(first), places(second)) == ([5], [])
 
 
 def test_pattern_takes_whole_bytes_and_no_empty_match() -> None:

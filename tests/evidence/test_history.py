@@ -19,6 +19,7 @@ from fastbg.commands.report import BAR_FROM, read, read_history
 from fastbg.evidence import history as module
 from fastbg.evidence.history import JournalAggregator, JournalSummary
 from fastbg.evidence.recorded_request import RecordedRequest
+from fastbg.evidence.worker_events import WorkerEvents
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES
 from fastbg.recorder.request_ids import is_probe, uuid_of
 from fastbg.recorder.rotation import numbers, part
@@ -229,6 +230,94 @@ def test_events_without_a_start_are_counted() -> None:
     assert (history.strays, history.requests, history.events) == (3, 1, 3 + EVENTS_PER_REQUEST)
 
 
+def test_lost_events_are_counted_and_prove_nothing() -> None:
+    lost, other = line(1500, "events_lost", None, count=3), line(1600, "events_lost", None, count=2, pid=8)
+    open_before = received() + line(1001, "task_queued", **TASK)
+    history = summarize(open_before, lost, other, line(1700, "events_lost", None), mail(request="r2"))
+    assert (history.lost, history.strays, history.events) == (5, 0, 5 + EVENTS_PER_REQUEST)
+    assert [request.judgement.verdict for request in history.last] == ["unproven", "response-first"]
+    assert why(history.last[0].judgement) == module.GAP
+
+
+def test_durations_are_those_of_responses_and_tasks() -> None:
+    started = line(1003, "task_started", task="shop.mail", n=1, where="thread")
+    history = summarize(mail(), mail(request="r2"), received(request="r3"), received() + started)
+    assert (history.responses.count, history.responses.min_ns, history.responses.max_ns) == (2, 2 * MS, 2 * MS)
+    assert (history.works.count, history.works.min_ns, history.works.max_ns) == (2, 500 * MS, 500 * MS)
+    assert history.unfinished == 2
+
+
+def test_journal_names_its_hosts_boots_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {**TASK, "where": "worker", "server": "b1/7"}
+    lines = (
+        received(host="web"),
+        line(1003, "task_started", **about, boot="b2", pid=9, host="worker"),
+        received(request="r2", host=""),
+        received(request="r3", pid=8, host="web"),
+    )
+    history = summarize(*lines)
+    assert (history.hosts, history.boots, history.processes) == (frozenset({"web", "worker"}), frozenset({"b1"}), 3)
+    assert [request.host for request in history.last] == ["web", None, "web"]
+    monkeypatch.setattr(module, "MAX_HOSTS", 1)
+    monkeypatch.setattr(module, "MAX_PROCESSES", 2)
+    history = summarize(*lines)
+    assert (history.hosts, history.processes, history.requests) == (frozenset({"web"}), 2, 3)
+
+
+def test_events_of_workers_without_their_request_are_strays() -> None:
+    about = {**TASK, "where": "worker", "server": "b1/7"}
+    started = line(1003, "task_started", **about)
+    assert summarize(started, line(1004, "task_started", None, **about)).strays == 1
+    workers = WorkerEvents(module.MAX_HELD)
+    aggregator = JournalAggregator(20, "", workers)
+    read(io.BytesIO(started + line(1004, "task_started", None, **about) + sent()), None, aggregator)
+    assert (aggregator.summary().strays, workers.count) == (1, 1)
+
+
+def test_lost_and_deleted_events_may_be_those_of_a_worker() -> None:
+    for lines, parts, flaw in (
+        (mail(), 0, None),
+        (mail(), 1, module.SKIPPED),
+        (line(1, "events_lost", None, count=1), 0, module.GAP),
+    ):
+        workers = WorkerEvents(module.MAX_HELD)
+        aggregator = JournalAggregator(20, "", workers)
+        read(io.BytesIO(lines), None, aggregator)
+        aggregator.skip(parts)
+        assert (workers.flaw, aggregator.summary().skipped_parts) == (flaw, parts)
+
+
+def test_deleted_part_ends_the_requests_before_it() -> None:
+    aggregator = JournalAggregator(20)
+    read(io.BytesIO(received()), None, aggregator)
+    aggregator.skip(0)
+    assert aggregator.unfinished == [("b1/7", "r1")]
+    aggregator.skip(2)
+    read(io.BytesIO(mail(request="r2")), None, aggregator)
+    aggregator.skip(1)
+    history = aggregator.summary()
+    assert (history.skipped_parts, history.unfinished, history.last[0].judgement.reason) == (3, 0, module.SKIPPED)
+
+
+def test_response_of_a_client_that_left_has_its_status() -> None:
+    request = only(received(), line(1002, "response_lost", status=404), DONE)
+    assert (request.server.status, request.server.client_gone, request.server.sent) == (404, True, None)
+    assert (request.response_ms, request.judgement.verdict) == (None, "no-work")
+
+
+def test_request_of_another_version_may_lack_fields() -> None:
+    request = only(line(1000, "request_received"), line(1001, "weather", sunny=True), sent(), DONE)
+    assert (request.name, request.journal, request.more_tasks) == ("? ?", "", 0)
+    assert JournalAggregator(20).only_foreign is False
+
+
+def test_queued_task_of_an_ended_call_is_awaited_until_it_is_dropped() -> None:
+    queued, dropped = line(1001, "task_queued", **TASK), line(2500, "task_dropped", **TASK, reason="exception")
+    assert verdict(received(), queued, sent(), DONE)[0] == "lost"
+    history = summarize(received(), queued, sent(), DONE, dropped, line(2600, "task_started", **TASK))
+    assert (history.counts["dropped"], history.strays) == (1, 1)
+
+
 # reading
 
 
@@ -253,6 +342,9 @@ def test_line_across_the_size_is_read_to_its_end() -> None:
 def test_line_with_an_impossible_time_is_not_an_event() -> None:
     history = summarize(received(), sent().replace(str(1002 * MS).encode(), b"9" * 400), DONE)
     assert (history.foreign, history.last[0].response_ms) == (1, None)
+    times = (-1, 0, module.MAX_T_NS - 1, module.MAX_T_NS)
+    history = summarize(*(received().replace(str(1000 * MS).encode(), str(t_ns).encode()) for t_ns in times))
+    assert (history.foreign, [request.received_ns for request in history.last]) == (2, [*times[1:3]])
 
 
 @pytest.mark.parametrize("server", ["b1/²", "b1/" + "9" * 5000, "/", "b1"])
