@@ -5,8 +5,21 @@ import pytest
 from fastbg.evidence.expectations import unmet
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.trace import Trace, Write
-from fastbg.evidence.verdict import judge
-from tests.support.traces import LOG, TEXT, answered, event, finished, sent, task, trace, why, wrote
+from fastbg.evidence.verdict import SentResponse, ServerRecord, judge, judge_recorded
+from tests.support.traces import (
+    LOG,
+    TEXT,
+    answered,
+    event,
+    expecting,
+    finished,
+    requested,
+    sent,
+    task,
+    trace,
+    why,
+    wrote,
+)
 
 
 def test_later_write_is_proved_by_client_and_server() -> None:
@@ -349,3 +362,190 @@ def test_tasks_keep_their_numbers_times_and_places() -> None:
     first, second = tasks_of(reversed(seen.events))
     assert (first.state, first.started_ns, first.ended_ns, first.where) == ("finished", 2000, 2010, "thread")
     assert (second.state, second.ended_ns) == ("started", None)
+
+
+# "there was none" is claimed only where it would have been seen
+
+
+def test_no_work_is_claimed_only_after_the_end_of_the_request() -> None:
+    seen = answered(trace(writes=0), 2000, size=100)
+    assert judge(seen).verdict == "unproven"
+    assert why(judge(seen)) == "there is no request_finished event that shows whether a task was queued"
+    assert judge(finished(seen)).verdict == "no-work"
+    seen.witnesses.journal = False
+    assert judge(seen).verdict == "unproven"
+    assert why(judge(seen)) == "there is no server journal that shows whether a task was queued"
+
+
+def test_no_work_is_not_claimed_where_events_or_writes_may_be_missing() -> None:
+    seen = finished(answered(trace(writes=0), 2000, size=100))
+    seen.witnesses.gap = "a part of the journal was deleted"
+    assert (judge(seen).verdict, judge(seen).reason) == ("unproven", "a part of the journal was deleted")
+    seen.witnesses.gap = None
+    expecting(seen, unseen="the folder is on another host")
+    assert (judge(seen).verdict, judge(seen).reason) == ("unproven", "the folder is on another host")
+
+
+def test_task_without_an_end_is_not_lost_where_events_may_be_missing() -> None:
+    seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1950, None)
+    assert (judge(seen).verdict, judge(seen).evidence) == ("lost", ("file", "server"))
+    assert judge(seen).reason == "app.write_log started, never finished"
+    seen.witnesses.gap = "a part of the journal was deleted"
+    assert judge(seen).verdict == "unproven"
+    assert why(judge(seen)).endswith("no proof from the server: a part of the journal was deleted")
+
+
+def test_missing_text_is_lost_by_the_file_alone() -> None:
+    seen = wrote(answered(trace(), 2000, size=100), 3000, offset=100)
+    seen.expected.writes[0].count = 2
+    seen.witnesses.gap = "deleted"
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("lost", ("file",))
+    assert judgement.reason == f"log.txt got {TEXT!r} only 1 of 2 times"
+    seen.witnesses.gap, seen.witnesses.journal = None, False
+    assert judge(seen).evidence == ("file",)
+
+
+def test_lost_work_names_what_ended_it() -> None:
+    seen = task(answered(trace(), 2000, size=100), 1950, None)
+    lost = f"app.write_log started, never finished; log.txt never got {TEXT!r}"
+    assert judge(seen).reason == lost
+    seen.events.append(event(2000, "client", "request_failed", error="ReadError"))
+    assert judge(seen).reason == f"{lost} (ReadError)"
+    seen.events.append(event(9000, "server", "request_finished", error="CancelledError"))
+    assert judge(seen).reason == f"{lost} (CancelledError)"
+    seen.ended = "the server was gone"
+    assert judge(seen).reason == f"{lost} (the server was gone)"
+
+
+def test_text_that_cannot_be_known_says_why() -> None:
+    seen = finished(answered(trace(writes=2), 2000, size=100))
+    first, second = seen.expected.writes
+    first.has_id = False
+    wrote(seen, 3000, offset=100, n=1)
+    seen.witnesses.gap = "a part of the journal was deleted"
+    assert judge(seen).reason == "the expected text has no ${mark}, and a part of the journal was deleted"
+    seen.witnesses.disturbed = {LOG, "/data/other.txt"}
+    second.writes.clear()
+    assert judge(seen).reason == "log.txt was truncated or replaced during the request"
+
+
+# what broke
+
+
+def test_all_broken_tasks_are_named_and_failed_ones_first() -> None:
+    seen = answered(trace(writes=0), 2000, size=100)
+    task(seen, None, "task_dropped")
+    assert judge(seen).reason == "app.write_log dropped: no reason recorded"
+    task(seen, None, "task_dropped", n=1, reason="exception")
+    assert (judge(seen).verdict, judge(seen).evidence) == ("dropped", ("server",))
+    assert judge(seen).reason == "app.write_log dropped: no reason recorded; app.write_log dropped: exception"
+    task(seen, 1950, "task_failed", n=2, error="OSError: no", reason="other")
+    assert (judge(seen).verdict, judge(seen).reason) == ("failed", "app.write_log failed: OSError: no")
+
+
+def test_request_that_was_not_sent_names_the_error() -> None:
+    seen = trace()
+    seen.events = [event(1500, "client", "request_failed", error="InvalidURL")]
+    assert judge(seen).reason == "not sent: InvalidURL"
+
+
+# the order
+
+
+def test_client_that_disconnected_gives_no_order() -> None:
+    seen = task(trace(writes=0), 1950)
+    assert why(judge(seen)).endswith("no proof from the server: the journal has no response_sent event")
+    seen.events.append(event(1900, "server", "response_lost", status=200))
+    assert judge(seen).verdict == "unproven"
+    assert why(judge(seen)).endswith("no proof from the server: the client disconnected before the response was sent")
+
+
+def test_task_in_a_worker_is_proved_by_the_shared_clock() -> None:
+    seen = sent(answered(trace(writes=0), 2000, size=100), 1900, size=90)
+    about = {"task": "app.write_log", "n": 0, "where": "worker", "server": "b1/7"}
+    seen.events += [
+        event(t, "server", f"task_{name}", **about, boot="b1") for t, name in ((1950, "started"), (1960, "finished"))
+    ]
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.evidence) == ("response-first", ("server+worker",))
+    assert judgement.reason is None
+    wrote(expecting(seen, writes=trace().expected.writes), 1990, offset=92)
+    assert why(judge(seen)).endswith("the clock that server and worker share proves the order")
+    seen.events[-2:] = [
+        event(t, "server", f"task_{name}", **about, boot="b2") for t, name in ((50, "started"), (60, "finished"))
+    ]
+    assert judge(seen).verdict == "unproven"
+    assert "a worker under another boot ran the task" in why(judge(seen))
+
+
+@pytest.mark.parametrize(
+    ("started_ns", "ended_ns", "verdict"),
+    [(1700, 1799, "work-first"), (1700, 1800, "work-first"), (1700, 1801, "unproven"), (1900, 1950, "unproven"),
+     (1901, 1950, "response-first")],
+)  # fmt: skip
+def test_order_is_proved_only_outside_of_the_send(started_ns: int, ended_ns: int, verdict: str) -> None:
+    seen = sent(answered(trace(writes=0), 2000, size=100), 1900, size=100, took_ns=100)
+    assert judge(task(seen, started_ns, took_ns=ended_ns - started_ns)).verdict == verdict
+
+
+def test_tasks_and_writes_before_the_response_are_counted() -> None:
+    seen = sent(answered(trace(writes=0), 2000, size=100), 1900, size=100)
+    task(task(task(seen, 1100), 1200, n=1), 1950, n=2)
+    assert judge(seen).reason == "app.write_log, app.write_log finished before the response was sent"
+    seen = sent(answered(trace(writes=3), 2000, size=124), 1900, size=116)
+    for n in range(3):
+        wrote(seen, 1800, offset=100 + 8 * n, n=n)
+    assert judge(seen).reason == "2 of its 3 writes were already in the file when the response was sent"
+
+
+def test_write_without_a_proof_says_why_the_client_has_none() -> None:
+    seen = trace(journal=False)
+    wrote(seen, 3000, offset=100)
+    assert "no proof from client and file: the client has no complete response;" in why(judge(seen))
+    seen.witnesses.disturbed.add(LOG)
+    assert "no proof from client and file: a file was truncated or replaced during the request;" in why(judge(seen))
+    seen = task(answered(trace(writes=0), 2000, size=100), 1950)
+    assert why(judge(seen)).startswith("no proof from client and file: no write was seen;")
+
+
+def test_one_of_two_early_writes_is_no_proof_for_the_client() -> None:
+    seen = answered(trace(writes=2, journal=False), 2000, size=108)
+    assert judge(wrote(wrote(seen, 1990, offset=100), 3000, offset=108, n=1)).verdict == "unproven"
+
+
+def test_gap_and_disturbed_file_take_the_servers_proofs() -> None:
+    seen = wrote(task(sent(answered(trace(), 2000, size=108), 1900, size=100), 1950), 1990, offset=100)
+    assert judge(seen).evidence == ("server",)
+    seen.witnesses.gap = "deleted"
+    assert why(judge(seen)).endswith("no proof from the server: deleted")
+    seen = wrote(sent(answered(trace(), 2000, size=108), 1900, size=108), 1990, offset=100)
+    assert judge(seen).verdict == "work-first"
+    seen.witnesses.disturbed.add(LOG)
+    assert judge(seen).verdict == "unproven"
+
+
+def test_failed_request_is_judged_by_its_work_first() -> None:
+    seen = requested(finished(task(trace(writes=0), 1950, "task_failed")), hangs_up=True)
+    seen.events.append(event(1500, "client", "request_failed", error="ReadError"))
+    assert judge(seen).verdict == "failed"
+
+
+# the server alone
+
+
+def test_record_with_a_flaw_proves_nothing() -> None:
+    record = ServerRecord(finished=True)
+    assert judge_recorded(record, []).verdict == "no-work"
+    record.flaw = "deleted"
+    assert (judge_recorded(record, []).verdict, judge_recorded(record, []).reason) == ("unproven", "deleted")
+
+
+def test_lost_task_names_the_exception_of_its_app() -> None:
+    tasks = tasks_of(task(trace(), 1950, None).events)
+    assert why(judge_recorded(ServerRecord(error="CancelledError"), tasks)).endswith("never finished (CancelledError)")
+    assert why(judge_recorded(ServerRecord(), tasks)).endswith("never finished (the journal ends before that)")
+
+
+def test_sent_response_of_an_older_journal_has_no_beginning() -> None:
+    assert SentResponse.of(event(5, "server", "response_sent")) == SentResponse(0, 5, None)

@@ -11,6 +11,11 @@ _EVIDENCE = (
     "tests/evidence/test_expectations.py",
     "tests/evidence/test_tasks.py",
 )
+# Tests of the command `fastbg report` take some hundred times as long as those of a summary.
+_NO_COMMAND = (
+    "not (report or bars or limits or pipe or killed or unreadable or control or terminal or empty or refused or parts "
+    "or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
+)
 _RECORDER = (
     ("tests/recorder/test_changes_nothing.py", "tests/recorder/test_steps.py"),
     ("tests/recorder/test_middleware.py",),
@@ -18,7 +23,7 @@ _RECORDER = (
 
 # Each group is one run of pytest. The tests that are quick and notice most are in the first group.
 TESTS: Mapping[str, Sequence[Sequence[str]]] = {
-    "evidence/verdict": (_EVIDENCE, ("tests/evidence/test_history.py", "-k", "not recorded and not tmp_path")),
+    "evidence/verdict": (_EVIDENCE, ("tests/evidence/test_history.py", "-k", _NO_COMMAND)),
     "evidence/trace": (
         _EVIDENCE,
         ("tests/evidence/test_trace.py", "tests/evidence/test_attribution.py", "tests/evidence/test_observer.py"),
@@ -27,7 +32,7 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
     "evidence/tasks": (_EVIDENCE, ("tests/report/test_timelines.py", "tests/report/test_request_lines.py")),
     "evidence/attribution": (("tests/evidence/test_attribution.py",), ("tests/evidence/test_observer.py",)),
     "evidence/history": (
-        ("tests/evidence/test_history.py", "-k", "not demo and not long and not killed and not terminal"),
+        ("tests/evidence/test_history.py", "-k", _NO_COMMAND),
         ("tests/evidence/test_journals.py",),
     ),
     "evidence/expectations": (_EVIDENCE,),
