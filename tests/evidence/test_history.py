@@ -392,6 +392,12 @@ def test_memory_of_unfinished_requests_is_limited(monkeypatch: pytest.MonkeyPatc
     assert history.counts["lost"] == history.unfinished
 
 
+def test_ended_requests_need_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 2 * len(mail()))
+    history = summarize(received(), line(1001, "task_queued", **TASK), *(mail(request=f"r{n}") for n in range(2, 50)))
+    assert (history.counts["lost"], history.counts["response-first"]) == (1, 48)
+
+
 def test_memory_of_unfinished_tasks_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD", 100_000)
     request = only(received(), *(line(1001 + n, "task_queued", task="shop.mail", n=n) for n in range(2000)), DONE)

@@ -7,7 +7,7 @@ import pytest
 
 from fastbg.commands.report import read
 from fastbg.evidence import history
-from fastbg.evidence.history import GIVEN_UP, JournalAggregator, JournalSummary
+from fastbg.evidence.history import GIVEN_UP, REUSED, JournalAggregator, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
 from fastbg.evidence.worker_events import WorkerEvents
 from tests.support.recordings import TASK, line, mail, received, sent
@@ -83,3 +83,8 @@ def test_task_that_no_worker_started_is_lost() -> None:
 def test_message_that_is_delivered_again_changes_nothing() -> None:
     found = merged([queued(1)], [worked(1), worked(1)])
     assert (found.counts["response-first"], found.requests) == (1, 1)
+
+
+def test_worker_of_a_request_in_two_journals_proves_nothing() -> None:
+    found = merged([queued(1)], [queued(1)], [worked(1)])
+    assert [why(request.judgement) for request in found.last] == [REUSED, REUSED]
