@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -80,7 +81,7 @@ def check(copies: Copies, module: str, groups: Groups, count: int, seed: int) ->
 
 
 def table(reports: Sequence[ModuleReport]) -> Table:
-    shown = Table("module", "mutants", "killed", "equivalent", "survivors", "share", "")
+    shown = Table("module", "mutants", "killed", "equivalent", "survivors", "share", "", box=box.SIMPLE)
     for report in reports:
         numbers = (report.mutants, report.killed, len(report.equivalent), len(report.survivors))
         ok = "ok" if report.share >= REQUIRED else "NO"

@@ -72,10 +72,10 @@ def _wait(process: int, seconds: float | None) -> int | None:
         if ends not in ready:
             os.killpg(process, signal.SIGINT)
             select.select([ends], [], [], GRACE_S)
+    finally:
         with suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
-    finally:
         os.close(ends)
     return os.waitstatus_to_exitcode(status) if ends in ready else None
 

@@ -162,6 +162,7 @@ def test_tasks_outside_of_a_request_run_unrecorded() -> None:
     tasks.add_task(ran.append, 1)
     asyncio.run(tasks())
     assert ran == [1]
+    assert HTTPException(404).status_code == 404
 
 
 @pytest.mark.usefixtures("installed")
