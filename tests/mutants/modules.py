@@ -17,7 +17,11 @@ _NO_COMMAND = (
     "or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
 )
 _RECORDER = (
-    ("tests/recorder/test_task_record.py", "tests/recorder/test_response_record.py"),
+    (
+        "tests/recorder/test_request_record.py",
+        "tests/recorder/test_response_record.py",
+        "tests/recorder/test_task_record.py",
+    ),
     ("tests/recorder/test_changes_nothing.py", "tests/recorder/test_steps.py"),
     ("tests/recorder/test_middleware.py",),
 )

@@ -1,0 +1,202 @@
+"""The events of one request in this process: its tasks, their ends, and the end of the app's call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from fastbg.recorder import instrument
+from fastbg.recorder.journal import Journal
+from fastbg.recorder.middleware import Recorder
+from fastbg.recorder.request_record import current_request
+from tests.support.journals import Fields, describe_events, read
+
+App = Callable[[Send], Awaitable[None]]
+SCOPE = {"type": "http", "method": "GET", "path": "/a", "headers": [(b"x-request-id", b"r1")]}
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> Iterator[None]:
+    instrument.install()
+    yield
+    instrument.uninstall()
+
+
+async def receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def ignore(message: Message) -> None:
+    pass
+
+
+def events(folder: Path, app: App) -> list[Fields]:
+    """Return the events of a request that ``app`` serves. Its exception is ignored."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(send)
+
+    journal = Journal(folder / "journal.jsonl")
+    recorder = Recorder(served, journal, [folder / "log.txt"])
+    (folder / "log.txt").touch()
+
+    async def run() -> None:
+        with suppress(LookupError):
+            await recorder(SCOPE, receive, ignore)
+        assert current_request.get() is None
+        assert recorder.unfinished == 0
+
+    asyncio.run(run())
+    return read(journal.path)
+
+
+def work() -> None:
+    pass
+
+
+def fail() -> None:
+    raise LookupError("no")
+
+
+async def respond(send: Send, background: BackgroundTask | None = None) -> None:
+    await PlainTextResponse("x", background=background)(SCOPE, receive, send)
+
+
+def test_tasks_have_numbers_places_and_their_order(tmp_path: Path) -> None:
+    async def other() -> None:
+        pass
+
+    async def app(send: Send) -> None:
+        tasks = BackgroundTasks()
+        tasks.add_task(work)
+        tasks.add_task(other)
+        await respond(send, tasks)
+
+    found = events(tmp_path, app)
+    name, inner = f"{__name__}.work", f"{__name__}.{other.__qualname__}"
+    assert describe_events(found) == [
+        "request_received",
+        f"task_queued {name} 0",
+        f"task_queued {inner} 1",
+        "response_sent",
+        f"task_started {name} 0",
+        f"task_finished {name} 0",
+        f"task_started {inner} 1",
+        f"task_finished {inner} 1",
+        "request_finished",
+    ]
+    assert {event["request"] for event in found} == {"r1"}
+    assert (found[0]["method"], found[0]["path"]) == ("GET", "/a")
+    assert [event["where"] for event in found if event["event"] == "task_started"] == ["thread", "loop"]
+    assert [event["waited_ms"] >= 0 for event in found if "waited_ms" in event] == [True]
+    assert found[-1]["files"] == {str(tmp_path / "log.txt"): 0}
+    assert not any("error" in event for event in found)
+
+
+def test_failed_task_drops_the_later_ones(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        tasks = BackgroundTasks()
+        tasks.add_task(fail)
+        tasks.add_task(work)
+        await respond(send, tasks)
+
+    *_, failed, dropped, finished = events(tmp_path, app)
+    assert (failed["event"], failed["error"], failed["n"]) == ("task_failed", "LookupError: no", 0)
+    assert failed["traceback"].endswith(' in fail\n      raise LookupError("no")')
+    assert (dropped["event"], dropped["n"], dropped["reason"], dropped["status"]) == (
+        "task_dropped",
+        1,
+        "earlier-task-failed",
+        200,
+    )
+    assert (finished["event"], finished["error"]) == ("request_finished", "LookupError: no")
+
+
+def test_exception_of_the_app_drops_its_tasks(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        BackgroundTasks().add_task(work)
+        fail()
+
+    *_, dropped, finished = events(tmp_path, app)
+    assert (dropped["event"], dropped["reason"], dropped["detail"]) == ("task_dropped", "exception", "LookupError: no")
+    assert finished["error"] == "LookupError: no"
+    assert finished["traceback"].endswith(' in fail\n      raise LookupError("no")')
+
+
+def test_task_that_is_called_twice_is_two_tasks(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        task = BackgroundTask(work)
+        await task()
+        await respond(send, task)
+
+    found = describe_events(events(tmp_path, app))
+    assert [event.rpartition(".work ") for event in found if "finished" in event][:2] == [
+        (f"task_finished {__name__}", ".work ", "0"),
+        (f"task_finished {__name__}", ".work ", "1"),
+    ]
+    assert not any("dropped" in event for event in found)
+
+
+def test_message_that_the_broker_has_is_not_dropped(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        request = current_request.get()
+        assert request is not None
+        assert [request.send(name, f"shop.{name}") for name in ("one", "two", "three")] == [0, 1, 2]
+        request.sent("one")
+        request.sent("three")
+        request.sent("unknown")
+        await respond(send)
+
+    found = events(tmp_path, app)
+    assert [event["where"] for event in found[1:4]] == ["worker"] * 3
+    assert describe_events(found)[1:] == [
+        "task_queued shop.one 0",
+        "task_queued shop.two 1",
+        "task_queued shop.three 2",
+        "response_sent",
+        "task_dropped shop.two 1 broker",
+        "request_finished",
+    ]
+    assert found[-2]["detail"] == "the broker did not confirm the task"
+
+
+def test_shutdown_is_recorded_while_tasks_are_unfinished(tmp_path: Path) -> None:
+    """The app's call ends while a task waits in a thread."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def lifespan() -> Message:
+        return messages.pop(0)
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await receive()
+            return
+        BackgroundTasks().add_task(work)
+        assert recorder.unfinished == 1
+        await recorder({"type": "lifespan"}, lifespan, ignore)
+
+    recorder = Recorder(served, journal)
+    asyncio.run(recorder(SCOPE, receive, ignore))
+    assert recorder.unfinished == recorder.shut_down() == 0
+    found = read(journal.path)
+    assert [event["event"] for event in found].count("shutdown") == 1
+    (shutdown,) = [event for event in found if event["event"] == "shutdown"]
+    assert (shutdown["unfinished"], shutdown["request"]) == (1, None)
+
+
+def test_only_a_request_with_an_id_has_sizes_unless_all_are_wanted(tmp_path: Path) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+
+    for all_sizes in (False, True):
+        journal = Journal(tmp_path / f"{all_sizes}.jsonl")
+        recorder = Recorder(served, journal, [tmp_path / "log.txt"], all_sizes=all_sizes)
+        asyncio.run(recorder({**SCOPE, "headers": []}, receive, ignore))
+        assert ["files" in event for event in read(journal.path)] == [False, all_sizes, all_sizes]
