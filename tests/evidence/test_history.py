@@ -301,7 +301,11 @@ def test_deleted_part_ends_the_requests_before_it() -> None:
 
 def test_response_of_a_client_that_left_has_its_status() -> None:
     request = only(received(), line(1002, "response_lost", status=404), DONE)
-    assert (request.server.status, request.server.client_gone, request.server.sent) == (404, True, None)
+    assert (request.server.status, request.server.not_sent, request.server.sent) == (
+        404,
+        "the client disconnected before the response was sent",
+        None,
+    )
     assert (request.response_ms, request.judgement.verdict) == (None, "no-work")
 
 

@@ -73,12 +73,12 @@ def test_write_is_missing_only_where_it_would_have_been_seen() -> None:
     assert (seen.missing, seen.unknowable) == ([missing], [])
     written.count = 2
     assert seen.missing == [written, missing]
-    seen.witnesses.disturbed.add(LOG)
-    assert (seen.missing, seen.unknowable) == ([], [written, missing])
-    written.count = 1
-    assert seen.unknowable == [missing]
-    written.count = 2
-    seen.witnesses.disturbed = {OTHER}
+    assert seen.doubt(missing) is None
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    assert (seen.missing, seen.unknowable) == ([written, missing], [])
+    assert seen.doubt(missing) == "log.txt was rewritten during the request"
+    seen.witnesses.disturbed = {OTHER: "rewritten"}
+    assert seen.doubt(missing) is None
     missing.has_id = False
     for journal, gap, known in ((True, None, True), (True, "deleted", False), (False, None, False)):
         seen.witnesses.journal, seen.witnesses.gap = journal, gap

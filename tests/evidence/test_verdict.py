@@ -425,9 +425,9 @@ def test_text_that_cannot_be_known_says_why() -> None:
     wrote(seen, 3000, offset=100, n=1)
     seen.witnesses.gap = "a part of the journal was deleted"
     assert judge(seen).reason == "the expected text has no ${mark}, and a part of the journal was deleted"
-    seen.witnesses.disturbed = {LOG, "/data/other.txt"}
+    seen.witnesses.disturbed = {LOG: "rewritten", "/data/other.txt": "replaced"}
     second.writes.clear()
-    assert judge(seen).reason == "log.txt was truncated or replaced during the request"
+    assert judge(seen).reason == "log.txt was rewritten during the request"
 
 
 # what broke
@@ -503,10 +503,10 @@ def test_write_without_a_proof_says_why_the_client_has_none() -> None:
     seen = trace(journal=False)
     wrote(seen, 3000, offset=100)
     assert "no proof from client and file: the client has no complete response;" in why(judge(seen))
-    seen.witnesses.disturbed.add(LOG)
-    assert "no proof from client and file: a file was truncated or replaced during the request;" in why(judge(seen))
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    assert "no proof from client and file: log.txt was rewritten during the request;" in why(judge(seen))
     seen = task(answered(trace(writes=0), 2000, size=100), 1950)
-    assert why(judge(seen)).startswith("no proof from client and file: no write was seen;")
+    assert why(judge(seen)).startswith("no proof from client and file: no write was seen (")
 
 
 def test_one_of_two_early_writes_is_no_proof_for_the_client() -> None:
@@ -521,7 +521,7 @@ def test_gap_and_disturbed_file_take_the_servers_proofs() -> None:
     assert why(judge(seen)).endswith("no proof from the server: deleted")
     seen = wrote(sent(answered(trace(), 2000, size=108), 1900, size=108), 1990, offset=100)
     assert judge(seen).verdict == "work-first"
-    seen.witnesses.disturbed.add(LOG)
+    seen.witnesses.disturbed[LOG] = "rewritten"
     assert judge(seen).verdict == "unproven"
 
 

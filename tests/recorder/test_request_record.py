@@ -17,7 +17,7 @@ from fastbg.recorder.request_record import current_request
 from tests.support.journals import Fields, describe_events, read
 
 App = Callable[[Send], Awaitable[None]]
-SCOPE = {"type": "http", "method": "GET", "path": "/a", "headers": [(b"x-request-id", b"r1")]}
+SCOPE = {"type": "http", "method": "GET", "path": "/a", "headers": [(b"x-fastbg-request-id", b"r1")]}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def events(folder: Path, app: App) -> list[Fields]:
         with suppress(LookupError):
             await recorder(SCOPE, receive, ignore)
         assert current_request.get() is None
-        assert recorder.unfinished == 0
+        assert recorder.unfinished() == []
 
     asyncio.run(run())
     return read(journal.path)
@@ -179,12 +179,12 @@ def test_shutdown_is_recorded_while_tasks_are_unfinished(tmp_path: Path) -> None
             await receive()
             return
         BackgroundTasks().add_task(work)
-        assert recorder.unfinished == 1
+        assert len(recorder.unfinished()) == 1
         await recorder({"type": "lifespan"}, lifespan, ignore)
 
     recorder = Recorder(served, journal)
     asyncio.run(recorder(SCOPE, receive, ignore))
-    assert recorder.unfinished == recorder.shut_down() == 0
+    assert recorder.unfinished() == recorder.shut_down() == []
     found = read(journal.path)
     assert [event["event"] for event in found].count("shutdown") == 1
     (shutdown,) = [event for event in found if event["event"] == "shutdown"]
