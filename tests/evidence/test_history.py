@@ -315,7 +315,7 @@ def test_request_of_another_version_may_lack_fields() -> None:
     assert JournalAggregator(20).only_foreign is False
 
 
-def test_queued_task_of_an_ended_call_is_awaited_until_it_is_dropped() -> None:
+def test_queued_task_of_an_ended_call_is_awaited() -> None:
     queued, dropped = line(1001, "task_queued", **TASK), line(2500, "task_dropped", **TASK, reason="exception")
     assert verdict(received(), queued, sent(), DONE)[0] == "lost"
     history = summarize(received(), queued, sent(), DONE, dropped, line(2600, "task_started", **TASK))

@@ -63,7 +63,7 @@ def test_traceback_belongs_to_the_last_try() -> None:
     assert (finished.error, finished.traceback) == (None, None)
 
 
-def test_finished_task_stays_finished_when_its_message_comes_again() -> None:
+def test_finished_task_stays_finished_on_redelivery() -> None:
     events = [event(1, "task_queued"), event(2, "task_started"), event(3, "task_retried")]
     assert tasks_of(events) == [Task("shop.mail", "queued", 2)]
     events += [event(4, "task_started"), event(5, "task_finished")]

@@ -377,7 +377,7 @@ def test_no_work_is_claimed_only_after_the_end_of_the_request() -> None:
     assert why(judge(seen)) == "there is no server journal that shows whether a task was queued"
 
 
-def test_no_work_is_not_claimed_where_events_or_writes_may_be_missing() -> None:
+def test_no_work_is_not_claimed_where_events_may_be_missing() -> None:
     seen = finished(answered(trace(writes=0), 2000, size=100))
     seen.witnesses.gap = "a part of the journal was deleted"
     assert (judge(seen).verdict, judge(seen).reason) == ("unproven", "a part of the journal was deleted")
@@ -386,7 +386,7 @@ def test_no_work_is_not_claimed_where_events_or_writes_may_be_missing() -> None:
     assert (judge(seen).verdict, judge(seen).reason) == ("unproven", "the folder is on another host")
 
 
-def test_task_without_an_end_is_not_lost_where_events_may_be_missing() -> None:
+def test_task_is_not_lost_where_events_may_be_missing() -> None:
     seen = task(sent(answered(trace(writes=0), 2000, size=100), 1900, size=100), 1950, None)
     assert (judge(seen).verdict, judge(seen).evidence) == ("lost", ("file", "server"))
     assert judge(seen).reason == "app.write_log started, never finished"

@@ -191,7 +191,7 @@ def test_shutdown_is_recorded_while_tasks_are_unfinished(tmp_path: Path) -> None
     assert (shutdown["unfinished"], shutdown["request"]) == (1, None)
 
 
-def test_only_a_request_with_an_id_has_sizes_unless_all_are_wanted(tmp_path: Path) -> None:
+def test_only_requests_with_an_id_have_sizes_by_default(tmp_path: Path) -> None:
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send)
 

@@ -53,7 +53,7 @@ def test_failure_of_another_collection_is_no_reason(make: Callable[[], Backgroun
     assert why_dropped(dropped, [failed, dropped], None, None, None) == UNKNOWN
 
 
-def test_exception_of_the_response_comes_before_the_one_of_the_app() -> None:
+def test_exception_of_the_response_comes_before_the_apps() -> None:
     dropped = record(0, BackgroundTasks())
     assert why_dropped(dropped, [dropped], "HTTPException 404", KeyError("x"), None) == (
         "exception",
@@ -75,7 +75,7 @@ def test_own_task_of_the_response_is_the_reason() -> None:
     assert why_dropped(dropped, [own, dropped], None, None, None) == UNKNOWN
 
 
-def test_task_of_the_same_collection_is_not_the_own_task_of_the_response() -> None:
+def test_task_of_the_same_collection_is_no_own_task() -> None:
     tasks = BackgroundTasks()
     ran, dropped = record(0, tasks, started=True), record(1, tasks)
     ran.after_response = True
