@@ -5,6 +5,7 @@ HEAD, 204 and 304 that byte is in the headers. With a Content-Length it is the b
 it is sent with the last message (RFC 9112, 6.3).
 """
 
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
 
 _WITHOUT_BODY = (204, 304)
+_TCP_CLOSE = 7  # state of a connection that was reset (Linux, include/net/tcp_states.h)
 _ENDS_WITH_CONNECTION = "the response ends with its connection, and the end of a connection is not recorded"
 _NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
@@ -114,7 +116,7 @@ class ResponseRecord:
         t_ns = monotonic_ns()
         if self._sending_ns is None:
             self._sending_ns = sending_ns
-        if self._is_disconnected:
+        if self._is_disconnected or _is_reset(self._cycle):
             self._write_lost(t_ns, None)
         elif is_last or self._cycle is not None:
             self._write_sent(t_ns, self._sending_ns, files, self._sizes())
@@ -167,11 +169,32 @@ def _announced_length(message: Message) -> int | None:
 def _buffered(cycle: Any) -> int | None:
     """Return the number of bytes in the buffers of uvicorn's transport, None if unknown."""
     try:
-        transport = cycle.transport
-        size: int = transport.get_write_buffer_size()
-        if transport.get_extra_info("sslcontext") is not None:
-            # The size leaves out the transport below TLS. asyncio's can be asked, uvloop's cannot.
-            size += transport._ssl_protocol._transport.get_write_buffer_size()
+        size: int = sum(transport.get_write_buffer_size() for transport in _transports(cycle))
     except (AttributeError, RuntimeError, NotImplementedError):
         return None
     return size
+
+
+def _is_reset(cycle: Any) -> bool:
+    """Return whether a write has failed: the transport discards all that follows, before it tells uvicorn.
+
+    The transport is closing then. It is closing also if uvicorn does not keep the connection.
+    """
+    try:
+        *_, transport = _transports(cycle)
+        if not transport.is_closing():
+            return False
+        info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (AttributeError, RuntimeError, NotImplementedError):  # also on systems without TCP_INFO
+        return False
+    except OSError:  # the socket is closed
+        return True
+    return info[0] == _TCP_CLOSE
+
+
+def _transports(cycle: Any) -> tuple[Any, ...]:
+    """Return uvicorn's transport and, with TLS, the one below it. asyncio's has that, uvloop's does not."""
+    transport = cycle.transport
+    if transport.get_extra_info("sslcontext") is None:
+        return (transport,)
+    return transport, transport._ssl_protocol._transport

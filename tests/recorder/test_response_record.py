@@ -15,19 +15,31 @@ START, BODY = "http.response.start", "http.response.body"
 
 
 class Transport:
-    """A transport of asyncio. ``below``: bytes in the transport below TLS, None without TLS."""
+    """A transport of asyncio.
 
-    def __init__(self, buffered: int = 0, below: int | None = None) -> None:
+    ``below``: bytes in the transport below TLS, None without TLS. ``closing``: it or the one below was told to close.
+    ``state``: the kernel's state of the connection.
+    """
+
+    def __init__(self, buffered: int = 0, below: int | None = None, *, closing: bool = False, state: int = 1) -> None:
         self.buffered = buffered
-        self.context = None if below is None else "TLS"
+        self.state = state
+        self._closing = closing and below is None
+        self._context = None if below is None else "TLS"
         self._ssl_protocol = self
-        self._transport = self if below is None else Transport(below)
+        self._transport = self if below is None else Transport(below, closing=closing, state=state)
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
 
-    def get_extra_info(self, _name: str) -> object:
-        return self.context
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def get_extra_info(self, name: str) -> object:
+        return self if name == "socket" else self._context
+
+    def getsockopt(self, *_option: int) -> bytes:
+        return bytes([self.state])
 
 
 class Server:
@@ -197,3 +209,24 @@ def test_tls_of_another_event_loop_has_an_unknown_buffer(tmp_path: Path) -> None
     del server.transport._ssl_protocol
     record(tmp_path, server, [start(content_length=1), body(1)])
     assert read(tmp_path / "journal.jsonl")[0]["buffered"] is None
+
+
+ESTABLISHED, CLOSED, CLOSED_BY_CLIENT = 1, 7, 8
+
+
+@pytest.mark.parametrize("below", [None, 0])
+@pytest.mark.parametrize(
+    ("closing", "state", "expected"),
+    [
+        (True, CLOSED, LOST),  # a write has failed, and the transport discards the rest
+        (True, ESTABLISHED, SENT),  # uvicorn does not keep the connection
+        (True, CLOSED_BY_CLIENT, SENT),
+        (False, CLOSED, SENT),  # the client has reset the connection after the last byte
+    ],
+)
+def test_bytes_that_the_transport_discards_are_not_sent(
+    tmp_path: Path, closing: bool, state: int, expected: list[str], below: int | None
+) -> None:
+    server = Uvicorn()
+    server.transport = Transport(0, below, closing=closing, state=state)
+    assert record(tmp_path, server, [start(), body(1, more=True), body()])[2] == expected
