@@ -1,20 +1,22 @@
 """The tasks that a request has made and that nothing has called yet.
 
 Such a task is dropped when it no longer exists: then nothing can call it any more. While it exists, for example in a
-cached response, nothing is claimed. The exception is a task of FastAPI's injected Response, which FastAPI never calls.
+cached response, nothing is claimed. The exceptions are a task of FastAPI's injected Response, which FastAPI never
+calls, and one of a response that raised while it was sent, which the exception keeps alive.
 """
 
 import gc
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 from anyio import CancelScope, sleep
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.responses import Response
 
-from fastbg.recorder.naming import task_name
+from fastbg.recorder.naming import describe, task_name
 
 INJECTED = "it was set on the injected Response, whose background FastAPI ignores"
 NOTHING_CALLED = "it was made, and nothing called it"
@@ -95,16 +97,29 @@ class MadeTasks:
     def holder_of(self, tasks: BackgroundTasks | None) -> Holder | None:
         return self._holders.get(id(tasks))
 
-    def never_called(self) -> Sequence[MadeTask]:
-        """Return the tasks that nothing can call any more, and forget them."""
+    def never_called(self, error: BaseException | None) -> Sequence[MadeTask]:
+        """Return the tasks that nothing can call any more, and forget them. ``error``: the app's call raised it."""
         if not (self._made or self._gone):
             return ()
+        if self._made and error is not None:
+            self._take_from_raising(error)
         if self._made:
             gc.collect(0)  # an exception may keep them alive in a cycle
         injected = [made for made in self._made.values() if made.is_injected]
         gone, self._gone = [*self._gone, *injected], []
         self._made.clear()
         return gone
+
+    def _take_from_raising(self, error: BaseException) -> None:
+        """Take the tasks of the response whose ``__call__`` raised ``error``."""
+        for frame, _ in walk_tb(error.__traceback__):
+            response = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
+            background = getattr(response, "background", None) if isinstance(response, Response) else None
+            for task in _tasks_in(background) if isinstance(background, BackgroundTask) else ():
+                made = self._made.pop(id(task), None)
+                if made is not None:
+                    made.holder = f"the {type(response).__name__} that it was given to raised {describe(error)}"
+                    self._gone.append(made)
 
 
 def _tasks_in(background: BackgroundTask) -> Sequence[BackgroundTask]:

@@ -171,7 +171,7 @@ class RequestRecord:
                     self._detached.discard(task)
             elif not task.started:
                 self._drop(task, error)
-        for made in () if self.made is None else self.made.never_called():
+        for made in () if self.made is None else self.made.never_called(error):
             detail = NOTHING_CALLED if made.holder is None else str(made.holder)
             self._write_dropped(made.name, next(self._numbers), "never-called", detail)
         for name, n in self._sending.values():

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteTasks
@@ -330,6 +330,14 @@ def never_called(folder: Path) -> FastAPI:
     async def file() -> FileResponse:
         return FileResponse(folder / "file", background=BackgroundTask(work))
 
+    @app.get("/raises")
+    async def raises() -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"a part"
+            raise ValueError("no more")
+
+        return StreamingResponse(body(), background=StarletteTasks([BackgroundTask(work)]))
+
     @app.get("/late", dependencies=[Depends(after_yield)])
     def late(response: Response) -> None:
         pass
@@ -368,6 +376,14 @@ def test_task_that_nothing_calls_is_dropped(tmp_path: Path, path: str, reason: s
     dropped = events[-1]
     assert (dropped["event"], dropped["task"]) == ("task_dropped", f"{__name__}.work")
     assert (dropped["reason"], dropped["detail"]) == (reason, detail)
+
+
+def test_task_of_a_response_that_raises_is_dropped(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no more"):
+        record(never_called(tmp_path), tmp_path, "/raises")
+    dropped = next(event for event in read(tmp_path / "journal.jsonl") if event["event"] == "task_dropped")
+    assert dropped["reason"] == "never-called"
+    assert dropped["detail"] == "the StreamingResponse that it was given to raised ValueError: no more"
 
 
 def test_task_that_may_still_be_called_is_not_dropped(tmp_path: Path) -> None:
