@@ -203,12 +203,35 @@ def test_bytes_below_tls_are_counted(tmp_path: Path, transport: Transport, buffe
     assert read(tmp_path / "journal.jsonl")[0]["buffered"] == buffered
 
 
-def test_tls_of_another_event_loop_has_an_unknown_buffer(tmp_path: Path) -> None:
+class SSLProtocol:
+    """A TLS protocol of uvloop: no attribute of its transport leads to it."""
+
+    __slots__ = ("transport",)
+    transport: Transport
+
+
+class TCPTransport(Transport):
+    pass
+
+
+class UvloopTransport(Transport):
+    """A transport of uvloop with TLS."""
+
+    __slots__ = ("protocol",)
+    protocol: SSLProtocol
+
+
+@pytest.mark.parametrize(("below", "buffered"), [(TCPTransport(5), 12), (Transport(5), None)])
+def test_bytes_below_the_tls_of_uvloop_are_counted_if_they_are_found(
+    tmp_path: Path, below: Transport, buffered: int | None
+) -> None:
     server = Uvicorn()
-    server.transport = Transport(0, 0)
-    del server.transport._ssl_protocol
+    server.transport = transport = UvloopTransport(7, 0)
+    del transport._ssl_protocol
+    transport.protocol = SSLProtocol()
+    transport.protocol.transport = below
     record(tmp_path, server, [start(content_length=1), body(1)])
-    assert read(tmp_path / "journal.jsonl")[0]["buffered"] is None
+    assert read(tmp_path / "journal.jsonl")[0]["buffered"] == buffered
 
 
 ESTABLISHED, CLOSED, CLOSED_BY_CLIENT = 1, 7, 8
