@@ -34,6 +34,7 @@ class ResponseRecord:
     _length: int | None = None  # bytes of the body after which it is complete; None: the last message completes it
     _has_trailers = False
     _sending_ns: int | None = None  # just before the last byte was given to the server
+    _files: Mapping[str, int] | None = None  # at the same time
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
 
@@ -111,16 +112,15 @@ class ResponseRecord:
 
         Another server may keep it until the last message.
         """
-        files = self._sizes()
-        sending_ns = monotonic_ns()
+        files, sending_ns = self._sizes(), monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         if self._sending_ns is None:
-            self._sending_ns = sending_ns
+            self._files, self._sending_ns = files, sending_ns
         if self._is_disconnected or _is_reset(self._cycle):
             self._write_lost(t_ns, None)
         elif is_last or self._cycle is not None:
-            self._write_sent(t_ns, self._sending_ns, files, self._sizes())
+            self._write_sent(t_ns, self._sending_ns, self._files, self._sizes())
 
     def _write_sent(
         self, t_ns: int, sending_ns: int, files: Mapping[str, int] | None, files_after: Mapping[str, int] | None

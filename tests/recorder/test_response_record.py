@@ -1,7 +1,7 @@
 """When a response is sent: by the bytes that HTTP gives it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,19 @@ def body(size: int = 0, *, more: bool = False) -> Fields:
 
 
 def record(
-    folder: Path, server: Server, messages: Sequence[Fields], *, method: str = "GET", http_version: str = "1.1"
+    folder: Path,
+    server: Server,
+    messages: Sequence[Fields],
+    *,
+    method: str = "GET",
+    http_version: str = "1.1",
+    sizes: Callable[[], Mapping[str, int]] = dict,
 ) -> list[list[str]]:
     """Send the messages, and return the names of the events after each of them, and after the end of the app."""
     journal = Journal(folder / "journal.jsonl")
     journal.open()
     scope = {"method": method, "http_version": http_version}
-    response = ResponseRecord("r", scope, journal, dict)
+    response = ResponseRecord("r", scope, journal, sizes)
     names: list[list[str]] = []
 
     def new_names() -> list[str]:
@@ -128,7 +134,7 @@ SENT, LOST = ["response_sent"], ["response_lost"]
     ids=str,
 )
 def test_response_is_sent_with_its_last_byte(
-    tmp_path: Path, messages: list[Fields], options: dict[str, str], expected: list[list[str]]
+    tmp_path: Path, messages: list[Fields], options: dict[str, Any], expected: list[list[str]]
 ) -> None:
     assert record(tmp_path, Uvicorn(), messages, **options) == [*expected, []]
     journaled = read(tmp_path / "journal.jsonl")[0]
@@ -182,6 +188,15 @@ def test_other_servers_may_keep_the_last_byte(tmp_path: Path, end: list[Fields])
     assert (sent["event"], sent["buffered"]) == ("response_sent", None)
     assert sent["sending_ns"] < sent["t_ns"]
     assert "cannot ask this server" in sent["detail"]
+
+
+def test_files_are_from_before_the_last_byte_of_another_server(tmp_path: Path) -> None:
+    """The app may write between the message with the last byte and its last message: that is not before the byte."""
+    server = Server()
+    messages = [start(content_length=4), body(4, more=True), body()]
+    record(tmp_path, server, messages, sizes=lambda: {"log.txt": len(server.received)})
+    (sent,) = read(tmp_path / "journal.jsonl")
+    assert (sent["files"], sent["files_after"]) == ({"log.txt": 1}, {"log.txt": 3})
 
 
 def test_response_that_ends_with_its_connection_has_no_known_end(tmp_path: Path) -> None:
