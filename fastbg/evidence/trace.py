@@ -347,7 +347,8 @@ class Trace:
         if not self.answered:
             return False
         if self.find("request_failed"):
-            if not (self.request.hangs_up and self.witnesses.journal):
+            reached_app = self.request.hangs_up or self.find("response_headers")
+            if not (reached_app and self.witnesses.journal):
                 return True
         elif not self.find("response_complete"):
             return False

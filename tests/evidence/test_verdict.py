@@ -349,6 +349,17 @@ def test_request_without_a_response_is_unproven() -> None:
     assert (judgement.verdict, judgement.reason) == ("unproven", "no response: ConnectError: refused")
 
 
+def test_failure_in_the_body_waits_for_the_server() -> None:
+    """The app may go on: the task and its write are not lost, only later than the failure."""
+    seen = trace()
+    seen.events.append(event(1400, "client", "response_headers", status=200))
+    seen.events.append(event(1500, "client", "request_failed", error="DecodingError"))
+    assert not seen.settled
+    assert finished(wrote(task(seen, 2000), 2010, offset=100)).settled
+    seen.witnesses.journal = False
+    assert seen.settled
+
+
 def test_request_that_was_never_sent_is_unproven() -> None:
     seen = trace()
     seen.events.clear()
