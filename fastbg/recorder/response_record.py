@@ -20,6 +20,7 @@ from fastbg.recorder.journal import Journal
 
 _WITHOUT_BODY = (204, 304)
 _TCP_CLOSE = 7  # state of a connection that was reset (Linux, include/net/tcp_states.h)
+_FILE = "http.response.pathsend"  # the server reads the body from a file
 _ENDS_WITH_CONNECTION = "the response ends with its connection, and the end of a connection is not recorded"
 _NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
@@ -77,10 +78,10 @@ class ResponseRecord:
                 self._start(message)
                 is_last = False
             else:
-                is_last = kind == "http.response.pathsend" or (
+                is_last = kind == _FILE or (
                     kind == "http.response.trailers" and not message.get("more_trailers", False)
                 )
-            if self._size == self._length or (is_last and self._length is None):
+            if self._size == self._length or (is_last and self._length is None) or kind == _FILE:
                 return self._send_end(send, message, is_last=is_last)
             return send(message)
 

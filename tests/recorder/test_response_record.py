@@ -123,6 +123,7 @@ SENT, LOST = ["response_sent"], ["response_lost"]
         ([start(transfer_encoding="chunked", content_length=4), body(4, more=True), body()], {}, [[], [], SENT]),
         ([start(103), start(content_length=4), body(4)], {}, [[], [], SENT]),
         ([start(), {"type": "http.response.pathsend", "path": "/f"}], {}, [[], SENT]),
+        ([start(content_length=4), {"type": "http.response.pathsend", "path": "/f"}], {}, [[], SENT]),
         ([{"type": "http.response.debug", "info": {}}, start(content_length=1), body(1)], {}, [[], [], SENT]),
         (
             [start() | {"trailers": True}, body(4), {"type": "http.response.trailers", "headers": []}],
