@@ -15,7 +15,7 @@ import httpx
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
-URL = rb"(http://[\d.]+:\d+)\s"
+URL = rb"(https?://[\d.]+:\d+)\s"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # otherwise httpx loads all certificates for each request: 50 ms
 
 
@@ -27,7 +27,7 @@ def fetch(method: str, url: str, **options: Any) -> httpx.Response:
 @contextmanager
 def uvicorn(app: str, cwd: Path, **variables: str) -> Iterator[str]:
     """Serve ``app`` with plain uvicorn in the folder ``cwd``. Yield the URL. ``variables``: of the environment."""
-    with _running(
+    with running(
         [sys.executable, "-m", "uvicorn", app, "--port", "0"], cwd, {"PYTHONPATH": str(ROOT)} | variables
     ) as url:
         yield url
@@ -36,12 +36,13 @@ def uvicorn(app: str, cwd: Path, **variables: str) -> Iterator[str]:
 @contextmanager
 def fastbg_serve(*arguments: str, cwd: Path, **variables: str) -> Iterator[str]:
     """Run ``fastbg serve`` in the folder ``cwd``. Yield the URL."""
-    with _running([*FASTBG, "serve", "--port", "0", *arguments], cwd, variables) as url:
+    with running([*FASTBG, "serve", "--port", "0", *arguments], cwd, variables) as url:
         yield url
 
 
 @contextmanager
-def _running(command: list[str], cwd: Path, variables: dict[str, str]) -> Iterator[str]:
+def running(command: list[str], cwd: Path, variables: dict[str, str]) -> Iterator[str]:
+    """Run a server that prints its URL. Yield the URL."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"  # a pipe would fill up and stop the server
         with log.open("wb") as output:

@@ -1,22 +1,17 @@
-"""Compares fastbg's results with the kernel's. Pure: no I/O, no clock."""
+"""Compares fastbg's times with the kernel's. Pure: no I/O, no clock."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
-from typing import Literal
 
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace
 from tests.truth.kernel import Call
-
-Order = Literal["response-first", "work-first", "overlapping"]
-ORDERS: tuple[Order, ...] = ("response-first", "work-first", "overlapping")
-MARGIN_NS = 1000  # the resolution of the trace
+from tests.truth.orders import MARGIN_NS
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class Times:
     """The kernel's times of one request.
 
     ``send``: the call that passed the last byte of the response to the kernel. ``left_ns``: when that byte was sent.
@@ -38,42 +33,8 @@ class Truth:
         """Whether the last byte was sent during the call, which must be true for a small response."""
         return self.send.begin_ns - MARGIN_NS <= self.left_ns <= self.send.end_ns + MARGIN_NS
 
-    @property
-    def order(self) -> Order:
-        """What was first; "overlapping": the response was sent during the call that wrote."""
-        if self.sent_ns < self.write.begin_ns - MARGIN_NS:
-            return "response-first"
-        return "work-first" if self.write.end_ns + MARGIN_NS < self.sent_ns else "overlapping"
 
-
-Pair = tuple[RequestResult, Truth]
-
-
-def contradictions(pairs: Iterable[Pair]) -> list[Pair]:
-    """Return the pairs with a verdict that contradicts the kernel."""
-    possible: dict[str, set[Order]] = {
-        "response-first": {"response-first", "overlapping"},
-        "work-first": {"work-first", "overlapping"},
-        "unproven": set(ORDERS),
-    }
-    return [(said, truth) for said, truth in pairs if truth.order not in possible.get(said.judgement.verdict, set())]
-
-
-def describe(pair: Pair) -> str:
-    """Describe a contradiction."""
-    said, truth = pair
-    verdict = f"{said.judgement.verdict} by {' and '.join(said.judgement.evidence) or 'nothing'}"
-    apart_us = (truth.write.end_ns - truth.sent_ns) / 1e3
-    when = f"{apart_us:.0f} us after" if apart_us > 0 else f"{-apart_us:.0f} us before"
-    return f"{said.name} {said.trace.request_id}: {verdict}, but the write ended {when} the last byte was sent"
-
-
-def verdicts(pairs: Iterable[Pair]) -> "Counter[tuple[str, str, str, Order]]":
-    """Count requests by name, verdict, evidence and real order."""
-    return Counter(
-        (said.trace.name, said.judgement.verdict, ", ".join(said.judgement.evidence), truth.order)
-        for said, truth in pairs
-    )
+Pair = tuple[RequestResult, Times]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +47,8 @@ class Stamp:
 
     name: str
     said: Callable[[Trace], int | None]
-    true: Callable[[Truth], int | None]
-    least: Callable[[Truth], int | None]
+    true: Callable[[Times], int | None]
+    least: Callable[[Times], int | None]
     early: bool = False
 
     def errors(self, pairs: Iterable[Pair]) -> list[int]:

@@ -6,23 +6,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from fastbg.evidence.results import RequestResult
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import MAX_KEPT
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
 from tests.support.servers import ROOT, fastbg_serve
-from tests.truth.compare import MARGIN_NS, Pair, Truth
-from tests.truth.kernel import Call, Traced, Tracing
+from tests.truth.compare import Pair, Times
+from tests.truth.kernel import TracedRequest, Tracing
 from tests.truth.packets import Capture, last_bytes
 
 LOG = "log.txt"
@@ -39,7 +37,7 @@ name = "%s"
 method = "POST"
 path = "%s"
 headers = { X-Request-ID = "${mark}" }
-expect.writes = [{ file = "log.txt", text = "${mark}\\n" }]
+expect.writes = [{ file = "log.txt", text = "${mark} 0\\n" }]
 """
 AFTER_TASKS = 'after = "tasks"\n'
 
@@ -95,7 +93,7 @@ class TruthServer:
             results = asyncio.run(Runner(source, options, None).run()).requests
             left = last_bytes(capture.packets(), self.port)
         traced = self.tracing.read()
-        return [(said, truth_of(said, left, traced)) for said in results]
+        return [(said, times_of(said.trace.request_id, left, traced)) for said in results]
 
     def baseline(self, specs: RequestSpec, count: int, concurrency: int = 1, work_s: float = 0) -> Baseline:
         """Send ``count`` requests with plain httpx, while a separate process watches the log.
@@ -114,18 +112,18 @@ class TruthServer:
         seen, end = {}, begin
         for line in log.read_bytes()[begin:].splitlines(keepends=True):
             end += len(line)
-            seen[line.decode().strip()] = next(t_ns for t_ns, size in sightings if size >= end)
+            seen[line.decode().split()[0]] = next(t_ns for t_ns, size in sightings if size >= end)
         return Baseline(
             [t_ns - left[request_id] for request_id, t_ns in complete.items()],
-            [seen[request_id] - traced.writes[request_id].end_ns for request_id in complete],
+            [seen[request_id] - traced[request_id].writes[0].end_ns for request_id in complete],
         )
 
-    def _read_when_written(self, request_ids: Iterable[str]) -> Traced:
+    def _read_when_written(self, request_ids: Iterable[str]) -> Mapping[str, TracedRequest]:
         """Wait until the trace has the writes of all requests, and return it."""
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             traced = self.tracing.read()
-            if traced.writes.keys() >= set(request_ids):
+            if all(request_id in traced and traced[request_id].writes for request_id in request_ids):
                 return traced
             time.sleep(0.1)
         raise RuntimeError(f"the tasks did not write within {LIMIT_S:g} s")
@@ -152,16 +150,10 @@ def busy_processes(count: int) -> Iterator[None]:
         yield
 
 
-def truth_of(said: RequestResult, left: dict[str, int], traced: Traced) -> Truth:
-    """Return the kernel's times of a request. The thread id of the server's main thread is the process id."""
-    request_id = said.trace.request_id
-    pid = next(event.detail["pid"] for event in said.trace.events if event.source == "server")
-    send = _last_begun(traced.sends[pid], left[request_id] + MARGIN_NS)
-    return Truth(send, left[request_id], traced.started_ns.get(request_id), traced.writes[request_id])
-
-
-def _last_begun(calls: Sequence[Call], t_ns: int) -> Call:
-    return calls[bisect_right(calls, t_ns, key=lambda call: call.begin_ns) - 1]
+def times_of(request_id: str, left: Mapping[str, int], traced: Mapping[str, TracedRequest]) -> Times:
+    """Return the kernel's times of a request."""
+    request = traced[request_id]
+    return Times(request.sends[-1], left[request_id], request.started_ns.get("0"), request.writes[0])
 
 
 async def _send_with_httpx(url: str, specs: RequestSpec, count: int, concurrency: int, work_s: float) -> dict[str, int]:
