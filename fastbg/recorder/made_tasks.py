@@ -26,13 +26,18 @@ _PAUSES_S = (0, 0.001, 0.005)
 
 
 class Holder(NamedTuple):  # made for each request with tasks, in half the time of a dataclass
-    """A response that has a task. ``is_injected``: FastAPI made it for a parameter of the endpoint."""
+    """A response that has a task. ``is_injected``: FastAPI made it for a parameter of the endpoint.
+
+    ``error``: the exception that it raised.
+    """
 
     kind: type[Response]
-    is_injected: bool
+    is_injected: bool = False
+    error: str | None = None
 
     def __str__(self) -> str:
-        return INJECTED if self.is_injected else f"the {self.kind.__name__} that it was given to did not call it"
+        end = "did not call it" if self.error is None else f"raised {self.error}"
+        return INJECTED if self.is_injected else f"the {self.kind.__name__} that it was given to {end}"
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +123,7 @@ class MadeTasks:
             for task in _tasks_in(background) if isinstance(background, BackgroundTask) else ():
                 made = self._made.pop(id(task), None)
                 if made is not None:
-                    made.holder = f"the {type(response).__name__} that it was given to raised {describe(error)}"
+                    made.holder = Holder(type(response), error=describe(error))
                     self._gone.append(made)
 
 
