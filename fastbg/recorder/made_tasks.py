@@ -119,7 +119,9 @@ class MadeTasks:
         """Take the tasks of the response whose ``__call__`` raised ``error``."""
         for frame, _ in walk_tb(error.__traceback__):
             response = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
-            background = getattr(response, "background", None) if isinstance(response, Response) else None
+            if not isinstance(response, Response):
+                continue
+            background = getattr(response, "background", None)
             for task in _tasks_in(background) if isinstance(background, BackgroundTask) else ():
                 made = self._made.pop(id(task), None)
                 if made is not None:
