@@ -101,7 +101,7 @@ class RequestRecord:
             called = self.queue(task, None, _AGAIN if again else None)
         if isinstance(task, BackgroundTask):
             task.__dict__[_CALLED] = True
-        called.has_turn = True
+        called.has_turn, called.after_response = True, self.response.sent
         return called
 
     def start(
@@ -114,7 +114,6 @@ class RequestRecord:
         task.started_ns = t_ns = t_ns or monotonic_ns()
         if where == "thread":
             task.thread = threading.get_ident()
-        task.after_response = self.response.sent
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
         self._write(
             journal_events.task_started(

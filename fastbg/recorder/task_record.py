@@ -24,7 +24,7 @@ class TaskRecord:
     for a thread. ``own_call``: the ``__call__`` of its own class runs. ``delegates``: that one has called
     ``BackgroundTask.__call__``. ``thread``, ``coroutine``: what runs it. ``error``: the exception that it raised.
     ``not_run``: what it made and did not run, such as "returned a coroutine that nobody awaited". ``after_response``:
-    it started after the response was sent.
+    Starlette called it after the response was sent.
     """
 
     name: str
