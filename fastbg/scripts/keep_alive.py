@@ -1,7 +1,8 @@
 """Two requests on one connection, as browsers and connection pools send them, and the background task of the first.
 
 The second request does not wait for that task. But if the task raises, uvicorn closes the connection, and the second
-response breaks off. The remedy is a task that catches its own exceptions.
+response breaks off. Behind a proxy, the second request may come from another user. The remedy is a task that catches
+its own exceptions.
 """
 
 import asyncio
