@@ -25,17 +25,18 @@ from tests.support.servers import ROOT
 
 HERE = Python(Path(sys.executable), "3.11.7", "3.11")
 NEWEST = {"fastapi": "0.165.0", "starlette": "1.10.0"}
-OLD = {"fastapi": "0.108.0", "starlette": "0.32.0"}
+OLD = {"fastapi": "0.121.0", "starlette": "0.38.6"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 @pytest.mark.parametrize(
     ("fastapi", "starlette", "differ"),
     [
-        ("0.108.0", "0.32.0", {"yield-dependency", "middleware"}),
-        ("0.115.0", "0.38.6", {"yield-dependency", "middleware"}),
-        ("0.117.1", "1.7.0", {"yield-dependency"}),
-        ("0.118.0", "1.7.0", {"yield-dependency"}),
+        ("0.108.0", "0.32.0", {"after-yield", "yield-dependency", "download-and-delete", "middleware"}),
+        ("0.115.0", "0.38.6", {"after-yield", "yield-dependency", "download-and-delete", "middleware"}),
+        ("0.115.2", "0.39.0", {"after-yield", "yield-dependency", "middleware"}),
+        ("0.117.1", "1.7.0", {"after-yield", "yield-dependency"}),
+        ("0.118.0", "1.7.0", {"after-yield", "yield-dependency"}),
         ("0.121.0", "1.6.0", {"middleware"}),
         ("0.121.0", "1.7.0", set()),
     ],
@@ -100,10 +101,10 @@ def test_core_names_tests_that_there_are() -> None:
         (NEWEST, {}, [], True, ["3 as expected"]),
         (
             OLD,
-            {"middleware": ["late"], "yield-dependency": ["closed"]},
+            {"middleware": ["late"], "download-and-delete": ["no 416"]},
             [],
             True,
-            ["3 as expected", "middleware differs, as known", "yield-dependency differs, as known"],
+            ["3 as expected", "middleware differs, as known", "download-and-delete differs, as known"],
         ),
         (
             NEWEST,
@@ -117,7 +118,7 @@ def test_core_names_tests_that_there_are() -> None:
             {"middleware": ["late"]},
             [],
             False,
-            ["3 as expected", "middleware differs, as known", "yield-dependency is known to differ, but does not"],
+            ["3 as expected", "middleware differs, as known", "download-and-delete is known to differ, but does not"],
         ),
         (NEWEST, {}, ["FAILED test_x\x1b[31m"], False, ["3 as expected", r"FAILED test_x\x1b[31m"]),
     ],
@@ -170,7 +171,7 @@ def test_outcome_is_what_pip_pytest_and_the_catalogue_said(tmp_path: Path) -> No
     assert outcome.differ == {
         "middleware": ["wrapped: verdict: expected response-first, was work-first", "it was killed"]
     }
-    assert outcome.plain()["known"] == ["middleware", "yield-dependency"]
+    assert outcome.plain()["known"] == ["download-and-delete", "middleware"]
     assert not outcome.ok
 
 

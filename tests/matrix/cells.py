@@ -12,7 +12,7 @@ from tests.support.servers import ROOT
 LOWEST = ROOT / "tests" / "lowest.txt"
 # Around each version that DIFFERENCES or the documentation names, and some between.
 FASTAPI = (
-    *("0.110.3", "0.112.2", "0.115.0", "0.117.1", "0.118.0", "0.120.4", "0.121.0", "0.128.0"),
+    *("0.110.3", "0.112.2", "0.115.0", "0.115.2", "0.117.1", "0.118.0", "0.120.4", "0.121.0", "0.128.0"),
     *("0.135.0", "0.140.0", "0.150.0", "0.160.0", "0.165.0"),
 )
 STARLETTE = ("1.6.0", "1.7.0")
