@@ -110,7 +110,7 @@ TOO_CLOSE = Span(110_900, 300_000)  # the resolution of the trace is 1 us
         ([], "no work"),
     ],
 )
-def test_order_is_that_of_the_work_and_the_call_with_the_last_byte(tasks: list[Span], order: Order) -> None:
+def test_order_is_that_of_work_and_last_byte(tasks: list[Span], order: Order) -> None:
     assert Truth(HANDOVER, tasks, []).order == order
     assert Truth(None, tasks, []).order == (order if order in ("unfinished", "no work") else "no response")
 
@@ -130,7 +130,7 @@ def test_missing_work_is_no_order() -> None:
         (Shape("", "/", ends_with_connection=True), False, Call(3, 6)),
     ],
 )
-def test_last_byte_is_in_the_last_call_that_belongs_to_the_response(shape: Shape, tls: bool, handover: Call) -> None:
+def test_last_byte_is_in_the_last_call_of_the_response(shape: Shape, tls: bool, handover: Call) -> None:
     traced = TracedRequest(sends=[Call(1, 2, 100), Call(3, 4, 24)], closed=Call(5, 6))
     assert Truth.of(shape, traced, complete=True, tls=tls).handover == handover
     assert Truth.of(shape, traced, complete=False, tls=tls).handover is None

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from time import clock_gettime_ns, pthread_getcpuclockid
 from types import CodeType, FrameType
 from typing import Any
 
@@ -35,6 +37,27 @@ class BlockedLoop:
     place: str
     variables: dict[str, Any]
     ms: float
+
+
+class _LoopThread:
+    """The thread of an event loop, which creates this object."""
+
+    def __init__(self) -> None:
+        self.ident = threading.get_ident()
+        self._clock = pthread_getcpuclockid(self.ident)
+        self._state = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def cpu_ns(self) -> int:
+        """Return the time for which a processor has executed the thread."""
+        return clock_gettime_ns(self._clock)
+
+    def lacks_processor(self, took_ns: int, cpu_ns: int) -> bool:
+        """Return whether the thread could have run for ``took_ns``, but had a processor for less than half of it."""
+        try:
+            state = self._state.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+        except OSError:  # not Linux
+            return False
+        return state == "R" and 2 * cpu_ns < took_ns
 
 
 class LoopWatch:
@@ -83,11 +106,11 @@ class LoopWatch:
             self._wake.set()
             if self._thread is None or not self._thread.is_alive():  # not alive after a fork
                 self._thread = threading.Thread(
-                    target=self._watch, args=[loop, threading.get_ident()], name="fastbg loop watch", daemon=True
+                    target=self._watch, args=[loop, _LoopThread()], name="fastbg loop watch", daemon=True
                 )
                 self._thread.start()
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
         while not self._is_closed and not loop.is_closed():
             if self._open:
                 self._wake.clear()
@@ -108,16 +131,19 @@ class LoopWatch:
             self._thread = None
             return False
 
-    def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+    def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
         self._answered.clear()
-        asked_ns = monotonic_ns()
+        asked_ns, cpu_ns = monotonic_ns(), loop_thread.cpu_ns()
         with suppress(RuntimeError):  # the loop was closed
             loop.call_soon_threadsafe(self._answer)
         if self._answered.wait(BLOCKED_NS / 1e9):
             return
+        took_ns = monotonic_ns() - asked_ns
         # If this thread was late as well, the process had no processor, and the frames show another moment.
-        is_late = monotonic_ns() - asked_ns > 2 * BLOCKED_NS
-        found = None if is_late else self._look(sys._current_frames().get(loop_thread))
+        if took_ns > 2 * BLOCKED_NS or loop_thread.lacks_processor(took_ns, loop_thread.cpu_ns() - cpu_ns):
+            found = None
+        else:
+            found = self._look(sys._current_frames().get(loop_thread.ident))
         while not self._answered.wait(ASK_S):
             if loop.is_closed() or self._is_closed:
                 return
@@ -142,5 +168,5 @@ class LoopWatch:
                 variables = dict(innermost.f_locals)
             frames.insert(0, innermost)
             innermost = innermost.f_back
-        place = place_of(frames)
+        place = place_of(frames, runs=True)
         return None if place is None else (place, variables)

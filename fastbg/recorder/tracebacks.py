@@ -29,7 +29,8 @@ MAX_EXCEPTIONS = 5  # the exception, its causes, and the members of a group
 MAX_FRAMES = 2000  # innermost frames that are looked at: a recursion may have many more
 
 _STANDARD = "the standard library"
-_FRAMEWORKS = (_STANDARD, "starlette", "fastapi", "uvicorn", "anyio")
+_SERVING = ("starlette", "fastapi", "uvicorn", "anyio")
+_FRAMEWORKS = (_STANDARD, *_SERVING)
 _FASTBG = "fastbg"
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _APPS = (f"{_PACKAGE}scripts/", f"{_PACKAGE}example/")  # apps that fastbg brings along
@@ -45,15 +46,18 @@ def format_traceback(error: BaseException) -> str | None:
         return None
 
 
-def place_of(frames: Iterable[FrameType]) -> str | None:
+def place_of(frames: Iterable[FrameType], *, runs: bool = False) -> str | None:
     """Return ``file:line in function`` of the innermost of ``frames`` in the user's code, None without one.
 
-    ``frames``: the outermost first.
+    ``frames``: the outermost first. ``runs``: only code that runs by itself or in what it calls, not code that waits
+    for a framework, as a middleware does for the endpoint.
     """
     known = [_Frame(frame, frame.f_lineno or 0, *_library_of(frame.f_code.co_filename)) for frame in frames]
     known = [frame for frame in known if frame.library != _FASTBG]
     is_app_installed = all(frame.library for frame in known)
     own = [frame for frame in known if _is_own(frame, is_app_installed)]
+    if runs and own and any(frame.library in _SERVING for frame in known[known.index(own[-1]) :]):
+        return None
     # An installed app may call other libraries.
     return next((frame.place for frame in reversed(own) if frame.library == own[0].library), None)
 

@@ -238,9 +238,7 @@ class UvloopTransport(Transport):
 
 
 @pytest.mark.parametrize(("below", "buffered"), [(TCPTransport(5), 12), (Transport(5), None)])
-def test_bytes_below_the_tls_of_uvloop_are_counted_if_they_are_found(
-    tmp_path: Path, below: Transport, buffered: int | None
-) -> None:
+def test_bytes_below_the_tls_of_uvloop_are_counted(tmp_path: Path, below: Transport, buffered: int | None) -> None:
     server = Uvicorn()
     server.transport = transport = UvloopTransport(7, 0)
     del transport._ssl_protocol
