@@ -43,6 +43,7 @@ TRACE = """\
          python3-1866    (   1866) [000] ..... 11564.705050: sys_sendto(fd: 0x1c, buff: 0x7, len: 0x6, flags: 0)
          python3-1866    (   1866) [000] ..... 11564.705060: sys_sendto -> 0x6
          python3-1866    (   1866) [001] ...1. 11564.705070: tracing_mark_write: called r-2
+         python3-1866    (   1866) [001] ...1. 11564.705071: tracing_mark_write: returned r-2
 """
 
 
@@ -58,7 +59,9 @@ def test_trace_is_read_by_request() -> None:
             closed=Call(second + 705_042_000, second + 705_043_000),
         ),
         "r-2": TracedRequest(
-            called_ns=second + 705_070_000, writes=[Call(second + 705_002_000, second + 705_012_000, 6)]
+            called_ns=second + 705_070_000,
+            returned_ns=second + 705_071_000,
+            writes=[Call(second + 705_002_000, second + 705_012_000, 6)],
         ),
     }
 
@@ -151,8 +154,10 @@ def test_last_byte_is_in_the_last_call_of_the_response(shape: Shape, tls: bool, 
         ("work-first", ("server",), Truth(HANDOVER, [ACROSS], []), "contradiction"),
         ("overlapping", ("server",), Truth(HANDOVER, [ACROSS], [BEFORE]), "agrees"),
         ("overlapping", ("server",), Truth(HANDOVER, [BEFORE], []), "contradiction"),
-        ("overlapping", ("server",), Truth(HANDOVER, [AFTER], [], called_ns=50_000), "called before"),
-        ("overlapping", ("server",), Truth(HANDOVER, [AFTER], [], called_ns=105_000), "contradiction"),
+        ("overlapping", ("server",), Truth(HANDOVER, [AFTER], [], call=ACROSS), "by the call"),
+        ("overlapping", ("server",), Truth(HANDOVER, [AFTER], [], call=STARTS_INSIDE), "contradiction"),
+        ("overlapping", ("server",), Truth(HANDOVER, [BEFORE], [], call=Span(10_000, None)), "by the call"),
+        ("overlapping", ("server",), Truth(HANDOVER, [BEFORE], [], call=ENDS_INSIDE), "contradiction"),
         ("failed", ("server",), Truth(HANDOVER, [Span(1, None)], []), "agrees"),
         ("failed", ("server",), Truth(HANDOVER, [AFTER], []), "contradiction"),
         ("dropped", ("server",), Truth(HANDOVER, [], [], missing_tasks=1), "agrees"),

@@ -96,7 +96,7 @@ class VerdictsReport:
             "requests",
             "verdicts",
             "agree",
-            "called before",
+            "by the call",
             "unclear",
             "unproven",
             "of clear",
@@ -117,7 +117,7 @@ class VerdictsReport:
         unproven, clear = unproven_share(compared)
         contradictions = [each for each in compared if each.outcome == "contradiction"]
         outcomes = Counter(each.outcome for each in compared)
-        counts = (requests, len(compared), outcomes["agrees"], outcomes["called before"], outcomes["unclear"])
+        counts = (requests, len(compared), outcomes["agrees"], outcomes["by the call"], outcomes["unclear"])
         share = f"{unproven / clear:.2%}"
         self.servers.add_row(server.name, *map(str, (*counts, unproven, clear)), share, str(len(contradictions)))
         self.wrong += [f"{server.name}: {each}" for each in contradictions[:MAX_NAMED]]

@@ -84,9 +84,14 @@ started = set[asyncio.Task[None]]()
 
 
 def start(task: BackgroundTask, request_id: str) -> None:
-    """Start a task without Starlette."""
-    mark("called", request_id)
-    running = asyncio.create_task(task())
+    """Start a task that nothing waits for."""
+
+    async def run() -> None:
+        mark("called", request_id)
+        await task()
+        mark("returned", request_id)
+
+    running = asyncio.create_task(run())
     started.add(running)
     running.add_done_callback(started.discard)
 

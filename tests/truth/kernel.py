@@ -5,7 +5,7 @@ under a microsecond; ``strace`` stops the process twice per call. A process can 
 trace. With such lines the app says what the next system calls of its thread or socket belong to:
 
 * ``socket ID FD``: until it is closed, this socket of the process is the connection of the request
-* ``called ID``: Starlette is about to be asked to run the task
+* ``called ID``, ``returned ID``: the app is about to let Starlette run the task, and Starlette has run it
 * ``start ID N``, ``end ID N``: the function of the task begins, or is about to return
 * ``write ID``: the next write of this thread to `LOG_FD` is work of the request
 """
@@ -50,12 +50,13 @@ class Call:
 class TracedRequest:
     """What the kernel saw of one request.
 
-    ``called_ns``: when the app was about to let Starlette run the task. ``started_ns``, ``ended_ns``: of the tasks, by
-    their names. ``writes``: the calls that wrote to the log. ``sends``: the calls that sent data on the connection.
-    ``closed``: the call that ended the connection.
+    ``called_ns``, ``returned_ns``: around Starlette's call of the task, where the app makes it. ``started_ns``,
+    ``ended_ns``: of the tasks, by their names. ``writes``: the calls that wrote to the log. ``sends``: the calls that
+    sent data on the connection. ``closed``: the call that ended the connection.
     """
 
     called_ns: int | None = None
+    returned_ns: int | None = None
     started_ns: dict[str, int] = field(default_factory=dict)
     ended_ns: dict[str, int] = field(default_factory=dict)
     writes: list[Call] = field(default_factory=list)
@@ -183,6 +184,8 @@ class _Parser:
             self._sockets[process, int(rest[0])] = request
         elif kind == "called":
             request.called_ns = t_ns
+        elif kind == "returned":
+            request.returned_ns = t_ns
         elif kind == "start":
             request.started_ns[rest[0]] = t_ns
         elif kind == "end":

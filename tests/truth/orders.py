@@ -25,7 +25,7 @@ Order = Literal[
 ]
 ORDERS: tuple[Order, ...] = Order.__args__  # type: ignore[attr-defined]
 CLEAR = frozenset(ORDERS) - {"unclear", "no response"}
-Outcome = Literal["agrees", "called before", "unclear", "unproven", "contradiction"]
+Outcome = Literal["agrees", "by the call", "unclear", "unproven", "contradiction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ class Span:
 class Truth:
     """What the kernel saw of one request.
 
-    ``handover``: the call that passed the last byte to the kernel, None if there was none. ``called_ns``: when the app
-    let Starlette start a task by itself. ``tasks``: when the functions of the tasks ran. ``writes``: the calls that
-    wrote. ``missing_tasks``, ``missing_writes``: how many more were due.
+    ``handover``: the call that passed the last byte to the kernel, None if there was none. ``tasks``: when the
+    functions of the tasks ran. ``writes``: the calls that wrote. ``missing_tasks``, ``missing_writes``: how many more
+    were due. ``call``: Starlette's call of the task, if the app makes it itself. It includes the wait for a thread, and
+    at the end the wait of this thread for the interpreter.
     """
 
     handover: Call | None
@@ -50,7 +51,7 @@ class Truth:
     writes: Sequence[Span]
     missing_tasks: int = 0
     missing_writes: int = 0
-    called_ns: int | None = None
+    call: Span | None = None
 
     @classmethod
     def of(cls, shape: Shape, traced: TracedRequest, *, complete: bool, tls: bool) -> "Truth":
@@ -59,7 +60,8 @@ class Truth:
         writes = [Span(call.begin_ns, call.end_ns) for call in traced.writes]
         handover = _handover(shape, traced, tls=tls) if complete else None
         missing = shape.tasks - len(tasks), len(shape.writes) - len(writes)
-        return cls(handover, tasks, writes, *missing, called_ns=traced.called_ns)
+        call = None if traced.called_ns is None else Span(traced.called_ns, traced.returned_ns)
+        return cls(handover, tasks, writes, *missing, call)
 
     @property
     def order(self) -> Order:
@@ -77,9 +79,12 @@ class Truth:
         return self.order_of(self.tasks)
 
     @property
-    def was_called_before(self) -> bool:
-        """Whether the app let Starlette start the task before the last byte. Then it may have waited for a thread."""
-        return bool(self.handover and self.called_ns and self.called_ns < self.handover.begin_ns)
+    def call_overlaps(self) -> bool:
+        """Whether the call of the task began before the last byte was passed to the kernel, and ended after that."""
+        if self.handover is None or self.call is None:
+            return False
+        ends_after = self.call.end_ns is None or self.call.end_ns > self.handover.end_ns
+        return self.call.begin_ns < self.handover.begin_ns and ends_after
 
     def order_of(self, work: Sequence[Span]) -> Order:
         ends = [span.end_ns for span in work if span.end_ns is not None]
@@ -136,8 +141,8 @@ class Compared:
             return "unproven" if order in CLEAR else "unclear"
         if order in POSSIBLE[verdict]:
             return "unclear" if order == "unclear" else "agrees"
-        if (verdict, order) == ("overlapping", "response-first") and truth.was_called_before:
-            return "called before"
+        if verdict == "overlapping" and order in ("response-first", "work-first") and truth.call_overlaps:
+            return "by the call"
         return "contradiction"
 
     def __str__(self) -> str:
