@@ -22,13 +22,19 @@ _RECORDER = (
         "tests/recorder/test_response_record.py",
         "tests/recorder/test_task_record.py",
     ),
-    ("tests/recorder/test_changes_nothing.py", "tests/recorder/test_steps.py"),
-    ("tests/recorder/test_middleware.py",),
+    ("tests/recorder/test_task_calls.py", "tests/recorder/test_changes_nothing.py", "tests/recorder/test_steps.py"),
+    ("tests/recorder/test_unfinished.py", "tests/recorder/test_middleware.py"),
 )
+_TASK_CALLS = (("tests/recorder/test_task_calls.py",), _RECORDER[0], ("tests/recorder/test_changes_nothing.py",))
+_FILES = ("tests/evidence/test_existence.py", "tests/evidence/test_second_look.py")
 
 # Each group is one run of pytest. The tests that are quick and notice most are in the first group.
 TESTS: Mapping[str, Sequence[Sequence[str]]] = {
-    "evidence/verdict": (_EVIDENCE, ("tests/evidence/test_history.py", "-k", _NO_COMMAND)),
+    "evidence/verdict": (
+        _EVIDENCE,
+        ("tests/evidence/test_existence.py",),
+        ("tests/evidence/test_history.py", "-k", _NO_COMMAND),
+    ),
     "evidence/trace": (
         _EVIDENCE,
         ("tests/evidence/test_trace.py", "tests/evidence/test_attribution.py", "tests/evidence/test_observer.py"),
@@ -41,11 +47,16 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
         ("tests/evidence/test_journals.py",),
     ),
     "evidence/expectations": (_EVIDENCE,),
+    "evidence/existence": (_FILES,),
+    "evidence/second_look": (_FILES,),
     "recorder/middleware": _RECORDER,
     "recorder/request_record": _RECORDER,
     "recorder/response_record": _RECORDER,
     "recorder/task_record": _RECORDER,
-    "recorder/instrument": _RECORDER,
+    "recorder/instrument": (*_TASK_CALLS, *_RECORDER[2:]),
+    "recorder/task_calls": (*_TASK_CALLS, ("tests/recorder/test_steps.py",), *_RECORDER[2:]),
+    "recorder/made_tasks": _TASK_CALLS,
+    "recorder/unawaited": _TASK_CALLS,
     "follow/lines": (("tests/follow/test_lines.py", "-k", "not megabytes"), ("tests/evidence/test_seen_lines.py",)),
     "follow/files": (("tests/follow/test_files.py",), ("tests/follow/test_follower.py", "-k", "kernel or not poll")),
 }
