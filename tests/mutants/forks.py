@@ -5,6 +5,7 @@ run: a JSON object with the ``arguments`` of pytest and the limit ``seconds`` or
 ``seconds`` that it took, and the exit ``code`` of pytest, null after the limit.
 """
 
+import gc
 import importlib
 import io
 import json
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 # Not fastbg itself: a fork imports the mutant.
-LIBRARIES = ("fastapi", "httpx", "pydantic", "rich.live", "typer", "uvicorn")
+LIBRARIES = ("anyio.pytest_plugin", "fastapi", "httpx", "pydantic", "rich.live", "typer", "uvicorn", "xdist.plugin")
 GRACE_S = 10.0  # for the fixtures of a stopped run, which end their servers
 
 
@@ -38,6 +39,7 @@ settings.register_profile(
 def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage at its end: half of the time of a fork
     # Not buffered: `_wait` must see whether there is more to read.
     for line in io.FileIO(sys.stdin.fileno(), closefd=False):
         run = json.loads(line)
