@@ -331,8 +331,8 @@ def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
 
 
 def _written_by_end_of_send(trace: Trace, sent: Event | None) -> bool:
-    """Return whether some of the writes were in the files right after the response was sent."""
-    return bool(_before(trace, sent.detail.get("files_after", sent.detail.get("files")) if sent else None))
+    """Return whether some writes, none of them early, were in the files right after the response was sent."""
+    return bool(_before(trace, sent.detail.get("files_after") if sent else None))
 
 
 def _written_after_send(trace: Trace, sent: Event | None) -> bool:

@@ -170,6 +170,8 @@ def test_write_without_a_task_may_be_after_the_servers_size(size: int, buffered:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100, after=size, buffered=buffered)
     judgement = judge(finished(wrote(seen, 1990, offset=100)))
     assert (judgement.verdict, judgement.evidence) == (verdict, ("file+server",) if buffered == 0 == size - 100 else ())
+    by_size = "; the size of the file that the server read after the response proves the order"
+    assert why(judgement).endswith(by_size) == (verdict == "response-first")
 
 
 @pytest.mark.parametrize("buffered", [1, None])
