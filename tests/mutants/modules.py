@@ -16,16 +16,17 @@ _NO_COMMAND = (
     "not (report or bars or limits or pipe or killed or unreadable or control or terminal or empty or refused or parts "
     "or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
 )
+# Without those of a real server in test_middleware.py: a mutant that makes a server wait takes a minute.
 _RECORDER = (
     (
         "tests/recorder/test_request_record.py",
         "tests/recorder/test_response_record.py",
         "tests/recorder/test_task_record.py",
     ),
-    ("tests/recorder/test_task_calls.py", "tests/recorder/test_changes_nothing.py", "tests/recorder/test_steps.py"),
-    ("tests/recorder/test_unfinished.py", "tests/recorder/test_middleware.py"),
+    ("tests/recorder/test_task_calls.py", "tests/recorder/test_changes_nothing.py"),
+    ("tests/recorder/test_steps.py", "tests/recorder/test_unfinished.py", "tests/recorder/test_loop_watch.py"),
 )
-_TASK_CALLS = (("tests/recorder/test_task_calls.py",), _RECORDER[0], ("tests/recorder/test_changes_nothing.py",))
+_TASK_CALLS = (_RECORDER[1], _RECORDER[0], _RECORDER[2])
 _FILES = ("tests/evidence/test_existence.py", "tests/evidence/test_second_look.py")
 
 # Each group is one run of pytest. The tests that are quick and notice most are in the first group.
@@ -53,8 +54,8 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
     "recorder/request_record": _RECORDER,
     "recorder/response_record": _RECORDER,
     "recorder/task_record": _RECORDER,
-    "recorder/instrument": (*_TASK_CALLS, *_RECORDER[2:]),
-    "recorder/task_calls": (*_TASK_CALLS, ("tests/recorder/test_steps.py",), *_RECORDER[2:]),
+    "recorder/instrument": _TASK_CALLS,
+    "recorder/task_calls": _TASK_CALLS,
     "recorder/made_tasks": _TASK_CALLS,
     "recorder/unawaited": _TASK_CALLS,
     "follow/lines": (("tests/follow/test_lines.py", "-k", "not megabytes"), ("tests/evidence/test_seen_lines.py",)),
