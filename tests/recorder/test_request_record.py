@@ -1,19 +1,25 @@
 """The events of one request in this process: its tasks, their ends, and the end of the app's call."""
 
 import asyncio
+import gc
+import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from fastbg.recorder import instrument
+from fastbg.recorder import instrument, middleware
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
-from fastbg.recorder.request_record import current_request
+from fastbg.recorder.request_record import RequestRecord, current_request
+from fastbg.recorder.task_record import TaskRecord
+from fastbg.recorder.unfinished import Unfinished, unfinished_task
 from tests.support.journals import Fields, describe_events, read
 
 App = Callable[[Send], Awaitable[None]]
@@ -39,6 +45,7 @@ def events(folder: Path, app: App) -> list[Fields]:
     """Return the events of a request that ``app`` serves. Its exception is ignored."""
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["headers"] == []  # an app that forwards its headers must not use the id again
         await app(send)
 
     journal = Journal(folder / "journal.jsonl")
@@ -47,7 +54,7 @@ def events(folder: Path, app: App) -> list[Fields]:
 
     async def run() -> None:
         with suppress(LookupError):
-            await recorder(SCOPE, receive, ignore)
+            await recorder({**SCOPE}, receive, ignore)
         assert current_request.get() is None
         assert recorder.unfinished() == []
 
@@ -142,6 +149,122 @@ def test_task_that_is_called_twice_is_two_tasks(tmp_path: Path) -> None:
     assert not any("dropped" in event for event in found)
 
 
+def test_task_that_failed_is_another_task_when_called_again(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        task = BackgroundTask(fail)
+        for _ in range(2):
+            with suppress(LookupError):
+                await task()
+
+    found = [event for event in events(tmp_path, app) if event["event"] in ("task_queued", "task_failed")]
+    assert [event["n"] for event in found] == [0, 0, 1, 1]
+
+
+def test_task_before_the_response_names_the_middleware(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        request = current_request.get()
+        assert request is not None
+        request.middleware = "shop.timed"
+        await BackgroundTask(work)()
+        await respond(send, BackgroundTask(work))
+
+    started = [event for event in events(tmp_path, app) if event["event"] == "task_started"]
+    assert [event.get("detail") for event in started] == [
+        "behind the BaseHTTPMiddleware shop.timed, Starlette before 1.7 starts it before the last byte is sent",
+        None,
+    ]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_wait_for_a_thread_that_is_given_up_is_a_drop(tmp_path: Path, later: bool) -> None:
+    """Whether the wait ends before the app's call or after it."""
+    started, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        started.set()
+        released.wait()
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        first = asyncio.create_task(BackgroundTask(hold)())  # type: ignore[arg-type]  # it is a coroutine
+        while not started.is_set():
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(BackgroundTask(work)())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        others.extend((waiting, first))
+        if not later:
+            await cancel(waiting)
+
+    async def cancel(waiting: asyncio.Task[None]) -> None:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    async def run() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        await recorder({**SCOPE}, receive, ignore)
+        unfinished.extend(each.state for each in recorder.unfinished())
+        if later:
+            await cancel(others[0])
+        released.set()
+        await others[1]
+        assert recorder.unfinished() == []
+
+    others: list[asyncio.Task[None]] = []
+    unfinished: list[str] = []
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    asyncio.run(run())
+    assert unfinished == ["in a thread", *(["waits for a thread"] if later else [])]
+    ends = [event for event in read(tmp_path / "journal.jsonl") if event["event"] in ("task_dropped", "task_finished")]
+    assert [(event["event"], event["task"].rpartition(".")[2]) for event in ends] == [
+        ("task_dropped", "work"),
+        ("task_finished", "hold"),
+    ]
+
+
+def test_ended_request_needs_no_memory(tmp_path: Path) -> None:
+    """A context may keep its record, which then must not keep the user's objects, nor the recorder the record."""
+    kept: list[RequestRecord] = []
+
+    async def app(send: Send) -> None:
+        request = current_request.get()
+        assert request is not None
+        kept.append(request)
+        await respond(send, BackgroundTask(work))
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(send)
+
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    asyncio.run(recorder({**SCOPE}, receive, ignore))
+    assert kept[0].tasks == {}
+    assert kept[0].has_ended
+    gone = weakref.ref(kept.pop())
+    gc.collect()
+    assert gone() is None
+
+
+def test_unfinished_is_sorted_and_without_what_ends_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        request = current_request.get()
+        assert request is not None
+        tasks = [request.queue(BackgroundTask(work), None) for _ in range(8)]
+        for started_ns, task in zip((40, 10, 30, 20, None), tasks, strict=False):
+            task.started_ns = started_ns
+        for task in tasks[5:]:
+            ends_now.add(task)
+        found.extend(each.since_ns for each in recorder.unfinished())
+
+    def look(task: TaskRecord) -> Unfinished:
+        task.ended = task in ends_now  # in its thread
+        return unfinished_task(task)
+
+    monkeypatch.setattr(middleware, "unfinished_task", look)
+    ends_now: set[TaskRecord] = set()
+    found: list[int | None] = []
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    asyncio.run(recorder({**SCOPE}, receive, ignore))
+    assert found == [10, 20, 30, 40, None]
+
+
 def test_message_that_the_broker_has_is_not_dropped(tmp_path: Path) -> None:
     async def app(send: Send) -> None:
         request = current_request.get()
@@ -183,12 +306,12 @@ def test_shutdown_is_recorded_while_tasks_are_unfinished(tmp_path: Path) -> None
         await recorder({"type": "lifespan"}, lifespan, ignore)
 
     recorder = Recorder(served, journal)
-    asyncio.run(recorder(SCOPE, receive, ignore))
+    asyncio.run(recorder({**SCOPE}, receive, ignore))
     assert recorder.unfinished() == recorder.shut_down() == []
     found = read(journal.path)
     assert [event["event"] for event in found].count("shutdown") == 1
     (shutdown,) = [event for event in found if event["event"] == "shutdown"]
-    assert (shutdown["unfinished"], shutdown["request"]) == (1, None)
+    assert (shutdown["unfinished"], shutdown["requests"], shutdown["request"]) == (1, 0, None)
 
 
 def test_only_requests_with_an_id_have_sizes_by_default(tmp_path: Path) -> None:
@@ -197,6 +320,7 @@ def test_only_requests_with_an_id_have_sizes_by_default(tmp_path: Path) -> None:
 
     for all_sizes in (False, True):
         journal = Journal(tmp_path / f"{all_sizes}.jsonl")
-        recorder = Recorder(served, journal, [tmp_path / "log.txt"], all_sizes=all_sizes)
+        options = {"all_sizes": True} if all_sizes else {}
+        recorder = Recorder(served, journal, [tmp_path / "log.txt"], **options)
         asyncio.run(recorder({**SCOPE, "headers": []}, receive, ignore))
         assert ["files" in event for event in read(journal.path)] == [False, all_sizes, all_sizes]

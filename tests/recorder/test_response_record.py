@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.response_record import ResponseRecord
@@ -36,7 +37,7 @@ class Transport:
         return self._closing
 
     def get_extra_info(self, name: str) -> object:
-        return self if name == "socket" else self._context
+        return {"socket": self, "sslcontext": self._context}[name]
 
     def getsockopt(self, *_option: int) -> bytes:
         return bytes([self.state])
@@ -130,7 +131,20 @@ SENT, LOST = ["response_sent"], ["response_lost"]
             {},
             [[], [], SENT],
         ),
+        (
+            [
+                start() | {"trailers": True},
+                body(4),
+                {"type": "http.response.trailers", "more_trailers": True},
+                {"type": "http.response.trailers"},
+            ],
+            {},
+            [[], [], [], SENT],
+        ),
         ([start(content_length=4), body(4, more=True)], {}, [[], SENT]),
+        ([start(content_length=1), {"type": BODY, "more_body": True}, body(1)], {}, [[], [], SENT]),
+        ([start(), {"type": BODY}], {}, [[], SENT]),
+        ([start(content_length=4, x_count=2), body(2, more=True), body(2)], {}, [[], [], SENT]),
     ],
     ids=str,
 )
@@ -157,6 +171,22 @@ def test_response_that_the_app_does_not_complete_is_not_sent(
 ) -> None:
     assert record(tmp_path, Uvicorn(), messages)[-1] == LOST
     assert read(tmp_path / "journal.jsonl")[0]["detail"] == f"the app did not complete the response: {detail}"
+
+
+@pytest.mark.parametrize(("raised", "status", "handled"), [(404, 404, "HTTPException 404"), (404, 200, None)])
+def test_response_with_the_status_of_an_exception_is_made_from_it(
+    tmp_path: Path, raised: int, status: int, handled: str | None
+) -> None:
+    """A middleware may send the response of an exception handler when the exception is handled."""
+    scope = {"method": "GET", "http_version": "1.1"}
+    response = ResponseRecord("r", scope, Journal(tmp_path / "journal.jsonl"), dict)
+    response.add_http_exception(HTTPException(raised))
+    asyncio.run(send_one(response, start(status)))
+    assert response.handled == handled
+
+
+async def send_one(response: ResponseRecord, message: Fields) -> None:
+    await response.watch(Server().send)(message)
 
 
 def test_app_that_sends_nothing_has_no_response(tmp_path: Path) -> None:
