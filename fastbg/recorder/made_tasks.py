@@ -103,17 +103,14 @@ class MadeTasks:
         return self._holders.get(id(tasks))
 
     def never_called(self, error: BaseException | None) -> Sequence[MadeTask]:
-        """Return the tasks that nothing can call any more, and forget them. ``error``: the app's call raised it."""
+        """Return the tasks that nothing can call any more. ``error``: the app's call, which has ended, raised it."""
         if not (self._made or self._gone):
             return ()
         if self._made and error is not None:
             self._take_from_raising(error)
         if self._made:
             gc.collect(0)  # an exception may keep them alive in a cycle
-        injected = [made for made in self._made.values() if made.is_injected]
-        gone, self._gone = [*self._gone, *injected], []
-        self._made.clear()
-        return gone
+        return [*self._gone, *(made for made in self._made.values() if made.is_injected)]
 
     def _take_from_raising(self, error: BaseException) -> None:
         """Take the tasks of the response whose ``__call__`` raised ``error``."""
@@ -121,13 +118,12 @@ class MadeTasks:
             response = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
             if not isinstance(response, Response):
                 continue
-            background = getattr(response, "background", None)
-            for task in _tasks_in(background) if isinstance(background, BackgroundTask) else ():
+            for task in _tasks_in(getattr(response, "background", None)):
                 made = self._made.pop(id(task), None)
                 if made is not None:
                     made.holder = Holder(type(response), error=describe(error))
                     self._gone.append(made)
 
 
-def _tasks_in(background: BackgroundTask) -> Sequence[BackgroundTask]:
+def _tasks_in(background: object) -> Sequence[object]:
     return background.tasks if isinstance(background, BackgroundTasks) else [background]

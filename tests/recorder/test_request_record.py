@@ -185,10 +185,10 @@ def test_wait_for_a_thread_that_is_given_up_is_a_drop(tmp_path: Path, later: boo
         released.wait()
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
-        first = asyncio.create_task(BackgroundTask(hold)())  # type: ignore[arg-type]  # it is a coroutine
+        first = asyncio.create_task(BackgroundTask(hold)())
         while not started.is_set():
             await asyncio.sleep(0)
-        waiting = asyncio.create_task(BackgroundTask(work)())  # type: ignore[arg-type]
+        waiting = asyncio.create_task(BackgroundTask(work)())
         await asyncio.sleep(0)
         others.extend((waiting, first))
         if not later:

@@ -3,23 +3,29 @@
 import asyncio
 import functools
 import gc
+import importlib
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+import starlette
 from fastapi import BackgroundTasks, Depends, FastAPI, Response
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteTasks
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastbg.recorder import instrument
+from fastbg.recorder import instrument, made_tasks, steps
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
+from fastbg.recorder.steps import BLOCKED_NS
 from tests.support.journals import Fields, read
 
 
@@ -30,7 +36,7 @@ def installed() -> Iterator[None]:
     instrument.uninstall()
 
 
-def record(app: FastAPI, folder: Path, *paths: str, headers: dict[str, str] | None = None) -> list[Fields]:
+def record(app: ASGIApp, folder: Path, *paths: str, headers: dict[str, str] | None = None) -> list[Fields]:
     """Return the task events of these requests to ``app``."""
     recorder = Recorder(app, Journal(folder / "journal.jsonl"))
 
@@ -160,6 +166,150 @@ def test_tries_of_a_task_are_one_task(tmp_path: Path) -> None:
     assert {event["n"] for event in events} == {0}
 
 
+class Plain(BackgroundTask):
+    pass
+
+
+class Direct(StarletteTasks):
+    """Calls the functions by itself, and uses what they return and raise."""
+
+    async def __call__(self) -> None:
+        for task in self.tasks:
+            try:
+                result = task.func(*task.args, **task.kwargs)
+                results.append(await result if task.is_async else result)
+            except ValueError as error:
+                results.append(str(error))
+
+
+results: list[object] = []
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+async def async_add(one: int, other: int) -> int:
+    await asyncio.sleep(0)
+    return one + other
+
+
+def fail() -> None:
+    raise ValueError("no")
+
+
+async def async_fail() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("async no")
+
+
+def test_collection_gets_what_its_functions_return_and_raise(tmp_path: Path) -> None:
+    def respond() -> Response:
+        tasks = Direct([BackgroundTask(add, 1, 2), BackgroundTask(async_add, 3, other=4)])
+        tasks.tasks += [BackgroundTask(fail), BackgroundTask(async_fail)]
+        return Response(background=tasks)
+
+    results.clear()
+    events = record(answering(respond), tmp_path, "/")
+    assert results == [3, 7, "no", "async no"]
+    ended = {"add": "finished", "async_add": "finished", "fail": "failed", "async_fail": "failed"}
+    assert seen(events) == [f"{name} {task}" for task, end in ended.items() for name in ("queued", "started", end)]
+    assert [event["where"] for event in events if event["event"] == "task_started"] == ["loop"] * 4
+
+
+def test_collection_in_a_collection_with_its_own_call(tmp_path: Path) -> None:
+    inner = StarletteTasks([BackgroundTask(work)])
+    events = record(answering(lambda: Response(background=InTurn([BackgroundTask(inner)]))), tmp_path, "/")
+    assert [text for text in seen(events) if text.endswith(" work")] == ["queued work", "started work", "finished work"]
+    assert len(events) == 6
+
+
+@pytest.mark.parametrize("kind", [Own, Logged, Plain])
+def test_task_that_is_called_twice_is_two_tasks(tmp_path: Path, kind: Callable[..., BackgroundTask]) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def endpoint() -> Response:
+        task = kind(work)
+        await task()
+        return Response(background=task)
+
+    events = record(app, tmp_path, "/")
+    assert seen(events) == ["queued work", "started work", "finished work"] * 2
+    assert [event["n"] for event in events] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [Own, Waiting, Logged, Plain])
+def test_own_calls_outside_of_a_request_are_not_recorded(kind: Callable[..., BackgroundTask]) -> None:
+    ran: list[int] = []
+    asyncio.run(kind(ran.append, 1)())
+    tasks = InTurn()
+    tasks.add_task(ran.append, 2)
+    asyncio.run(tasks())
+    asyncio.run(Response(background=functools.partial(append, ran)).background())  # type: ignore[arg-type, misc]
+    assert ran == [1, 2, 3]
+
+
+async def append(ran: list[int]) -> None:
+    ran.append(3)
+
+
+def test_class_may_have_options_of_another_base() -> None:
+    class Named:
+        name = ""
+
+        def __init_subclass__(cls, *, name: str) -> None:
+            cls.name = name
+
+    class Both(BackgroundTask, Named, name="both"):
+        pass
+
+    assert Both.name == "both"
+
+
+def test_step_in_a_collection_that_is_a_task_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = count(0, 2 * BLOCKED_NS)
+    monkeypatch.setattr(steps, "monotonic_ns", lambda: next(times))
+    task = BackgroundTask(StarletteTasks([BackgroundTask(forget_nothing)]))
+    record(answering(lambda: Response(background=task)), tmp_path, "/")
+    blocked = [event for event in read(tmp_path / "journal.jsonl") if event["event"] == "loop_blocked"]
+    assert [event["task"].rpartition(".")[2] for event in blocked] == ["forget_nothing"]
+
+
+async def forget_nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize(("version", "detail"), [("1.6.2", True), ("1.7.0", False), ("1.10.0", False)])
+def test_middleware_is_named_where_it_starts_tasks_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, detail: bool
+) -> None:
+    async def timed(request: Request, call_next: Callable[[Request], Any]) -> Any:
+        return await call_next(request)
+
+    async def endpoint() -> Response:
+        await BackgroundTask(work)()
+        return Response()
+
+    app = FastAPI()
+    app.get("/")(endpoint)
+    app.middleware("http")(timed)
+    instrument.uninstall()
+    with monkeypatch.context() as patch:
+        patch.setattr(starlette, "__version__", version)
+        importlib.reload(instrument)
+    instrument.install()
+    try:
+        events = record(app, tmp_path, "/")
+    finally:
+        instrument.uninstall()
+        importlib.reload(instrument)
+    behind = f"behind the BaseHTTPMiddleware {__name__}."
+    assert [event.get("detail", "").startswith(behind) for event in events if event["event"] == "task_started"] == [
+        detail
+    ]
+
+
 @pytest.mark.parametrize("kind", [Parallel, InTurn])
 def test_collection_with_a_call_of_its_own_shows_its_tasks(tmp_path: Path, kind: type[StarletteTasks]) -> None:
     def respond() -> Response:
@@ -184,6 +334,7 @@ def test_functions_of_a_collection_are_the_users_afterwards(tmp_path: Path) -> N
 def test_any_callable_may_be_the_background_of_a_response(tmp_path: Path) -> None:
     events = record(answering(lambda: Response(background=async_work)), tmp_path, "/")  # type: ignore[arg-type]
     assert seen(events) == ["queued async_work", "started async_work", "finished async_work"]
+    assert not vars(async_work)  # the user's function is unchanged
 
 
 def test_background_of_a_response_may_be_added_to_other_tasks(tmp_path: Path) -> None:
@@ -200,6 +351,7 @@ def test_background_of_a_response_may_be_added_to_other_tasks(tmp_path: Path) ->
 def test_response_without_a_background_still_has_the_attribute() -> None:
     response = Response()
     assert response.background is None
+    assert vars(Response)["background"] is Response.background  # type: ignore[misc]
     del response.background
     with pytest.raises(AttributeError, match="no attribute 'background'"):
         response.background  # noqa: B018
@@ -280,9 +432,24 @@ def test_result_that_somebody_else_runs_is_no_failure(tmp_path: Path) -> None:
         next(generator)
         return generator
 
-    events = record(queueing(keep, started, lambda: iter("plain")), tmp_path, "/")
+    def closed() -> Any:
+        coroutine = async_work()
+        coroutine.close()
+        return coroutine
+
+    async def closed_generator() -> Any:
+        generator = generate()
+        await generator.aclose()  # type: ignore[attr-defined]
+        return generator
+
+    events = record(queueing(keep, started, closed, closed_generator, lambda: iter("plain")), tmp_path, "/")
     kept[0].close()
-    assert ends(events) == [None, None, None]
+    assert ends(events) == [None] * 5
+
+
+def test_warning_outside_of_a_task_is_pythons_own(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="async_work' was never awaited"):
+        forget_in_thread()
 
 
 # what nothing calls
@@ -336,7 +503,9 @@ def never_called(folder: Path) -> FastAPI:
             yield b"a part"
             raise ValueError("no more")
 
-        return StreamingResponse(body(), background=StarletteTasks([BackgroundTask(work)]))
+        tasks = StarletteTasks([BackgroundTask(work)])
+        tasks.add_task(async_work)
+        return StreamingResponse(body(), background=tasks)
 
     @app.get("/late", dependencies=[Depends(after_yield)])
     def late(response: Response) -> None:
@@ -381,9 +550,62 @@ def test_task_that_nothing_calls_is_dropped(tmp_path: Path, path: str, reason: s
 def test_task_of_a_response_that_raises_is_dropped(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no more"):
         record(never_called(tmp_path), tmp_path, "/raises")
-    dropped = next(event for event in read(tmp_path / "journal.jsonl") if event["event"] == "task_dropped")
-    assert dropped["reason"] == "never-called"
-    assert dropped["detail"] == "the StreamingResponse that it was given to raised ValueError: no more"
+    queued, made = (event for event in read(tmp_path / "journal.jsonl") if event["event"] == "task_dropped")
+    assert (queued["reason"], queued["detail"]) == ("exception", "ValueError: no more")
+    assert made["reason"] == "never-called"
+    assert made["detail"] == "the StreamingResponse that it was given to raised ValueError: no more"
+
+
+def test_task_in_a_cycle_of_an_exception_is_dropped(tmp_path: Path) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        task = BackgroundTask(work)
+        try:
+            fail()
+        except ValueError as error:
+            kept = [error, task]  # the exception keeps this frame
+            assert kept
+        await PlainTextResponse("x")(scope, receive, send)
+
+    gc.disable()
+    try:
+        assert ends(record(app, tmp_path, "/")) == ["it was made, and nothing called it"]
+    finally:
+        gc.enable()
+
+
+def test_wait_for_the_end_of_a_task_is_short_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled scope around the app does not end it. A task of the injected Response needs none."""
+    pauses: list[float] = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await anyio.sleep(pause_s)
+        if len(pauses) == 2:
+            kept.clear()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        kept.append(BackgroundTask(work))
+        await PlainTextResponse("x")(scope, receive, send)
+
+    async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope() as cancelling:
+            cancelling.cancel()
+            await recorder(scope, receive, send)
+
+    kept: list[BackgroundTask] = []
+    recorder = Recorder(app, Journal(tmp_path / "journal.jsonl"))
+    monkeypatch.setattr(made_tasks, "sleep", sleep)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(cancelled(scope, nothing, nothing))  # type: ignore[arg-type]  # it sends nothing
+    assert [event["event"] for event in read(tmp_path / "journal.jsonl")][-2:] == ["task_dropped", "request_finished"]
+    assert len(pauses) == 2
+    assert sum(made_tasks._PAUSES_S) < 0.01
+    record(never_called(tmp_path), tmp_path, "/injected")
+    assert len(pauses) == 2
+
+
+async def nothing(message: Message | None = None) -> Message:
+    return {}
 
 
 def test_task_that_may_still_be_called_is_not_dropped(tmp_path: Path) -> None:
