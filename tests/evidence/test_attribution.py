@@ -145,6 +145,31 @@ def test_file_that_is_shorter_than_before_was_rewritten() -> None:
     assert attribution.shrunk(made, {LOG: 14}) == [LOG]
 
 
+def test_file_that_does_not_exist_is_shorter_than_any() -> None:
+    attribution, made = Attribution(ID_PATTERN), request("r1", ExpectedWrite(LOG, "r1\n", True))
+    attribution.sent(made, {LOG: 1})
+    assert attribution.shrunk(made, {}) == [LOG]
+
+
+def test_position_of_a_file_without_reads_is_its_size() -> None:
+    attribution = Attribution(ID_PATTERN)
+    made = request("r1", ExpectedWrite(LOG, "r1\n", True), ExpectedWrite(OTHER, "r1\n", True))
+    attribution.sent(made, {LOG: 10, OTHER: 3})
+    assert (attribution.position(LOG, made), attribution.position(OTHER, made)) == (10, 3)
+
+
+def test_text_that_was_found_again_stays_with_its_request() -> None:
+    attribution, write = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False)
+    made = request("r1", write)
+    attribution.sent(made, {LOG: 0})
+    attribution.appended(appended(1, 0, b"other\n"))
+    attribution.finished(made, {LOG: 6})
+    assert attribution.found_again(made, appended(2, 0, b"same\n"), lambda *_: False) == []
+    assert attribution.found_again(made, appended(2, 0, b"same\n"), lambda *_: True) == write.writes
+    attribution.use_first_match()
+    assert places(write) == [0]
+
+
 def test_surplus_and_absence_are_known_when_all_is_read() -> None:
     attribution = Attribution(ID_PATTERN)
     once, never = ExpectedWrite(LOG, "once r1\n", True), ExpectedWrite(LOG, "never r1\n", True, count=0)
@@ -463,6 +488,22 @@ def test_text_of_a_removed_request_is_not_moved() -> None:
     attribution.finished(two, {LOG: 10})
     attribution.use_first_match()
     assert (places(first), places(second)) == ([5], [])
+
+
+def test_text_that_a_request_gave_away_is_no_longer_its_own() -> None:
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(LOG, "same\n", False) for _ in range(3)]
+    one, two, three = (request(f"r{n}", write) for n, write in enumerate(writes, 1))
+    attribution.sent(one, {LOG: 0})
+    for made in (two, three):
+        attribution.sent(made, {LOG: 5})
+    attribution.appended(appended(1, 0, b"same\nsame\n"))
+    attribution.finished(one, {LOG: 10})
+    attribution.finished(two, {LOG: 10})
+    attribution.remove(two)
+    attribution.use_first_match()
+    attribution.finished(three, {LOG: 10})
+    assert [places(write) for write in writes] == [[0], [5], []]
 
 
 def test_pattern_takes_whole_bytes_and_no_empty_match() -> None:

@@ -20,6 +20,9 @@ def test_write_may_be_any_of_the_equal_texts() -> None:
 def test_expected_write_is_described_as_text_or_pattern() -> None:
     assert ExpectedWrite(LOG, "a\n", True).description == r"'a\n'"
     assert ExpectedWrite(LOG, "a+", True, pattern=True).description == "a match of 'a+'"
+    assert ExpectedWrite(LOG, "a", True).event == "'a' in log.txt"
+    assert ExpectedWrite(LOG, "", False, change="created").event == "the creation of log.txt"
+    assert ExpectedWrite(LOG, "", False, change="deleted").event == "the deletion of log.txt"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,15 @@ def test_journal_with_a_gap_is_not_whole() -> None:
 def test_trace_without_events_knows_nothing() -> None:
     empty = Trace(SentRequest("r1", "GET", "/", "name"))
     assert (empty.name, empty.request_id, empty.location, empty.allow) == ("name", "r1", "", "")
-    assert {empty.status, empty.traceback, empty.due_ns, empty.time("request_sent"), empty.ms(5)} == {None}
+    assert {
+        empty.status,
+        empty.error,
+        empty.x_request_id,
+        empty.traceback,
+        empty.due_ns,
+        empty.time("request_sent"),
+        empty.ms(5),
+    } == {None}
     assert empty.answered
     flags = (empty.was_active(0, 10**9), empty.with_broker, empty.settled, empty.server_gone, empty.interrupted)
     assert not any(flags)
@@ -55,11 +66,23 @@ def test_redirect_and_refused_method_have_their_headers(status: int, location: s
     assert (seen.location, seen.allow) == ("", "")
 
 
-def test_traceback_is_the_one_of_the_request() -> None:
+def test_error_and_own_id_are_those_of_the_server() -> None:
     seen = finished(trace())
-    assert seen.traceback is None
-    seen.events[-1] = event(9000, "server", "request_finished", traceback="KeyError: x")
-    assert seen.traceback == "KeyError: x"
+    assert (seen.error, seen.traceback, seen.x_request_id) == (None, None, None)
+    seen.events[-1:] = [
+        event(1100, "server", "request_received", x_request_id="mine"),
+        event(9000, "server", "request_finished", error="KeyError", traceback="KeyError: x"),
+    ]
+    assert (seen.error, seen.traceback, seen.x_request_id) == ("KeyError", "KeyError: x", "mine")
+
+
+def test_writes_that_were_seen_are_not_overwritten_or_unknowable() -> None:
+    seen = wrote(trace(writes=2, has_id=False), 3000, offset=100)
+    written, missing = seen.expected.writes
+    seen.witnesses.gap = "deleted"
+    assert (seen.unknowable, seen.overwritten) == ([missing], [])
+    written.overwritten = missing.overwritten = True
+    assert (seen.unknowable, seen.overwritten) == ([], [missing])
 
 
 def test_writes_are_in_the_order_of_their_times() -> None:

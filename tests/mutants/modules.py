@@ -13,7 +13,7 @@ _EVIDENCE = (
 )
 # Tests of the command `fastbg report` take some hundred times as long as those of a summary.
 _NO_COMMAND = (
-    "not (report or bars or limits or pipe or killed or unreadable or control or terminal or empty or refused or parts "
+    "not (report_shows or json_report or bars or limits or pipe or killed or unreadable or control or terminal or empty or refused or parts "
     "or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
 )
 # Without those of a real server in test_middleware.py: a mutant that makes a server wait takes a minute.
@@ -42,7 +42,11 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
         ("tests/report/test_reasons.py", "tests/report/test_timelines.py", "tests/report/test_request_lines.py"),
     ),
     "evidence/tasks": (_EVIDENCE, ("tests/report/test_timelines.py", "tests/report/test_request_lines.py")),
-    "evidence/attribution": (("tests/evidence/test_attribution.py",), ("tests/evidence/test_observer.py",)),
+    "evidence/attribution": (
+        ("tests/evidence/test_attribution.py",),
+        ("tests/evidence/test_second_look.py",),
+        ("tests/evidence/test_observer.py",),
+    ),
     "evidence/history": (
         ("tests/evidence/test_history.py", "-k", _NO_COMMAND),
         ("tests/evidence/test_journals.py",),

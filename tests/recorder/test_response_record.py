@@ -174,7 +174,7 @@ def test_response_that_the_app_does_not_complete_is_not_sent(
 
 
 @pytest.mark.parametrize(("raised", "status", "handled"), [(404, 404, "HTTPException 404"), (404, 200, None)])
-def test_response_with_the_status_of_an_exception_is_made_from_it(
+def test_response_has_the_exception_with_its_status(
     tmp_path: Path, raised: int, status: int, handled: str | None
 ) -> None:
     """A middleware may send the response of an exception handler when the exception is handled."""
