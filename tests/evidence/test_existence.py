@@ -52,6 +52,7 @@ def test_later_change_is_proved_by_client_and_server(change: Change, exists: boo
     seen(request, 3000, exists=not exists)
     assert verdict(request, exists=not exists) == ("response-first", ("client+file", "server"))
     assert [(write.change, write.t_ns) for write in request.writes] == [(change, 3000)]
+    assert [(write.text, write.offset, write.length) for write in request.writes] == [("", 0, 0)]
 
 
 @pytest.mark.parametrize(("change", "exists"), [("created", False), ("deleted", True)])
@@ -123,6 +124,22 @@ def test_file_that_a_server_does_not_follow_was_not_deleted() -> None:
     answered(request, exists=True)
     seen(request, 3000, exists=False)
     assert verdict(request, exists=False) == ("response-first", ("client+file", "server"))
+
+
+def test_server_does_not_see_the_deletion_of_a_file_elsewhere() -> None:
+    request = made("deleted", True)
+    request.witnesses.all_files = False
+    sent(request, exists=False)
+    answered(request, exists=True)
+    assert verdict(request, exists=False)[0] == "lost"
+
+
+def test_file_that_only_the_server_saw_was_created() -> None:
+    request = made("created", False)
+    sent(request, exists=False, after=True)
+    answered(request, exists=False)
+    assert verdict(request, exists=False) == ("unproven", ())
+    assert [write.t_ns for write in request.writes] == [1900]
 
 
 def test_shared_change_rests_on_the_servers_order_alone() -> None:

@@ -11,7 +11,7 @@ from fastbg.events import Appended, Event
 from fastbg.evidence import second_look as module
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.second_look import SecondLook
-from fastbg.evidence.trace import Disturbance, Expected, ExpectedWrite, SentRequest, Trace
+from fastbg.evidence.trace import Change, Disturbance, Expected, ExpectedWrite, SentRequest, Trace
 
 LATER = (10**9, 10**9 + 1)  # access and modification time of a changed file, in seconds
 
@@ -29,10 +29,13 @@ class Looked:
         self.path.write_bytes(content)
         os.utime(self.path, at)
 
-    def send(self, request_id: str, text: str, *, t_ns: int = 1000, has_id: bool = True) -> Trace:
-        expected = ExpectedWrite(str(self.path), text, has_id)
-        trace = Trace(SentRequest(request_id, "GET", "", ""), Expected(writes=(expected,)))
-        sizes = {str(self.path): self.path.stat().st_size}
+    def send(
+        self, request_id: str, text: str, *more: ExpectedWrite, t_ns: int = 1000, has_id: bool = True,
+        change: Change | None = None,
+    ) -> Trace:  # fmt: skip
+        expected = ExpectedWrite(str(self.path), text, has_id, change=change)
+        trace = Trace(SentRequest(request_id, "GET", "", ""), Expected(writes=(expected, *more)))
+        sizes = {str(self.path): self.path.stat().st_size} if self.path.exists() else {}
         trace.events.append(Event(t_ns, "client", "request_sent", request_id, {"sizes": sizes}))
         self.attribution.sent(trace, sizes)
         self.second_look.sent(trace)
@@ -120,6 +123,59 @@ def test_file_that_was_deleted_leaves_a_doubt(looked: Looked) -> None:
     looked.path.unlink()
     looked.look(trace)
     assert doubt(trace) == "log.txt does not exist any more, so it cannot be searched"
+
+
+def test_only_texts_of_a_file_that_was_seen_and_deleted_have_a_doubt(looked: Looked, tmp_path: Path) -> None:
+    other = ExpectedWrite(str(tmp_path / "other.txt"), "r1", True)
+    created = ExpectedWrite(str(looked.path), "", False, change="created")
+    trace = looked.send("r1", "r1", other, created)
+    looked.path.unlink()
+    looked.look(trace)
+    assert [trace.doubt(write) is not None for write in trace.missing] == [True, False, False]
+
+
+def test_text_in_a_new_file_is_found(looked: Looked) -> None:
+    looked.path.unlink()
+    trace = looked.send("r1", "r1")
+    looked.write(b"r1")
+    assert looked.look(trace) == {}
+    assert [write.offset for write in trace.writes] == [0]
+
+
+def test_database_without_the_text_was_not_changed_by_it(tmp_path: Path) -> None:
+    looked = Looked(tmp_path, b"format 3\0")
+    trace = looked.send("r1", "r1")
+    assert looked.look(trace) == {}
+    assert not trace.witnesses.disturbed
+
+
+def test_creation_that_the_follower_missed_is_found(looked: Looked) -> None:
+    looked.path.unlink()
+    trace = looked.send("r1", "", change="created")
+    looked.look(trace)
+    assert (doubt(trace), [event.source for event in trace.events]) == ("", ["client", "file"])
+    looked.write(b"new")
+    looked.look(trace)
+    assert [write.change for write in trace.writes] == ["created"]
+
+
+def test_deletion_of_a_file_that_nobody_saw_is_a_doubt(looked: Looked, tmp_path: Path) -> None:
+    never = ExpectedWrite(str(tmp_path / "never.txt"), "", False, change="deleted")
+    trace = looked.send("r1", "", never, change="deleted")
+    looked.look(trace)
+    assert [trace.doubt(write) for write in trace.missing] == [
+        None,
+        "never.txt was never seen, so nothing shows that it was deleted",
+    ]
+    looked.path.unlink()
+    looked.look(trace)
+    assert [write.change for write in trace.writes] == ["deleted"]
+
+
+def test_look_for_a_text_adds_no_event(looked: Looked) -> None:
+    trace = looked.send("r1", "r1")
+    looked.look(trace)
+    assert len(trace.events) == 1
 
 
 def test_named_pipe_is_not_opened(looked: Looked) -> None:
