@@ -125,7 +125,7 @@ def test_file_that_was_deleted_leaves_a_doubt(looked: Looked) -> None:
     assert doubt(trace) == "log.txt does not exist any more, so it cannot be searched"
 
 
-def test_only_texts_of_a_file_that_was_seen_and_deleted_have_a_doubt(looked: Looked, tmp_path: Path) -> None:
+def test_only_texts_of_a_deleted_file_have_a_doubt(looked: Looked, tmp_path: Path) -> None:
     other = ExpectedWrite(str(tmp_path / "other.txt"), "r1", True)
     created = ExpectedWrite(str(looked.path), "", False, change="created")
     trace = looked.send("r1", "r1", other, created)

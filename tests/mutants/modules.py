@@ -13,8 +13,8 @@ _EVIDENCE = (
 )
 # Tests of the command `fastbg report` take some hundred times as long as those of a summary.
 _NO_COMMAND = (
-    "not (report_shows or json_report or bars or limits or pipe or killed or unreadable or control or terminal or empty "
-    "or refused or parts or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
+    "not (report_shows or json_report or bars or limits or pipe or killed or unreadable or control or terminal "
+    "or empty or refused or parts or rotation or later or long or progress or ctrl_c or start_have or deleted_end)"
 )
 # Without those of a real server in test_middleware.py: a mutant that makes a server wait takes a minute.
 _RECORDER = (
