@@ -56,9 +56,11 @@ class Recorder:
             request.finish(error)
             raise
         else:
-            if request.made is not None and request.made.has_any:
-                await request.made.wait()
-            request.finish(None)
+            try:
+                if request.made is not None and request.made.has_any:
+                    await request.made.wait()
+            finally:  # a server that shuts down may cancel the wait
+                request.finish(None)
         finally:
             self._watch.end()
             current_request.reset(token)

@@ -138,9 +138,14 @@ class InTurn(StarletteTasks):
 def test_task_with_a_call_of_its_own_is_one_task(
     tmp_path: Path, kind: Callable[..., BackgroundTask], where: str
 ) -> None:
+    ran: list[str] = []
+
+    def work() -> None:
+        ran.append("work")
+
     events = record(answering(lambda: Response(background=kind(work))), tmp_path, "/")
     assert seen(events) == ["queued work", "started work", "finished work"]
-    assert events[1]["where"] == where
+    assert (events[1]["where"], ran) == (where, ["work"])
 
 
 def test_classes_that_are_defined_later_are_seen_as_well(tmp_path: Path) -> None:
@@ -602,6 +607,17 @@ def test_wait_for_the_end_of_a_task_is_short_and_whole(tmp_path: Path, monkeypat
     assert sum(made_tasks._PAUSES_S) < 0.01
     record(never_called(tmp_path), tmp_path, "/injected")
     assert len(pauses) == 2
+
+
+def test_request_ends_when_its_wait_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(pause_s: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(made_tasks, "sleep", cancelled)
+    kept: list[BackgroundTask] = []
+    with pytest.raises(asyncio.CancelledError):
+        record(answering(lambda: kept.append(BackgroundTask(work))), tmp_path, "/")
+    assert read(tmp_path / "journal.jsonl")[-1]["event"] == "request_finished"
 
 
 async def nothing(message: Message | None = None) -> Message:
