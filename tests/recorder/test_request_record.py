@@ -186,7 +186,7 @@ def test_wait_for_a_thread_that_is_given_up_is_a_drop(tmp_path: Path, later: boo
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         first = asyncio.create_task(BackgroundTask(hold)())
-        while not started.is_set():
+        while not started.is_set() and not first.done():
             await asyncio.sleep(0)
         waiting = asyncio.create_task(BackgroundTask(work)())
         await asyncio.sleep(0)
@@ -200,11 +200,13 @@ def test_wait_for_a_thread_that_is_given_up_is_a_drop(tmp_path: Path, later: boo
 
     async def run() -> None:
         anyio.to_thread.current_default_thread_limiter().total_tokens = 1
-        await recorder({**SCOPE}, receive, ignore)
-        unfinished.extend(each.state for each in recorder.unfinished())
-        if later:
-            await cancel(others[0])
-        released.set()
+        try:
+            await recorder({**SCOPE}, receive, ignore)
+            unfinished.extend(each.state for each in recorder.unfinished())
+            if later:
+                await cancel(others[0])
+        finally:
+            released.set()
         await others[1]
         assert recorder.unfinished() == []
 
