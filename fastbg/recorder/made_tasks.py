@@ -95,7 +95,7 @@ class MadeTasks:
         holder = Holder(type(response), getattr(response, "status_code", None) is None)
         if isinstance(background, BackgroundTasks):
             self._holders[id(background)] = holder
-        for task in _tasks_in(background) if self._made else ():
+        for task in _tasks_in(background):
             if id(task) in self._made:
                 self._made[id(task)].holder = holder
 

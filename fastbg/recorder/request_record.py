@@ -51,7 +51,7 @@ class RequestRecord:
 
     def __init__(
         self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
-        *, all_sizes: bool = False,
+        *, all_sizes: bool,
     ) -> None:  # fmt: skip
         client_id, x_request_id = _take_ids(scope)
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
@@ -127,20 +127,19 @@ class RequestRecord:
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
         task.ended = True
         self._detached.discard(task)
-        if error is None and task.not_run is None:
-            self._write(journal_events.task_finished(self.id, task.name, task.n))
-        elif error is None:
-            self._write(
-                journal_events.task_failed(
-                    self.id, task.name, task.n, t_ns=monotonic_ns(), error=task.not_run or "", traceback=None
-                )
-            )
-        else:
+        if error is not None:
             t_ns = monotonic_ns()  # before the source files are read
             task.error, traceback = describe(error), format_traceback(error)
             self._write(
                 journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.error, traceback=traceback)
             )
+        elif task.not_run is not None:
+            t_ns, not_run = monotonic_ns(), task.not_run
+            self._write(
+                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=not_run, traceback=None)
+            )
+        else:
+            self._write(journal_events.task_finished(self.id, task.name, task.n))
 
     def give_up(self, task: TaskRecord, error: BaseException) -> None:
         """Record that the call of ``task`` ended with ``error``: if it has not got a thread, it will never start."""

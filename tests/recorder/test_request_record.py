@@ -135,6 +135,29 @@ def test_exception_of_the_app_drops_its_tasks(tmp_path: Path) -> None:
     assert finished["traceback"].endswith(' in fail\n      raise LookupError("no")')
 
 
+def test_task_that_the_response_does_not_have_is_dropped(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        BackgroundTasks().add_task(work)
+        await respond(send)
+
+    dropped = events(tmp_path, app)[-2]
+    assert (dropped["event"], dropped["reason"], dropped["detail"]) == (
+        "task_dropped",
+        "unknown",
+        "the recorder saw no cause",
+    )
+
+
+def test_first_valid_header_of_the_client_is_its_own_id(tmp_path: Path) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    own = [(b"x-request-id", value) for value in (b"\xff", b"mine", b"other")]
+    asyncio.run(recorder({**SCOPE, "headers": own}, receive, ignore))
+    assert read(tmp_path / "journal.jsonl")[0]["x_request_id"] == "mine"
+
+
 def test_task_that_is_called_twice_is_two_tasks(tmp_path: Path) -> None:
     async def app(send: Send) -> None:
         task = BackgroundTask(work)

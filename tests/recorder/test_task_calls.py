@@ -561,6 +561,21 @@ def test_task_of_a_response_that_raises_is_dropped(tmp_path: Path) -> None:
     assert made["detail"] == "the StreamingResponse that it was given to raised ValueError: no more"
 
 
+def test_attributes_of_an_app_that_raises_are_its_own(tmp_path: Path) -> None:
+    class App:
+        @property
+        def background(self) -> object:
+            raise RuntimeError("not for the recorder")
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            kept.append(BackgroundTask(work))
+            raise ValueError("no")
+
+    kept: list[BackgroundTask] = []
+    with pytest.raises(ValueError, match="no"):
+        record(App(), tmp_path, "/")
+
+
 def test_task_in_a_cycle_of_an_exception_is_dropped(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         task = BackgroundTask(work)
