@@ -142,6 +142,23 @@ def test_file_that_only_the_server_saw_was_created() -> None:
     assert [write.t_ns for write in request.writes] == [1900]
 
 
+def test_file_that_the_task_deletes_again_was_created_before() -> None:
+    """The client never sees it, and the server sees it only when it sends the response."""
+    request = made("created", False)
+    sent(request, exists=True)
+    answered(request, exists=False)
+    assert verdict(request, exists=False) == ("work-first", ("file+server",))
+    assert [write.t_ns for write in request.writes] == [1900]
+
+
+def test_file_that_only_the_client_saw_was_created() -> None:
+    request = made("created", False)
+    request.witnesses.all_files = False
+    answered(request, exists=True)
+    find_changes(request)
+    assert [write.t_ns for write in request.writes] == [2000]
+
+
 def test_shared_change_rests_on_the_servers_order_alone() -> None:
     request = made("created", False)
     request.expected.writes[0].shared = True

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fastbg.recorder import instrument, middleware
 from fastbg.recorder.journal import Journal
+from fastbg.recorder.loop_watch import LoopWatch
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.task_record import TaskRecord
@@ -291,6 +292,36 @@ def test_unfinished_is_sorted_and_without_what_ends_meanwhile(tmp_path: Path, mo
     assert found == [10, 20, 30, 40, None]
 
 
+def test_request_whose_tasks_have_ended_is_unfinished(tmp_path: Path) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await BackgroundTask(work)()
+        found.extend(each.task for each in recorder.unfinished())
+
+    found: list[str | None] = []
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    asyncio.run(recorder({**SCOPE}, receive, ignore))
+    assert found == [None]
+
+
+def test_watch_knows_which_calls_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/fail":
+            fail()
+
+    async def run(kind: str, path: str) -> None:
+        with suppress(LookupError):
+            await recorder({**SCOPE, "type": kind, "path": path}, receive, ignore)
+
+    calls: list[str] = []
+    for name in ("begin", "end"):
+        monkeypatch.setattr(LoopWatch, name, lambda _, name=name: calls.append(name))
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    for kind in ("http", "websocket"):
+        for path in ("/", "/fail"):
+            asyncio.run(run(kind, path))
+    assert calls == ["begin", "end"] * 4
+
+
 def test_message_that_the_broker_has_is_not_dropped(tmp_path: Path) -> None:
     async def app(send: Send) -> None:
         request = current_request.get()
@@ -325,6 +356,7 @@ def test_shutdown_is_recorded_while_tasks_are_unfinished(tmp_path: Path) -> None
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
+            assert read(journal.path)[-1]["event"] != "shutdown"
             await receive()
             return
         BackgroundTasks().add_task(work)
