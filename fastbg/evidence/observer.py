@@ -11,7 +11,8 @@ from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.existence import find_changes
 from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
-from fastbg.evidence.trace import Disturbance, Trace
+from fastbg.evidence.trace import Disturbance, ExpectedWrite, Trace
+from fastbg.evidence.verdict import is_perhaps_rewritten
 from fastbg.follow.follower import Follower
 from fastbg.recorder.file_sizes import sizes_of
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
@@ -59,7 +60,8 @@ class Observer:
         self._to_look: dict[str, Trace] = {}  # whose files have to be looked at again
         self._looked: dict[str, Trace] = {}  # whose files were looked at again, and did not have all writes
         self._wants_look = asyncio.Event()
-        self._expects_changes = False  # of the existence of files
+        self._writers: dict[str, set[str]] = {}  # the open requests that are expected to write to a file
+        self._alone: dict[str, list[ExpectedWrite]] = {}  # the writes of the only one of them
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the time at which the server finished them
         self._lines = JournalLines()
@@ -92,8 +94,8 @@ class Observer:
         """Check whether new evidence completes ``trace``."""
         if trace.request_id in self._open:
             if trace.settled:
-                del self._open[trace.request_id]
-                if any(expected.is_anonymous for expected in trace.expected.writes):
+                self._close(trace)
+                if any(write.is_anonymous for write in trace.expected.writes) or is_perhaps_rewritten(trace):
                     self._held.append((trace.time("request_finished") or 0, trace))
                 else:
                     self._finish(trace)
@@ -131,27 +133,36 @@ class Observer:
     def _disturb(self, path: str, how: Disturbance) -> None:
         """Mark that offsets in ``path`` prove nothing, for every unsettled request."""
         for trace in list(self.live.values()):
-            if not trace.settled:
-                if how in ("rewritten", "replaced") or path not in trace.witnesses.disturbed:
-                    trace.witnesses.disturbed[path] = how
-                self.update(trace)
+            if how in ("rewritten", "replaced") or path not in trace.witnesses.disturbed:
+                trace.witnesses.disturbed[path] = how
+            self.update(trace)
 
     def _mark_shared(self, trace: Trace) -> None:
-        """Mark each expected creation or deletion of a file that another open request may have made as well."""
-        self._expects_changes = self._expects_changes or any(write.change for write in trace.expected.writes)
-        if not self._expects_changes:
-            return
-        for other in self._open.values():
-            for mine in trace.expected.writes if other is not trace else ():
-                for theirs in other.expected.writes:
-                    if mine.file == theirs.file:
-                        mine.shared = theirs.shared = True
+        """Mark each expected write to a file that another open request may write to at the same time."""
+        for mine in trace.expected.writes:
+            writers = self._writers.setdefault(mine.file, set())
+            mine.shared = bool(writers - {trace.request_id}) if len(writers) < 2 else True
+            if mine.shared and mine.file in self._alone:
+                for theirs in self._alone.pop(mine.file):
+                    theirs.shared = True
+            elif not mine.shared:
+                self._alone.setdefault(mine.file, []).append(mine)
+            writers.add(trace.request_id)
+
+    def _close(self, trace: Trace) -> None:
+        """Remove ``trace`` from the open requests."""
+        self._open.pop(trace.request_id, None)
+        for write in trace.expected.writes:
+            writers = self._writers.get(write.file, set())
+            writers.discard(trace.request_id)
+            if not writers:
+                self._alone.pop(write.file, None)
 
     def end(self, trace: Trace, why: str | None, *, server_gone: bool = False) -> None:
         """End ``trace`` with the evidence so far."""
         trace.ended = trace.ended or why
         trace.ended_ns, trace.server_gone = monotonic_ns(), server_gone
-        self._open.pop(trace.request_id, None)
+        self._close(trace)
         self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
         self._finish(trace)
         self._release()

@@ -136,6 +136,8 @@ class _Search:
         for expected in trace.missing:
             if expected.file == self._file and expected.change is None:
                 expected.overwritten = expected.text in self._shared or self._is_overwritten()
+                if not expected.overwritten and expected.shared and self._is_only_of_another():
+                    expected.overwritten, self.how = True, "rewritten"
                 expected.doubt = self._doubt(expected)
 
     def _is_new(self, expected: ExpectedWrite, offset: int, length: int) -> bool:
@@ -159,6 +161,14 @@ class _Search:
         if other is None or not self._is_rewritten():
             return False
         return self._read(other.offset, other.length).decode("utf-8", "replace") == other.text
+
+    def _is_only_of_another(self) -> bool:
+        """Return whether the file, which was empty, has nothing but a text of another request.
+
+        Two requests that rewrite a new file before the follower reads it for the first time leave no other trace.
+        """
+        other, was_empty = self._other, self._before is None or not self._before.size
+        return other is not None and was_empty and (other.offset, other.length) == (0, self._status.st_size)
 
     def _doubt(self, expected: ExpectedWrite) -> str | None:
         """Return why ``expected`` may have been written although it was not found."""

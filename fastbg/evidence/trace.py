@@ -56,8 +56,8 @@ class ExpectedWrite:
     ``complete``: whether the file was read up to that size.
 
     ``change``: the file is expected to be created or deleted, instead of a text. ``shared``: another request that was
-    open at the same time is expected to change it, too. ``overwritten``: the file has a text of another request in
-    place of this one. ``doubt``: why the write may have been made although it was not seen.
+    open at the same time is expected to write to the file, too. ``overwritten``: the file has a text of another request
+    in place of this one. ``doubt``: why the write may have been made although it was not seen.
     """
 
     file: str

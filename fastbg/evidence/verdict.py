@@ -258,6 +258,22 @@ _PROOFS = {
 }
 
 
+_SHARED = "another request, which writes to the same file, may have been there first"
+
+
+def is_perhaps_rewritten(trace: Trace) -> bool:
+    """Return whether a text was in its file before the tasks started, or took the place of another request's text.
+
+    The file was long enough for it when the response was sent. Either the endpoint wrote it, or a task has overwritten
+    what another request had written there.
+    """
+    sent = trace.find("response_sent")
+    if sent is None or not any(write.shared for write in trace.expected.writes):
+        return False
+    early = _before(trace, sent.detail.get("files")) or _written_by_end_of_send(trace, sent)
+    return judge_order(trace).verdict == "response-first" and bool(early)
+
+
 def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judgement:
     """Decide the order of the response and the work, both of which were seen."""
     sent = trace.find("response_sent")
@@ -266,6 +282,8 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
         return server  # the most exact statement: the task may write at any time from its start to its end
     outside = _written_after_response(trace, writes)
     early = _written_before(trace, sent) or (server if server.verdict == "work-first" else None)
+    if early and is_perhaps_rewritten(trace):
+        return _unproven(f"contradictory evidence: {early.reason}, but its tasks started later; {_SHARED}")
     if early and outside:
         return _unproven(f"contradictory evidence: {early.reason}, but the client had the response before the write")
     if early:

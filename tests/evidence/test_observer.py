@@ -242,3 +242,21 @@ def test_change_of_a_file_is_shared_by_open_requests() -> None:
     sent_to(observer, "r2", other, sizes={})
     sent_to(observer, "r3", created, sizes={})
     assert (created.shared, other.shared) == (True, False)
+
+
+def test_text_in_a_shared_place_is_judged_when_the_others_have_ended() -> None:
+    """The follower sees only later that requests rewrite the file."""
+    done: list[Trace] = []
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", done.append, has_all_sizes=False)
+    one, _ = (sent_to(observer, name, ExpectedWrite(str(LOG), name, True), sizes={}) for name in ("r1", "r2"))
+    one.events[:] = [event for event in one.events if event.name != "response_complete"]
+    one.events.append(Event(1100, "client", "response_complete", "r1", {"sizes": {str(LOG): 2}}))
+    lines = ended("r1", **{str(LOG): 2})
+    seen = Appended(1300, LOG, (1, 1), 0, b"r1"), Appended(1300, JOURNAL, (1, 2), 0, lines)
+    follow(observer, *seen)
+    assert one.settled
+    assert not done
+    more = Appended(1500, LOG, (1, 1), 0, b"r2"), Appended(1500, JOURNAL, (1, 2), len(lines), ended("r2"))
+    follow(observer, Notice(1400, LOG, "truncated", ""), *more)
+    assert one in done
+    assert (judge(one).verdict, judge(one).evidence) == ("response-first", ("server",))

@@ -254,3 +254,16 @@ def test_text_of_an_earlier_request_overwrites_nothing(looked: Looked) -> None:
 
 def test_rows_of_a_database_do_not_overwrite_each_other(looked: Looked) -> None:
     assert not overwritten(looked, b"r2 text\0")
+
+
+@pytest.mark.parametrize(("before", "shared"), [(b"", True), (b"", False), (b"before\n", True)])
+def test_new_file_with_one_text_may_have_been_rewritten(tmp_path: Path, before: bytes, shared: bool) -> None:
+    looked = Looked(tmp_path, before)
+    one, two = looked.send("r1", "r1"), looked.send("r2", "r2")
+    one.expected.writes[0].shared = shared
+    looked.write(before + b"r2")
+    looked.append(2000, len(before), b"r2")
+    assert two.writes
+    may_be = shared and not before
+    assert looked.look(one) == ({"log.txt": "rewritten"} if may_be else {})
+    assert bool(one.overwritten) is may_be

@@ -5,7 +5,7 @@ import pytest
 from fastbg.evidence.expectations import unmet
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.trace import Trace, Write
-from fastbg.evidence.verdict import SentResponse, ServerRecord, judge, judge_recorded
+from fastbg.evidence.verdict import SentResponse, ServerRecord, is_perhaps_rewritten, judge, judge_recorded
 from tests.support.traces import (
     LOG,
     TEXT,
@@ -287,6 +287,18 @@ def test_text_that_must_not_come_is_unknown_in_a_rewritten_file() -> None:
     assert unmet(seen, judge(seen)) == []
     seen.witnesses.disturbed[LOG] = "rewritten"
     assert [each.actual for each in unmet(seen, judge(seen))] == ["unknown"]
+
+
+def test_place_that_another_request_may_have_filled_proves_nothing() -> None:
+    """Opened with mode "w": the file had the text of another request when the response was sent."""
+    seen = wrote(finished(task(sent(answered(trace(), 2000, size=108), 1900, size=108), 1950)), 2100, offset=100)
+    assert judge(seen).verdict == "work-first"
+    seen.expected.writes[0].shared = True
+    assert judge(seen).verdict == "unproven"
+    assert why(judge(seen)).startswith("contradictory evidence: its write was already in the file when the response")
+    assert is_perhaps_rewritten(seen)
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    assert (judge(seen).verdict, judge(seen).evidence) == ("response-first", ("server",))
 
 
 def test_failed_task_is_named_with_its_exception() -> None:
