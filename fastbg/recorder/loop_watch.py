@@ -11,11 +11,10 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import clock_gettime_ns, pthread_getcpuclockid
 from types import CodeType, FrameType
 from typing import Any
 
-from fastbg.clock import monotonic_ns
+from fastbg.clock import monotonic_ns, processor_clock
 from fastbg.recorder.steps import BLOCKED_NS, in_steps
 from fastbg.recorder.tracebacks import MAX_FRAMES, place_of
 
@@ -44,12 +43,8 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
-        self._clock = pthread_getcpuclockid(self.ident)
+        self.cpu_ns = processor_clock(self.ident)
         self._state = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
-
-    def cpu_ns(self) -> int:
-        """Return the time for which a processor has executed the thread."""
-        return clock_gettime_ns(self._clock)
 
     def lacks_processor(self, took_ns: int, cpu_ns: int) -> bool:
         """Return whether the thread could have run for ``took_ns``, but had a processor for less than half of it."""

@@ -244,7 +244,7 @@ def test_change_of_a_file_is_shared_by_open_requests() -> None:
     assert (created.shared, other.shared) == (True, False)
 
 
-def test_text_in_a_shared_place_is_judged_when_the_others_have_ended() -> None:
+def test_text_in_a_shared_place_is_judged_last() -> None:
     """The follower sees only later that requests rewrite the file."""
     done: list[Trace] = []
     observer = Observer([LOG], JOURNAL, "r[0-9]+", done.append, has_all_sizes=False)

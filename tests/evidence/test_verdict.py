@@ -289,7 +289,7 @@ def test_text_that_must_not_come_is_unknown_in_a_rewritten_file() -> None:
     assert [each.actual for each in unmet(seen, judge(seen))] == ["unknown"]
 
 
-def test_place_that_another_request_may_have_filled_proves_nothing() -> None:
+def test_place_that_another_request_may_fill_proves_nothing() -> None:
     """Opened with mode "w": the file had the text of another request when the response was sent."""
     seen = wrote(finished(task(sent(answered(trace(), 2000, size=108), 1900, size=108), 1950)), 2100, offset=100)
     assert judge(seen).verdict == "work-first"
