@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastbg.recorder import instrument
@@ -233,6 +233,8 @@ def test_uninstall_restores_starlette() -> None:
     instrument.uninstall()
     instrument.uninstall()
     assert methods() == before
+    assert "background" not in vars(Response)
+    assert "__init_subclass__" not in vars(BackgroundTask)
 
 
 @pytest.mark.usefixtures("installed")

@@ -304,7 +304,13 @@ def test_middleware_is_named_where_it_starts_tasks_early(
         patch.setattr(starlette, "__version__", version)
         importlib.reload(instrument)
     instrument.install()
+
+    async def get() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            return (await client.get("/")).status_code
+
     try:
+        assert asyncio.run(get()) == 200  # without a recorder
         events = record(app, tmp_path, "/")
     finally:
         instrument.uninstall()
@@ -348,6 +354,20 @@ def test_background_of_a_response_may_be_added_to_other_tasks(tmp_path: Path) ->
         tasks = StarletteTasks()
         tasks.add_task(response.background)  # type: ignore[arg-type]
         return Response(background=tasks)
+
+    events = record(answering(respond), tmp_path, "/")
+    assert seen(events) == ["queued async_work", "started async_work", "finished async_work"]
+
+
+class Awaiting(BackgroundTask):
+    async def __call__(self) -> None:
+        await self.func()  # type: ignore[call-arg]  # it is no method
+
+
+def test_background_of_a_response_in_an_own_task_is_one_task(tmp_path: Path) -> None:
+    def respond() -> Response:
+        response = Response(background=async_work)  # type: ignore[arg-type]  # Starlette awaits any callable
+        return Response(background=Awaiting(response.background))  # type: ignore[arg-type]
 
     events = record(answering(respond), tmp_path, "/")
     assert seen(events) == ["queued async_work", "started async_work", "finished async_work"]
