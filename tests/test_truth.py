@@ -14,7 +14,7 @@ from tests.truth.kernel import Call, TracedRequest, Tracing, UnavailableError, p
 from tests.truth.orders import Compared, Order, Outcome, Span, Truth, reason_of, unproven_share
 from tests.truth.packets import Packet, last_bytes
 from tests.truth.runs import RequestSpec, truth_server
-from tests.truth.servers import SERVERS, serve
+from tests.truth.servers import SERVERS, Server, serve
 from tests.truth.shapes import SHAPES, Shape
 from tests.truth.verdicts import compare
 
@@ -121,6 +121,8 @@ def test_order_is_that_of_work_and_last_byte(tasks: list[Span], order: Order) ->
 def test_missing_work_is_no_order() -> None:
     assert Truth(HANDOVER, [], [], missing_tasks=1).order == "never ran"
     assert Truth(HANDOVER, [AFTER], [], missing_tasks=1).order_of_tasks == "unfinished"
+    made = TracedRequest(made=1, sends=[HANDOVER], writes=[Call(1, 2)])
+    assert Truth.of(Shape("", "/", tasks=0), made, complete=True, tls=False).order_of_tasks == "never ran"
     without_write = Truth(HANDOVER, [AFTER], [], missing_writes=1)
     assert (without_write.order, without_write.order_of_tasks) == ("unfinished", "response-first")
 
@@ -197,6 +199,10 @@ def test_contradiction_is_described_with_the_times_of_the_kernel() -> None:
         "a shape r: demo says response-first by server; the kernel says overlapping: "
         "last byte passed from 0 us to 10 us; task from -90 us to 200 us"
     )
+
+
+def test_server_that_is_not_installed_is_known() -> None:
+    assert Server("", (), needs=("json", "no_such_module")).missing == ["no_such_module"]
 
 
 IN_SHORT = {

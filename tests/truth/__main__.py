@@ -88,7 +88,7 @@ class TimesReport:
 
 @dataclass(slots=True)
 class VerdictsReport:
-    """A row per server, the tables of the servers, the reasons of unproven verdicts, and faults."""
+    """A row per server, the reasons of unproven verdicts, and faults."""
 
     servers: Table = field(
         default_factory=lambda: Table(
@@ -105,7 +105,6 @@ class VerdictsReport:
             title="verdicts and the kernel's order",
         )
     )
-    tables: list[Table] = field(default_factory=list)
     reasons: Table = field(default_factory=lambda: Table("server", "n", "request", "by", "reason", title="unproven"))
     wrong: list[str] = field(default_factory=list)
     requests: int = 0
@@ -124,7 +123,6 @@ class VerdictsReport:
         self.wrong += [f"{server.name}: more contradictions"] * (len(contradictions) > MAX_NAMED)
         if server.is_uvicorn and unproven > MAX_UNPROVEN * clear:
             self.wrong.append(f"{server.name}: {share} of the verdicts are unproven, must be <= {MAX_UNPROVEN:.0%}")
-        self.tables.append(_table_of(server, compared))
         reasons = Counter(
             (each.shape, each.witness, reason_of(each.judgement)) for each in compared if each.outcome == "unproven"
         )
@@ -189,8 +187,10 @@ def _measure_verdicts(requests: int, console: Console) -> list[str]:
                 tempfile.TemporaryDirectory(prefix="fastbg-truth-") as name,
                 serve(server, Path(name), tracing.marker) as running,
             ):
-                report.add(server, list(compare(running, tracing, SHAPES, repeat)))
-    console.print(*report.tables, report.reasons, report.servers, f"{report.requests} requests")
+                compared = list(compare(running, tracing, SHAPES, repeat))
+            report.add(server, compared)
+            console.print(_table_of(server, compared))
+    console.print(report.reasons, report.servers, f"{report.requests} requests")
     return report.wrong
 
 

@@ -210,8 +210,9 @@ async def after_yield() -> str:
 async def queued_late(request_id: RequestId, tasks: BackgroundTasks) -> Response:
     async def body() -> AsyncIterator[bytes]:
         yield b"x" * 1000
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # some servers tell Starlette here that the client has left, and it cancels the rest
         tasks.add_task(in_thread, request_id)
+        mark("made", request_id)
 
     return StreamingResponse(body(), headers={"content-length": "1000"}, background=tasks)
 

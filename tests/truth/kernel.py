@@ -5,6 +5,7 @@ under a microsecond; ``strace`` stops the process twice per call. A process can 
 trace. With such lines the app says what the next system calls of its thread or socket belong to:
 
 * ``socket ID FD``: until it is closed, this socket of the process is the connection of the request
+* ``made ID``: the app has made one more task than the shape of the request says
 * ``called ID``, ``returned ID``: the app is about to let Starlette run the task, and Starlette has run it
 * ``start ID N``, ``end ID N``: the function of the task begins, or is about to return
 * ``write ID``: the next write of this thread to `LOG_FD` is work of the request
@@ -50,11 +51,13 @@ class Call:
 class TracedRequest:
     """What the kernel saw of one request.
 
-    ``called_ns``, ``returned_ns``: around Starlette's call of the task, where the app makes it. ``started_ns``,
-    ``ended_ns``: of the tasks, by their names. ``writes``: the calls that wrote to the log. ``sends``: the calls that
-    sent data on the connection. ``closed``: the call that ended the connection.
+    ``made``: tasks that the shape of the request does not say. ``called_ns``, ``returned_ns``: around Starlette's call
+    of the task, where the app makes it. ``started_ns``, ``ended_ns``: of the tasks, by their names. ``writes``: the
+    calls that wrote to the log. ``sends``: the calls that sent data on the connection. ``closed``: the call that ended
+    the connection.
     """
 
+    made: int = 0
     called_ns: int | None = None
     returned_ns: int | None = None
     started_ns: dict[str, int] = field(default_factory=dict)
@@ -182,6 +185,8 @@ class _Parser:
         request = self._requests.setdefault(request_id, TracedRequest())
         if kind == "socket":
             self._sockets[process, int(rest[0])] = request
+        elif kind == "made":
+            request.made += 1
         elif kind == "called":
             request.called_ns = t_ns
         elif kind == "returned":

@@ -59,7 +59,7 @@ class Truth:
         tasks = [Span(begin_ns, traced.ended_ns.get(name)) for name, begin_ns in traced.started_ns.items()]
         writes = [Span(call.begin_ns, call.end_ns) for call in traced.writes]
         handover = _handover(shape, traced, tls=tls) if complete else None
-        missing = shape.tasks - len(tasks), len(shape.writes) - len(writes)
+        missing = shape.tasks + traced.made - len(tasks), len(shape.writes) - len(writes)
         call = None if traced.called_ns is None else Span(traced.called_ns, traced.returned_ns)
         return cls(handover, tasks, writes, *missing, call)
 

@@ -40,9 +40,9 @@ class RawClient:
 class Shape:
     """A kind of request. ``path``: with query.
 
-    ``tasks``: number of background tasks that the app makes for it. ``writes``: what it appends to the log, after the
-    id. ``client``: None if `fastbg demo` sends it. ``ends_with_connection``: nothing else marks the end of its
-    response.
+    ``tasks``: number of background tasks that the app makes for it in any case. ``writes``: what it appends to the log,
+    after the id. ``client``: None if `fastbg demo` sends it. ``ends_with_connection``: nothing else marks the end of
+    its response.
     """
 
     name: str
@@ -98,7 +98,7 @@ TASKS = (
     Shape("dropped by an exception", "/dropped", "POST"),
     Shape("made, never called", "/made", "POST"),
     Shape("queued after the response, never run", "/after-yield", "POST"),
-    Shape("queued after the response, run", "/queued-late", "POST"),
+    Shape("queued after the response, run", "/queued-late", "POST", tasks=0),
 )
 WITHOUT_TASKS = (
     Shape("no task, writes before", "/foreground", "POST", tasks=0),
