@@ -79,6 +79,7 @@ def test_replaced_clock_changes_no_verdict_and_no_stamp(fastbg: Client, frozen: 
     assert all(abs(wall - begin_wall_ns) < 3600e9 for wall in walls)
 
 
+@pytest.mark.parametrize("frozen", ["freezegun", "time-machine"], indirect=True)
 @pytest.mark.fastbg(timeout=0.05)
 def test_replaced_clock_changes_no_time_limit(fastbg: Client, frozen: Freeze) -> None:
     with frozen(), pytest.raises(AssertionError, match=r"not within 0\.05 s"):
@@ -86,6 +87,7 @@ def test_replaced_clock_changes_no_time_limit(fastbg: Client, frozen: Freeze) ->
     fastbg.get("/release")
 
 
+@pytest.mark.parametrize("frozen", ["freezegun, before the boot", "time-machine"], indirect=True)
 @pytest.mark.usefixtures("fastbg_app")
 @pytest.mark.fastbg(timeout=0.05, scope="function")
 def test_server_that_starts_under_a_frozen_clock(frozen: Freeze, request: pytest.FixtureRequest) -> None:
