@@ -83,8 +83,8 @@ def test_replaced_clock_changes_no_verdict_and_no_stamp(fastbg: Client, frozen: 
 @pytest.mark.fastbg(timeout=0.05)
 def test_replaced_clock_changes_no_time_limit(fastbg: Client, frozen: Freeze) -> None:
     with frozen(), pytest.raises(AssertionError, match=r"not within 0\.05 s"):
-        fastbg.get("/held").wait()
-    fastbg.get("/release")
+        fastbg.get("/held", timeout=PATIENCE_S).wait()
+    fastbg.get("/release", timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("frozen", ["freezegun, before the boot", "time-machine"], indirect=True)
@@ -94,9 +94,9 @@ def test_server_that_starts_under_a_frozen_clock(frozen: Freeze, request: pytest
     with frozen():
         client: Client = request.getfixturevalue("fastbg")
         with pytest.raises(AssertionError, match="did not finish"):
-            client.get("/held").wait()
-        client.get("/release").wait(PATIENCE_S)
-        assert client.get("/later").wait(PATIENCE_S).came_before("work")
+            client.get("/held", timeout=PATIENCE_S).wait()
+        client.get("/release", timeout=PATIENCE_S).wait(PATIENCE_S)
+        assert client.get("/later", timeout=PATIENCE_S).wait(PATIENCE_S).came_before("work")
 
 
 def test_app_that_replaces_the_clock(fastbg: Client, monkeypatch: pytest.MonkeyPatch) -> None:
