@@ -1,4 +1,4 @@
-"""``python -m tests.truth``: compares fastbg's times and verdicts with the kernel's. Takes about half an hour.
+"""``python -m tests.truth``: compares fastbg's times and verdicts with the kernel's. Takes 10 to 30 minutes.
 
 ``python -m tests.truth verdicts`` compares only the verdicts, ``times`` only the times. ``--requests``: how many
 requests all servers together get for the verdicts.

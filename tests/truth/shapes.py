@@ -8,7 +8,6 @@ SCRIPT = """
 url = "%s"
 folder = "${dir}"
 follow = ["log.txt"]
-timeout = 10
 """
 REQUEST = """
 [[request]]
