@@ -1,4 +1,4 @@
-"""The steps of a coroutine: from one ``await`` that waits to the next."""
+"""Measures the duration of each step of a coroutine: from one ``await`` that waits to the next."""
 
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -10,10 +10,13 @@ BLOCKED_NS = 50_000_000  # a longer step counts as blocking the event loop
 
 
 @types.coroutine
-def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]) -> Generator[Any, Any, Any]:
+def in_steps(
+    coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None], begun: Callable[[], None] | None = None
+) -> Generator[Any, Any, Any]:
     """Run ``coroutine`` like ``await``: it yields, receives, returns and raises the same.
 
-    Calls ``blocked`` with the nanoseconds of each step that took longer than `BLOCKED_NS`.
+    Calls ``blocked`` with the nanoseconds of each step that took longer than `BLOCKED_NS`, and ``begun`` after the
+    first step, also if that is the last one.
     """
     step: Callable[[Any], Any] = coroutine.send
     value: Any = None
@@ -28,35 +31,13 @@ def in_steps(coroutine: Coroutine[Any, Any, Any], blocked: Callable[[int], None]
             took_ns = monotonic_ns() - begin_ns
             if took_ns > BLOCKED_NS:
                 blocked(took_ns)
+            if begun is not None:
+                begun()
+                begun = None
         try:
             step, value = coroutine.send, (yield waits_for)
         except GeneratorExit:
             coroutine.close()
             raise
         except BaseException as error:  # noqa: BLE001  # for example a cancellation, which the coroutine handles
-            step, value = coroutine.throw, error
-
-
-@types.coroutine
-def after_first_step(coroutine: Coroutine[Any, Any, Any], call: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Run ``coroutine`` like ``await``, and call ``call`` after its first step, also if that is the last one."""
-    step: Callable[[Any], Any] = coroutine.send
-    value: Any = None
-    is_first = True
-    while True:
-        try:
-            waits_for = step(value)
-        except StopIteration as end:
-            return end.value
-        finally:
-            value = None
-            if is_first:
-                is_first = False
-                call()
-        try:
-            step, value = coroutine.send, (yield waits_for)
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as error:  # noqa: BLE001  # as in `in_steps`
             step, value = coroutine.throw, error

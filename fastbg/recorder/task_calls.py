@@ -10,7 +10,7 @@ from starlette.background import BackgroundTask, BackgroundTasks
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.request_record import RequestRecord, current_request
-from fastbg.recorder.steps import after_first_step, in_steps
+from fastbg.recorder.steps import in_steps
 from fastbg.recorder.task_record import TaskRecord, current_task
 from fastbg.recorder.unawaited import discard_result
 
@@ -80,7 +80,7 @@ def wrap_own_call(original: Call) -> Call:
         task.own_call = True
         token = current_task.set(task)
         try:
-            await after_first_step(_in_steps(request, task, original(self)), start)
+            await _in_steps(request, task, original(self), start)
         except BaseException as error:
             if is_whole:
                 request.end(task, error)
@@ -142,9 +142,11 @@ async def _record(request: RequestRecord, task: TaskRecord, call: Awaitable[obje
         current_task.reset(token)
 
 
-def _in_steps(request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+def _in_steps(
+    request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any], begun: Callable[[], None] | None = None
+) -> Coroutine[Any, Any, Any]:
     task.coroutine = _await(awaitable)
-    return in_steps(task.coroutine, partial(request.blocked, task))
+    return in_steps(task.coroutine, partial(request.blocked, task), begun)
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
