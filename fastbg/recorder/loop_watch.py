@@ -16,7 +16,7 @@ from typing import Any
 
 from fastbg.clock import monotonic_ns, processor_clock
 from fastbg.recorder.steps import BLOCKED_NS, in_steps
-from fastbg.recorder.tracebacks import MAX_FRAMES, place_of
+from fastbg.recorder.tracebacks import outwards, place_of
 
 ASK_S = 0.02  # between an answer and the next question
 IDLE_S = 5.0  # the thread ends after this time without an open request
@@ -154,14 +154,13 @@ class LoopWatch:
         """Return the place in the user's code, and the variables of the serving frame; None outside of such code."""
         frames: list[FrameType] = []
         variables: dict[str, Any] = {}
-        while innermost is not None and len(frames) < MAX_FRAMES:
-            if innermost.f_code is _TASK_STEP:
+        for frame in outwards(innermost):
+            if frame.f_code is _TASK_STEP:
                 return None
-            if innermost.f_code.co_filename.endswith(_OF_THE_LOOP):
+            if frame.f_code.co_filename.endswith(_OF_THE_LOOP):
                 break
-            if innermost.f_code in self._serving:
-                variables = dict(innermost.f_locals)
-            frames.insert(0, innermost)
-            innermost = innermost.f_back
-        place = place_of(frames, runs=True)
+            if frame.f_code in self._serving:
+                variables = dict(frame.f_locals)
+            frames.append(frame)
+        place = place_of(frames[::-1], runs=True)
         return None if place is None else (place, variables)

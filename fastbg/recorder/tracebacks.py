@@ -46,6 +46,15 @@ def format_traceback(error: BaseException) -> str | None:
         return None
 
 
+def outwards(innermost: FrameType | None) -> list[FrameType]:
+    """Return ``innermost`` and its callers, at most `MAX_FRAMES`."""
+    frames: list[FrameType] = []
+    while innermost is not None and len(frames) < MAX_FRAMES:
+        frames.append(innermost)
+        innermost = innermost.f_back
+    return frames
+
+
 def place_of(frames: Iterable[FrameType], *, runs: bool = False) -> str | None:
     """Return ``file:line in function`` of the innermost of ``frames`` in the user's code, None without one.
 

@@ -9,7 +9,7 @@ from types import CoroutineType, FrameType, GeneratorType
 
 from fastbg.recorder.request_record import RequestRecord
 from fastbg.recorder.task_record import TaskRecord
-from fastbg.recorder.tracebacks import MAX_FRAMES, place_of, shorten
+from fastbg.recorder.tracebacks import MAX_FRAMES, outwards, place_of, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Unfinished:
 def unfinished_task(task: TaskRecord) -> Unfinished:
     if task.thread is not None:
         frame = sys._current_frames().get(task.thread)
-        state, place = "in a thread", place_of(_outwards(frame)[::-1])
+        state, place = "in a thread", place_of(outwards(frame)[::-1])
     elif task.started:
         state, place = "in the event loop", place_of(_frames_of(task.coroutine))
     else:
@@ -70,16 +70,7 @@ def _frames_of(call: object) -> list[FrameType]:
 def _frames_inside(frame: FrameType) -> list[FrameType]:
     """Return ``frame``, which a thread is executing, and those that it has called."""
     for innermost in sys._current_frames().values():
-        stack = _outwards(innermost)
+        stack = outwards(innermost)
         if frame in stack:
             return stack[stack.index(frame) :: -1]
     return []
-
-
-def _outwards(innermost: FrameType | None) -> list[FrameType]:
-    """Return ``innermost`` and its callers."""
-    frames: list[FrameType] = []
-    while innermost is not None and len(frames) < MAX_FRAMES:
-        frames.append(innermost)
-        innermost = innermost.f_back
-    return frames
