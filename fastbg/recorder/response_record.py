@@ -8,7 +8,7 @@ it is sent with the last message (RFC 9112, 6.3).
 import gc
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -95,7 +95,7 @@ class ResponseRecord:
         if self._is_disconnected:
             self._write_lost(t_ns, None)
         elif self._sending_ns is not None:  # the last message is missing, but no byte
-            self._write_sent(t_ns, self._sending_ns, None, None)
+            self._write_sent(t_ns, self._sending_ns, _transports(self._cycle), None, None)
         elif self.status is not None:
             announced = "" if self._length is None else f", announced {self._length}"
             self._write_lost(t_ns, f"the app did not complete the response: {self._size} bytes{announced}")
@@ -118,17 +118,19 @@ class ResponseRecord:
         t_ns = monotonic_ns()
         if self._sending_ns is None:
             self._files, self._sending_ns = files, sending_ns
-        if self._is_disconnected or _is_reset(self._cycle):
+        transports = _transports(self._cycle)
+        if self._is_disconnected or _is_reset(transports):
             self._write_lost(t_ns, None)
         elif is_last or self._cycle is not None:
-            self._write_sent(t_ns, self._sending_ns, self._files, self._sizes())
+            self._write_sent(t_ns, self._sending_ns, transports, self._files, self._sizes())
 
     def _write_sent(
-        self, t_ns: int, sending_ns: int, files: Mapping[str, int] | None, files_after: Mapping[str, int] | None
-    ) -> None:
+        self, t_ns: int, sending_ns: int, transports: Sequence[Any],
+        files: Mapping[str, int] | None, files_after: Mapping[str, int] | None,
+    ) -> None:  # fmt: skip
         self.sent = self._is_over = True
         ends_with_connection = self._length is None and self._is_http_1_0
-        buffered = None if ends_with_connection else _buffered(self._cycle)
+        buffered = None if ends_with_connection else _buffered(transports)
         detail = _ENDS_WITH_CONNECTION if ends_with_connection else _NO_BUFFER
         self._journal.write(
             journal_events.response_sent(
@@ -168,25 +170,24 @@ def _announced_length(message: Message) -> int | None:
     return length
 
 
-def _buffered(cycle: Any) -> int | None:
-    """Return the number of bytes in the buffers of uvicorn's transport, None if unknown."""
+def _buffered(transports: Sequence[Any]) -> int | None:
+    """Return the number of bytes in the buffers of the `_transports`, None if unknown."""
     try:
-        size: int = sum(transport.get_write_buffer_size() for transport in _transports(cycle))
+        size: int = sum(transport.get_write_buffer_size() for transport in transports)
     except (AttributeError, RuntimeError, NotImplementedError):
         return None
-    return size
+    return size if transports else None
 
 
-def _is_reset(cycle: Any) -> bool:
+def _is_reset(transports: Sequence[Any]) -> bool:
     """Return whether a write has failed: the transport discards all that follows, before it tells uvicorn.
 
     The transport is closing then. It is closing also if uvicorn does not keep the connection.
     """
     try:
-        *_, transport = _transports(cycle)
-        if not transport.is_closing():
+        if not transports or not transports[-1].is_closing():
             return False
-        info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        info: bytes = transports[-1].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     except (AttributeError, RuntimeError, NotImplementedError):  # also on systems without TCP_INFO
         return False
     except OSError:  # the socket is closed
@@ -194,16 +195,19 @@ def _is_reset(cycle: Any) -> bool:
     return info[0] == _TCP_CLOSE
 
 
-def _transports(cycle: Any) -> tuple[Any, ...]:
-    """Return uvicorn's transport and, with TLS, the one below it."""
-    transport = cycle.transport
-    if transport.get_extra_info("sslcontext") is None:
-        return (transport,)
-    protocol = getattr(transport, "_ssl_protocol", None)
-    if protocol is not None:
-        return transport, protocol._transport
-    # uvloop has no attribute for it, only the references in C. Finding them takes 5 us.
-    return transport, _referent(_referent(transport, "SSLProtocol"), "TCPTransport")
+def _transports(cycle: Any) -> Sequence[Any]:
+    """Return uvicorn's transport and, with TLS, the one below it; empty if they are not found."""
+    try:
+        transport = cycle.transport
+        if transport.get_extra_info("sslcontext") is None:
+            return (transport,)
+        protocol = getattr(transport, "_ssl_protocol", None)
+        if protocol is not None:
+            return transport, protocol._transport
+        # uvloop has no attribute for it, only the references in C. Finding them takes 5 us.
+        return transport, _referent(_referent(transport, "SSLProtocol"), "TCPTransport")
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return ()
 
 
 def _referent(holder: object, name: str) -> Any:
