@@ -75,10 +75,6 @@ class _Claim:
         self.restarted = False  # the file begins again, maybe with texts that were already found
 
     @property
-    def is_met(self) -> bool:
-        return len(self.expected.writes) >= self.expected.count
-
-    @property
     def max_bytes(self) -> int:
         if self.expected.pattern:
             return MAX_MATCH_BYTES
@@ -183,7 +179,7 @@ class Attribution:
             for claim in claims:
                 if claim.expected.file == path:
                     claim.restarted = True
-                    if not claim.is_met or not claim.found:
+                    if not claim.expected.is_met or not claim.found:
                         claim.lower = 0
 
     def found_again(self, trace: Trace, item: Appended, is_new: IsNew) -> list[Write]:
@@ -199,7 +195,7 @@ class Attribution:
             if expected.file != path:
                 continue
             for offset, length in claim.matches(buffer, buffer.start, buffer.end):
-                if claim.is_met:
+                if claim.expected.is_met:
                     break
                 if any(offset in other.found for other in self._same_text(claim)):
                     continue
@@ -286,7 +282,7 @@ class Attribution:
         same_text = self._same_text(claim)
         for offset, length in claim.matches(buffer, lower, buffer.end):
             if not any(offset in other.found for other in same_text):
-                incomplete = next((other for other in same_text if not other.is_met), None)
+                incomplete = next((other for other in same_text if not other.expected.is_met), None)
                 if incomplete is not None or not (claim.restarted and claim.found):
                     self._assign(incomplete or claim, buffer, offset, length)
 

@@ -80,6 +80,10 @@ class ExpectedWrite:
         return PurePath(self.file).name
 
     @property
+    def is_met(self) -> bool:
+        return len(self.writes) >= self.count
+
+    @property
     def is_anonymous(self) -> bool:
         """Whether the text does not show which request wrote it."""
         return self.change is None and not self.has_id
@@ -273,21 +277,21 @@ class Trace:
     @property
     def missing(self) -> list[ExpectedWrite]:
         """The expected writes that were not seen, or not often enough."""
-        return [write for write in self.expected.writes if len(write.writes) < write.count and self._is_knowable(write)]
+        return [write for write in self._unmet_writes if self._is_knowable(write)]
 
     @property
     def unknowable(self) -> list[ExpectedWrite]:
         """The expected writes of which nothing can show whether they were made."""
-        return [
-            write
-            for write in self.expected.writes
-            if len(write.writes) < write.count and not write.overwritten and not self._is_knowable(write)
-        ]
+        return [write for write in self._unmet_writes if not write.overwritten and not self._is_knowable(write)]
 
     @property
     def overwritten(self) -> list[ExpectedWrite]:
         """The expected writes that another request has overwritten before they were seen."""
-        return [write for write in self.expected.writes if len(write.writes) < write.count and write.overwritten]
+        return [write for write in self._unmet_writes if write.overwritten]
+
+    @property
+    def _unmet_writes(self) -> list[ExpectedWrite]:
+        return [write for write in self.expected.writes if not write.is_met]
 
     def _is_knowable(self, write: ExpectedWrite) -> bool:
         return not write.overwritten and (not write.is_anonymous or self.witnesses.whole_journal)

@@ -244,9 +244,8 @@ def _why_unknowable(trace: Trace) -> str:
 def _without_work(trace: Trace) -> Judgement:
     if why := trace.expected.unseen or trace.witnesses.gap:
         return _unproven(why)
-    finished = trace.find("request_finished")
-    if trace.witnesses.journal and finished:
-        return _nothing_queued(finished.detail.get("error"))
+    if trace.witnesses.journal and trace.find("request_finished"):
+        return _nothing_queued(trace.error)
     missing = "request_finished event" if trace.witnesses.journal else "server journal"
     return _unproven(f"there is no {missing} that shows whether a task was queued")
 
