@@ -52,6 +52,10 @@ class MadeTask:
     def is_injected(self) -> bool:
         return self.holder is not None and self.holder.is_injected
 
+    @property
+    def why(self) -> str:
+        return NOTHING_CALLED if self.holder is None else str(self.holder)
+
 
 class MadeTasks:
     """The tasks that one request has made, by their ids, until they are called or no longer exist."""
@@ -99,8 +103,10 @@ class MadeTasks:
             if id(task) in self._made:
                 self._made[id(task)].holder = holder
 
-    def holder_of(self, tasks: BackgroundTasks | None) -> Holder | None:
-        return self._holders.get(id(tasks))
+    def why(self, tasks: BackgroundTasks | None) -> str | None:
+        """Return why nothing called ``tasks``, None if no response has them."""
+        holder = self._holders.get(id(tasks))
+        return None if holder is None else str(holder)
 
     def never_called(self, error: BaseException | None) -> Sequence[MadeTask]:
         """Return the tasks that nothing can call any more. ``error``: the app's call, which has ended, raised it."""

@@ -16,7 +16,7 @@ from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason
-from fastbg.recorder.made_tasks import NOTHING_CALLED, MadeTasks
+from fastbg.recorder.made_tasks import MadeTasks
 from fastbg.recorder.naming import describe, task_name
 from fastbg.recorder.request_ids import HEADER
 from fastbg.recorder.response_record import ResponseRecord
@@ -170,8 +170,7 @@ class RequestRecord:
             elif not task.started:
                 self._drop(task, error)
         for made in () if self.made is None else self.made.never_called(error):
-            detail = NOTHING_CALLED if made.holder is None else str(made.holder)
-            self._write_dropped(made.name, next(self._numbers), "never-called", detail)
+            self._write_dropped(made.name, next(self._numbers), "never-called", made.why)
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
         ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
@@ -181,10 +180,8 @@ class RequestRecord:
 
     def _drop(self, task: TaskRecord, error: BaseException | None) -> None:
         self._detached.discard(task)
-        holder = None if self.made is None else self.made.holder_of(task.tasks)
-        reason, detail = why_dropped(
-            task, list(self.tasks.values()), self.response.handled, error, None if holder is None else str(holder)
-        )
+        holder = None if self.made is None else self.made.why(task.tasks)
+        reason, detail = why_dropped(task, list(self.tasks.values()), self.response.handled, error, holder)
         self._write_dropped(task.name, task.n, reason, detail)
 
     def _write_dropped(self, task: str, n: int, reason: DropReason, detail: str) -> None:

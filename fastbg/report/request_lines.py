@@ -269,10 +269,9 @@ def _task(event: Event) -> list[Part]:
             return [name, (" dropped: ", "bold red"), (escape_control(why), "")]
         case "task_retried":
             return [name, (" failed, and is queued again: ", "yellow"), (error, "")]
-        case "loop_blocked" if "place" in detail:
-            what = f" blocked the event loop for {milliseconds(detail.get('ms'))} ms"
-            return [(escape_control(typed_place(str(detail["place"]))), "bold"), (what, "bold yellow")]
         case "loop_blocked":
+            if "place" in detail:
+                name = (escape_control(typed_place(str(detail["place"]))), "bold")
             return [name, (f" blocked the event loop for {milliseconds(detail.get('ms'))} ms", "bold yellow")]
         case "task_started" if detail.get("waited_ms", 0.0) >= LONG_WAIT_MS:
             return [name, (f" waited {milliseconds(detail['waited_ms'])} ms for a thread", "yellow")]

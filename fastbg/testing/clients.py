@@ -15,6 +15,7 @@ import httpx
 from fastbg.events import Event, Verdict
 from fastbg.evidence.expectations import is_called
 from fastbg.evidence.tasks import Task
+from fastbg.evidence.verdict import Judgement
 from fastbg.recorder.request_ids import add_ids
 from fastbg.testing.request_log import ObservedRequest, RequestLog, last_part
 from fastbg.text import escape_control
@@ -106,10 +107,7 @@ class Reply(httpx.Response):
         """
         __tracebackhide__ = True
         judgement = self._with_task(task).judgement(task)
-        if judgement.verdict != "response-first":
-            why = f"{judgement.verdict} ({judgement.reason})"
-            raise AssertionError(escape_control(f"no proof that the response came before {task}: {why}"))
-        return True
+        return _require(judgement, f"the response came before {task}", "response-first")
 
     def did_not_wait_for(self, task: str) -> bool:
         """Return True if the server provably had sent this response before ``task`` ended, also if it had started.
@@ -118,10 +116,7 @@ class Reply(httpx.Response):
         """
         __tracebackhide__ = True
         judgement = self._with_task(task).order(task)
-        if judgement.verdict not in ("response-first", "overlapping"):
-            why = f"{judgement.verdict} ({judgement.reason})"
-            raise AssertionError(escape_control(f"no proof that the response did not wait for {task}: {why}"))
-        return True
+        return _require(judgement, f"the response did not wait for {task}", "response-first", "overlapping")
 
     def _with_task(self, task: str) -> ObservedRequest:
         __tracebackhide__ = True
@@ -132,6 +127,15 @@ class Reply(httpx.Response):
                 escape_control(f"task {task} was not queued; queued tasks: {', '.join(named) or 'none'}")
             )
         return observed
+
+
+def _require(judgement: Judgement, claim: str, *proofs: Verdict) -> bool:
+    """Return True if the verdict is one of ``proofs`` of the ``claim``. Raises `AssertionError` with the reason."""
+    __tracebackhide__ = True
+    if judgement.verdict not in proofs:
+        why = f"{judgement.verdict} ({judgement.reason})"
+        raise AssertionError(escape_control(f"no proof that {claim}: {why}"))
+    return True
 
 
 class AsyncReply(Reply):
