@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,20 @@ settings.load_profile("fastbg")
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+# The tests start hundreds of Python processes: none of them should compile fastbg anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that are marked as `long` begin first, spread over the workers: else the others wait for them."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in long]
+    share = -(-len(others) // workers)
+    items[:] = [item for n in range(workers) for item in (*long[n::workers], *others[n * share : (n + 1) * share])]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -36,31 +36,6 @@ def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
     return result.stdout
 
 
-def build(folder: Path, *options: str) -> list[Path]:
-    """Build the clone with ``python -m build``. Return the files."""
-    run(sys.executable, "-m", "build", "--outdir", folder / "dist", *options, ROOT, cwd=folder)
-    return sorted((folder / "dist").iterdir(), key=lambda path: path.suffix)
-
-
-@pytest.mark.parametrize("kind", ["sdist", "wheel"])
-def test_package_works_without_the_clone(kind: str, tmp_path: Path) -> None:
-    (package,) = build(tmp_path, f"--{kind}")
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    run(sys.executable, "-m", "venv", "venv", cwd=folder)
-    bin_ = folder / "venv" / "bin"
-    run(bin_ / "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}[mail]", "pytest", cwd=folder)
-    assert str(folder) in run(bin_ / "python", "-c", "import fastbg; print(fastbg.__file__)", cwd=folder)
-    assert run(bin_ / "fastbg", "demo", "--quiet", cwd=folder).startswith("ok: 7 requests, 5 response-first, ")
-    assert "register-email" in run(bin_ / "fastbg", "demo", "--list", cwd=folder)
-    assert "never started" in run(bin_ / "fastbg", "explain", "dropped", cwd=folder)
-    mail = json.loads(run(bin_ / "fastbg", "demo", "register-email", "--json", cwd=folder, codes=(0, 1)))
-    assert unmet_except_time_limits(mail) == []
-    assert mail["summary"]["response_first"] == 1
-    (folder / "test_shop.py").write_text(TEST, encoding="utf-8")
-    assert "1 passed" in run(bin_ / "python", "-m", "pytest", "-q", cwd=folder)
-
-
 def names(package: Path) -> set[str]:
     """Return the names of the files, without the top folder of an sdist."""
     if package.suffix == ".whl":
@@ -70,8 +45,10 @@ def names(package: Path) -> set[str]:
         return {member.name.partition("/")[2] for member in sdist.getmembers() if member.isfile()}
 
 
-def test_packages_contain_exactly_the_program(tmp_path: Path) -> None:
-    sdist, wheel = build(tmp_path)
+@pytest.mark.long
+def test_packages_hold_the_program_and_work_without_the_clone(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--outdir", "dist", ROOT, cwd=tmp_path)  # the wheel is made from the sdist
+    sdist, wheel = sorted((tmp_path / "dist").iterdir(), key=lambda path: path.suffix)
     ours = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "fastbg").rglob("*")
@@ -79,3 +56,18 @@ def test_packages_contain_exactly_the_program(tmp_path: Path) -> None:
     }
     assert {name for name in names(wheel) if ".dist-info/" not in name} == ours
     assert ours | {"README.md", ".github/CONTRIBUTING.md", "pyproject.toml", "tests/test_package.py"} <= names(sdist)
+
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    run(sys.executable, "-m", "venv", "venv", cwd=folder)
+    bin_ = folder / "venv" / "bin"
+    run(bin_ / "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[mail]", "pytest", cwd=folder)
+    assert str(folder) in run(bin_ / "python", "-c", "import fastbg; print(fastbg.__file__)", cwd=folder)
+    assert run(bin_ / "fastbg", "demo", "--quiet", cwd=folder).startswith("ok: 7 requests, 5 response-first, ")
+    assert "register-email" in run(bin_ / "fastbg", "demo", "--list", cwd=folder)
+    assert "never started" in run(bin_ / "fastbg", "explain", "dropped", cwd=folder)
+    mail = json.loads(run(bin_ / "fastbg", "demo", "register-email", "--json", cwd=folder, codes=(0, 1)))
+    assert unmet_except_time_limits(mail) == []
+    assert mail["summary"]["response_first"] == 1
+    (folder / "test_shop.py").write_text(TEST, encoding="utf-8")
+    assert "1 passed" in run(bin_ / "python", "-m", "pytest", "-q", cwd=folder)

@@ -363,6 +363,7 @@ def test_server_that_dies_is_told_with_its_last_lines(app: Path) -> None:
     assert "Traceback" not in text + result.stderr.decode()
 
 
+@pytest.mark.long
 def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None:
     result = fastbg("demo", "default", "--json", "--app", "app:app", *WORK, "--timeout", "3", cwd=app, MISBEHAVE="hang")
     assert result.returncode == 1
@@ -372,6 +373,7 @@ def test_response_that_does_not_come_ends_with_the_time_limit(app: Path) -> None
     assert not any(map(is_alive, pids(app / ".fastbg")))
 
 
+@pytest.mark.long
 def test_work_that_does_not_end_is_lost_within_the_time_limit(tmp_path: Path) -> None:
     written = document("--work", "3600", "--timeout", "10", cwd=tmp_path, ok=False)
     assert set(of(written, "verdict").values()) == {"lost", "no-work"}

@@ -186,6 +186,7 @@ def test_server_that_is_stopped_and_goes_on_changes_no_verdict(tmp_path: Path) -
     assert result.ok
 
 
+@pytest.mark.long
 def test_server_that_stays_stopped_ends_with_the_time_limit(tmp_path: Path) -> None:
     def silent(request: RequestResult) -> bool:
         started = request.trace.find("task_started") is not None

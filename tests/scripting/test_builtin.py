@@ -17,6 +17,7 @@ from tests.support.servers import ROOT
 SCENARIOS = [name for name in built_in() if name != DEFAULT]
 
 
+@pytest.mark.long
 def test_all_scripts_have_the_expected_results(tmp_path: Path) -> None:
     result = fastbg("demo", "all", "--json", cwd=tmp_path, timeout=300.0)
     written = json.loads(result.stdout)

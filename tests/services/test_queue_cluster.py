@@ -83,6 +83,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         made.stop()
 
 
+@pytest.mark.long
 def test_tasks_survive_the_loss_of_a_cluster_server(cluster: Cluster, tmp_path: Path) -> None:
     variables = {
         "FASTBG_BROKER": cluster.addresses,
