@@ -174,7 +174,7 @@ def test_failed_assertion_shows_the_time_line(shop: pytest.Pytester, arguments: 
             "",
             "test_failed*py:5: AssertionError",
             "*- fastbg -*",
-            "POST /forget *●",
+            "POST /forget *●*",
             "ms since sent *",
             "*client waits  ● response *task runs*",
             "",
