@@ -1,5 +1,7 @@
 """Detects work that a task made and that nobody ran: coroutines, generators and async generators."""
 
+import opcode
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -35,8 +37,16 @@ def _not_run(result: Any) -> str | None:
         has_started = result.gi_frame is None or result.gi_running or result.gi_suspended
         return None if has_started else "returned a generator that nobody ran"
     if isinstance(result, AsyncGeneratorType):
-        return None if result.ag_frame is None or result.ag_running else "returned an async generator that nobody ran"
+        has_started = result.ag_frame is None or result.ag_running or _is_suspended(result)
+        return None if has_started else "returned an async generator that nobody ran"
     return None
+
+
+def _is_suspended(generator: AsyncGeneratorType[Any, Any]) -> bool:
+    if sys.version_info >= (3, 12):
+        return generator.ag_suspended
+    frame = generator.ag_frame  # Python 3.11 shows it only by the last instruction: the one that made the generator
+    return frame is not None and generator.ag_code.co_code[frame.f_lasti] != opcode.opmap["RETURN_GENERATOR"]
 
 
 def wrap_warning(original: Callable[[Any], None]) -> Callable[[Any], None]:

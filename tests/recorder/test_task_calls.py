@@ -467,9 +467,15 @@ def test_result_that_somebody_else_runs_is_no_failure(tmp_path: Path) -> None:
         await generator.aclose()  # type: ignore[attr-defined]
         return generator
 
-    events = record(queueing(keep, started, closed, closed_generator, lambda: iter("plain")), tmp_path, "/")
+    async def begun_generator() -> Any:
+        generator = generate()
+        await anext(generator)
+        return generator
+
+    tasks = (keep, started, closed, closed_generator, begun_generator, lambda: iter("plain"))
+    events = record(queueing(*tasks), tmp_path, "/")
     kept[0].close()
-    assert ends(events) == [None] * 5
+    assert ends(events) == [None] * len(tasks)
 
 
 def test_warning_outside_of_a_task_is_pythons_own(tmp_path: Path) -> None:
