@@ -11,10 +11,10 @@ from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.existence import find_changes
 from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
-from fastbg.evidence.trace import Disturbance, ExpectedWrite, Trace
+from fastbg.evidence.trace import Disturbance, Trace
 from fastbg.evidence.verdict import is_perhaps_rewritten
 from fastbg.follow.follower import Follower
-from fastbg.recorder.file_sizes import sizes_of
+from fastbg.recorder.files import sizes_of
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
 
 READ_LIMIT_NS = 10_000_000_000  # for reading the files after another limit has ended
@@ -60,8 +60,8 @@ class Observer:
         self._to_look: dict[str, Trace] = {}  # whose files have to be looked at again
         self._looked: dict[str, Trace] = {}  # whose files were looked at again, and did not have all writes
         self._wants_look = asyncio.Event()
-        self._writers: dict[str, set[str]] = {}  # the open requests that are expected to write to a file
-        self._alone: dict[str, list[ExpectedWrite]] = {}  # the writes of the only one of them
+        self._writers: dict[str, dict[str, Trace]] = {}  # the open requests that are expected to write to a file, by id
+        self._alone: dict[str, Trace] = {}  # the only one of them that may still do so
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, Trace]] = []  # settled, with the time at which the server finished them
         self._lines = JournalLines()
@@ -138,25 +138,24 @@ class Observer:
             self.update(trace)
 
     def _mark_shared(self, trace: Trace) -> None:
-        """Mark each expected write to a file that another open request may write to at the same time."""
-        for mine in trace.expected.writes:
-            writers = self._writers.setdefault(mine.file, set())
-            mine.shared = bool(writers - {trace.request_id}) if len(writers) < 2 else True
-            if mine.shared and mine.file in self._alone:
-                for theirs in self._alone.pop(mine.file):
-                    theirs.shared = True
-            elif not mine.shared:
-                self._alone.setdefault(mine.file, []).append(mine)
-            writers.add(trace.request_id)
+        """Mark the expected writes to each file that another open request may write to at the same time."""
+        for file in {expected.file for expected in trace.expected.writes}:
+            writers = self._writers.setdefault(file, {})
+            if any(other.may_write(file) for other in writers.values()):
+                trace.share(file)
+                if alone := self._alone.pop(file, None):
+                    alone.share(file)
+            else:
+                self._alone[file] = trace
+            writers[trace.request_id] = trace
 
     def _close(self, trace: Trace) -> None:
         """Remove ``trace`` from the open requests."""
         self._open.pop(trace.request_id, None)
-        for write in trace.expected.writes:
-            writers = self._writers.get(write.file, set())
-            writers.discard(trace.request_id)
-            if not writers:
-                self._alone.pop(write.file, None)
+        for file in {expected.file for expected in trace.expected.writes}:
+            self._writers.get(file, {}).pop(trace.request_id, None)
+            if self._alone.get(file) is trace:
+                del self._alone[file]
 
     def end(self, trace: Trace, why: str | None, *, server_gone: bool = False) -> None:
         """End ``trace`` with the evidence so far."""

@@ -17,7 +17,7 @@ from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.existence import find_changes, was_seen
 from fastbg.evidence.trace import Disturbance, ExpectedWrite, Trace
 from fastbg.follow.files import modified_ns, open_file
-from fastbg.recorder.file_sizes import sizes_of
+from fastbg.recorder.files import sizes_of
 
 MAX_BYTES = 64 * 2**20  # of a file that is searched again
 CHUNK = 2**20  # bytes; the event loop continues between two of them: one takes less than a millisecond

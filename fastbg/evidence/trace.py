@@ -284,6 +284,15 @@ class Trace:
         """The expected writes of which nothing can show whether they were made."""
         return [write for write in self._unmet_writes if not write.overwritten and not self._is_knowable(write)]
 
+    def may_write(self, file: str) -> bool:
+        """Return whether a write to ``file`` is expected that was not seen yet."""
+        return any(write.file == file and not write.is_met for write in self.expected.writes)
+
+    def share(self, file: str) -> None:
+        """Mark that another request may write to ``file`` at the same time."""
+        for write in self.expected.writes:
+            write.shared = write.shared or write.file == file
+
     @property
     def overwritten(self) -> list[ExpectedWrite]:
         """The expected writes that another request has overwritten before they were seen."""

@@ -20,10 +20,10 @@ These proofs show what came first:
     The server read the file sizes right before it sent the last byte of the response. A write that ends at or below
     that size was made earlier. So was the creation of a file that existed then, or the deletion of one that did not.
     Right after that byte it read them again. A write at or after that size was made later; this is used for work
-    without a task.
+    without a task. A text that fastbg read in the file before the server sent that byte was written earlier.
 
-In a file that was overwritten, replaced or changed in place, the place of a text proves nothing. If another request has
-overwritten the text before it was seen, ``server`` alone proves the order.
+In a file that was overwritten, replaced or changed in place, the place of a text proves nothing. There ``server`` alone
+proves the order, unless the file had already changed when the response was sent and no other request wrote to it.
 
 Without a proof, the verdict is ``unproven``.
 """
@@ -280,13 +280,19 @@ def _order(trace: Trace, tasks: Sequence[Task], writes: Sequence[Write]) -> Judg
     if server.verdict == "overlapping" and not trace.witnesses.gap:
         return server  # the most exact statement: the task may write at any time from its start to its end
     outside = _written_after_response(trace, writes)
-    early = _written_before(trace, sent) or (server if server.verdict == "work-first" else None)
-    if early and is_perhaps_rewritten(trace):
+    seen = _seen_before(trace, sent)
+    early = _written_before(trace, sent) or (server if server.verdict == "work-first" else seen)
+    if early and not seen and is_perhaps_rewritten(trace):
         return _unproven(f"contradictory evidence: {early.reason}, but its tasks started later; {_SHARED}")
     if early and outside:
         return _unproven(f"contradictory evidence: {early.reason}, but the client had the response before the write")
     if early:
         return early
+    if server.verdict == "response-first" and (changed := _changed_before(trace, sent)):
+        return _unproven(
+            f"contradictory evidence: {' and '.join(changed)} had already been changed when the response was sent, but "
+            "the tasks started later; what wrote the text is unknown"
+        )
     inside = server.verdict == "response-first" and not trace.witnesses.gap and not _written_by_end_of_send(trace, sent)
     evidence = (("client+file",) if outside else ()) + (server.evidence if inside else ())
     if not evidence and not tasks and _written_after_send(trace, sent):
@@ -333,6 +339,17 @@ def _is_after(trace: Trace, write: Write, complete: Event) -> bool:
     return write.file not in trace.witnesses.disturbed and write.earliest >= sizes.get(write.file, 0)
 
 
+def _seen_before(trace: Trace, sent: Event | None) -> Judgement | None:
+    """Judge ``work-first`` if a text was read in its file before the response was sent, wherever it stood there."""
+    sending_ns = sent.detail.get("sending_ns", 0) if sent else 0
+    early = [write for write in trace.writes if write.change is None and not write.others and write.t_ns < sending_ns]
+    if not early:
+        return None
+    first = min(early, key=lambda write: write.t_ns)
+    before = f"{ms_between(first.t_ns, sending_ns):.1f} ms before the response was sent"
+    return Judgement("work-first", ("file+server",), f"its text was read in {PurePath(first.file).name} {before}")
+
+
 def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
     """Judge ``work-first`` if some of the writes were in the files before the response was sent."""
     early, count = _before(trace, sent.detail.get("files") if sent else None), len(trace.writes)
@@ -345,6 +362,17 @@ def _written_before(trace: Trace, sent: Event | None) -> Judgement | None:
         if count == 1:
             writes, done = PurePath(early[0].file).name, change
     return Judgement("work-first", ("file+server",), f"{writes} {verb} already {done} when the response was sent")
+
+
+def _changed_before(trace: Trace, sent: Event | None) -> Sequence[str]:
+    """Return the names of the files that changed before the last byte was sent, where no place tells what was written.
+
+    Files that other requests write to at the same time are left out: they may have changed them.
+    """
+    changed = sent.detail.get("changed", ()) if sent else ()
+    shared = {write.file for write in trace.expected.writes if write.shared}
+    files = dict.fromkeys(write.file for write in trace.writes if write.change is None and write.file not in shared)
+    return [PurePath(file).name for file in files if file in changed and file in trace.witnesses.disturbed]
 
 
 def _written_by_end_of_send(trace: Trace, sent: Event | None) -> bool:

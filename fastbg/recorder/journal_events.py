@@ -55,6 +55,7 @@ def response_sent(
     sending_ns: int,
     files: Mapping[str, int] | None,
     files_after: Mapping[str, int] | None,
+    changed: Sequence[str],
     buffered: int | None,
     detail: str | None = None,
 ) -> Line:
@@ -62,7 +63,8 @@ def response_sent(
 
     ``t_ns``, ``sending_ns``: just after and just before this byte was sent. ``size``: of the body up to it, in bytes.
     ``files``: path to size in bytes just before, only if the client sent an id. ``files_after``: just after, only if it
-    differs. ``buffered``: bytes that are still in the server process, None if unknown. ``detail``: why it is unknown.
+    differs. ``changed``: the files among them that changed between the request and this moment, also if they kept their
+    size. ``buffered``: bytes that are still in the server process, None if unknown. ``detail``: why it is unknown.
 
     Why ``buffered``: uvloop up to 0.22 sends nothing (below 64 KiB) before the current step of the event loop ends. An
     ``async def`` task that blocks the loop then delays its own response, and ``buffered`` is the size of the response.
@@ -73,7 +75,7 @@ def response_sent(
         "response_sent",
         request_id,
         f',"status":{_nullable(status)},"bytes":{size},"sending_ns":{sending_ns}'
-        f"{_files('files', files)}{_files('files_after', files_after)}"
+        f"{_files('files', files)}{_files('files_after', files_after)}{_changed(changed)}"
         f',"buffered":{_nullable(buffered)}{_detail(detail)}',
         t_ns,
     )
@@ -236,6 +238,10 @@ def _files(name: str, files: Mapping[str, int] | None) -> str:
     if files is None:
         return ""
     return f',"{name}":{{' + ",".join([f"{_path(path)}:{size}" for path, size in files.items()]) + "}"
+
+
+def _changed(files: Sequence[str]) -> str:
+    return f',"changed":[{",".join(map(_path, files))}]' if files else ""
 
 
 def _nullable(number: int | None) -> str:

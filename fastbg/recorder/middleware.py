@@ -4,14 +4,12 @@
 `instrument` record the tasks; `request_record.current_request` is the request that they belong to.
 """
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastbg.clock import monotonic_ns
-from fastbg.recorder.file_sizes import sizes_of
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import loop_blocked, shutdown
 from fastbg.recorder.loop_watch import BlockedLoop, LoopWatch
@@ -32,7 +30,7 @@ class Recorder:
     def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = (), *, all_sizes: bool = False) -> None:
         self.app = app
         self.journal = journal
-        self._sizes = functools.partial(sizes_of, [str(path) for path in files])
+        self._files = [str(path) for path in files]
         self._all_sizes = all_sizes
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
@@ -45,7 +43,7 @@ class Recorder:
         if scope["type"] != "http":
             return await self._pass_on(scope, receive, send)
         self.journal.check()
-        request = RequestRecord(scope, self.journal, self._sizes, self._detached, all_sizes=self._all_sizes)
+        request = RequestRecord(scope, self.journal, self._files, self._detached, all_sizes=self._all_sizes)
         self._requests.add(request)
         token = current_request.set(request)
         self._watch.begin()

@@ -4,7 +4,7 @@ import itertools
 import random
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from typing import Literal
 
@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
+from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason
 from fastbg.recorder.made_tasks import MadeTasks
@@ -50,19 +51,18 @@ class RequestRecord:
     made: MadeTasks | None = None
 
     def __init__(
-        self, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int]], detached: set[TaskRecord],
-        *, all_sizes: bool,
+        self, scope: Scope, journal: Journal, files: Sequence[str], detached: set[TaskRecord], *, all_sizes: bool
     ) -> None:  # fmt: skip
         client_id, x_request_id = _take_ids(scope)
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
         self._write = journal.write
         # `fastbg demo`, which needs the sizes, sends an id for each request.
-        self._sizes: Callable[[], Mapping[str, int] | None] = sizes if client_id or all_sizes else _no_sizes
+        self._files = RequestFiles(files) if client_id or all_sizes else None
         self._detached = detached
         self._numbers = itertools.count()  # used by several threads
         self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
         self.tasks: dict[int, TaskRecord] = {}
-        self.response = ResponseRecord(self.id, scope, journal, self._sizes)
+        self.response = ResponseRecord(self.id, scope, journal, self._files)
         self.name = f"{scope['method']} {scope['path']}"
         self.received_ns = monotonic_ns()
         received = journal_events.request_received(
@@ -174,7 +174,8 @@ class RequestRecord:
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
         ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
-        self._write(journal_events.request_finished(self.id, files=self._sizes(), error=ended_by, traceback=traceback))
+        sizes = None if self._files is None else self._files.sizes()
+        self._write(journal_events.request_finished(self.id, files=sizes, error=ended_by, traceback=traceback))
         self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
         self.has_ended = True
 
@@ -204,7 +205,3 @@ def _take_ids(scope: Scope) -> tuple[str | None, str | None]:
     if client_id is not None:
         scope["headers"] = [header for header in scope["headers"] if header[0] != _HEADER]
     return client_id, x_request_id
-
-
-def _no_sizes() -> None:
-    return None

@@ -8,7 +8,7 @@ it is sent with the last message (RFC 9112, 6.3).
 import gc
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -16,6 +16,7 @@ from starlette.types import Message, Scope, Send
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
+from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 
 _WITHOUT_BODY = (204, 304)
@@ -26,7 +27,7 @@ _NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
 
 class ResponseRecord:
-    """Records when the response was sent. ``sizes``: returns the file sizes, None if they are not recorded."""
+    """Records when the response was sent. ``files``: None if they are not recorded."""
 
     status: int | None = None
     sent = False
@@ -36,17 +37,16 @@ class ResponseRecord:
     _has_trailers = False
     _sending_ns: int | None = None  # just before the last byte was given to the server
     _files: Mapping[str, int] | None = None  # at the same time
+    _changed: Sequence[str] = ()  # the files that had changed then
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
 
-    def __init__(
-        self, request_id: str, scope: Scope, journal: Journal, sizes: Callable[[], Mapping[str, int] | None]
-    ) -> None:
+    def __init__(self, request_id: str, scope: Scope, journal: Journal, files: RequestFiles | None) -> None:
         self._request_id = request_id
         self._is_head = scope["method"] == "HEAD"
         self._is_http_1_0 = scope.get("http_version") == "1.0"
         self._journal = journal
-        self._sizes = sizes
+        self._followed = files
         self._cycle: Any = None  # uvicorn's state of the request, of no public type
 
     @property
@@ -113,11 +113,12 @@ class ResponseRecord:
 
         Another server may keep it until the last message.
         """
+        changed = self._followed.changed() if self._followed else ()
         files, sending_ns = self._sizes(), monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         if self._sending_ns is None:
-            self._files, self._sending_ns = files, sending_ns
+            self._files, self._changed, self._sending_ns = files, changed, sending_ns
         transports = _transports(self._cycle)
         if self._is_disconnected or _is_reset(transports):
             self._write_lost(t_ns, None)
@@ -141,6 +142,7 @@ class ResponseRecord:
                 sending_ns=sending_ns,
                 files=files,
                 files_after=files_after if files_after != files else None,
+                changed=self._changed,
                 buffered=buffered,
                 detail=detail if buffered is None else None,
             )
@@ -151,6 +153,9 @@ class ResponseRecord:
         self._journal.write(
             journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status, detail=detail)
         )
+
+    def _sizes(self) -> Mapping[str, int] | None:
+        return self._followed.sizes() if self._followed else None
 
     @property
     def _is_disconnected(self) -> bool:

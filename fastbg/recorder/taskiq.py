@@ -22,7 +22,7 @@ from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import NoResultError
 
 from fastbg.events import boot_id
-from fastbg.recorder.file_sizes import sizes_of
+from fastbg.recorder.files import sizes_of
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import WorkerEvent, task_in_worker
 from fastbg.recorder.naming import describe

@@ -3,6 +3,7 @@
 import mmap
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from fastapi import BackgroundTasks, FastAPI
@@ -42,8 +43,26 @@ def change_map(text: str) -> None:
 
 @app.post("/map/{text}")
 def map_later(text: str, tasks: BackgroundTasks) -> None:
+    tasks.add_task(change_map, text)
+
+
+@app.post("/new-map/{text}")
+def make_map(text: str, tasks: BackgroundTasks) -> None:
     Path("map.bin").write_bytes(bytes(65536))
     tasks.add_task(change_map, text)
+
+
+@app.post("/note-now/{text}")
+def note_now(text: str, tasks: BackgroundTasks) -> None:
+    note(text)
+    time.sleep(0.2)  # the follower reads it meanwhile
+    tasks.add_task(sum, [1])
+
+
+@app.post("/row-now/{text}")
+async def insert_now(text: str, tasks: BackgroundTasks) -> None:
+    insert(text)
+    tasks.add_task(sum, [1])
 
 
 @app.get("/download")

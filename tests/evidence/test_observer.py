@@ -244,6 +244,18 @@ def test_change_of_a_file_is_shared_by_open_requests() -> None:
     assert (created.shared, other.shared) == (True, False)
 
 
+def test_request_whose_text_was_seen_writes_no_more() -> None:
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=False)
+    writes = [ExpectedWrite(str(LOG), f"r{n}", True) for n in range(1, 5)]
+    sent_to(observer, "r1", writes[0], sizes={})
+    follow(observer, Appended(1150, LOG, (1, 1), 0, b"r1"))
+    sent_to(observer, "r2", writes[1], sizes={str(LOG): 2})
+    assert [write.shared for write in writes] == [False] * 4
+    sent_to(observer, "r3", writes[2], sizes={str(LOG): 2})
+    sent_to(observer, "r4", writes[3], sizes={str(LOG): 2})
+    assert [write.shared for write in writes] == [False, True, True, True]
+
+
 def test_text_in_a_shared_place_is_judged_last() -> None:
     """The follower sees only later that requests rewrite the file."""
     done: list[Trace] = []

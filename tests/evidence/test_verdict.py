@@ -1,5 +1,7 @@
 """Verdicts: every rule, and the cases without a proof."""
 
+from dataclasses import replace
+
 import pytest
 
 from fastbg.evidence.expectations import unmet
@@ -299,6 +301,49 @@ def test_place_that_another_request_may_fill_proves_nothing() -> None:
     assert is_perhaps_rewritten(seen)
     seen.witnesses.disturbed[LOG] = "rewritten"
     assert (judge(seen).verdict, judge(seen).evidence) == ("response-first", ("server",))
+
+
+def rewritten(seen_ns: int) -> Trace:
+    """Return a request with a task, and a text in a rewritten file that was read at ``seen_ns``. Sending: 1850 ns."""
+    response = sent(answered(trace(), 2000, size=100), 1900, size=100, took_ns=50)
+    seen = wrote(finished(task(response, 1950)), seen_ns, offset=0)
+    seen.witnesses.disturbed[LOG] = "rewritten"
+    return seen
+
+
+def test_text_that_was_read_before_the_send_was_written_before_it() -> None:
+    judgement = judge(rewritten(1849))
+    assert (judgement.verdict, judgement.evidence) == ("work-first", ("file+server",))
+    assert judgement.reason == "its text was read in log.txt 0.0 ms before the response was sent"
+    assert judge(rewritten(1850)).verdict == "response-first"
+    another = rewritten(1849)  # the same text may also be another request's
+    another.expected.writes[0].writes[0] = replace(another.writes[0], others=((50, 80),))
+    assert judge(another).verdict == "response-first"
+    changed = rewritten(1849)
+    changed.expected.writes[0].writes[0] = replace(changed.writes[0], change="created")
+    assert "read in" not in (judge(changed).reason or "")
+
+
+def test_text_that_was_read_before_the_send_decides_in_a_shared_place() -> None:
+    seen = wrote(finished(task(sent(answered(trace(), 2000, size=108), 1900, size=108), 1950)), 1800, offset=100)
+    seen.expected.writes[0].shared = True
+    assert judge(seen).verdict == "work-first"
+
+
+def test_file_that_changed_before_the_send_and_later_proves_nothing() -> None:
+    seen = rewritten(3000)
+    response = seen.find("response_sent")
+    assert response is not None
+    response.detail["changed"] = ["/data/other.txt"]
+    assert judge(seen).verdict == "response-first"
+    response.detail["changed"] = [LOG]
+    assert (judge(seen).verdict, judge(seen).evidence) == ("unproven", ())
+    assert why(judge(seen)).startswith("contradictory evidence: log.txt had already been changed when the response was")
+    seen.expected.writes[0].shared = True  # another request may have changed it
+    assert judge(seen).verdict == "response-first"
+    seen.expected.writes[0].shared = False
+    seen.witnesses.disturbed.clear()  # the place of the text shows when it was written
+    assert why(judge(seen)).startswith("its write was already in the file")
 
 
 def test_failed_task_is_named_with_its_exception() -> None:

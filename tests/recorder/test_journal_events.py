@@ -33,13 +33,21 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
         (journal_events.task_queued("r", "work", 1, where="worker"), ["task_queued", "r", "work", 1, "worker"]),
         (
             journal_events.response_sent(
-                "r", t_ns=5, status=200, size=4, sending_ns=3, files={"a": 1, "é": 2}, files_after={}, buffered=7
+                "r",
+                t_ns=5,
+                status=200,
+                size=4,
+                sending_ns=3,
+                files={"a": 1, "é": 2},
+                files_after={},
+                changed=["é"],
+                buffered=7,
             ),
-            ["response_sent", "r", 200, 4, 3, {"a": 1, "é": 2}, {}, 7],
+            ["response_sent", "r", 200, 4, 3, {"a": 1, "é": 2}, {}, ["é"], 7],
         ),
         (
             journal_events.response_sent(
-                "r", t_ns=5, status=None, size=0, sending_ns=3, files=None, files_after=None, buffered=None
+                "r", t_ns=5, status=None, size=0, sending_ns=3, files=None, files_after=None, changed=(), buffered=None
             ),
             ["response_sent", "r", None, 0, 3, None],
         ),

@@ -1,13 +1,15 @@
 """When a response is sent: by the bytes that HTTP gives it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.exceptions import HTTPException
 
+from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.response_record import ResponseRecord
 from tests.support.journals import Fields, read
@@ -78,13 +80,13 @@ def record(
     *,
     method: str = "GET",
     http_version: str = "1.1",
-    sizes: Callable[[], Mapping[str, int]] = dict,
+    files: RequestFiles | None = None,
 ) -> list[list[str]]:
     """Send the messages, and return the names of the events after each of them, and after the end of the app."""
     journal = Journal(folder / "journal.jsonl")
     journal.open()
     scope = {"method": method, "http_version": http_version}
-    response = ResponseRecord("r", scope, journal, sizes)
+    response = ResponseRecord("r", scope, journal, files)
     names: list[list[str]] = []
 
     def new_names() -> list[str]:
@@ -179,7 +181,7 @@ def test_response_has_the_exception_with_its_status(
 ) -> None:
     """A middleware may send the response of an exception handler when the exception is handled."""
     scope = {"method": "GET", "http_version": "1.1"}
-    response = ResponseRecord("r", scope, Journal(tmp_path / "journal.jsonl"), dict)
+    response = ResponseRecord("r", scope, Journal(tmp_path / "journal.jsonl"), None)
     response.add_http_exception(HTTPException(raised))
     asyncio.run(send_one(response, start(status)))
     assert response.handled == handled
@@ -223,11 +225,35 @@ def test_other_servers_may_keep_the_last_byte(tmp_path: Path, end: list[Fields])
 
 def test_files_are_from_before_the_last_byte_of_another_server(tmp_path: Path) -> None:
     """The app may write between the message with the last byte and its last message: that is not before the byte."""
-    server = Server()
+    log = tmp_path / "log.txt"
+    log.touch()
+
+    class WritingServer(Server):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            log.write_bytes(bytes(len(self.received)))
+
     messages = [start(content_length=4), body(4, more=True), body()]
-    record(tmp_path, server, messages, sizes=lambda: {"log.txt": len(server.received)})
+    record(tmp_path, WritingServer(), messages, files=RequestFiles([str(log)]))
     (sent,) = read(tmp_path / "journal.jsonl")
-    assert (sent["files"], sent["files_after"]) == ({"log.txt": 1}, {"log.txt": 3})
+    assert (sent["files"], sent["files_after"]) == ({str(log): 1}, {str(log): 3})
+
+
+def test_files_that_changed_since_the_request_are_named(tmp_path: Path) -> None:
+    kept, changed, moved, made, missing = files = [tmp_path / name for name in ("kept", "changed", "moved", "a", "b")]
+    for file in (kept, changed, moved):
+        file.write_text("same size")
+    followed = RequestFiles(list(map(str, files)))
+    os.utime(changed, ns=(0, 0))
+    (tmp_path / "other").write_text("same size")
+    (tmp_path / "other").rename(moved)
+    made.touch()
+    record(tmp_path, Server(), [start(content_length=1), body(1)], files=followed)
+    (sent,) = read(tmp_path / "journal.jsonl")
+    assert sent["changed"] == [str(changed), str(moved), str(made)]
+    assert not missing.exists()
+    record(tmp_path, Server(), [start(content_length=1), body(1)], files=RequestFiles(list(map(str, files))))
+    assert "changed" not in read(tmp_path / "journal.jsonl")[1]
 
 
 def test_response_that_ends_with_its_connection_has_no_known_end(tmp_path: Path) -> None:

@@ -506,6 +506,8 @@ def test_what_tasks_do_to_files_is_seen_in_every_way(tmp_path: Path) -> None:
     download = request(
         "download", 'path = "/download"', 'expect.writes = [{ file = "export.tmp", deleted = true }]', 'after = "tasks"'
     )
+    (tmp_path / ".fastbg").mkdir()
+    (tmp_path / ".fastbg" / "map.bin").write_bytes(bytes(65536))
     written = demo(tmp_path, FILES, *texts, again, move, download)
     assert written["summary"]["response_first"] == 6
     changes = {found["name"]: [write["change"] for write in found["writes"]] for found in written["requests"]}
@@ -520,6 +522,18 @@ def test_requests_that_overwrite_each_other_lose_nothing(tmp_path: Path) -> None
     written = demo(tmp_path, FILES, marked, equal)
     assert written["summary"]["response_first"] == 18
     assert {text for found in written["requests"] for text in found["evidence"]} <= {"server", "client+file"}
+
+
+def test_text_that_the_endpoint_may_have_written_is_no_success(tmp_path: Path) -> None:
+    now = [
+        post(name, f"/{what}-now/${{mark}}", f'{{ file = "{file}", text = "${{mark}}" }}', after='"tasks"')
+        for name, what, file in (("new note", "note", "log.txt"), ("note", "note", "log.txt"), ("row", "row", "shop.db"))
+    ]
+    made = post("map", "/new-map/${mark}", '{ file = "map.bin", text = "${mark}" }', after='"tasks"')
+    written = demo(tmp_path, FILES, *now, made, code=1)["requests"]
+    assert {each["verdict"] for each in written[:-1]} <= {"work-first", "unproven"}  # by when the follower read it
+    assert written[-1]["verdict"] == "unproven"
+    assert written[-1]["reason"].startswith("contradictory evidence: map.bin had already been changed when the response")
 
 
 def test_text_that_nobody_wrote_is_lost_or_in_doubt(tmp_path: Path) -> None:
