@@ -527,13 +527,13 @@ def test_requests_that_overwrite_each_other_lose_nothing(tmp_path: Path) -> None
 def test_text_that_the_endpoint_may_have_written_is_no_success(tmp_path: Path) -> None:
     now = [
         post(name, f"/{what}-now/${{mark}}", f'{{ file = "{file}", text = "${{mark}}" }}', after='"tasks"')
-        for name, what, file in (("new note", "note", "log.txt"), ("note", "note", "log.txt"), ("row", "row", "shop.db"))
+        for name, what, file in (("first", "note", "log.txt"), ("next", "note", "log.txt"), ("row", "row", "shop.db"))
     ]
     made = post("map", "/new-map/${mark}", '{ file = "map.bin", text = "${mark}" }', after='"tasks"')
     written = demo(tmp_path, FILES, *now, made, code=1)["requests"]
     assert {each["verdict"] for each in written[:-1]} <= {"work-first", "unproven"}  # by when the follower read it
     assert written[-1]["verdict"] == "unproven"
-    assert written[-1]["reason"].startswith("contradictory evidence: map.bin had already been changed when the response")
+    assert written[-1]["reason"].startswith("contradictory evidence: map.bin had already been changed")
 
 
 def test_text_that_nobody_wrote_is_lost_or_in_doubt(tmp_path: Path) -> None:
