@@ -2,14 +2,15 @@
 
 Such a task is dropped when it no longer exists: then nothing can call it any more. While it exists, for example in a
 cached response, nothing is claimed. The exceptions are a task of FastAPI's injected Response, which FastAPI never
-calls, and one of a response that raised while it was sent, which the exception keeps alive.
+calls, and one that the frames of the exception that ended the request keep alive.
 """
 
 import gc
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from traceback import walk_tb
+from types import FrameType
 from typing import Any, NamedTuple
 
 from anyio import CancelScope, sleep
@@ -42,11 +43,12 @@ class Holder(NamedTuple):  # made for each request with tasks, in half the time 
 
 @dataclass(slots=True, eq=False)
 class MadeTask:
-    """A task that nothing has called. ``holder``: the response that has it, if any."""
+    """A task that nothing has called. ``holder``: the response that has it, if any. ``error``: what the app raised."""
 
     name: str
     reference: "weakref.ref[BackgroundTask]"
     holder: Holder | None = None
+    error: str | None = None
 
     @property
     def is_injected(self) -> bool:
@@ -54,6 +56,8 @@ class MadeTask:
 
     @property
     def why(self) -> str:
+        if self.error is not None and (self.holder is None or self.holder.error is None):
+            return f"it was made, and the app raised {self.error} before anything called it"
         return NOTHING_CALLED if self.holder is None else str(self.holder)
 
 
@@ -119,16 +123,39 @@ class MadeTasks:
         return [*self._gone, *(made for made in self._made.values() if made.is_injected)]
 
     def _take_from_raising(self, error: BaseException) -> None:
-        """Take the tasks of the response whose ``__call__`` raised ``error``."""
-        for frame, _ in walk_tb(error.__traceback__):
-            response = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
-            if not isinstance(response, Response):
-                continue
-            for task in _tasks_in(getattr(response, "background", None)):
-                made = self._made.pop(id(task), None)
-                if made is not None:
-                    made.holder = Holder(type(response), error=describe(error))
-                    self._gone.append(made)
+        """Take the tasks that the frames of ``error`` keep alive: they end with it."""
+        raised, taken = describe(error), set()
+        for frame in _frames_of(error):
+            for name, value in frame.f_locals.items():
+                for task in _tasks_held_by(value):
+                    made = self._made.get(id(task))
+                    if made is None:
+                        continue
+                    taken.add(id(task))
+                    made.error = raised
+                    if name == "self" and frame.f_code.co_name in ("__init__", "__call__"):
+                        made.holder = Holder(type(value), error=raised)
+        self._gone += [self._made.pop(key) for key in taken]
+
+
+def _frames_of(error: BaseException) -> Iterator[FrameType]:
+    """Yield the frames of an exception, of those that it came from, and of the members of a group."""
+    errors, seen = [error], {id(error)}
+    for each in errors:  # the list grows
+        yield from (frame for frame, _ in walk_tb(each.__traceback__))
+        members = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        for other in (each.__cause__, each.__context__, *members):
+            if other is not None and id(other) not in seen:
+                seen.add(id(other))
+                errors.append(other)
+
+
+def _tasks_held_by(value: object) -> Sequence[object]:
+    """Return the tasks of a response, a collection or a task. Nothing of any other object is asked for."""
+    kind = type(value)
+    if not issubclass(kind, Response | BackgroundTask):
+        return ()
+    return _tasks_in(vars(value).get("background") if issubclass(kind, Response) else value)
 
 
 def _tasks_in(background: object) -> Sequence[object]:

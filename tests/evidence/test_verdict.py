@@ -303,9 +303,9 @@ def test_place_that_another_request_may_fill_proves_nothing() -> None:
     assert (judge(seen).verdict, judge(seen).evidence) == ("response-first", ("server",))
 
 
-def rewritten(seen_ns: int) -> Trace:
+def rewritten(seen_ns: int, *changed: str) -> Trace:
     """Return a request with a task, and a text in a rewritten file that was read at ``seen_ns``. Sending: 1850 ns."""
-    response = sent(answered(trace(), 2000, size=100), 1900, size=100, took_ns=50)
+    response = sent(answered(trace(), 2000, size=100), 1900, size=100, took_ns=50, changed=changed)
     seen = wrote(finished(task(response, 1950)), seen_ns, offset=0)
     seen.witnesses.disturbed[LOG] = "rewritten"
     return seen
@@ -331,12 +331,8 @@ def test_text_that_was_read_before_the_send_decides_in_a_shared_place() -> None:
 
 
 def test_file_that_changed_before_the_send_and_later_proves_nothing() -> None:
-    seen = rewritten(3000)
-    response = seen.find("response_sent")
-    assert response is not None
-    response.detail["changed"] = ["/data/other.txt"]
-    assert judge(seen).verdict == "response-first"
-    response.detail["changed"] = [LOG]
+    assert judge(rewritten(3000, "/data/other.txt")).verdict == "response-first"
+    seen = rewritten(3000, LOG)
     assert (judge(seen).verdict, judge(seen).evidence) == ("unproven", ())
     assert why(judge(seen)).startswith("contradictory evidence: log.txt had already been changed when the response was")
     seen.expected.writes[0].shared = True  # another request may have changed it

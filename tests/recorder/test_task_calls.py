@@ -587,6 +587,70 @@ def test_task_of_a_response_that_raises_is_dropped(tmp_path: Path) -> None:
     assert made["detail"] == "the StreamingResponse that it was given to raised ValueError: no more"
 
 
+class RaisingResponse(Response):
+    def render(self, content: Any) -> bytes:
+        raise TypeError("not serializable")
+
+
+def make_and_raise() -> None:
+    task = BackgroundTask(work)
+    raise ValueError(type(task).__name__)
+
+
+def give_and_raise() -> None:
+    response = Response(background=StarletteTasks([BackgroundTask(work)]))
+    raise ValueError(response.status_code)
+
+
+def raise_another() -> None:
+    try:
+        make_and_raise()
+    except ValueError:
+        raise OSError("another") from None
+
+
+def raise_a_group() -> None:
+    try:
+        make_and_raise()
+    except ValueError as error:
+        group = BaseExceptionGroup("some", [error])
+    raise group
+
+
+def return_raising() -> Response:
+    return RaisingResponse(background=BackgroundTask(work))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "error", "detail"),
+    [
+        (return_raising, TypeError, "the RaisingResponse that it was given to raised TypeError: not serializable"),
+        (
+            make_and_raise,
+            ValueError,
+            "it was made, and the app raised ValueError: BackgroundTask before any",
+        ),
+        (give_and_raise, ValueError, "it was made, and the app raised ValueError: 200 before anything called it"),
+        (raise_another, OSError, "it was made, and the app raised OSError: another before anything called it"),
+        (
+            raise_a_group,
+            BaseExceptionGroup,
+            "it was made, and the app raised ExceptionGroup: some (1 sub",
+        ),
+    ],
+)
+def test_task_that_the_exception_of_the_app_keeps_is_dropped(
+    tmp_path: Path, endpoint: Callable[[], Any], error: type[BaseException], detail: str
+) -> None:
+    app = FastAPI()
+    app.get("/")(endpoint)
+    with pytest.raises(error):
+        record(app, tmp_path, "/")
+    (dropped,) = (event for event in read(tmp_path / "journal.jsonl") if event["event"] == "task_dropped")
+    assert dropped["reason"] == "never-called"
+    assert dropped["detail"].startswith(detail)
+
+
 def test_attributes_of_an_app_that_raises_are_its_own(tmp_path: Path) -> None:
     class App:
         @property

@@ -1,5 +1,6 @@
 """Builds the trace of one request from a few times, for tests of verdicts and results."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,15 +49,18 @@ def answered(made: Trace, t_ns: int, *, size: int) -> Trace:
 
 
 def sent(
-    made: Trace, t_ns: int, *, size: int, buffered: int | None = 0, took_ns: int = 0, after: int | None = None
-) -> Trace:
+    made: Trace, t_ns: int, *, size: int, buffered: int | None = 0, took_ns: int = 0, after: int | None = None,
+    changed: Sequence[str] = (),
+) -> Trace:  # fmt: skip
     """Add ``response_sent``: the server finished sending at ``t_ns``; sending took ``took_ns``.
 
-    ``size``: bytes in `LOG` right before; ``after``: right after, None for the same size.
+    ``size``: bytes in `LOG` right before; ``after``: right after, None for the same size. ``changed``: files.
     """
     about: dict[str, object] = {"files": {LOG: size}, "sending_ns": t_ns - took_ns, "buffered": buffered}
     if after is not None:
         about["files_after"] = {LOG: after}
+    if changed:
+        about["changed"] = changed
     made.events.append(event(t_ns, "server", "response_sent", status=200, **about))
     return made
 
