@@ -311,7 +311,7 @@ def rewritten(seen_ns: int, *changed: str) -> Trace:
     return seen
 
 
-def test_text_that_was_read_before_the_send_was_written_before_it() -> None:
+def test_text_read_before_the_send_was_written_before_it() -> None:
     judgement = judge(rewritten(1849))
     assert (judgement.verdict, judgement.evidence) == ("work-first", ("file+server",))
     assert judgement.reason == "its text was read in log.txt 0.0 ms before the response was sent"
@@ -324,13 +324,13 @@ def test_text_that_was_read_before_the_send_was_written_before_it() -> None:
     assert "read in" not in (judge(changed).reason or "")
 
 
-def test_text_that_was_read_before_the_send_decides_in_a_shared_place() -> None:
+def test_text_read_before_the_send_decides_in_a_shared_place() -> None:
     seen = wrote(finished(task(sent(answered(trace(), 2000, size=108), 1900, size=108), 1950)), 1800, offset=100)
     seen.expected.writes[0].shared = True
     assert judge(seen).verdict == "work-first"
 
 
-def test_file_that_changed_before_the_send_and_later_proves_nothing() -> None:
+def test_file_that_changed_before_the_send_proves_nothing() -> None:
     assert judge(rewritten(3000, "/data/other.txt")).verdict == "response-first"
     seen = rewritten(3000, LOG)
     assert (judge(seen).verdict, judge(seen).evidence) == ("unproven", ())
