@@ -133,7 +133,7 @@ class MadeTasks:
                         continue
                     taken.add(id(task))
                     made.error = raised
-                    if name == "self" and frame.f_code.co_name in ("__init__", "__call__"):
+                    if name == "self" and issubclass(type(value), Response):  # a method of the response raised
                         made.holder = Holder(type(value), error=raised)
         self._gone += [self._made.pop(key) for key in taken]
 

@@ -68,6 +68,24 @@ def test_text_that_was_written_over_another_is_found(looked: Looked) -> None:
     assert trace.witnesses.disturbed == {str(looked.path): "rewritten"}
 
 
+def test_text_that_stands_twice_is_found_once(looked: Looked) -> None:
+    trace = looked.send("r1", "r1")
+    looked.write(b"r1 r1")
+    looked.look(trace)
+    assert [write.offset for write in trace.writes] == [0]
+
+
+def test_file_that_cannot_be_read_has_no_text(looked: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: int) -> bytes:
+        raise OSError
+
+    trace = looked.send("r1", "?")
+    looked.write(b"?")
+    monkeypatch.setattr(os, "pread", fail)
+    assert looked.look(trace) == {}
+    assert not trace.writes
+
+
 def test_text_in_a_database_is_found(tmp_path: Path) -> None:
     looked = Looked(tmp_path, b"format 3\0" + bytes(100))
     trace = looked.send("r1", "r1")

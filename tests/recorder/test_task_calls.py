@@ -538,6 +538,11 @@ def never_called(folder: Path) -> FastAPI:
         tasks.add_task(async_work)
         return StreamingResponse(body(), background=tasks)
 
+    @app.get("/forgotten")
+    def forgotten() -> None:
+        StarletteTasks().add_task(work)
+        BackgroundTask(async_work)
+
     @app.get("/late", dependencies=[Depends(after_yield)])
     def late(response: Response) -> None:
         pass
@@ -576,6 +581,15 @@ def test_task_that_nothing_calls_is_dropped(tmp_path: Path, path: str, reason: s
     dropped = events[-1]
     assert (dropped["event"], dropped["task"]) == ("task_dropped", f"{__name__}.work")
     assert (dropped["reason"], dropped["detail"]) == (reason, detail)
+
+
+def test_collection_that_no_response_has_is_dropped_without_a_cause(tmp_path: Path) -> None:
+    events = record(never_called(tmp_path), tmp_path, "/forgotten")
+    dropped = [(each["task"], each["reason"], each["detail"]) for each in events if each["event"] == "task_dropped"]
+    assert dropped == [
+        (f"{__name__}.work", "unknown", "the recorder saw no cause"),
+        (f"{__name__}.async_work", "never-called", "it was made, and nothing called it"),
+    ]
 
 
 def test_task_of_a_response_that_raises_is_dropped(tmp_path: Path) -> None:
@@ -621,9 +635,25 @@ def return_raising() -> Response:
     return RaisingResponse(background=BackgroundTask(work))
 
 
+class Unasked:
+    @property
+    def __class__(self) -> Any:
+        raise AssertionError("the recorder asks for nothing of the app's objects")
+
+    @__class__.setter
+    def __class__(self, kind: Any) -> None: ...
+
+
+def raise_beside_another_object() -> None:
+    kept = Unasked(), Unasked()
+    one, task = kept[0], BackgroundTask(work)
+    raise ValueError(id(one) == id(task))
+
+
 @pytest.mark.parametrize(
     ("endpoint", "error", "detail"),
     [
+        (raise_beside_another_object, ValueError, "it was made, and the app raised ValueError: False before"),
         (return_raising, TypeError, "the RaisingResponse that it was given to raised TypeError: not serializable"),
         (
             make_and_raise,
