@@ -43,10 +43,12 @@ class Event:
 class Appended:
     """Bytes that were appended to a followed file.
 
-    ``t_ns``: when the follower saw the new size, before it read the bytes. ``path``: as the caller wrote it. ``file``:
+    ``t_ns``: when the follower saw the new size, before it read the bytes; in a file that was rewritten before, when it
+    had read them. ``path``: as the caller wrote it. ``file``:
     ``(st_dev, st_ino)``; a rotated file has another one. ``offset``: of the first byte in the file. ``data``: the
     bytes, never empty. ``written_ns``: the last of these bytes was written at this time or later, by the file's
-    modification time; None if unknown.
+    modification time; None if unknown. ``read_ns``: when they had been read, 0 if unknown; in a file that is rewritten
+    they may be younger than ``t_ns``.
     """
 
     t_ns: int
@@ -55,6 +57,7 @@ class Appended:
     offset: int
     data: bytes
     written_ns: int | None = None
+    read_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

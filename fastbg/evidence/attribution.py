@@ -32,12 +32,13 @@ IsNew = Callable[[ExpectedWrite, int, int], bool]
 class _FileBuffer:
     """The followed bytes of one file.
 
-    ``start``: offset of the first byte in ``data``. ``reads``: end and time of each read.
+    ``start``: offset of the first byte in ``data``. ``reads``: end of each read, when the size was seen, and when the
+    bytes had been read.
     """
 
     start: int = 0
     data: bytearray = field(default_factory=bytearray)
-    reads: deque[tuple[int, int]] = field(default_factory=deque)
+    reads: deque[tuple[int, int, int]] = field(default_factory=deque)
     limit: int = MIN_KEPT_BYTES
 
     @property
@@ -50,11 +51,12 @@ class _FileBuffer:
             self.data.clear()
             self.reads.clear()
         self.data += item.data
-        self.reads.append((self.end, item.t_ns))
+        self.reads.append((self.end, item.t_ns, item.read_ns))
 
-    def seen_ns(self, end: int) -> int:
-        """Return the time at which the byte before ``end`` was seen."""
-        return self.reads[bisect_left(self.reads, (end, 0))][1]
+    def times(self, end: int) -> tuple[int, int]:
+        """Return when the byte before ``end`` was seen by the size of the file, and when it had been read."""
+        _, seen_ns, read_ns = self.reads[bisect_left(self.reads, (end, 0, 0))]
+        return seen_ns, read_ns
 
     def discard(self, before: int) -> None:
         del self.data[: max(before - self.start, 0)]
@@ -320,7 +322,8 @@ class Attribution:
     ) -> Write:
         claim.found.add(offset)
         text = bytes(buffer.data[offset - buffer.start : offset - buffer.start + length]).decode("utf-8", "replace")
-        write = Write(claim.expected.file, text, buffer.seen_ns(offset + length), offset, length, tuple(others))
+        seen_ns, read_ns = buffer.times(offset + length)
+        write = Write(claim.expected.file, text, seen_ns, offset, length, tuple(others), read_ns=read_ns)
         claim.expected.writes.append(write)
         self._last[claim.expected.file] = claim.trace.request_id, write
         return write

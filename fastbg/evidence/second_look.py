@@ -126,7 +126,8 @@ class _Search:
         identity = self._status.st_dev, self._status.st_ino
         for start in range(0, min(self._status.st_size, MAX_BYTES), CHUNK):
             data = self._read(start, CHUNK + self._attribution.max_bytes)
-            item = Appended(monotonic_ns(), Path(self._file), identity, start, data)
+            now_ns = monotonic_ns()
+            item = Appended(now_ns, Path(self._file), identity, start, data, read_ns=now_ns)
             read_to = self._attribution.position(self._file, trace)
             writes = self._attribution.found_again(trace, item, self._is_new)
             if any(write.offset < read_to for write in writes) or (writes and self._is_binary):

@@ -21,6 +21,7 @@ Disturbance = Literal["rewritten", "replaced", "changed in place", "perhaps chan
 class Write:
     """A text that a follower saw in a file at ``t_ns``: ``length`` bytes from ``offset``.
 
+    ``read_ns``: when it had been read, 0 if unknown. In a file that is rewritten it may be younger than ``t_ns``.
     ``others``: offset and end of equal texts; each of them may be this write, or the write of another request.
     ``change``: the file was created or deleted instead; then text, offset and length are empty. ``shared``: another
     request may have made this change.
@@ -34,6 +35,7 @@ class Write:
     others: tuple[tuple[int, int], ...] = ()
     change: Change | None = None
     shared: bool = False
+    read_ns: int = 0
 
     @property
     def earliest(self) -> int:

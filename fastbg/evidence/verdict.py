@@ -342,11 +342,11 @@ def _is_after(trace: Trace, write: Write, complete: Event) -> bool:
 def _seen_before(trace: Trace, sent: Event | None) -> Judgement | None:
     """Judge ``work-first`` if a text was read in its file before the response was sent, wherever it stood there."""
     sending_ns = sent.detail.get("sending_ns", 0) if sent else 0
-    early = [write for write in trace.writes if write.change is None and not write.others and write.t_ns < sending_ns]
+    early = [write for write in trace.writes if 0 < write.read_ns < sending_ns and not write.others]
     if not early:
         return None
-    first = min(early, key=lambda write: write.t_ns)
-    before = f"{ms_between(first.t_ns, sending_ns):.1f} ms before the response was sent"
+    first = min(early, key=lambda write: write.read_ns)
+    before = f"{ms_between(first.read_ns, sending_ns):.1f} ms before the response was sent"
     return Judgement("work-first", ("file+server",), f"its text was read in {PurePath(first.file).name} {before}")
 
 

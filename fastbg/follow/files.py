@@ -82,13 +82,17 @@ class _Span:
 
 @dataclass(slots=True)
 class _OpenFile:
-    """``offset``: of the next byte to return. ``known_tail``: the bytes before it. ``end``: the last known size."""
+    """``offset``: of the next byte to return. ``known_tail``: the bytes before it. ``end``: the last known size.
+
+    ``restarted``: the file was truncated or rewritten, and may be again before its bytes are read.
+    """
 
     descriptor: int
     file: FileId
     offset: int = 0
     end: int = 0
     known_tail: bytes = b""
+    restarted: bool = False
 
 
 def _is_rewritten(opened: _OpenFile) -> bool:
@@ -230,6 +234,7 @@ class FollowedFile:
             self._drop_spans(opened)
             self._add_problem(span.t_ns, "refused", f"cannot be read: {error.strerror}")
             return None
+        read_ns = monotonic_ns()
         if not found.startswith(known):
             self._restart(opened, span.t_ns, "was rewritten")
             self.measure(span.t_ns)
@@ -242,7 +247,8 @@ class FollowedFile:
         elif opened.offset == span.end:
             self._items.popleft()
         written_ns = span.written_ns if opened.offset == span.end else None
-        return Appended(span.t_ns, self.path, opened.file, offset, data, written_ns) if data else None
+        t_ns = read_ns if opened.restarted else span.t_ns
+        return Appended(t_ns, self.path, opened.file, offset, data, written_ns, read_ns) if data else None
 
     def _change_file(self, t_ns: int) -> None:
         descriptor = open_file(self.path)
@@ -259,7 +265,7 @@ class FollowedFile:
         self.measure(t_ns)
 
     def _restart(self, opened: _OpenFile, t_ns: int, why: str) -> None:
-        opened.offset, opened.known_tail = 0, b""
+        opened.offset, opened.known_tail, opened.restarted = 0, b"", True
         self._drop_spans(opened)
         self._add_notice(t_ns, "truncated", f"{why}: reading from the start")
 

@@ -19,7 +19,7 @@ def request(request_id: str, *writes: ExpectedWrite) -> Trace:
 
 
 def appended(t_ns: int, offset: int, data: bytes, file: str = LOG) -> Appended:
-    return Appended(t_ns, Path(file), (1, 1), offset, data)
+    return Appended(t_ns, Path(file), (1, 1), offset, data, read_ns=t_ns + 50)
 
 
 def places(write: ExpectedWrite) -> list[int]:
@@ -32,7 +32,8 @@ def test_text_across_two_reads_has_the_later_time() -> None:
     attribution.appended(appended(1, 100, b"other\nhel"))
     assert not write.writes
     attribution.appended(appended(2, 109, b"lo r1\n"))
-    assert (write.writes[0].offset, write.writes[0].length, write.writes[0].t_ns) == (106, 9, 2)
+    (found,) = write.writes
+    assert (found.offset, found.length, found.t_ns, found.read_ns) == (106, 9, 2, 52)
 
 
 def test_text_from_before_the_request_does_not_count() -> None:

@@ -153,6 +153,29 @@ def test_file_rewritten_before_it_is_read_starts_again(log: Path, file: Followed
     assert taken(file) == [(0, b"another text")]
 
 
+def test_bytes_are_not_younger_than_their_time(log: Path, file: FollowedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100, 1000))
+    monkeypatch.setattr(module, "monotonic_ns", lambda: next(clock))
+    pread, reads = os.pread, []
+
+    def read(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(next(clock))
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", read)
+    append(log, b"new")
+    file.measure(0)
+    appended = file.take()
+    assert isinstance(appended, Appended)
+    assert appended.t_ns < reads[-1] < appended.read_ns
+    log.write_bytes(b"x")
+    file.measure(0)
+    assert isinstance(file.take(), Notice)
+    rewritten = file.take()
+    assert isinstance(rewritten, Appended)
+    assert rewritten.t_ns == rewritten.read_ns > reads[-1]
+
+
 def test_truncated_file_starts_again(log: Path, file: FollowedFile) -> None:
     append(log, b"abcdef")
     file.measure(0)

@@ -583,7 +583,7 @@ def test_task_that_nothing_calls_is_dropped(tmp_path: Path, path: str, reason: s
     assert (dropped["reason"], dropped["detail"]) == (reason, detail)
 
 
-def test_task_of_the_injected_response_is_dropped_while_it_exists(tmp_path: Path) -> None:
+def test_living_task_of_the_injected_response_is_dropped(tmp_path: Path) -> None:
     app, kept = FastAPI(), [BackgroundTask(print)]
 
     @app.get("/")
@@ -595,7 +595,7 @@ def test_task_of_the_injected_response_is_dropped_while_it_exists(tmp_path: Path
     assert len(kept) == 1
 
 
-def test_collection_that_no_response_has_is_dropped_without_a_cause(tmp_path: Path) -> None:
+def test_collection_that_no_response_has_has_no_known_cause(tmp_path: Path) -> None:
     events = record(never_called(tmp_path), tmp_path, "/forgotten")
     dropped = [(each["task"], each["reason"], each["detail"]) for each in events if each["event"] == "task_dropped"]
     assert dropped == [

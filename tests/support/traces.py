@@ -86,7 +86,7 @@ def task(
 
 def wrote(made: Trace, t_ns: int, *, offset: int, n: int = 0) -> Trace:
     """Add expected write ``n``, which the follower saw at ``t_ns``."""
-    made.expected.writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT)))
+    made.expected.writes[n].writes.append(Write(LOG, TEXT, t_ns, offset, len(TEXT), read_ns=t_ns + 10))
     return made
 
 
