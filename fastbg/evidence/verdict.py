@@ -384,12 +384,12 @@ def _written_after_send(trace: Trace, sent: Event | None) -> bool:
     """Return whether all writes are behind the sizes that the server read after the last byte had left it."""
     if sent is None or sent.detail.get("buffered") != 0 or not trace.writes or trace.overwritten:
         return False
-    sizes: Mapping[str, int] = sent.detail.get("files_after", sent.detail.get("files", {}))
-    return all(
+    sizes: Mapping[str, int] | None = sent.detail.get("files_after", sent.detail.get("files"))
+    return sizes is not None and all(
         write.change is None
         and write.file not in trace.witnesses.disturbed
-        and write.file in sizes
-        and write.earliest >= sizes[write.file]
+        and (write.file in sizes or trace.witnesses.all_files)
+        and write.earliest >= sizes.get(write.file, 0)
         for write in trace.writes
     )
 

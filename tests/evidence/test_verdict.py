@@ -176,6 +176,24 @@ def test_write_without_a_task_may_be_after_the_servers_size(size: int, buffered:
     assert why(judgement).endswith(by_size) == (verdict == "response-first")
 
 
+@pytest.mark.parametrize(
+    ("detail", "all_files", "verdict"),
+    [
+        ({"files": {}}, True, "response-first"),
+        ({"files": {}}, False, "unproven"),  # the server may follow other files
+        ({"files": {}, "files_after": {LOG: 8}}, True, "unproven"),
+        ({}, True, "unproven"),
+    ],
+)
+def test_write_to_a_file_that_did_not_exist_was_made_later(
+    detail: dict[str, object], all_files: bool, verdict: str
+) -> None:
+    seen = answered(trace(), 2000, size=8)
+    seen.events.append(event(1900, "server", "response_sent", status=200, sending_ns=1890, buffered=0, **detail))
+    seen.witnesses.all_files = all_files
+    assert judge(finished(wrote(seen, 1990, offset=0))).verdict == verdict
+
+
 @pytest.mark.parametrize("buffered", [1, None])
 def test_overlapping_needs_the_end_of_the_response(buffered: int | None) -> None:
     assert judge(finished(overlapping(buffered=buffered))).verdict == "unproven"
