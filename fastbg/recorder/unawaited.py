@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from functools import wraps
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 from fastbg.recorder.task_record import TaskRecord, current_task
@@ -50,14 +50,23 @@ def _is_suspended(generator: AsyncGeneratorType[Any, Any]) -> bool:
 
 
 def wrap_warning(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    pythons_own = original
+    if isinstance(original, FunctionType) and original.__closure__ is None:
+        # It warns about its caller, which is now the wrapper, and must warn about the caller of that.
+        pythons_own = FunctionType(original.__code__, original.__globals__ | {"warn": _warn_further_out})
+
     @wraps(original)
     def warn(coroutine: Any) -> None:
         task = current_task.get()
         if task is not None and task.not_run is None:
             task.not_run = f"made a coroutine that nobody awaited: {coroutine.__qualname__}"
-        original(coroutine)
+        pythons_own(coroutine)
 
     return warn
+
+
+def _warn_further_out(message: str, category: type[Warning], stacklevel: int, source: object) -> None:
+    warnings.warn(message, category, stacklevel + 2, source)
 
 
 WARNING_HOOKS = ((warnings, _WARN, wrap_warning),) if hasattr(warnings, _WARN) else ()

@@ -478,9 +478,15 @@ def test_result_that_somebody_else_runs_is_no_failure(tmp_path: Path) -> None:
     assert ends(events) == [None] * len(tasks)
 
 
-def test_warning_outside_of_a_task_is_pythons_own(tmp_path: Path) -> None:
-    with pytest.warns(RuntimeWarning, match="async_work' was never awaited"):
+def test_warning_about_a_coroutine_is_pythons_own() -> None:
+    with pytest.warns(RuntimeWarning) as recorded:
         forget_in_thread()
+    instrument.uninstall()
+    with pytest.warns(RuntimeWarning) as plain:
+        forget_in_thread()
+    for warning in (recorded[0], plain[0]):
+        assert (warning.filename, warning.lineno) == (__file__, forget_in_thread.__code__.co_firstlineno + 1)
+    assert str(recorded[0].message) == str(plain[0].message)
 
 
 # what nothing calls
