@@ -344,6 +344,9 @@ def test_text_read_before_the_send_was_written_before_it() -> None:
     another = rewritten(1839)  # the same text may also be another request's
     another.expected.writes[0].writes[0] = replace(another.writes[0], others=((50, 80),))
     assert judge(another).verdict == "response-first"
+    unknown = rewritten(1839)
+    unknown.expected.writes[0].writes[0] = Write(LOG, TEXT, 1839, 0, len(TEXT))  # when it had been read is not known
+    assert judge(unknown).verdict == "response-first"
     changed = rewritten(1839)
     changed.expected.writes[0].writes[0] = replace(changed.writes[0], change="created", read_ns=0)
     assert "read in" not in (judge(changed).reason or "")

@@ -489,6 +489,16 @@ def test_warning_about_a_coroutine_is_pythons_own() -> None:
     assert str(recorded[0].message) == str(plain[0].message)
 
 
+def test_other_tools_still_get_the_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instrument.uninstall()
+    warned: list[Any] = []
+    monkeypatch.setattr(warnings, "_warn_unawaited_coroutine", warned.append)
+    instrument.install()
+    assert ends(record(queueing(forget), tmp_path, "/")) == ["made a coroutine that nobody awaited: async_work"]
+    assert [coroutine.__name__ for coroutine in warned] == ["async_work"]
+    instrument.uninstall()
+
+
 # what nothing calls
 
 
