@@ -44,11 +44,10 @@ class Appended:
     """Bytes that were appended to a followed file.
 
     ``t_ns``: when the follower saw the new size, before it read the bytes; in a file that was rewritten before, when it
-    had read them. ``path``: as the caller wrote it. ``file``:
-    ``(st_dev, st_ino)``; a rotated file has another one. ``offset``: of the first byte in the file. ``data``: the
-    bytes, never empty. ``written_ns``: the last of these bytes was written at this time or later, by the file's
-    modification time; None if unknown. ``read_ns``: when they had been read, 0 if unknown; in a file that is rewritten
-    they may be younger than ``t_ns``.
+    had read them. ``path``: as the caller wrote it. ``file``: ``(st_dev, st_ino)``; a rotated file has another one.
+    ``offset``: of the first byte in the file. ``data``: the bytes, never empty. ``written_ns``: the last of these bytes
+    was written at this time or later, by the file's modification time; None if unknown. ``read_ns``: when they had been
+    read, 0 if unknown; in a file that is rewritten they may be younger than ``t_ns``.
     """
 
     t_ns: int

@@ -2,38 +2,47 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 
 def sizes_of(paths: Iterable[str]) -> dict[str, int]:
     """Return the size in bytes of each file that exists."""
-    sizes = {}
-    for path in paths:
-        with suppress(OSError):
-            sizes[path] = os.stat(path).st_size  # noqa: PTH116  # half the time of Path.stat
-    return sizes
+    return {path: status.st_size for path in paths if (status := _status(path)) is not None}
 
 
 class RequestFiles:
-    """The followed files during one request."""
+    """The followed files during one request. ``paths``: None if they are not recorded."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str] | None) -> None:
         self._paths = paths
-        self._before = list(map(_version, paths))
+        self._before = [_version(_status(path)) for path in paths or ()]
 
-    def sizes(self) -> dict[str, int]:
-        return sizes_of(self._paths)
+    def sizes(self) -> dict[str, int] | None:
+        return None if self._paths is None else sizes_of(self._paths)
 
-    def changed(self) -> Sequence[str]:
-        """Return the paths of the files that have changed since the request, also those that kept their size."""
-        now = map(_version, self._paths)
-        return [path for path, before, after in zip(self._paths, self._before, now, strict=True) if before != after]
+    def sizes_and_changed(self) -> tuple[dict[str, int] | None, Sequence[str]]:
+        """Return the sizes, and the files that have changed since the request, also those that kept their size."""
+        if self._paths is None:
+            return None, ()
+        sizes, changed = {}, []
+        for path, before in zip(self._paths, self._before, strict=True):
+            status = _status(path)
+            if status is not None:
+                sizes[path] = status.st_size
+            if _version(status) != before:
+                changed.append(path)
+        return sizes, changed
 
 
-def _version(path: str) -> tuple[int, int] | None:
-    """Return what differs after a change, unless it was in the same tick of the kernel's clock. None without a file."""
+NOT_RECORDED = RequestFiles(None)
+
+
+def _status(path: str) -> os.stat_result | None:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        return os.stat(path)  # noqa: PTH116  # half the time of Path.stat
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns
+
+
+def _version(status: os.stat_result | None) -> tuple[int, int] | None:
+    """Return what differs after a change, unless it was in the same tick of the kernel's clock. None without a file."""
+    return status and (status.st_ino, status.st_mtime_ns)

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
-from fastbg.recorder.files import RequestFiles
+from fastbg.recorder.files import NOT_RECORDED, RequestFiles
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import DropReason
 from fastbg.recorder.made_tasks import MadeTasks
@@ -57,7 +57,7 @@ class RequestRecord:
         self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
         self._write = journal.write
         # `fastbg demo`, which needs the sizes, sends an id for each request.
-        self._files = RequestFiles(files) if client_id or all_sizes else None
+        self._files = RequestFiles(files) if client_id or all_sizes else NOT_RECORDED
         self._detached = detached
         self._numbers = itertools.count()  # used by several threads
         self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
@@ -174,7 +174,7 @@ class RequestRecord:
         for name, n in self._sending.values():
             self._write_dropped(name, n, "broker", "the broker did not confirm the task")
         ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
-        sizes = None if self._files is None else self._files.sizes()
+        sizes = self._files.sizes()
         self._write(journal_events.request_finished(self.id, files=sizes, error=ended_by, traceback=traceback))
         self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
         self.has_ended = True

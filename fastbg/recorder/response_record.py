@@ -27,7 +27,7 @@ _NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
 
 class ResponseRecord:
-    """Records when the response was sent. ``files``: None if they are not recorded."""
+    """Records when the response was sent."""
 
     status: int | None = None
     sent = False
@@ -36,17 +36,17 @@ class ResponseRecord:
     _length: int | None = None  # bytes of the body after which it is complete; None: the last message completes it
     _has_trailers = False
     _sending_ns: int | None = None  # just before the last byte was given to the server
-    _files: Mapping[str, int] | None = None  # at the same time
+    _sizes: Mapping[str, int] | None = None  # of the files at the same time
     _changed: Sequence[str] = ()  # the files that had changed then
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
 
-    def __init__(self, request_id: str, scope: Scope, journal: Journal, files: RequestFiles | None) -> None:
+    def __init__(self, request_id: str, scope: Scope, journal: Journal, files: RequestFiles) -> None:
         self._request_id = request_id
         self._is_head = scope["method"] == "HEAD"
         self._is_http_1_0 = scope.get("http_version") == "1.0"
         self._journal = journal
-        self._followed = files
+        self._files = files
         self._cycle: Any = None  # uvicorn's state of the request, of no public type
 
     @property
@@ -113,17 +113,17 @@ class ResponseRecord:
 
         Another server may keep it until the last message.
         """
-        changed = self._followed.changed() if self._followed else ()
-        files, sending_ns = self._sizes(), monotonic_ns()
+        files, changed = self._files.sizes_and_changed()
+        sending_ns = monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         if self._sending_ns is None:
-            self._files, self._changed, self._sending_ns = files, changed, sending_ns
+            self._sizes, self._changed, self._sending_ns = files, changed, sending_ns
         transports = _transports(self._cycle)
         if self._is_disconnected or _is_reset(transports):
             self._write_lost(t_ns, None)
         elif is_last or self._cycle is not None:
-            self._write_sent(t_ns, self._sending_ns, transports, self._files, self._sizes())
+            self._write_sent(t_ns, self._sending_ns, transports, self._sizes, self._files.sizes())
 
     def _write_sent(
         self, t_ns: int, sending_ns: int, transports: Sequence[Any],
@@ -153,9 +153,6 @@ class ResponseRecord:
         self._journal.write(
             journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status, detail=detail)
         )
-
-    def _sizes(self) -> Mapping[str, int] | None:
-        return self._followed.sizes() if self._followed else None
 
     @property
     def _is_disconnected(self) -> bool:
