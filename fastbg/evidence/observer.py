@@ -139,7 +139,7 @@ class Observer:
 
     def _mark_shared(self, trace: Trace) -> None:
         """Mark the expected writes to each file that another open request may write to at the same time."""
-        for file in {expected.file for expected in trace.expected.writes}:
+        for file in trace.expected.files:
             writers = self._writers.setdefault(file, {})
             if any(other.may_write(file) for other in writers.values()):
                 trace.share(file)
@@ -152,7 +152,7 @@ class Observer:
     def _close(self, trace: Trace) -> None:
         """Remove ``trace`` from the open requests."""
         self._open.pop(trace.request_id, None)
-        for file in {expected.file for expected in trace.expected.writes}:
+        for file in trace.expected.files:
             self._writers.get(file, {}).pop(trace.request_id, None)
             if self._alone.get(file) is trace:
                 del self._alone[file]

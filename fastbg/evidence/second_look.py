@@ -44,7 +44,7 @@ class SecondLook:
     def sent(self, trace: Trace) -> None:
         """Remember the files of ``trace``, which is being sent."""
         before = self._before[trace.request_id] = {}
-        for file in {expected.file for expected in trace.expected.writes}:
+        for file in trace.expected.files:
             try:
                 status = os.stat(file)  # noqa: PTH116  # half the time of Path.stat
             except OSError:

@@ -132,6 +132,11 @@ class Expected:
     response_at_least_ms: float | None = None
     lead_at_least_ms: float | None = None
 
+    @property
+    def files(self) -> set[str]:
+        """The files that are expected to be written, created or deleted."""
+        return {write.file for write in self.writes}
+
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
