@@ -121,6 +121,39 @@ def serve(
     raise typer.Exit(code)
 
 
+@app.command(
+    cls=Command,
+    context_settings={"allow_interspersed_args": False},
+    epilog=examples("fastbg run gunicorn -k uvicorn_worker.UvicornWorker shop:app", "fastbg run -- python main.py"),
+)
+def run(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="The command of your server, with its options.")
+    ] = None,
+    follow: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", autocompletion=complete_file, help="Record the size of this file with each response."
+        ),
+    ] = None,
+    directory: Folder = DEFAULT,
+    journal_size: JournalSize = 64,
+    pth: Annotated[
+        bool, typer.Option("--pth", help="Print a line for a .pth file of your environment and exit.")
+    ] = False,
+) -> None:
+    """Run your own server command with the recorder inside. The app does not change."""
+    from fastbg.commands.run import pth_line, run
+
+    raise_deferred()
+    if pth:
+        typer.echo(pth_line())
+        return
+    if not command:
+        raise typer.BadParameter("name the command that starts your server.", param_hint="COMMAND")
+    run(command, directory=directory, follow=follow or [], journal_size=journal_size)
+
+
 @app.command(cls=Command, epilog=examples("fastbg worker --threads 1", "fastbg worker shop:broker shop.tasks"))
 def worker(
     tasks: Annotated[

@@ -46,7 +46,7 @@ def room_of(module: str, order: list[list[str]]) -> str:
 
 
 def faults(package: Path, page: str) -> list[str]:
-    """``FILE:LINE: …`` for each import that does not go downwards."""
+    """``FILE:LINE: …`` for each import that does not go downwards. The package itself, with its public names, is above."""
     order, known = rooms(page), modules(package)
     level = {name.removesuffix(".py"): number for number, row in enumerate(order) for name in row}
     level["leaves"] = len(order)
@@ -57,7 +57,7 @@ def faults(package: Path, page: str) -> list[str]:
             place = f"{path.relative_to(package.parent)}:{line}"
             if imported.startswith("."):
                 found.append(f"{place}: a relative import")
-            if imported.partition(".")[0] != package.name:
+            if imported.partition(".")[0] != package.name or module == package.name:
                 continue
             above, below = room_of(module, order), room_of(imported, order)
             if above == below:

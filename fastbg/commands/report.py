@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.commands.report_journals import STDIN, find_journals
+from fastbg.commands.report_processes import state_of
 from fastbg.errors import FastbgError
 from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
@@ -63,7 +64,7 @@ def read_history(*journals: Path, last: int) -> JournalSummary:
 
 def _aggregate(journal: Path, last: int, elsewhere: WorkerEvents | None) -> JournalAggregator:
     name = "standard input" if journal == STDIN else str(journal)
-    aggregator = JournalAggregator(last, name, elsewhere)
+    aggregator = JournalAggregator(last, name, elsewhere, state_of)
     try:
         with ExitStack() as stack:
             if journal == STDIN:

@@ -8,13 +8,14 @@ requests, and counts.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from fastbg.events import LOST, Event, Verdict
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.distribution import Distribution
+from fastbg.evidence.processes import Processes, ProcessState, RecordedProcess, key_of
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded, why_not_sent
@@ -23,7 +24,7 @@ from fastbg.recorder.request_ids import is_probe
 
 MAX_HELD = 16 * 2**20  # bytes of journal lines of unfinished requests
 MAX_TASKS = 100  # kept tasks of a finished request
-MAX_PROCESSES = 10_000  # that are counted
+MAX_COUNTED = 10_000  # processes
 MAX_HOSTS = 1000  # that are named
 MAX_T_NS = 2**63  # larger than any clock value: the line is not an event
 
@@ -48,7 +49,7 @@ class JournalSummary:
     processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
     that were not finished when the journal ended; ``shut_down``: those of them whose server no longer waited for them.
     ``responses``: times from the request to the sent response. ``works``: times from start to end of each task.
-    ``blocked``: what blocked the event loop outside of tasks.
+    ``blocked``: what blocked the event loop outside of tasks. ``left``: the processes with unfinished requests.
     ``last``: the last requests in the order in which they were received. Probes (`fastbg.recorder.request_ids`) are not
     counted.
     """
@@ -70,6 +71,7 @@ class JournalSummary:
     works: Distribution
     blocked: tuple[BlockedPlace, ...]
     last: tuple[RecordedRequest, ...]
+    left: tuple[RecordedProcess, ...] = ()
     journals: tuple["JournalSummary", ...] = ()
 
 
@@ -78,11 +80,12 @@ class _Open:
     """An unfinished request.
 
     ``size``: bytes of its journal lines. ``events``: its task events. ``running``: numbers of the tasks that run, or
-    that are queued. ``shut_down``: its server has shut down and no longer waits for it.
+    that are queued. ``process``: of its server. ``shut_down``: its server has shut down and no longer waits for it.
     """
 
     request: RecordedRequest
     size: int
+    process: RecordedProcess
     events: list[Event] = field(default_factory=list)
     running: set[int] = field(default_factory=set)
     shut_down: bool = False
@@ -96,10 +99,18 @@ class _Open:
 class JournalAggregator:
     """Aggregates the events of a journal in the order of its lines; keeps the ``last`` requests.
 
-    ``journal``: its name. ``elsewhere``: takes the events of workers whose server writes another journal.
+    ``journal``: its name. ``elsewhere``: takes the events of workers whose server writes another journal. ``state_of``:
+    whether a process that has left something unfinished still runs.
     """
 
-    def __init__(self, last: int, journal: str = "", elsewhere: WorkerEvents | None = None) -> None:
+    def __init__(
+        self,
+        last: int,
+        journal: str = "",
+        elsewhere: WorkerEvents | None = None,
+        state_of: Callable[[RecordedProcess], ProcessState] = lambda _: None,
+    ) -> None:
+        self._left = Processes(state_of)
         self.foreign = 0
         self._journal = journal
         self._elsewhere = elsewhere
@@ -143,6 +154,9 @@ class JournalAggregator:
             self._host(detail)
         else:
             server = f"{detail['boot']}/{detail['pid']}"
+        if event.name == "recording_started":
+            self._left.start(event)
+            return
         if event.name == "shutdown":
             self._shut_down_server(server, event)
             return
@@ -228,6 +242,7 @@ class JournalAggregator:
             works=self._works,
             blocked=self._blocked.all(),
             last=tuple(self._last),
+            left=self._left.unfinished(),
         )
 
     def _host(self, detail: Mapping[str, Any]) -> str | None:
@@ -239,7 +254,7 @@ class JournalAggregator:
     def _start(self, key: Key, event: Event, size: int) -> None:
         detail = event.detail
         host, boot, pid = self._host(detail), detail["boot"], detail["pid"]
-        if len(self._processes) < MAX_PROCESSES:
+        if len(self._processes) < MAX_COUNTED:
             self._processes.add((host, boot, pid))
         request = RecordedRequest(
             request_id=event.request_id or "",
@@ -256,7 +271,7 @@ class JournalAggregator:
         if key in self._open:
             self._open[key].request.server.flaw = request.server.flaw = REUSED
             self._close(key)
-        self._open[key] = _Open(request, size)
+        self._open[key] = _Open(request, size, self._left.of(key_of(detail)))
         self._held += size
         self._requests += 1
         self._last.append(request)
@@ -275,7 +290,9 @@ class JournalAggregator:
     def _end(self, key: Key, entry: _Open) -> None:
         """Close a request that was not finished when the journal ended."""
         self._unfinished += 1
-        self._shut_down += entry.shut_down and not entry.in_worker
+        is_shut_down = entry.shut_down and not entry.in_worker
+        self._shut_down += is_shut_down
+        entry.request.server.process = self._left.leave(entry.process, len(entry.running), shut_down=is_shut_down)
         self._close(key)
 
     def _record(self, key: Key, entry: _Open, event: Event) -> None:

@@ -46,6 +46,7 @@ def merge(summaries: Sequence[JournalSummary], *, last: int, strays: int) -> Jou
         works=_sum([each.works for each in summaries]),
         blocked=_all_places(summaries),
         last=tuple(by_wall_clock[-last:] if last else ()),
+        left=tuple(process for each in summaries for process in each.left),
         journals=tuple(replace(each, last=()) for each in summaries),
     )
 

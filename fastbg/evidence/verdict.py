@@ -35,10 +35,13 @@ from typing import Self
 
 from fastbg.events import Event, Verdict
 from fastbg.evidence.existence import is_changed_after, is_changed_before
+from fastbg.evidence.processes import ProcessState
 from fastbg.evidence.tasks import Task, ms_between
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 
 UNFINISHED = "the journal ends before that"
+GONE = "the process of the server is gone"
+RUNNING = "the process of the server still runs: report again later"
 NOTHING_QUEUED = "no background task was queued"
 
 
@@ -81,7 +84,7 @@ class ServerRecord:
 
     ``status``: status of the response, also if it was not completely sent (``not_sent``: why). ``finished``: the app's
     call ended. ``error``: the exception that it raised. ``shutdown_ms``: from the request to the shutdown of the
-    server. ``flaw``: why the events prove nothing.
+    server. ``process``: whether the server's process still runs. ``flaw``: why the events prove nothing.
     """
 
     status: int | None = None
@@ -90,6 +93,7 @@ class ServerRecord:
     finished: bool = False
     error: str | None = None
     shutdown_ms: float | None = None
+    process: ProcessState = None
     flaw: str | None = None
 
     @property
@@ -132,7 +136,10 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
         return broken
     if unfinished := _unfinished(tasks):
         in_server = any(task.is_open and task.where != "worker" for task in tasks)
-        causes = [cause for cause in (record.shutdown if in_server else None, record.error) if cause]
+        if in_server and record.process == "running":
+            return _unproven(f"{'; '.join(unfinished)} so far, and {RUNNING}")
+        gone = GONE if record.process == "gone" else None
+        causes = [cause for cause in (record.shutdown or gone if in_server else None, record.error) if cause]
         return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({'; '.join(causes) or UNFINISHED})")
     if tasks:
         order = _server_order(record.sent, tasks, record.not_sent)
@@ -141,8 +148,10 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
         return order
     if record.finished:
         return _nothing_queued(record.error)
-    before = "the journal ends" if record.shutdown is None else f"{record.shutdown}, and the journal ends"
-    return _unproven(f"{before} before the request finished")
+    if record.process == "running":
+        return _unproven(f"the request has not finished, and {RUNNING}")
+    cause = record.shutdown or (GONE if record.process == "gone" else None)
+    return _unproven(f"{f'{cause}, and ' if cause else ''}the journal ends before the request finished")
 
 
 def _unproven(reason: str | None) -> Judgement:

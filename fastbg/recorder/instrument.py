@@ -7,6 +7,7 @@ usual reason for dropped tasks. Outside of a recorded request the wrappers do no
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import FunctionType
 from typing import Any
 
 import starlette
@@ -112,6 +113,24 @@ _WRAPPED: Sequence[tuple[object, str, Callable[[Any], Any]]] = (
     *(((BaseHTTPMiddleware, "__call__", _wrap_middleware),) if _STARTS_TASKS_EARLY else ()),
 )
 _originals: list[tuple[Any, str, Any]] = []
+_users = 0  # recorders that need the wrappers
+_counting = threading.Lock()
+
+
+def acquire() -> None:
+    """Wrap Starlette's methods until each recorder that has called this has called `release`."""
+    global _users
+    with _counting:
+        _users += 1
+        install()
+
+
+def release() -> None:
+    global _users
+    with _counting:
+        _users -= 1
+        if not _users:
+            uninstall()
 
 
 def install() -> None:
@@ -119,7 +138,8 @@ def install() -> None:
     if _originals:
         return
     for owner, name, wrap in _WRAPPED:
-        _replace(owner, name, wrap(vars(owner)[name]))
+        original = vars(owner)[name]
+        _replace(owner, name, wrap(_unbound(original) if isinstance(owner, type) else original))
     _replace(Response, "background", _Background())
     _replace(BackgroundTask, "__init_subclass__", classmethod(_init_subclass))
     for subclass in _subclasses(BackgroundTask):
@@ -133,6 +153,21 @@ def uninstall() -> None:
             delattr(owner, name)
         else:
             setattr(owner, name, original)
+
+
+def _unbound(method: Any) -> Any:
+    """Return a function that calls ``method`` as one of its first argument.
+
+    Wrappers of other tools, such as those of ddtrace, do not get the object if they are called without being bound.
+    """
+    if type(method) is FunctionType:  # a wrapper may claim to be one
+        return method
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method.__get__(self, type(self))(*args, **kwargs)
+
+    return call
 
 
 def _replace(owner: Any, name: str, replacement: Any) -> None:

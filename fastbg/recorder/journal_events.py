@@ -9,6 +9,7 @@ million instructions in the whole server (CPython 3.11, the example app with one
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -16,7 +17,14 @@ from typing import Literal, NewType
 
 from fastbg.clock import coarse_time_ns, monotonic_ns
 from fastbg.events import boot_id
+from fastbg.recorder.processes import pid_namespace, start_ticks
 
+_SERVERS = {  # package to a module that only serves
+    "uvicorn": "uvicorn.server",
+    "gunicorn": "gunicorn.workers.gasgi",
+    "hypercorn": "hypercorn.asyncio",
+    "granian": "granian.asgi",
+}
 MAX_NAMES = 10  # of tasks in one line
 
 Line = NewType("Line", bytes)
@@ -24,6 +32,27 @@ DropReason = Literal[
     "exception", "earlier-task-failed", "own-response", "after-response", "never-called", "broker", "unknown"
 ]
 WorkerEvent = Literal["task_started", "task_retried", "task_finished", "task_failed"]
+
+
+def recording_started(server: str | None) -> Line:
+    """Make the line of a process that begins to record.
+
+    ``server``: name of the package that serves; None for the only one of `_SERVERS` that is imported.
+    ``server_version``: of this package. ``manager``: Gunicorn, if it has started the process of another server.
+    ``pid_namespace``, ``start_ticks``: see `fastbg.recorder.processes`. ``run``: the id of the command ``fastbg run``.
+    """
+    imported = [name for name, module in _SERVERS.items() if module in sys.modules]
+    server = server or (imported[0] if len(imported) == 1 else None)
+    fields = f',"python":{_text(platform.python_version())}'
+    if server is not None:
+        fields += f',"server_name":{_text(server)},"server_version":{_text(_version(server))}'
+    if server != "gunicorn" and "gunicorn.arbiter" in sys.modules:
+        fields += f',"manager":{_text("gunicorn " + _version("gunicorn"))}'
+    for name, number in (("pid_namespace", pid_namespace()), ("start_ticks", start_ticks())):
+        fields += "" if number is None else f',"{name}":{number}'
+    if run := os.environ.get("FASTBG_RUN"):
+        fields += f',"run":{_text(run)}'
+    return _line("recording_started", None, fields)
 
 
 def request_received(
@@ -246,6 +275,15 @@ def _changed(files: Sequence[str]) -> str:
 
 def _nullable(number: int | None) -> str:
     return "null" if number is None else str(number)
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed once
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 _process = ""

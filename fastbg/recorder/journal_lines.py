@@ -12,6 +12,8 @@ _KINDS = _REQUIRED | {
     "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
     "place": str, "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
     "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,
+    "python": str, "server_name": str, "server_version": str, "manager": str, "run": str,
+    "pid_namespace": int, "start_ticks": int,
 }  # fmt: skip
 
 

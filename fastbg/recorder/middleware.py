@@ -11,33 +11,50 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import loop_blocked, shutdown
+from fastbg.recorder.journal_events import loop_blocked, recording_started, shutdown
 from fastbg.recorder.loop_watch import BlockedLoop, LoopWatch
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.task_record import TaskRecord
 from fastbg.recorder.unfinished import Unfinished, unfinished_request, unfinished_task
 
+_RECORDED = "fastbg.recorded"  # in the scope: a recorder inside of another one does nothing
+
 
 class Recorder:
     """An ASGI app that records the requests of ``app`` in ``journal``, with the sizes of ``files`` at each response.
 
-    ``all_sizes``: also for clients that send no id. It costs some microseconds per file and request.
+    ``all_sizes``: also for clients that send no id. It costs some microseconds per file and request. ``announce``: call
+    `announce` by itself when it is first used.
 
     Call `instrument.install`, too: otherwise the tasks are not recorded. Other scopes than "http" are passed through;
     for "lifespan" the shutdown is recorded.
     """
 
-    def __init__(self, app: ASGIApp, journal: Journal, files: Iterable[Path] = (), *, all_sizes: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        journal: Journal,
+        files: Iterable[Path] = (),
+        *,
+        all_sizes: bool = False,
+        announce: bool = False,
+    ) -> None:
         self.app = app
         self.journal = journal
         self._files = [str(path) for path in files]
         self._all_sizes = all_sizes
+        self._has_announced = not announce
         self._requests: set[RequestRecord] = set()
         self._detached: set[TaskRecord] = set()  # tasks that run in, or wait for, a thread after the app's call
         self._since_ns = monotonic_ns()
         self._watch = LoopWatch((Recorder.__call__.__code__, Recorder._pass_on.__code__), self._write_blocked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _RECORDED in scope:
+            return await self.app(scope, receive, send)
+        scope[_RECORDED] = True
+        if not self._has_announced:
+            self.announce(None)
         if scope["type"] == "lifespan":
             return await self.app(scope, self._until_shutdown(receive), send)
         if scope["type"] != "http":
@@ -70,6 +87,12 @@ class Recorder:
             await self.app(scope, receive, send)
         finally:
             self._watch.end()
+
+    def announce(self, server: str | None) -> None:
+        """Record that this process records. ``server``: the name of its package, None to find it."""
+        self._has_announced = True
+        self.journal.check()
+        self.journal.write(recording_started(server))
 
     def close(self) -> None:
         """End the thread of the recorder. The event loop must still run, or have ended."""

@@ -1,16 +1,27 @@
 """The names of tasks and exceptions in the journal."""
 
 import functools
+from types import FunctionType
 from typing import Any
 
 
 def task_name(function: Any) -> str:
     """Return ``module.qualname`` of a function, of a partial's function, or of a callable object's class."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    while (inner := _inner(function)) is not None:
+        function = inner
     if not isinstance(getattr(function, "__qualname__", None), str):
         function = type(function)
     return f"{getattr(function, '__module__', None) or '?'}.{function.__qualname__}"
+
+
+def _inner(function: Any) -> Any:
+    """Return the function inside of a partial, or of the closure that ddtrace queues; None if it is neither."""
+    if isinstance(function, functools.partial):
+        return function.func
+    if isinstance(function, FunctionType) and function.__module__.startswith("ddtrace.") and function.__closure__:
+        variables = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+        return variables["task"].cell_contents if "task" in variables else None
+    return None
 
 
 def describe(error: BaseException) -> str:

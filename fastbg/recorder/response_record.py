@@ -16,6 +16,7 @@ from starlette.types import Message, Scope, Send
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
+from fastbg.recorder.connections import buffers_headers, connection_of
 from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 
@@ -47,7 +48,7 @@ class ResponseRecord:
         self._is_http_1_0 = scope.get("http_version") == "1.0"
         self._journal = journal
         self._files = files
-        self._cycle: Any = None  # uvicorn's state of the request, of no public type
+        self._connection: Any = None  # the server's, of no public type
 
     @property
     def handled(self) -> str | None:
@@ -61,9 +62,7 @@ class ResponseRecord:
         self._http_exception = error.status_code, f"{type(error).__name__} {error.status_code}"
 
     def watch(self, send: Send) -> Send:
-        cycle = getattr(send, "__self__", None)
-        if type(cycle).__module__.startswith("uvicorn."):
-            self._cycle = cycle
+        self._connection = connection_of(send)
 
         def watched(message: Message) -> Awaitable[None]:
             if self._is_over:
@@ -95,7 +94,7 @@ class ResponseRecord:
         if self._is_disconnected:
             self._write_lost(t_ns, None)
         elif self._sending_ns is not None:  # the last message is missing, but no byte
-            self._write_sent(t_ns, self._sending_ns, _transports(self._cycle), None, None)
+            self._write_sent(t_ns, self._sending_ns, _transports(self._connection), None, None)
         elif self.status is not None:
             announced = "" if self._length is None else f", announced {self._length}"
             self._write_lost(t_ns, f"the app did not complete the response: {self._size} bytes{announced}")
@@ -109,20 +108,21 @@ class ResponseRecord:
         self._length = 0 if self._is_head or self.status in _WITHOUT_BODY else _announced_length(message)
 
     async def _send_end(self, send: Send, message: Message, *, is_last: bool) -> None:
-        """Send a message with which the response is complete. Only uvicorn is known to write it immediately.
+        """Send a message with which the response is complete.
 
-        Another server may keep it until the last message.
+        A server that is not known may keep it until the last message.
         """
         files, changed = self._files.sizes_and_changed()
+        was_disconnected = self._is_disconnected
         sending_ns = monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         if self._sending_ns is None:
             self._sizes, self._changed, self._sending_ns = files, changed, sending_ns
-        transports = _transports(self._cycle)
-        if self._is_disconnected or _is_reset(transports):
+        transports = _transports(self._connection)
+        if was_disconnected or self._is_disconnected or _is_reset(transports):
             self._write_lost(t_ns, None)
-        elif is_last or self._cycle is not None:
+        elif is_last or (self._connection is not None and not self._keeps(message)):
             self._write_sent(t_ns, self._sending_ns, transports, self._sizes, self._files.sizes())
 
     def _write_sent(
@@ -154,10 +154,14 @@ class ResponseRecord:
             journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status, detail=detail)
         )
 
+    def _keeps(self, message: Message) -> bool:
+        """Return whether the server does not write this message before the next one."""
+        return message["type"] == "http.response.start" and buffers_headers(self._connection)
+
     @property
     def _is_disconnected(self) -> bool:
-        """Whether uvicorn discards what it is given, because the client has disconnected."""
-        return getattr(self._cycle, "disconnected", False)
+        """Whether the server discards what it is given, because the client has disconnected."""
+        return getattr(self._connection, "disconnected", False)
 
 
 def _announced_length(message: Message) -> int | None:
@@ -197,10 +201,10 @@ def _is_reset(transports: Sequence[Any]) -> bool:
     return info[0] == _TCP_CLOSE
 
 
-def _transports(cycle: Any) -> Sequence[Any]:
-    """Return uvicorn's transport and, with TLS, the one below it; empty if they are not found."""
+def _transports(connection: Any) -> Sequence[Any]:
+    """Return the transport and, with TLS, the one below it; empty if they are not found."""
     try:
-        transport = cycle.transport
+        transport = connection.transport
         if transport.get_extra_info("sslcontext") is None:
             return (transport,)
         protocol = getattr(transport, "_ssl_protocol", None)

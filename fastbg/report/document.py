@@ -6,6 +6,7 @@ from typing import Any
 from fastbg.evidence.blocked_places import BlockedPlace
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.history import JournalSummary
+from fastbg.evidence.processes import RecordedProcess
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
 from fastbg.evidence.tasks import Task
@@ -134,6 +135,7 @@ def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[
         "skipped_parts": history.skipped_parts,
         "boots": len(history.boots),
         "processes": history.processes,
+        "unfinished_processes": [_process(process) for process in history.left],
         "blocked": [_blocked(place) for place in history.blocked],
         "requests": [_recorded(request) for request in history.last],
         "summary": {
@@ -143,6 +145,18 @@ def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[
             "response_ms": _journal_percentiles(history.responses),
             "task_ms": _journal_percentiles(history.works),
         },
+    }
+
+
+def _process(process: RecordedProcess) -> dict[str, Any]:
+    return {
+        "host": process.host,
+        "boot": process.boot,
+        "pid": process.pid,
+        "server": process.server,
+        "state": process.state,
+        "requests": process.requests,
+        "tasks": process.tasks,
     }
 
 

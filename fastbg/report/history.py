@@ -13,7 +13,8 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.verdict import NOTHING_QUEUED
 from fastbg.report.delays import Told, blocked_places, delays, notes
 from fastbg.report.journals import journals_table, under_headings
-from fastbg.report.numbers import milliseconds
+from fastbg.report.numbers import counted, milliseconds
+from fastbg.report.processes import left_behind
 from fastbg.report.style import STYLES
 from fastbg.report.timelines import JOURNAL_LEGEND, timelines
 from fastbg.text import escape_control
@@ -42,10 +43,10 @@ def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
 
 def heading(history: JournalSummary) -> Text:
     journal = f"{len(history.journals)} journals" if history.journals else history.journal
-    counts = f"{_count(history.events, 'event')}, {_count(history.requests, 'request')}"
-    counts += f", {_count(history.processes, 'server process', 'server processes')}"
+    counts = f"{counted(history.events, 'event')}, {counted(history.requests, 'request')}"
+    counts += f", {counted(history.processes, 'server process', 'server processes')}"
     if len(history.last) < history.requests:
-        counts += f"; the last {_count(len(history.last), 'request')}:" if history.last else ""
+        counts += f"; the last {counted(len(history.last), 'request')}:" if history.last else ""
     return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", counts)
 
 
@@ -105,7 +106,7 @@ def _remarks(recorded: Sequence[RecordedRequest], blocked: Sequence[BlockedPlace
 def summary(history: JournalSummary) -> Iterable[Text]:
     """Yield totals, warnings, and the kind of evidence."""
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in history.counts.items() if count)
-    sentence = _count(history.requests, "request") + (f": {counts}." if counts else ".")
+    sentence = counted(history.requests, "request") + (f": {counts}." if counts else ".")
     spreads = [("Response sent after", history.responses), ("Tasks took", history.works)]
     sentence += "".join(f" {what} {_spread(times)}." for what, times in spreads if times.count)
     yield Text(sentence, style="bold")
@@ -116,24 +117,25 @@ def summary(history: JournalSummary) -> Iterable[Text]:
 
 
 def _warnings(history: JournalSummary) -> Iterable[str]:
+    yield from left_behind(history.left)
     journal = "journals" if history.journals else "journal"
     if history.shut_down:
-        done = _count(history.shut_down, "request was", "requests were")
+        done = counted(history.shut_down, "request was", "requests were")
         yield f"{done} not finished when the server shut down."
-    if unfinished := history.unfinished - history.shut_down:
-        done = _count(unfinished, "request was", "requests were")
+    if unfinished := sum(process.requests - process.shut_down for process in history.left if process.state is None):
+        done = counted(unfinished, "request was", "requests were")
         yield f"{done} not finished when the {journal} ended. If that server still runs, run the report again later."
     if history.skipped_parts:
-        were = _count(history.skipped_parts, f"part of the {journal} was", f"parts of the {journal} were")
+        were = counted(history.skipped_parts, f"part of the {journal} was", f"parts of the {journal} were")
         yield f"{were} deleted by rotation and are not counted here."
     if history.lost:
-        lost = _count(history.lost, "event was", "events were")
+        lost = counted(history.lost, "event was", "events were")
         yield f"{lost} lost: the server could not write its journal for a while. Some requests may be missing."
     if history.foreign:
-        lines = _count(history.foreign, "line is not an event", "lines are not events")
+        lines = counted(history.foreign, "line is not an event", "lines are not events")
         yield f"{lines}: incomplete, or written by another program."
     if history.strays:
-        belong = _count(history.strays, "event belongs", "events belong")
+        belong = counted(history.strays, "event belongs", "events belong")
         yield f"{belong} to requests whose start is not in the {journal}."
     if len(history.boots) > 1:
         covers = "cover" if history.journals else "covers"
@@ -143,10 +145,6 @@ def _warnings(history: JournalSummary) -> Iterable[str]:
 def _spread(times: Distribution) -> str:
     low, median, high = (milliseconds(times.percentile_ms(share)) for share in (0, 0.5, 1))
     return f"{median} ms" if low == high else f"{low} to {high} ms, median {median} ms"
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _with_gap(lines: Iterable[Text]) -> Iterable[Text]:

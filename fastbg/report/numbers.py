@@ -17,3 +17,8 @@ def milliseconds_range(values: Iterable[float | None]) -> str:
         return "-"
     low, high = milliseconds(known[0]), milliseconds(known[-1])
     return low if low == high else f"{low} to {high}"
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return ``"1 task"`` or ``"2,000 tasks"``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

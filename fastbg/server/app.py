@@ -45,15 +45,10 @@ def _load(settings: ServerSettings) -> Any:
 
 
 def _recorder(app: Any, settings: ServerSettings) -> "Recorder":
-    from fastbg.recorder.instrument import install
-    from fastbg.recorder.journal import Journal
-    from fastbg.recorder.middleware import Recorder
+    from fastbg.recorder.recording import Recording
 
-    install()
-    journal = Journal(settings.journal, settings.journal_size)
-    if "taskiq" in sys.modules:  # imported by the app
-        from fastbg.recorder import taskiq
-
-        taskiq.install(journal, settings.followed)
     # With the sizes `fastbg tail` knows whether a write came before the response; another app writes to other files.
-    return Recorder(app, journal, settings.followed, all_sizes=settings.is_example)
+    recording = Recording(settings.directory, settings.journal_size, settings.followed, all_sizes=settings.is_example)
+    recorder = recording.recorder(app)
+    recorder.announce("uvicorn")
+    return recorder

@@ -68,7 +68,12 @@ class ServerSettings:
             "app_dir": str(self.app_dir),
             "options": self.options,
         }
-        variables = {VARIABLE: json.dumps(values), "FASTBG_DIR": str(self.directory), "FASTBG_WORK": str(self.work)}
+        variables = {
+            VARIABLE: json.dumps(values),
+            "FASTBG_DIR": str(self.directory),
+            "FASTBG_WORK": str(self.work),
+            "FASTBG_RECORD": "0",  # this server has its own recorder
+        }
         return variables | dict(self.env)
 
     @classmethod

@@ -6,8 +6,7 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,8 @@ class ThreadServer:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
             self._journal = _ClosableJournal(self.journal_path)
-            stack.enter_context(_instrumented())
+            instrument.acquire()
+            stack.callback(instrument.release)
             self._recorder = Recorder(app, self._journal)
             self._server = FastShutdownServer(_config(self._recorder), self._ready.set)
             listener = bind("127.0.0.1", 0)
@@ -123,26 +123,6 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         warnings.simplefilter("ignore")
         config.load()
     return config
-
-
-_recorder_count = 0
-_lock = threading.Lock()
-
-
-@contextmanager
-def _instrumented() -> Iterator[None]:
-    """Instrument Starlette's classes while at least one server is running."""
-    global _recorder_count
-    with _lock:
-        _recorder_count += 1
-        instrument.install()
-    try:
-        yield
-    finally:
-        with _lock:
-            _recorder_count -= 1
-            if not _recorder_count:
-                instrument.uninstall()
 
 
 def _name_of(app: Any) -> str:

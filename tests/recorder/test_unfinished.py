@@ -36,7 +36,7 @@ async def running(
         await tasks()
 
     recorder = Recorder(app, Journal(folder / "journal.jsonl"))
-    call = asyncio.create_task(recorder(SCOPE, nothing, nothing))  # type: ignore[arg-type]  # it sends nothing
+    call = asyncio.create_task(recorder(dict(SCOPE), nothing, nothing))  # type: ignore[arg-type]  # it sends nothing
     try:
         yield recorder
     finally:

@@ -1,0 +1,90 @@
+"""Says on standard error if `fastbg run` has attached the recorder to no process of a command.
+
+After `exec` nothing of fastbg remains in the command's process. So a process of its own reads the journal until the
+first process of the command records, or the command has ended.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fastbg.clock import monotonic, monotonic_ns
+from fastbg.errors import FastbgError
+from fastbg.events import Appended
+from fastbg.follow.journal import FollowedJournal
+from fastbg.output import report_error
+
+NOTICE_S = 30.0  # a server that is not recorded by then gets a notice, while it still runs
+MAX_WAIT_S = 1.0
+
+
+def watch(journal: Path, run: str, command: str) -> None:
+    """Start the process that watches this one, which is about to become ``command``. ``run``: the id in the journal."""
+    followed = FollowedJournal(journal)
+    followed.begin(monotonic_ns(), at_end=True)
+    has_ended = _end_of(os.getpid())
+    if child := os.fork():
+        os.waitpid(child, 0)  # the command gets no child process that it does not know
+        followed.close()
+        return
+    try:
+        if os.fork() == 0:
+            os.setsid()  # a Ctrl-C in the terminal is for the command
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 0)
+            os.dup2(null, 1)
+            _watch(followed, f'"run":"{run}"'.encode(), has_ended, command)
+    finally:
+        os._exit(0)
+
+
+def _watch(followed: FollowedJournal, wanted: bytes, has_ended: Callable[[float], bool], command: str) -> None:
+    begin, wait_s, ended, noticed = monotonic(), 0.05, False, False
+    tail = b""
+    while not ended:
+        ended = has_ended(wait_s)
+        wait_s = min(2 * wait_s, MAX_WAIT_S)
+        followed.refresh(monotonic_ns())
+        while item := followed.take():
+            if isinstance(item, Appended):
+                tail = tail[-len(wanted) :] + item.data
+                if wanted in tail:
+                    return
+        if not ended and not noticed and monotonic() - begin > NOTICE_S:
+            noticed = True
+            _report(f"after {NOTICE_S:.0f} s no process of this command is recorded", command)
+    _report("no process of this command was recorded", command)
+
+
+def _report(what: str, command: str) -> None:
+    with suppress(OSError):  # the terminal was closed
+        report_error(
+            FastbgError(
+                what,
+                where=command,
+                remedy="run `fastbg explain run`: it names the servers, and what prevents Python from loading fastbg",
+            )
+        )
+
+
+def _end_of(pid: int) -> Callable[[float], bool]:
+    """Return a function that waits up to some seconds for the end of a process, and returns whether it has ended."""
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):
+            poll = select.poll()
+            poll.register(os.pidfd_open(pid), select.POLLIN)  # the new program does not inherit it
+            return lambda seconds: bool(poll.poll(seconds * 1000))
+    return lambda seconds: _is_gone(pid, seconds)
+
+
+def _is_gone(pid: int, seconds: float) -> bool:
+    select.select([], [], [], seconds)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
