@@ -46,7 +46,7 @@ def room_of(module: str, order: list[list[str]]) -> str:
 
 
 def faults(package: Path, page: str) -> list[str]:
-    """``FILE:LINE: …`` for each import that does not go downwards. The package itself, with its public names, is above."""
+    """``FILE:LINE: …`` for each import that does not go downwards. The package itself, with public names, is above."""
     order, known = rooms(page), modules(package)
     level = {name.removesuffix(".py"): number for number, row in enumerate(order) for name in row}
     level["leaves"] = len(order)

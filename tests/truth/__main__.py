@@ -1,7 +1,8 @@
 """``python -m tests.truth``: compares fastbg's times and verdicts with the kernel's. Takes 10 to 30 minutes.
 
 ``python -m tests.truth verdicts`` compares only the verdicts, ``times`` only the times. ``--requests``: how many
-requests all servers together get for the verdicts.
+requests all servers together get for the verdicts. ``--server gunicorn``: only servers with
+this word in their names.
 
 Exit code 1: a verdict that the kernel contradicts, too many unproven ones under uvicorn, an impossible timestamp, or an
 error above its limit. Exit code 2: tracing is not permitted.
@@ -159,12 +160,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.truth")
     parser.add_argument("part", nargs="?", choices=("all", "times", "verdicts"), default="all")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="for the verdicts, all servers together")
+    parser.add_argument("--server", default="", help="only the servers with this word in their name")
     options = parser.parse_args()
     console = Console(width=180 if not sys.stdout.isatty() else None)
     wrong: list[str] = []
     try:
         if options.part != "times":
-            wrong += _measure_verdicts(options.requests, console)
+            wrong += _measure_verdicts(
+                [each for each in SERVERS if options.server in each.name], options.requests, console
+            )
         if options.part != "verdicts":
             wrong += _measure_times(console)
     except UnavailableError as error:
@@ -174,12 +178,12 @@ def main() -> int:
     return min(len(wrong), 1)
 
 
-def _measure_verdicts(requests: int, console: Console) -> list[str]:
+def _measure_verdicts(servers: Sequence[Server], requests: int, console: Console) -> list[str]:
     report = VerdictsReport()
-    installed = [server for server in SERVERS if not server.missing]
-    repeat = ceil(requests / len(installed) / sum(shape.share for shape in SHAPES))
+    installed = [server for server in servers if not server.missing]
+    repeat = ceil(requests / max(len(installed), 1) / sum(shape.share for shape in SHAPES))
     with Tracing() as tracing:
-        for server in SERVERS:
+        for server in servers:
             if server.missing:
                 report.servers.add_row(server.name, f"not installed: {', '.join(server.missing)}")
                 continue

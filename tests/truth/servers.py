@@ -64,6 +64,12 @@ SERVERS = (
         is_uvicorn=False,
     ),
     Server(
+        "gunicorn -k asgi",
+        ("-m", "gunicorn", "-k", "asgi", "-b", "127.0.0.1:{port}", "tests.truth.app:recorded()"),
+        ("gunicorn",),
+        is_uvicorn=False,
+    ),
+    Server(
         "granian",
         ("-m", "granian", "--interface", "asgi", "--factory", APP, "--port", "{port}"),
         ("granian",),
