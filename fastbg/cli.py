@@ -124,7 +124,7 @@ def serve(
 @app.command(
     cls=Command,
     context_settings={"allow_interspersed_args": False},
-    epilog=examples("fastbg run gunicorn -k uvicorn_worker.UvicornWorker shop:app", "fastbg run -- python main.py"),
+    epilog=examples("fastbg run -- gunicorn -k asgi shop:app", "fastbg run -- python main.py"),
 )
 def run(
     command: Annotated[

@@ -14,7 +14,8 @@ def left_behind(processes: Sequence[RecordedProcess]) -> Iterator[str]:
     known = [process for process in processes if process.state is not None]
     for process in known[:MAX_NAMED]:
         server = "" if process.server is None else f" ({process.server})"
-        what = f"{counted(process.tasks, 'task')} of {counted(process.requests, 'request')} unfinished"
-        yield f"Process {process.pid}{server} {_STATES[process.state]}: {what}."
+        tasks = f"{counted(process.tasks, 'task')} of " if process.tasks else ""
+        unfinished = f"{tasks}{counted(process.requests, 'request')} unfinished"
+        yield f"Process {process.pid}{server} {_STATES[process.state]}: {unfinished}."
     if len(known) > MAX_NAMED:
         yield f"{counted(len(known) - MAX_NAMED, 'more process has', 'more processes have')} unfinished requests."

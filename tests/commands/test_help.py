@@ -19,7 +19,7 @@ from tests.support.processes import PATIENCE_S, environment, fastbg, read_rest, 
 GROUP: Any = typer.main.get_command(app)  # of Click, or of what Typer has instead
 COMMANDS = {"": GROUP, **GROUP.commands}
 EXAMPLES = [line for command in COMMANDS.values() for line in command.epilog.splitlines()]
-ENDLESS = ("fastbg serve", "fastbg worker", "fastbg tail")
+ENDLESS = ("fastbg run", "fastbg serve", "fastbg worker", "fastbg tail")
 PYTHON = r"[<>]=|<[a-z]|list\[|\b(?:INTEGER|FLOAT|TEXT|PATH|FILENAME|BOOLEAN|RANGE)\b"
 
 each_command = pytest.mark.parametrize("name", COMMANDS)

@@ -259,7 +259,7 @@ def test_journal_names_its_hosts_boots_and_processes(monkeypatch: pytest.MonkeyP
     assert (history.hosts, history.boots, history.processes) == (frozenset({"web", "worker"}), frozenset({"b1"}), 3)
     assert [request.host for request in history.last] == ["web", None, "web"]
     monkeypatch.setattr(module, "MAX_HOSTS", 1)
-    monkeypatch.setattr(module, "MAX_PROCESSES", 2)
+    monkeypatch.setattr(module, "MAX_COUNTED", 2)
     history = summarize(*lines)
     assert (history.hosts, history.processes, history.requests) == (frozenset({"web"}), 2, 3)
 
@@ -496,8 +496,25 @@ def test_task_that_was_killed_with_its_server_is_lost(tmp_path: Path) -> None:
     assert result.returncode == 0
     flat = " ".join(result.stdout.decode().split())
     assert "1 request: 1 lost." in flat
-    assert "write_log started, never finished (the journal ends before that)" in flat
-    assert "1 request was not finished when the journal ended" in flat
+    assert "write_log started, never finished (the process of the server is gone)" in flat
+    assert re.search(r"Process \d+ \(uvicorn [\d.]+\) is gone: 1 task of 1 request unfinished\.", flat)
+    assert "when the journal ended" not in flat
+
+
+def test_task_that_still_runs_is_not_lost(tmp_path: Path) -> None:
+    journal = tmp_path / ".fastbg" / "journal.jsonl"
+    with fastbg_serve("--work", "3600", cwd=tmp_path) as url:
+        fetch("POST", f"{url}/send-notification/a@b.c")
+        started = wait_for(journal, b"task_started.*\n")
+        flat = " ".join(fastbg("report", journal).stdout.decode().split())
+        document = json.loads(fastbg("report", "--json", journal).stdout)
+        os.kill(json.loads(started.splitlines()[-1])["pid"], signal.SIGKILL)
+    assert "1 request: 1 unproven." in flat
+    assert "write_log started, never finished so far, and the process of the server still runs" in flat
+    assert re.search(r"Process \d+ \(uvicorn [\d.]+\) still runs: 1 task of 1 request unfinished\.", flat)
+    (process,) = document["unfinished_processes"]
+    assert [process["state"], process["requests"], process["tasks"]] == ["running", 1, 1]
+    assert process["server"].startswith("uvicorn ")
 
 
 def test_unreadable_lines_are_reported(tmp_path: Path) -> None:
