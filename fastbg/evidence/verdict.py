@@ -137,7 +137,7 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     if unfinished := _unfinished(tasks):
         in_server = any(task.is_open and task.where != "worker" for task in tasks)
         if in_server and record.process == "running":
-            return _unproven(f"{'; '.join(unfinished)} so far, and {RUNNING}")
+            return _unproven(f"{'; '.join(_open(tasks))}, and {RUNNING}")
         gone = GONE if record.process == "gone" else None
         causes = [cause for cause in (record.shutdown or gone if in_server else None, record.error) if cause]
         return Judgement("lost", ("server",), f"{'; '.join(unfinished)} ({'; '.join(causes) or UNFINISHED})")
@@ -171,7 +171,11 @@ def _why(task: Task) -> str:
 
 
 def _unfinished(tasks: Sequence[Task]) -> list[str]:
-    return [f"{task.name} {task.state}, never finished" for task in tasks if task.is_open]
+    return [f"{each}, never finished" for each in _open(tasks)]
+
+
+def _open(tasks: Sequence[Task]) -> list[str]:
+    return [f"{task.name} {task.state}" for task in tasks if task.is_open]
 
 
 def _nothing_queued(error: str | None) -> Judgement:
