@@ -63,7 +63,8 @@ def _response_unmet(trace: Trace) -> Iterator[Unmet]:
     ):
         yield Unmet(("expect", "body"), repr(expected.body), _describe_body(trace), "client")
     for name, source in trace.unsaved.items():
-        yield Unmet(("save", name), source, "was not in the response", "client")
+        sent = source.startswith("request.")
+        yield Unmet(("save", name), source, f"was not in the {'request' if sent else 'response'}", "client")
     response_ms = trace.ms(trace.time("response_complete"))
     most_ms, least_ms = expected.response_within_ms, expected.response_at_least_ms
     if most_ms is not None and (response_ms is None or response_ms > most_ms):

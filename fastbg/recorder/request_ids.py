@@ -14,11 +14,22 @@ HEADER = "X-Fastbg-Request-ID"
 
 _ID = re.compile(r"([0-9a-f]{6})-([0-9]{1,12})")
 _UUID = re.compile(r"([0-9a-f]{6})(0[1-9]|1[0-2])-0000-4000-8000-([0-9]{12})")
+RUN_TEXTS = 16**10  # the number of different texts
+_LETTERS = str.maketrans("0123456789abcdef", "ghjklmnpqrstvwxz")
+
 _PROBE = re.compile(r"[0-9a-f]{6}-probe[0-9]+")
 
 
 def new_run() -> str:
     return secrets.token_hex(3)
+
+
+def run_text(seed: int, repetition: int) -> str:
+    """Return the text that the requests of a repetition share. ``seed``: a random number, once per run.
+
+    It has ten letters that are no hex digits: in ``user-kqzmthwpgg-1`` nobody finds the id of a request.
+    """
+    return f"{(seed + repetition) % RUN_TEXTS:010x}".translate(_LETTERS)
 
 
 def id_of_request(run: str, number: int, digits: int = 1) -> str:

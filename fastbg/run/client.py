@@ -48,6 +48,10 @@ class OutgoingRequest:
     hang_up_after: float | None = None
 
 
+class HeaderError(Exception):
+    """A header or cookie that cannot be sent. The message does not show its value, which may be a secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A response: status, headers, and the first bytes of the body."""
@@ -150,7 +154,7 @@ class Client:
     def url(self, path: str, query: Parameters) -> str:
         """Return the URL as it is sent, or only the path if the URL is not valid."""
         try:
-            return str(self._http.build_request("GET", path, params=dict(query) or None).url)
+            return str(self._http.build_request("GET", _target(path, query)).url)
         except httpx.InvalidURL:
             return path
 
@@ -224,7 +228,7 @@ class Client:
         except TimeoutError:
             when = "when a task was queued" if outgoing.hang_up_after is None else f"after {outgoing.hang_up_after:g} s"
             error = f"the client disconnected {when}"
-        except BodyError as failure:
+        except (BodyError, HeaderError) as failure:
             error = str(failure)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
             error = _describe_error(failure)
@@ -237,10 +241,13 @@ class Client:
         return None
 
     def _request(self, outgoing: OutgoingRequest, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
-        headers = dict(outgoing.headers)
+        for kind, values in (("header", outgoing.headers), ("cookie", outgoing.cookies)):
+            for name, value in values.items():
+                if not value.isprintable() or value != value.strip():
+                    raise HeaderError(f"the {kind} {name} has a control character, or a space at an end of its value")
+        encoded = httpx.Headers([(name.encode(), value.encode()) for name, value in outgoing.headers.items()])
         if outgoing.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies.items())
-        encoded = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+            encoded["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies.items())
         add_ids(encoded, request_id)
         body: dict[str, Any] = {}
         if outgoing.has_json:
@@ -253,12 +260,16 @@ class Client:
             body["content"] = outgoing.content
         return self._http.build_request(
             outgoing.method,
-            outgoing.path,
-            params=dict(outgoing.query) or None,
+            _target(outgoing.path, outgoing.query),
             headers=encoded,
             extensions={"trace": trace},
             **body,
         )
+
+
+def _target(path: str, query: Parameters) -> str:
+    """Return ``path`` with the parameters after those that it has: httpx would replace these."""
+    return f"{path}{'&' if '?' in path else '?'}{httpx.QueryParams(dict(query))}" if query else path
 
 
 def _describe_error(failure: Exception) -> str:

@@ -13,9 +13,11 @@ from fastbg.run.client import OutgoingRequest, Response
 from fastbg.scripting import placeholders
 from fastbg.scripting.model import ANY_STATUS, Part, Request, Script, Write
 from fastbg.scripting.reader import Source
+from fastbg.scripting.saved_values import REQUEST, sent_value, sent_values
 from fastbg.server.settings import ServerSettings
 
 Values = Mapping[str, Any]
+SavedValues = tuple[dict[str, Any], dict[str, str]]  # those that were found, and the places of the missing ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ class RunPaths:
 
 def known_values(source: Source, directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the placeholder values that are known before the run starts. ``directory``: the data folder."""
-    texts = placeholders.texts(source.script.model_dump())
-    used = {name for _, text in texts for name in placeholders.names(text)}
+    used = placeholders.used(source.script.model_dump())
     variables = {f"env.{name}": value for name, value in environment.items() if f"env.{name}" in used}
     return {"dir": str(directory), **variables}
 
@@ -149,23 +150,36 @@ class RequestTemplate:
             lead_at_least_ms=_ms(expect.lead_at_least),
         )
 
-    def saved(self, response: Response, body: Any) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the values to save from a response, and the missing ones by name. ``body``: the parsed JSON value."""
+    def saved(self, response: Response, body: Any) -> SavedValues:
+        """Return the values to save from a response. ``body``: the parsed JSON value."""
         read: dict[str, Callable[[str], Any]] = {
             "status": lambda path: response.status,
             "body": lambda path: placeholders.at(body, path),
             "headers": lambda path: response.headers[path],
             "cookies": lambda path: response.cookies[path],
         }
-        found: dict[str, Any] = {}
-        missing: dict[str, str] = {}
-        for name, place in self.request.save.items():
+
+        def value(place: str) -> Any:
             kind, _, path = place.partition(".")
-            try:
-                found[name] = read[kind](path)
-            except LookupError:
-                missing[name] = place
-        return found, missing
+            return read[kind](path)
+
+        places = {name: place for name, place in self.request.save.items() if not place.startswith(REQUEST)}
+        return _saved(places, value)
+
+    def saved_of_request(self, outgoing: OutgoingRequest, url: str) -> SavedValues:
+        """Return the values to save from what was sent. ``url``: as it was sent."""
+        sent = sent_values(
+            path=outgoing.path,
+            query=outgoing.query,
+            headers=outgoing.headers,
+            url=url,
+            cookies=outgoing.cookies,
+            json=outgoing.json,
+            form=outgoing.form,
+            body=None if outgoing.content is None else outgoing.content.decode(),
+        )
+        places = {name: place for name, place in self.request.save.items() if place.startswith(REQUEST)}
+        return _saved(places, lambda place: sent_value(place, sent))
 
     def _write(self, write: Write, known: Values) -> ExpectedWrite:
         quote = None if write.pattern is None else re.escape
@@ -186,7 +200,18 @@ class RequestTemplate:
         return self._uploads[name]
 
 
-def _texts(table: Mapping[str, str], known: Values) -> dict[str, str]:
+def _saved(places: Mapping[str, str], value: Callable[[str], Any]) -> SavedValues:
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for name, place in places.items():
+        try:
+            found[name] = value(place)
+        except LookupError:
+            missing[name] = place
+    return found, missing
+
+
+def _texts(table: Mapping[str, Any], known: Values) -> dict[str, str]:
     return {placeholders.fill_text(key, known): placeholders.fill_text(text, known) for key, text in table.items()}
 
 

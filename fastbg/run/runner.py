@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.evidence.trace import Trace
 from fastbg.evidence.verdict import Judgement
 from fastbg.follow.follower import Follower
-from fastbg.recorder.request_ids import id_of_request, new_run, pattern_of_ids
+from fastbg.recorder.request_ids import RUN_TEXTS, id_of_request, new_run, pattern_of_ids, run_text
 from fastbg.run.options import RunOptions
 from fastbg.run.result_store import ResultStore
 from fastbg.run.stepping import Action, Pause, Step, run_steps, steps_of
@@ -52,6 +53,7 @@ class Runner:
         self.source = source
         self.options = options
         self._run_id = new_run()
+        self._run_seed = secrets.randbelow(RUN_TEXTS)
         known = known_values(source, options.directory, options.environment)
         paths = RunPaths.of(source, options.directory, known)
         self._observer = Observer(
@@ -161,7 +163,7 @@ class Runner:
     ) -> None:
         """Send the requests of one step after each pause."""
         steps = [step for part in self.source.script.all_parts for step in steps_of(part, self._templates(part))]
-        saved: Values = {}
+        saved = self._values(0)
 
         async def send(step: Step) -> None:
             await self._wait_for(await self._run_once(step.templates, saved))
@@ -177,9 +179,9 @@ class Runner:
 
         async def work() -> None:
             for number in numbers:  # shared by all workers
-                values = self._saved.pop(number, {})
+                values = self._values(number)
                 await self._run_once(templates, values)
-                if values:
+                if values.keys() > {"run"}:
                     self._saved[number] = values  # for later parts
 
         async with asyncio.TaskGroup() as group:
@@ -191,6 +193,10 @@ class Runner:
             from fastbg.run.similar_routes import add_similar_routes
 
             await add_similar_routes(unmet, self._testbed)
+
+    def _values(self, repetition: int) -> Values:
+        """Return the values that the requests of a repetition share."""
+        return {"run": run_text(self._run_seed, repetition), **self._saved.pop(repetition, {})}
 
     async def _run_once(self, templates: "Sequence[RequestTemplate]", saved: Values) -> list[Trace]:
         """Send the requests of a part or a step in sequence. Later requests can use the values in ``saved``."""
@@ -236,11 +242,14 @@ class Runner:
             trace.answered = True
             self._observer.end(trace, f"not sent: {why}")
             return trace
+        found, trace.unsaved = template.saved_of_request(outgoing, url)
+        saved |= found
         response = await self._response(client, template, outgoing, trace)
         if response is not None:
             trace.body = response.body.received()
-            found, trace.unsaved = template.saved(response, trace.body.json)
+            found, unsaved = template.saved(response, trace.body.json)
             saved |= found
+            trace.unsaved |= unsaved
         trace.answered = True
         self._answered += 1
         self._observer.update(trace)

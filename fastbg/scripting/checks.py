@@ -18,12 +18,14 @@ from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.measured import mistakes
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.request_names import with_names
+from fastbg.scripting.saved_values import unknown_value
 from fastbg.text import did_you_mean
 
 BODIES = ("json", "form", "files", "body")
 MAIL = ("mail.host", "mail.port")
-RESERVED = ("mark", "dir")
-NO_PLACEHOLDERS = ("part", "request", "moral", "code")  # the first three are checked on their own, code is quoted
+RESERVED = ("mark", "run", "dir")
+COMMON = ("headers", "query", "cookies")  # of all requests
+NO_PLACEHOLDERS = ("part", "request", "moral", *COMMON, "code")  # code is quoted, the others are checked on their own
 NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
 
 _TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
@@ -102,6 +104,8 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     follow = data.get("follow")
     files = [*(follow if isinstance(follow, list) else []), data.get("mail")]
     base = folder / data.get("folder", ".") if isinstance(data.get("folder", "."), str) else folder
+    for table in ("headers", "cookies"):
+        yield from _printable((table,), data.get(table))
     for part_path, part in parts(data):
         seen: set[object] = set()
         for path, request in _tables(part.get("request"), *part_path, "request"):
@@ -110,6 +114,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
                 yield Fault((*path, "name"), f"another request already has the name {describe_value(name)}")
             seen.add(name if isinstance(name, str) else None)
             yield from _request(path, request, [str(file) for file in files if file], base)
+            yield from _save((*path, "save"), request, {key: data.get(key) for key in COMMON})
             signal = request.get("signal")
             to = signal.get("to", "server") if isinstance(signal, Mapping) else "server"
             if to in ("worker", "broker") and "worker" not in part:
@@ -148,6 +153,13 @@ def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], ba
     if isinstance(expect, Mapping):
         yield from _json((*path, "expect", "body"), expect.get("body"))
         yield from _expect((*path, "expect"), expect, files)
+
+
+def _save(path: KeyPath, request: Mapping[str, Any], common: Mapping[str, Any]) -> Iterator[Fault]:
+    save = request.get("save")
+    for name, place in save.items() if isinstance(save, Mapping) else ():
+        if isinstance(place, str) and (what := unknown_value(place, request, common)):
+            yield Fault((*path, name), what)
 
 
 def _json(path: KeyPath, value: object) -> Iterator[Fault]:
@@ -234,6 +246,8 @@ def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> It
                 if name in RESERVED or not name.isidentifier():
                     yield Fault((*place, "save", name), "is not a valid name for a saved value: choose another name")
                 saved.append(name)
+    for path, text in placeholders.texts({key: data[key] for key in COMMON if key in data}):
+        yield from _unknown(path, text, (*RESERVED, *mail, *dict.fromkeys(saved)), environment)
 
 
 def _unknown(path: KeyPath, text: str, known: Sequence[str], environment: Mapping[str, str]) -> Iterator[Fault]:

@@ -27,14 +27,18 @@ _APP = r"^[\w.-]+:[\w.]+$"
 _LINK = "^https?://"
 _URL = "^https?://."
 _CODE = r"^[^\r\n]*\S[^\r\n]*$"
-_SAVED = r"^(status|(body|headers|cookies)(\..+)?)$"
+_SAVED = (
+    r"^(status|(body|headers|cookies)(\..+)?"
+    r"|request\.(path|url|body)|request\.(json|query|form|headers|cookies)(\..+)?)$"
+)
 PATTERNS = {  # each pattern, and its description in messages
     _PATH: "a path that starts with a single /",
     _APP: "module:attribute, such as main:app for the `app` in main.py",
     _LINK: "a URL that starts with http:// or https://",
     _URL: "a URL that starts with http:// or https://",
     _CODE: "the name of a function or class, or a text of one line",
-    _SAVED: "status, body.KEY, headers.NAME or cookies.NAME",
+    _SAVED: "status, body.KEY, headers.NAME, cookies.NAME, or of what was sent: request.json.KEY, request.query.NAME, "
+    "request.form.NAME, request.headers.NAME, request.cookies.NAME, request.body, request.path or request.url",
 }
 
 Status = Annotated[int, Field(ge=ANY_STATUS[0], le=ANY_STATUS[-1])]
@@ -49,6 +53,7 @@ Code = Annotated[
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Parameter = str | int | float | bool | list[str | int | float | bool]
+TextOrNone = str | Annotated[list[str], Field(max_length=0)]  # an empty array: do not send it
 
 
 class _Model(BaseModel):
@@ -193,11 +198,21 @@ class Request(_Model):
     path: Annotated[
         str,
         StringConstraints(pattern=_PATH),
-        Field(description="The path, such as `/orders/${mark}`. ${mark} is the unique id of the request."),
+        Field(
+            description="The path, such as `/orders/${mark}`. ${mark} is the unique id of the request, ${run} a text "
+            "that all requests of the run share."
+        ),
     ]
-    query: Annotated[dict[str, Parameter], Field(description="Query parameters; an array repeats a parameter.")] = {}
-    headers: Annotated[dict[str, str], Field(description="Request headers.")] = {}
-    cookies: Annotated[dict[str, str], Field(description="Cookies, sent with this request only.")] = {}
+    query: Annotated[
+        dict[str, Parameter],
+        Field(description="Query parameters in addition to the script's; an array repeats one, [] does not send it."),
+    ] = {}
+    headers: Annotated[
+        dict[str, TextOrNone], Field(description="Headers in addition to the script's; [] does not send one.")
+    ] = {}
+    cookies: Annotated[
+        dict[str, TextOrNone], Field(description="Cookies in addition to the script's; [] does not send one.")
+    ] = {}
     json_body: Annotated[Any, Field(alias="json", description="A JSON body.")] = None
     form: Annotated[
         dict[str, Parameter], Field(description="Form fields; the form is multipart if there are `files`.")
@@ -230,7 +245,8 @@ class Request(_Model):
     save: Annotated[
         dict[str, Annotated[str, StringConstraints(pattern=_SAVED)]],
         Field(
-            description="Values for later requests, by name, from body.id, headers.location, cookies.session or status."
+            description="Values for later requests, by name: from the response (status, body.id, headers.location, "
+            "cookies.session), or from what was sent (request.json.email, request.query.q, request.path)."
         ),
     ] = {}
     expect: Annotated[Expect, Field(description="The expectations of the request.")] = Expect()
@@ -238,8 +254,7 @@ class Request(_Model):
     @property
     def needs(self) -> set[str]:
         """The names of the values that its placeholders stand for."""
-        texts = placeholders.texts(self.model_dump(by_alias=True, exclude_unset=True))
-        return {name for _, text in texts for name in placeholders.names(text)}
+        return placeholders.used(self.model_dump(by_alias=True, exclude_unset=True))
 
 
 class _WithRequests(_Model):
@@ -310,6 +325,15 @@ class Script(_WithRequests):
         Field(description="The folder from which the app is imported and in which it runs, relative to the script."),
     ] = "."
     env: Annotated[dict[str, str], Field(description="Environment variables for the server.")] = {}
+    headers: Annotated[
+        dict[str, str],
+        Field(
+            description="Headers of all requests; a request may set one again. One with a saved value is sent from the "
+            "request after the one that saves it."
+        ),
+    ] = {}
+    query: Annotated[dict[str, Parameter], Field(description="Query parameters of all requests, as `headers`.")] = {}
+    cookies: Annotated[dict[str, str], Field(description="Cookies of all requests, as `headers`.")] = {}
     follow: Annotated[list[Text], Field(description="The files that tasks write, relative to `folder`.")] = []
     timeout: Annotated[
         Seconds | None, Field(description="Timeout in seconds for a response, then for the next sign of progress.")

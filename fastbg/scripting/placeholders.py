@@ -2,6 +2,7 @@
 
 =================== ====================================================================================
 ``${mark}``         the id of the request, unique in all runs, so that each write belongs to one request
+``${run}``          a text that the requests of one run share, and no other run has
 ``${dir}``          the data folder
 ``${env.NAME}``     an environment variable of fastbg's own process
 ``${mail.host}``    the host of the run's mail server; ``${mail.port}``: its port
@@ -50,6 +51,11 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 def names(text: str) -> list[str]:
     return [match[2] for match in _PLACEHOLDER.finditer(text) if match[2] is not None]
+
+
+def used(value: Any) -> set[str]:
+    """Return the names of all placeholders in a TOML value."""
+    return {name for _, text in texts(value) for name in names(text)}
 
 
 def is_unclosed(text: str) -> bool:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fastbg.errors import ScriptError
 from fastbg.scripting.checks import check
+from fastbg.scripting.common_values import with_common_values
 from fastbg.scripting.faults import Fault, describe_faults
 from fastbg.scripting.model import Script
 from fastbg.scripting.placeholders import KeyPath
@@ -78,7 +79,7 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
             remedy="correct this line" if len(faults) == 1 else "correct these lines",
             details=describe_faults(faults, lines, name),
         )
-    return Source(script, name, folder, text, lines)
+    return Source(with_common_values(script), name, folder, text, lines)
 
 
 def _toml(text: str, name: str) -> dict[str, Any]:

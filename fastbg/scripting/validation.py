@@ -82,6 +82,8 @@ def _expected(error: Mapping[str, Any], path: KeyPath) -> str:
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind in _KINDS and path[-1:] == ("status",):
         return 'a status such as 200, an array of statuses, or "any"'
+    if kind in ("list_type", "too_long") and path[-2:-1] in (("headers",), ("cookies",)):
+        return "an empty array, which does not send it"
     if kind in _KINDS and path[-2:-1] == ("tasks",):
         return "the name of a task, or a table with the key task"
     if kind == "list_type" and isinstance(found, Mapping) and path[-1] in _ARRAYS_OF_TABLES:

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from fastbg.recorder.request_ids import (
+    RUN_TEXTS,
     add_ids,
     id_of,
     id_of_probe,
@@ -15,6 +16,7 @@ from fastbg.recorder.request_ids import (
     is_probe,
     new_run,
     pattern_of_ids,
+    run_text,
     uuid_of,
     without_uuids,
 )
@@ -69,3 +71,11 @@ def test_headers_have_the_id_and_keep_the_users_own() -> None:
 def test_only_probes_are_probes() -> None:
     assert is_probe(id_of_probe(new_run(), 12))
     assert not any(map(is_probe, (None, ID, UUID, "probe", "x-probe1")))
+
+
+@pytest.mark.parametrize("seed", [0, 1, RUN_TEXTS - 2])
+def test_text_of_a_run_differs_by_repetition_and_is_no_id(seed: int) -> None:
+    texts = [run_text(seed, repetition) for repetition in range(1000)]
+    assert len(set(texts)) == 1000
+    assert all(re.fullmatch("[g-z]{10}", text) for text in texts)
+    assert ids_in(" ".join(f"{text}-1 {text}02-0000-4000-8000-000000000007" for text in texts)) == []

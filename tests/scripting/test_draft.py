@@ -51,7 +51,9 @@ def send(app: Any, request: Request, mark: str) -> int:
         bodies["json"] = placeholders.fill(request.json_body, filled)
     if request.body is not None:
         bodies["content"] = placeholders.fill_text(request.body, filled)
-    cookies = "; ".join(f"{name}={placeholders.fill_text(value, filled)}" for name, value in request.cookies.items())
+    cookies = "; ".join(
+        f"{name}={placeholders.fill_text(str(value), filled)}" for name, value in request.cookies.items()
+    )
 
     async def response_status() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:

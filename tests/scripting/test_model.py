@@ -170,8 +170,8 @@ writes = [
 ]
 """
     assert refused(text) == [
-        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, env, folder, follow, "
-        "group, links, mail, moral, part, request, server, timeout, title, url)",
+        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, cookies, env, folder, follow, "
+        "group, headers, links, mail, moral, part, query, request, server, timeout, title, url)",
         'my.toml:2: app: found "shop", expected module:attribute, such as main:app for the `app` in main.py',
         'my.toml:5: request[1].path: found "orders", expected a path that starts with a single /',
         'my.toml:6: request[1].method: found "get", expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, '
@@ -226,7 +226,9 @@ writes = [
         ),
         ("signal = 'SIGTERM'", 'signal: found "SIGTERM", expected a table'),
         ("signal.name = 'TERM'", 'signal.name: found "TERM", expected one of SIGTERM, SIGINT, SIGKILL; did you mean'),
-        ("save.a = 'id'", 'save.a: found "id", expected status, body.KEY, headers.NAME or cookies.NAME'),
+        ("save.a = 'id'", 'save.a: found "id", expected status, body.KEY, headers.NAME, cookies.NAME, or of what was'),
+        ("headers.a = false", "headers.a: found false, expected a string or an empty array, which does not send it"),
+        ("cookies.a = ['x']", "cookies.a: found an array, expected a string or an empty array, which does not send it"),
         ("save.mark = 'status'", "save.mark: is not a valid name for a saved value: choose another name"),
         ("save.'a.b' = 'status'", 'save."a.b": is not a valid name for a saved value: choose another name'),
         ("expect.status = []", "expect.status: found an empty array, expected at least one item"),
@@ -365,8 +367,8 @@ def test_fault_of_the_script_is_reported(text: str, faults: list[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('body = "${name}"', "body: ${name} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)"),
-        ('query.q = "${mrk}"', "query.q: ${mrk} is not known here; did you mean mark? (known: mark, dir"),
+        ('body = "${name}"', "body: ${name} is not known here (known: mark, run, dir, mail.host, mail.port, env.NAME)"),
+        ('query.q = "${mrk}"', "query.q: ${mrk} is not known here; did you mean mark? (known: mark, run, dir"),
         ('json = ["${env.NOT_SET}"]', "json[1]: the environment variable NOT_SET is not set"),
         ('headers."X-${x}" = "y"', 'headers."X-${x}": ${x} is not known here (known:'),
         ('body = "${mark"', "body: has a ${ without a }: add the }, or write $${ for the text ${"),
@@ -382,7 +384,7 @@ def test_mail_and_mark_are_known_only_where_they_exist() -> None:
     text = HEAD.replace('mail = "mail.txt"', 'env.A = "${mark}"') + 'body = "${mail.port}"'
     assert refused(text) == [
         "my.toml:3: env.A: ${mark} is not known here (known: dir, env.NAME)",
-        f"my.toml:{LAST}: request[1].body: ${{mail.port}} is not known here (known: mark, dir, env.NAME)",
+        f"my.toml:{LAST}: request[1].body: ${{mail.port}} is not known here (known: mark, run, dir, env.NAME)",
     ]
 
 
@@ -391,8 +393,8 @@ def test_saved_value_is_known_to_later_requests_only() -> None:
     assert read(HEAD + 'save.token = "body.token"\n' + later).script.requests[1].path == "/${token}"
     text = HEAD.replace('path = "/orders"', 'path = "/${token}"') + later + 'save.token = "body.token"\n'
     assert [line.partition(": ")[2] for line in refused(text)] == [
-        "request[1].path: ${token} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)",
-        "request[2].path: ${token} is not known here (known: mark, dir, mail.host, mail.port, env.NAME)",
+        "request[1].path: ${token} is not known here (known: mark, run, dir, mail.host, mail.port, env.NAME)",
+        "request[2].path: ${token} is not known here (known: mark, run, dir, mail.host, mail.port, env.NAME)",
     ]
 
 
