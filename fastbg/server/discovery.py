@@ -40,7 +40,7 @@ def locate(name: str, app_dir: Path | None = None) -> AppLocation:
         if "/" in place or place.endswith(".py"):
             module, folder = _of_path(place, app_dir and app_dir.absolute())
         else:
-            module, folder = place, app_dir.absolute() if app_dir else _folder_of(place, Path.cwd())
+            module, folder = place, app_dir.absolute() if app_dir else import_folder(place, Path.cwd())
     except OSError as error:
         raise ServerError(
             f"the app cannot be found: {error.strerror}", where=str(error.filename or place), remedy=EXPECTED
@@ -104,11 +104,13 @@ def _folder_of(module: str, folder: Path) -> Path:
     return next((place for is_there in kinds for place in places if is_there(place)), folder)
 
 
-def app_attribute(module: ModuleType) -> str | None:
+def app_attribute(module: ModuleType, *, factory: bool = False) -> str | None:
     """Return the attribute of ``module`` that contains its app: app, api, the only app, or a factory. None without any.
 
-    Raises `ServerError` if there are several.
+    With ``factory`` it is only the last. Raises `ServerError` if there are several.
     """
+    if factory:
+        return FACTORY if hasattr(module, FACTORY) else None
     from starlette.applications import Starlette  # the base class of FastAPI
 
     preferred = {name: getattr(module, name, None) for name in PREFERRED}

@@ -82,11 +82,22 @@ def _import(name: str, folder: Path) -> ModuleType:
         raise ServerError(
             f"the module {error.name} does not exist",
             where=str(folder),
-            remedy="run fastbg in the folder that contains the module, or correct the name"
+            remedy=_module_remedy(error.name, folder, "name it with --app-dir, or with server.app_dir in a script")
+            or "run fastbg in the folder that contains the module, name the folder with --app-dir or in PYTHONPATH, or "
+            "correct the name"
             + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
         ) from None
     except (Exception, SystemExit) as error:
         raise _failed(error, f"the module {name}") from error
+
+
+def _module_remedy(name: str, folder: Path, how: str) -> str | None:
+    """Return a remedy if the module ``name`` is in a folder near ``folder`` or the current one, else None."""
+    top = name.partition(".")[0]
+    near = dict.fromkeys((Path.cwd(), folder, folder.parent))
+    places = (place for base in near for place in (base, *sorted(base.glob("[!.]*/"))))
+    found = next((place for place in places if (place / f"{top}.py").is_file() or any(place.glob(f"{top}/*.py"))), None)
+    return None if found is None or name != top else f"{top} is in the folder {found}: {how}"
 
 
 def _failed(error: BaseException, what: str) -> ServerError:
@@ -102,7 +113,11 @@ def _failed(error: BaseException, what: str) -> ServerError:
                 where = f"{frame.filename}:{frame.lineno}"
     remedy = f"fix this line; `python -c 'import {what.split()[-1]}'` shows the traceback"
     if isinstance(error, ModuleNotFoundError) and error.name:
-        remedy = f"install {error.name.partition('.')[0]} where fastbg is installed ({sys.prefix}), or correct the name"
+        module = error.name.partition(".")[0]
+        remedy = _module_remedy(module, Path(sys.path[0]), "add it to PYTHONPATH") or (
+            f"install {module} where fastbg is installed ({sys.prefix}), add its folder to PYTHONPATH, "
+            "or correct the name"
+        )
     return ServerError(
         f"{what} could not be loaded: {type(error).__name__}" + (f": {text}" if text else ""),
         where=where,

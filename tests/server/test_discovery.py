@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from fastbg.errors import ServerError
 from fastbg.server import importer
-from fastbg.server.discovery import app_attribute, locate
+from fastbg.server.discovery import app_attribute, import_folder, locate
 
 
 @pytest.fixture
@@ -151,3 +151,47 @@ def test_app_in_a_module_of_its_package_is_imported_once(package: Path, monkeypa
     assert importer.load("counted.main:service", package) is app
     assert (package / "imports").read_text() == "x"
     assert os.fspath(package) == sys.path[0]
+
+
+def test_module_in_src_is_found_by_its_whole_name(folder: Path) -> None:
+    for name in ("src/other/main.py", "other/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert import_folder("other.main:app", folder) == folder / "src"
+    assert import_folder("spaces.part.module", folder) == folder
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "remedy"),
+    [
+        ("import common", "lib/common.py", "common is in the folder {}/lib: add it to PYTHONPATH"),
+        ("import common.deep", "src/common/deep.py", "common is in the folder {}/src: add it to PYTHONPATH"),
+        (
+            "import common",
+            "deep/deeper/common.py",
+            "install common where fastbg is installed ({prefix}), add its folder",
+        ),
+    ],
+)
+def test_module_near_the_app_is_named_with_what_to_do(
+    code: str, where: str, remedy: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (folder / where).parent.mkdir(parents=True, exist_ok=True)
+    (folder / where).touch()
+    (folder / "asking.py").write_text(code)
+    with pytest.raises(ServerError) as caught:
+        importer.load("asking:app", folder)
+    assert caught.value.remedy.startswith(remedy.format(folder, prefix=sys.prefix))
+
+
+def test_app_in_a_folder_below_is_named_with_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (folder / "backend" / "own_api").mkdir(parents=True)
+    (folder / "backend" / "own_api" / "main.py").touch()
+    with pytest.raises(ServerError) as caught:
+        importer.load("own_api.main:app", folder)
+    assert caught.value.remedy.startswith(f"own_api is in the folder {folder}/backend: name it with --app-dir")
+    with pytest.raises(ServerError, match="the module nowhere does not exist") as caught:
+        importer.load("nowhere:app", folder)
+    assert "name the folder with --app-dir or in PYTHONPATH" in caught.value.remedy
