@@ -12,6 +12,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastbg.commands.help import Command, Group, examples
+from fastbg.commands.serve_options import (
+    EnvFile,
+    Factory,
+    LogLevel,
+    ProxyHeaders,
+    RootPath,
+    ServeCommand,
+    SslCertfile,
+    SslKeyfile,
+    Uds,
+    UvicornWords,
+)
 from fastbg.commands.shared_options import (
     OUTPUT,
     QUEUE,
@@ -70,7 +82,7 @@ def options(
     pass
 
 
-@app.command(cls=Command, epilog=examples("fastbg serve shop:app --reload", "fastbg serve --port 0"))
+@app.command(cls=ServeCommand, epilog=examples("fastbg serve shop:app --reload", "fastbg serve shop:app -- --http h11"))
 def serve(
     application: Annotated[
         str | None,
@@ -80,13 +92,22 @@ def serve(
             help="A file, a module or module:attribute. Default: the example app.",
         ),
     ] = None,
+    words: UvicornWords = None,
     app_dir: AppDir = None,
+    factory: Factory = False,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
     ] = 8000,
     reload: Annotated[bool, typer.Option("--reload", help="Restart when the code changes.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of server processes.")] = 1,
+    env_file: EnvFile = None,
+    log_level: LogLevel = None,
+    root_path: RootPath = None,
+    proxy_headers: ProxyHeaders = None,
+    uds: Uds = None,
+    ssl_certfile: SslCertfile = None,
+    ssl_keyfile: SslKeyfile = None,
     directory: Folder = DEFAULT,
     record: Record = True,
     journal_size: JournalSize = 64,
@@ -102,11 +123,24 @@ def serve(
     broker: Broker = None,
 ) -> None:
     """Serve the example app or your own app, and record its background tasks."""
-    from fastbg.commands.serve import serve
+    from fastbg.commands.serve import ServeOptions, serve
     from fastbg.server.discovery import locate
     from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
     raise_deferred()
+    words = words or []
+    if application is not None and application.startswith("-"):  # only possible after --
+        words, application = [application, *words], None
+    uvicorn = {
+        "env_file": env_file,
+        "factory": factory or None,
+        "log_level": log_level,
+        "proxy_headers": proxy_headers,
+        "root_path": root_path,
+        "ssl_certfile": ssl_certfile,
+        "ssl_keyfile": ssl_keyfile,
+        "uds": uds,
+    }
     queued = engine is Engine.queue
     location = locate(application or (QUEUED_EXAMPLE if queued else EXAMPLE), app_dir)
     settings = ServerSettings(
@@ -117,8 +151,8 @@ def serve(
         record=record,
         journal_size=ceil(journal_size * 2**20),
     )
-    code = serve(settings, host=host, port=port, reload=reload, workers=workers, queued=queued, broker=broker)
-    raise typer.Exit(code)
+    options = ServeOptions(host, port, reload, workers, queued, broker, uvicorn, words)
+    raise typer.Exit(serve(settings, options))
 
 
 @app.command(

@@ -2,6 +2,7 @@
 
 * ``fastbg_app``: the app to serve; override it. A child process serves a "module:attribute" string for the whole
   session. A thread serves an app object for one test. The default is the ini option of the same name.
+* ``fastbg_server``: options of uvicorn for that server, with the names in the table `server` of a script; override it.
 * ``fastbg``: an `httpx.Client` for that server. Its replies know their background tasks (`fastbg.testing`).
 * ``fastbg_async``: an `httpx.AsyncClient` for tests that run in an event loop. Any event loop plugin works.
 * ``@pytest.mark.fastbg(scope="function", timeout=3)``: the lifetime of the server, and the timeout in seconds for the
@@ -10,7 +11,7 @@
 A failed test shows the time line of each request that it sent.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -58,6 +59,12 @@ def fastbg_app(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
+def fastbg_server() -> Mapping[str, Any]:
+    """Options of uvicorn for the app's server, with the names in the table `server` of a script."""
+    return {}
+
+
+@pytest.fixture(scope="session")
 def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["ServerPool"]:
     from fastbg.testing.servers import ServerPool
 
@@ -69,10 +76,10 @@ def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def _fastbg_request_log(
-    request: pytest.FixtureRequest, _fastbg_servers: "ServerPool", fastbg_app: object
+    request: pytest.FixtureRequest, _fastbg_servers: "ServerPool", fastbg_app: object, fastbg_server: Mapping[str, Any]
 ) -> Iterator["RequestLog"]:
     timeout, scope = _marker_options(request.node)
-    server = _without_traceback(lambda: _fastbg_servers.acquire(fastbg_app, scope))
+    server = _without_traceback(lambda: _fastbg_servers.acquire(fastbg_app, scope, fastbg_server))
     from fastbg.testing.request_log import RequestLog  # httpx is imported while the server starts
 
     request_log = request.node.stash[_request_log] = RequestLog(server, timeout)

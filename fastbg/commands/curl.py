@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,19 +15,21 @@ _CANDIDATES = 5  # operations whose OpenAPI objects are made
 _SAMPLE = "0a1b2c-1"  # stands for ${mark}: text of the form that samples are checked with
 
 
-def curl_of_app(app: object, url: str) -> str | None:
+def curl_of_app(app: object, url: str, options: Sequence[str] = ()) -> str | None:
     """Return a curl command for an operation of ``app`` at ``url``, None if each could change or destroy something.
+
+    ``options``: more options of curl.
 
     An operation that takes `BackgroundTasks` and needs no secret is preferred. Without any operation it requests the
     root.
     """
     found = [operation for operation in undocumented_operations(app) if not operation.path.startswith("//")]
     if not found:
-        return f"curl {shlex.quote(f'{url}/')}"
+        return shlex.join(["curl", *options, f"{url}/"])
     harmless = sorted((operation for operation in found if risk(operation) is None), key=_rank)
     best = [documented(app, operation) for operation in harmless[:_CANDIDATES]]
     best.sort(key=lambda operation: (not operation.takes_tasks, bool(operation.description.get("security"))))
-    return curl(sample_request(best[0]), url) if best else None
+    return curl(sample_request(best[0]), url, options) if best else None
 
 
 def _rank(operation: Operation) -> tuple[bool, bool]:
@@ -35,15 +37,15 @@ def _rank(operation: Operation) -> tuple[bool, bool]:
     return not operation.takes_tasks, "{" in operation.path
 
 
-def curl(request: SampleRequest, url: str) -> str:
-    """Return the curl command of ``request`` to the server at ``url``, quoted for a shell."""
+def curl(request: SampleRequest, url: str, options: Sequence[str] = ()) -> str:
+    """Return the curl command of ``request`` to the server at ``url``, quoted for a shell. ``options``: as above."""
     body = _body(request)
     method = {"GET": ["-X", "GET"] if body else [], "HEAD": ["--head"]}.get(request.method, ["-X", request.method])
     query = urlencode(_pairs(request.query))
     headers = [word for name, value in _pairs(request.headers) for word in ("-H", f"{name}: {value}")]
     cookies = "; ".join(f"{name}={value}" for name, value in _pairs(request.cookies))
     target = url + _filled(request.path.replace(quote(MARK), MARK)) + (f"?{query}" if query else "")
-    return shlex.join(["curl", *method, target, *headers, *(["-b", cookies] if cookies else []), *body])
+    return shlex.join(["curl", *options, *method, target, *headers, *(["-b", cookies] if cookies else []), *body])
 
 
 def _body(request: SampleRequest) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from fastbg.errors import FastbgError
 from fastbg.report.files import check_place
+from fastbg.server.address import UNIX
 from fastbg.server.discovery import locate
 from fastbg.server.settings import ServerSettings
 
@@ -60,7 +61,9 @@ class DemoOptions:
     @property
     def server_url(self) -> str | None:
         """The URL of the running server, None to start one. An address without a scheme gets ``http://``."""
-        return self.url if self.url is None or ":/" in self.url else f"http://{self.url}"
+        if self.url is None or ":/" in self.url or self.url.startswith(UNIX):
+            return self.url
+        return f"http://{self.url}"
 
     def check(self) -> None:
         """Raise `FastbgError` for options that cannot be combined, or files that cannot be written."""
@@ -109,7 +112,7 @@ class DemoOptions:
             raise FastbgError(
                 "not a valid URL",
                 where=f"--url {self.url}",
-                remedy="write it as http://127.0.0.1:8000, or as 127.0.0.1:8000",
+                remedy="write it as http://127.0.0.1:8000, as 127.0.0.1:8000, or as unix:PATH",
             )
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
@@ -122,7 +125,9 @@ class DemoOptions:
 
 
 def _is_http(url: str) -> bool:
-    """Return whether ``url`` has a scheme, a host and, if any, a port that an HTTP client can use."""
+    """Return whether ``url`` has a scheme, a host and, if any, a port that an HTTP client can use; or a Unix socket."""
+    if url.startswith(UNIX):
+        return url != UNIX
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

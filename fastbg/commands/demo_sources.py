@@ -12,6 +12,7 @@ from fastbg.commands.demo_options import DemoOptions
 from fastbg.errors import FastbgError, install_command
 from fastbg.interrupts import raise_deferred
 from fastbg.output import notify
+from fastbg.server.address import Address
 
 EXAMPLE_TITLE = b'"title":"fastbg example'
 MAX_DOCUMENT = 1_000_000  # bytes
@@ -69,10 +70,13 @@ def check_example(url: str) -> None:
     """Raise `FastbgError` if the server at ``url`` responds and is not the example app."""
     import httpx
 
-    place = f"{url.rstrip('/')}/openapi.json"
+    address = Address.parse(url.rstrip("/"))
+    place = f"{address.url}/openapi.json"
     content = b""
     with suppress(httpx.HTTPError, httpx.InvalidURL):  # the run will report that the server does not respond
-        with httpx.stream("GET", place, verify=url.startswith("https:"), trust_env=False) as response:
+        verify = httpx.create_ssl_context(verify=place.startswith("https:"))
+        transport = httpx.HTTPTransport(verify=verify, uds=address.unix_socket)
+        with httpx.Client(transport=transport) as client, client.stream("GET", place) as response:
             for piece in response.iter_bytes():
                 content += piece
                 if len(content) > MAX_DOCUMENT:
@@ -80,7 +84,7 @@ def check_example(url: str) -> None:
         if EXAMPLE_TITLE not in content:
             raise FastbgError(
                 "the server does not serve the example app, and the default script is only for that",
-                where=place,
+                where=f"{address}/openapi.json",
                 remedy="name a script for that app; fastbg demo --init FILE.toml --app APP writes a first one",
             )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastbg.recorder.rotation import KEPT
+from fastbg.server.address import Address
 from fastbg.server.settings import EXAMPLE, QUEUED_EXAMPLE, ServerSettings
 
 
@@ -17,18 +18,18 @@ class BrokerInfo:
     folder: Path | None = None
 
 
-def greeting(settings: ServerSettings, app: object, url: str, broker: BrokerInfo | None) -> Iterator[str]:
+def greeting(settings: ServerSettings, app: object, address: Address, broker: BrokerInfo | None) -> Iterator[str]:
     """Yield the lines of the greeting. ``app``: the app of ``settings``."""
-    yield f"fastbg serves {settings.app} at {url} (press Ctrl-C to stop)"
+    yield f"fastbg serves {settings.app} at {address} (press Ctrl-C to stop)"
     yield f"  data folder  {settings.directory}"
     if settings.record:
         yield f"  journal      {settings.journal}{_rotation(settings.journal_size)}"
     if broker is not None:
         yield f"  broker       {_described(broker)}"
-    if docs := _docs(app):
-        yield f"  docs         {url}{docs}"
+    if (docs := _docs(app)) and address.unix_socket is None:  # browsers open no Unix sockets
+        yield f"  docs         {address.url}{docs}"
     yield "Now, in another terminal:"
-    yield from (f"  {command}" for command in _commands(settings, app, url, broker))
+    yield from (f"  {command}" for command in _commands(settings, app, address, broker))
 
 
 def _rotation(size: int) -> str:
@@ -47,26 +48,32 @@ def _docs(app: object) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _commands(settings: ServerSettings, app: object, url: str, broker: BrokerInfo | None) -> Iterator[str]:
+def _commands(settings: ServerSettings, app: object, address: Address, broker: BrokerInfo | None) -> Iterator[str]:
     folder = f" --dir {shlex.quote(str(settings.directory))}"  # the other terminal may be in another folder
     example = settings.app in (EXAMPLE, QUEUED_EXAMPLE)
     if broker is not None:
         worker = "" if settings.app == QUEUED_EXAMPLE else " module:broker"
-        address = " --broker ADDRESS" if broker.folder is None else ""
-        yield f"fastbg worker{worker}{folder}{address}"
+        option = " --broker ADDRESS" if broker.folder is None else ""
+        yield f"fastbg worker{worker}{folder}{option}"
     if example or settings.record:
         yield f"fastbg tail{folder}"
     if example:
-        yield f"curl -X POST '{url}/send-notification/you@example.com?q=hello'"
-    elif command := _request(app, url):
+        path = "/send-notification/you@example.com?q=hello"
+        yield shlex.join(["curl", *_curl_options(address), "-X", "POST", address.url + path])
+    elif command := _request(app, address):
         yield command
 
 
-def _request(app: object, url: str) -> str | None:
+def _request(app: object, address: Address) -> str | None:
     """Return the curl command of a request that the app is likely to accept, or None."""
     from fastbg.commands.curl import curl_of_app
 
     try:
-        return curl_of_app(app, url)
+        return curl_of_app(app, address.url, _curl_options(address))
     except Exception:  # noqa: BLE001  # of the app's OpenAPI document: the server starts without this suggestion
         return None
+
+
+def _curl_options(address: Address) -> list[str]:
+    unix_socket = [] if address.unix_socket is None else ["--unix-socket", address.unix_socket]
+    return [*unix_socket, *(["--insecure"] if address.url.startswith("https:") else [])]  # most are self-signed

@@ -18,6 +18,7 @@ from fastbg.events import Event
 from fastbg.recorder.request_ids import HEADER, add_ids
 from fastbg.run.body import CODINGS, Body, BodyError
 from fastbg.run.phases import ReadSizes, event_of
+from fastbg.server.address import Address
 
 IDLE_S = 2.0  # how long a shared connection may wait for its next request; uvicorn closes it after 5 s
 MAX_DOCUMENT = 8 * 2**20  # bytes of a fetched document
@@ -80,9 +81,10 @@ class _Connections:
     client cannot see this in time.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, address: Address, *, verify: bool) -> None:
+        self._unix_socket = address.unix_socket
         # Made once: httpx would make one per connection, in 0.24 ms, and with certificates in more than 10 ms.
-        self._verify = httpx.create_ssl_context(verify=base_url.startswith("https:"))
+        self._verify = httpx.create_ssl_context(verify=verify and address.url.startswith("https:"))
         self._used: dict[str, httpx.AsyncHTTPTransport] = {}  # by request id
         self._released: list[httpx.AsyncHTTPTransport] = []
         self._named: dict[str, httpx.AsyncHTTPTransport] = {}
@@ -111,7 +113,7 @@ class _Connections:
 
     def _new(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=1, keepalive_expiry=IDLE_S)
-        return httpx.AsyncHTTPTransport(verify=self._verify, limits=limits)
+        return httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, uds=self._unix_socket)
 
 
 class _Unused(httpx.AsyncBaseTransport):
@@ -121,15 +123,18 @@ class _Unused(httpx.AsyncBaseTransport):
 class Client:
     """A client that sends requests to ``base_url``. It has no timeout: the caller cancels. Raises `ServerError`.
 
+    ``base_url``: may be the `Address` of a Unix socket. ``verify``: check the server's certificate.
+
     ``read_sizes`` returns the size of each followed file in bytes. The client calls it right before it sends a request
     and right after it has received the response. A write beyond the second size happened after the response: no clock
     is needed.
     """
 
-    def __init__(self, base_url: str, read_sizes: ReadSizes) -> None:
+    def __init__(self, base_url: str, read_sizes: ReadSizes, *, verify: bool = True) -> None:
+        address = Address.parse(base_url)
         try:
             self._http = httpx.AsyncClient(  # only to build requests
-                base_url=base_url,
+                base_url=address.url,
                 headers={"Accept-Encoding": ", ".join(CODINGS)},
                 timeout=None,  # noqa: S113
                 transport=_Unused(),
@@ -138,7 +143,7 @@ class Client:
             raise ServerError(
                 f"not a valid URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
             ) from None
-        self._connections = _Connections(base_url)
+        self._connections = _Connections(address, verify=verify)
         self._read_sizes = read_sizes
         self._timeouts: dict[str, asyncio.Timeout] = {}
 

@@ -14,7 +14,9 @@ from fastbg.scripting import placeholders
 from fastbg.scripting.model import ANY_STATUS, Part, Request, Script, Write
 from fastbg.scripting.reader import Source
 from fastbg.scripting.saved_values import REQUEST, sent_value, sent_values
+from fastbg.server.discovery import import_folder
 from fastbg.server.settings import ServerSettings
+from fastbg.server.uvicorn_options import PATHS
 
 Values = Mapping[str, Any]
 SavedValues = tuple[dict[str, Any], dict[str, str]]  # those that were found, and the places of the missing ones
@@ -51,14 +53,15 @@ def known_values(source: Source, directory: Path, environment: Mapping[str, str]
 def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
     """Return the server settings for ``part``. An app from the command line (in ``base``) keeps its folder."""
     env = placeholders.fill({**script.env, **part.env}, known)
-    server = part.server or script.server
+    options = placeholders.fill((part.server or script.server).model_dump(exclude_unset=True), known)
+    options |= {name: str(paths.folder / options[name]) for name in PATHS if name in options}
+    app_dir, factory = options.pop("app_dir", None), options.pop("factory", False)
     if not base.app:
-        base = replace(base, app=part.app or script.app or "", app_dir=paths.folder, run_in=paths.folder)
+        app = part.app or script.app or ""
+        app_dir = import_folder(app, paths.folder) if app_dir is None else paths.folder / app_dir
+        base = replace(base, app=app, app_dir=app_dir, factory=factory, run_in=paths.folder)
     return replace(
-        base,
-        files=tuple(paths.files.values()),
-        env=tuple(sorted(env.items())),
-        options=tuple(server.model_dump(exclude_unset=True).items()),
+        base, files=tuple(paths.files.values()), env=tuple(sorted(env.items())), options=tuple(options.items())
     )
 
 

@@ -68,12 +68,13 @@ class TargetServer:
         running = self._monitor is not None and self._monitor.returncode is None and not self._sent_signal
         return running and self.child is not None and self.child.settings == wanted
 
-    async def connect(self, url: str) -> "Client":
-        """Create a client for the server at ``url``."""
+    async def connect(self, url: str, *, verify: bool = True) -> "Client":
+        """Create a client for the server at ``url``. ``verify``: check its certificate."""
         from fastbg.run.client import Client
 
-        self.client = await self._stack.enter_async_context(Client(url, self._observer.file_sizes))
-        return self.client
+        client = Client(url, self._observer.file_sizes, verify=verify)
+        self.client = await self._stack.enter_async_context(client)
+        return client
 
     async def start(self, wanted: ServerSettings, group: asyncio.TaskGroup) -> "Client":
         """Start a child server. A task in ``group`` watches for its end."""
@@ -83,7 +84,7 @@ class TargetServer:
         self._monitor = await self._stack.enter_async_context(
             ServerMonitor(self.child, stop_s=STOP_S, on_output=self._on_output)
         )
-        client = await self.connect(self._monitor.url)
+        client = await self.connect(self._monitor.url, verify=False)  # it is ours, at an address without a name
         watching = group.create_task(self._watch_end(self._monitor))
         self._stack.callback(watching.cancel)
         return client

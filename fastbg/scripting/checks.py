@@ -1,7 +1,7 @@
 """Checks that the model of a script cannot express: keys that exclude or need each other, and unknown names.
 
 The checks read the raw TOML data, so that their faults are reported together with the faults of the model. They ignore
-values of a wrong type. Pure, except that they check whether the folder and the uploaded files exist.
+values of a wrong type. Pure, except that they check whether folders and files exist.
 """
 
 import re
@@ -19,6 +19,7 @@ from fastbg.scripting.measured import mistakes
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.scripting.request_names import with_names
 from fastbg.scripting.saved_values import unknown_value
+from fastbg.scripting.server_checks import check_server
 from fastbg.text import did_you_mean
 
 BODIES = ("json", "form", "files", "body")
@@ -37,6 +38,7 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
         *_numbers(data),
         *_target(data),
         *_folder(data, folder),
+        *_servers(data, folder),
         *_requests(data, folder),
         *_moral(data),
         *_placeholders(data, environment),
@@ -93,6 +95,19 @@ def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
         yield Fault(("folder",), f"the folder {folder / name} does not exist")
 
 
+def _servers(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
+    for path, table in [((), data), *_tables(data.get("part"), "part")]:
+        server = table.get("server")
+        if isinstance(server, Mapping):
+            yield from check_server((*path, "server"), server, _base(data, folder))
+
+
+def _base(data: Mapping[str, Any], folder: Path) -> Path:
+    """Return the folder of the app. ``folder``: that of the script."""
+    name = data.get("folder", ".")
+    return folder / name if isinstance(name, str) else folder
+
+
 def _exists(path: Path, *, folder: bool) -> bool:
     try:
         return path.is_dir() if folder else path.is_file()
@@ -103,7 +118,7 @@ def _exists(path: Path, *, folder: bool) -> bool:
 def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     follow = data.get("follow")
     files = [*(follow if isinstance(follow, list) else []), data.get("mail")]
-    base = folder / data.get("folder", ".") if isinstance(data.get("folder", "."), str) else folder
+    base = _base(data, folder)
     for table in ("headers", "cookies"):
         yield from _printable((table,), data.get(table))
     for part_path, part in parts(data):

@@ -25,7 +25,7 @@ ANY_STATUS = range(100, 600)
 _PATH = "^/([^/]|$)"
 _APP = r"^[\w.-]+:[\w.]+$"
 _LINK = "^https?://"
-_URL = "^https?://."
+_URL = "^(https?://|unix:)."
 _CODE = r"^[^\r\n]*\S[^\r\n]*$"
 _SAVED = (
     r"^(status|(body|headers|cookies)(\..+)?"
@@ -35,7 +35,7 @@ PATTERNS = {  # each pattern, and its description in messages
     _PATH: "a path that starts with a single /",
     _APP: "module:attribute, such as main:app for the `app` in main.py",
     _LINK: "a URL that starts with http:// or https://",
-    _URL: "a URL that starts with http:// or https://",
+    _URL: "a URL that starts with http:// or https://, or unix:PATH",
     _CODE: "the name of a function or class, or a text of one line",
     _SAVED: "status, body.KEY, headers.NAME, cookies.NAME, or of what was sent: request.json.KEY, request.query.NAME, "
     "request.form.NAME, request.headers.NAME, request.cookies.NAME, request.body, request.path or request.url",
@@ -264,8 +264,33 @@ class _WithRequests(_Model):
 
 
 class UvicornOptions(_Model):
-    """Options of uvicorn with the same names."""
+    """Options of uvicorn with the same names; also those that are not listed here, which uvicorn itself checks."""
 
+    model_config = ConfigDict(extra="allow")
+
+    app_dir: Annotated[
+        Text | None,
+        Field(description="The folder to import the app from, relative to `folder`. Default: `folder`, or its `src`."),
+    ] = None
+    factory: Annotated[bool, Field(description="The app is a function that returns the app.")] = False
+    env_file: Annotated[
+        Text | None, Field(description="A file with environment variables for the app, relative to `folder`.")
+    ] = None
+    log_level: Annotated[
+        Literal["critical", "error", "warning", "info", "debug", "trace"],
+        Field(description="The level of uvicorn's messages in server.log."),
+    ] = "info"
+    root_path: Annotated[str, Field(description="The path below which a proxy serves the app.")] = ""
+    proxy_headers: Annotated[
+        bool, Field(description="Take the client's address from X-Forwarded-For, if the proxy is trusted.")
+    ] = True
+    uds: Annotated[
+        Text | None, Field(description="Listen on this Unix socket, relative to `folder`, not on a port.")
+    ] = None
+    ssl_certfile: Annotated[Text | None, Field(description="The certificate, relative to `folder`, for HTTPS.")] = None
+    ssl_keyfile: Annotated[
+        Text | None, Field(description="The key of the certificate, relative to `folder`, if it is in another file.")
+    ] = None
     timeout_graceful_shutdown: Annotated[
         int | None,
         Field(ge=0, description="Timeout in seconds for running requests and tasks at shutdown. Default: no limit."),
@@ -318,7 +343,7 @@ class Script(_WithRequests):
     ] = None
     url: Annotated[
         Annotated[str, StringConstraints(pattern=_URL)] | None,
-        Field(description="The URL of a running server, instead of an app."),
+        Field(description="The URL of a running server, or unix:PATH of its Unix socket, instead of an app."),
     ] = None
     folder: Annotated[
         Text,

@@ -38,7 +38,7 @@ def application() -> Any:
 
 def _load(settings: ServerSettings) -> Any:
     try:
-        return load(settings.app, settings.app_dir)
+        return load(settings.app, settings.app_dir, factory=settings.factory)
     except ServerError as error:  # only after a change of the code: the parent process has already loaded the app
         report_error(error)
         sys.exit(STARTUP_FAILURE)

@@ -24,6 +24,7 @@ from fastbg.server.parent import end_with
 from fastbg.server.process import READY
 from fastbg.server.settings import ServerSettings
 from fastbg.server.supervisors import run
+from fastbg.server.uvicorn_options import parse, prepare, words_of
 from fastbg.server.uvicorn_versions import UvicornServer
 
 
@@ -84,14 +85,14 @@ def main() -> None:
     settings = ServerSettings.from_environment()
     try:
         settings.make_folder()
-        load(settings.app, settings.app_dir)
+        options = prepare(parse(list(words_of(dict(settings.options)))))
+        load(settings.app, settings.app_dir, factory=settings.factory)
     except ServerError as error:
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
         os.write(status, json.dumps(parts).encode() + b"\n")
         sys.exit(2)
     gc.enable()
 
-    options = dict(settings.options)
     config = uvicorn.Config(application, factory=True, **options)
     sys.exit(run(FastShutdownServer(config, lambda: os.write(status, READY)), listener))
 

@@ -93,10 +93,15 @@ def _root(path: Path) -> Path:
     return root
 
 
-def _folder_of(module: str, folder: Path) -> Path:
-    """Return ``folder``, or its folder ``src`` if only that contains the module. A module precedes a mere folder."""
-    top = module.partition(".")[0]
+def import_folder(app: str, folder: Path) -> Path:
+    """Return the folder to import ``app`` ("module" or "module:attribute") from: ``folder``, or its folder ``src``.
+
+    It is ``src`` if only that contains the module. A module precedes a mere folder.
+    """
+    module = app.partition(":")[0].replace(".", "/")
+    top = module.partition("/")[0]
     kinds: tuple[Callable[[Path], bool], ...] = (
+        lambda place: (place / f"{module}.py").is_file() or (place / module / "__init__.py").is_file(),
         lambda place: (place / f"{top}.py").is_file() or (place / top / "__init__.py").is_file(),
         lambda place: (place / top).is_dir(),
     )

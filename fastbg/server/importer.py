@@ -18,13 +18,13 @@ FOREIGN_CODE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<froz
 
 
 @cache
-def load(target: str, folder: Path) -> Any:  # an ASGI app: any callable
+def load(target: str, folder: Path, *, factory: bool = False) -> Any:  # an ASGI app: any callable
     """Import the app ``target`` ("module:attribute"). A function without arguments is called, and returns the app.
 
-    ``folder`` becomes the first entry of `sys.path`. Without an attribute the module's app is found. Each app is loaded
-    once per process. Raises `ServerError`.
+    ``folder`` becomes the first entry of `sys.path`. Without an attribute the module's app is found. ``factory``: call
+    the attribute in any case. Each app is loaded once per process. Raises `ServerError`.
     """
-    target = full_name(target, folder)
+    target = full_name(target, folder, factory=factory)
     name, _, path = target.partition(":")
     module = _import(name, folder)
     app: Any = module
@@ -39,19 +39,26 @@ def load(target: str, folder: Path) -> Any:  # an ASGI app: any callable
             where=file_of(module),
             remedy="name the attribute that contains the ASGI app, for example the FastAPI() object",
         )
-    if is_factory(app):
+    if factory or is_factory(app):
         try:
             app = app()
         except Exception as error:
             raise _failed(error, f"{path}() of {name}") from error
+        if not callable(app):
+            raise ServerError(
+                f"{path}() of {name} does not return an ASGI app, but {_a(type(app).__name__)}",
+                where=file_of(module),
+                remedy="let it return the ASGI app, for example the FastAPI() object",
+            )
     return app
 
 
 @cache
-def full_name(target: str, folder: Path) -> str:
+def full_name(target: str, folder: Path, *, factory: bool = False) -> str:
     """Return ``target`` as "module:attribute". Without an attribute the module is imported, and its app is found.
 
-    A package that contains no app may have it in its module ``main``, ``app`` or ``api``. Raises `ServerError`.
+    A package that contains no app may have it in its module ``main``, ``app`` or ``api``. ``factory``: find the
+    function that returns the app. Raises `ServerError`.
     """
     if str(folder) not in sys.path[:1]:
         sys.path.insert(0, str(folder))
@@ -64,7 +71,9 @@ def full_name(target: str, folder: Path) -> str:
     package = _import(name, folder)
     inner = [f"{name}.{part}" for part in MODULES] if hasattr(package, "__path__") else []
     for module in (name, *inner):
-        if (module == name or find_spec(module)) and (attribute := app_attribute(_import(module, folder))):
+        if (module == name or find_spec(module)) and (
+            attribute := app_attribute(_import(module, folder), factory=factory)
+        ):
             return f"{module}:{attribute}"
     raise ServerError(
         f"the module {name} has no app: no {', '.join(PREFERRED)} or {FACTORY}(), and no FastAPI or Starlette object",

@@ -2,10 +2,74 @@
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from fastbg.errors import ServerError
 
 BACKLOG = 2048  # uvicorn's default
+
+
+@contextmanager
+def listening(host: str, port: int, *, uds: str | None = None, fd: int | None = None) -> Iterator[socket.socket]:
+    """Listen on the Unix socket ``uds``, on the inherited descriptor ``fd``, or on ``host`` and ``port``.
+
+    The file of a Unix socket is deleted at the end of the block. Raises `ServerError`.
+    """
+    if uds is None:
+        with bind(host, port) if fd is None else _inherit(fd) as listener:
+            yield listener
+        return
+    try:
+        with bind_unix(uds) as listener:
+            yield listener
+    finally:
+        remove_unused(uds)
+
+
+def bind_unix(path: str) -> socket.socket:
+    """Return a Unix socket that listens at ``path``, with the permissions that uvicorn sets. Raises `ServerError`."""
+    place = Path(path).absolute()
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        remove_unused(path)
+        listener.bind(str(place))
+        place.chmod(0o666)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        raise ServerError(
+            f"cannot listen on the Unix socket: {'the file already exists' if taken else error.strerror or error}",
+            where=str(place),
+            remedy="stop the server that uses it, or choose another --uds" if taken else "choose another --uds",
+        ) from None
+    return listener
+
+
+def remove_unused(path: str) -> None:
+    """Delete the Unix socket at ``path`` if no server listens on it."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:  # also if it is no socket
+            if Path(path).is_socket():
+                Path(path).unlink()
+
+
+def _inherit(descriptor: int) -> socket.socket:
+    """Return the socket of an inherited ``descriptor``, such as one of systemd. Raises `ServerError`."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+        listener.listen(BACKLOG)
+    except (OSError, ValueError) as error:
+        raise ServerError(
+            f"cannot listen on the descriptor: {error}",
+            where=f"--fd {descriptor}",
+            remedy="pass the descriptor of a socket",
+        ) from None
+    return listener
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -45,10 +109,3 @@ def _cannot_bind(error: OSError, where: str) -> ServerError:
         error.errno or 0, (f"cannot listen: {error.strerror}", "choose another --host and --port")
     )
     return ServerError(what, where=where, remedy=remedy)
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the URL of ``listener``, without a trailing slash."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it listens on all addresses
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

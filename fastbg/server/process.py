@@ -7,7 +7,8 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from fastbg.server.listener import bind, url_of
+from fastbg.server.address import Address
+from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.settings import ServerSettings
 
 # Imports create no garbage. With the collector on, the time until the first response is a twentieth longer.
@@ -21,6 +22,7 @@ class ServerProcess:
 
     It inherits a socket that already listens: requests to ``url`` can be sent immediately, and are served when the app
     has started. It also ends when this process ends, even by SIGKILL: its standard input is a pipe that then closes.
+    With the option ``uds`` of its settings, ``url`` is the address of a Unix socket.
 
     ``output``: its standard output and error. ``status``: one line of JSON, `READY` or the three parts of a
     `ServerError`; its end of file means that the server has finished. Both are non-blocking descriptors to read from.
@@ -30,8 +32,11 @@ class ServerProcess:
     def __init__(self, settings: ServerSettings, *, host: str = "127.0.0.1") -> None:
         self.settings = settings
         settings.make_folder()
-        with bind(host, 0) as listener:  # closed here, so that connections are refused when the child has ended
-            self.url = url_of(listener)
+        options = dict(settings.options)
+        self._unix_socket: str | None = options.get("uds")
+        # The listener is closed here, so that connections are refused when the child has ended.
+        with bind_unix(self._unix_socket) if self._unix_socket else bind(host, 0) as listener:
+            self.url = str(Address.of(listener, tls="ssl_certfile" in options))
             self.status, child_status = os.pipe()
             try:
                 self.process = _start(settings, listener.fileno(), child_status)
@@ -55,6 +60,8 @@ class ServerProcess:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)  # it is the leader of its own session
         os.close(self.status)
+        if self._unix_socket:
+            remove_unused(self._unix_socket)
 
 
 def _start(settings: ServerSettings, listener: int, status: int) -> "subprocess.Popen[bytes]":

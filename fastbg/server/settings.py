@@ -25,8 +25,9 @@ class ServerSettings:
     ``app``: "module:attribute". ``directory``: the data folder, absolute. ``work``: seconds of the example's slow job.
     ``record``: write the journal. ``journal_size``: bytes at which it is rotated, 0 never rotates. ``files``: the files
     whose sizes the journal records, None for README.md and log.txt in the data folder. ``app_dir``: the folder to
-    import the app from. ``run_in``: the working directory of a child process, None for the current one. ``env``: more
-    environment variables. ``options``: of uvicorn.
+    import the app from. ``factory``: the app is a function that returns the app. ``run_in``: the working directory of a
+    child process, None for the current one. ``env``: more environment variables. ``options``: of uvicorn, for a child
+    process.
     """
 
     app: str
@@ -36,6 +37,7 @@ class ServerSettings:
     journal_size: int = JOURNAL_SIZE
     files: tuple[Path, ...] | None = None
     app_dir: Path = field(default_factory=Path.cwd)
+    factory: bool = False
     run_in: Path | None = None
     env: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
@@ -66,6 +68,7 @@ class ServerSettings:
             "journal_size": self.journal_size,
             "files": [str(path) for path in self.followed],
             "app_dir": str(self.app_dir),
+            "factory": self.factory,
             "options": self.options,
         }
         variables = {

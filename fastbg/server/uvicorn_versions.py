@@ -11,7 +11,11 @@ from uvicorn.supervisors import Multiprocess
 
 from fastbg.errors import STARTUP_FAILURE
 
-HEALTHCHECK_S = 30  # uvicorn kills a worker that responds later; the start may be slow on a busy machine
+# Seconds after which uvicorn kills a worker that does not respond; the start may be slow on a busy machine. uvicorn
+# before 0.37 always waits 5 s.
+HEALTHCHECK = (
+    {"timeout_worker_healthcheck": 30} if "timeout_worker_healthcheck" in signature(uvicorn.Config).parameters else {}
+)
 
 
 class UvicornServer(uvicorn.Server):
@@ -30,7 +34,6 @@ class UvicornWorkers(Multiprocess):
         options: dict[str, Any] = {"sockets": [listener]}
         if "target" in signature(Multiprocess).parameters:  # uvicorn before 0.51
             options["target"] = UvicornServer(config).run
-        config.timeout_worker_healthcheck = HEALTHCHECK_S  # uvicorn before 0.37 ignores it and waits 5 s
         sighup_handler = signal.getsignal(signal.SIGHUP)
         super().__init__(config, **options)
         signal.signal(signal.SIGHUP, sighup_handler)  # uvicorn would restart the workers after the terminal has closed

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache, wraps
 from time import sleep
-from typing import Any, ParamSpec, Self, TypeAlias, cast
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 import anyio.to_thread
 import httpx
@@ -25,6 +25,7 @@ AsyncReplyCoroutine: TypeAlias = "Coroutine[Any, Any, AsyncReply]"
 NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Reply(httpx.Response):
@@ -176,8 +177,9 @@ def _outgoing(request: httpx.Request, request_log: RequestLog) -> tuple[httpx.Re
 
 
 class _Transport(httpx.HTTPTransport):
-    def __init__(self, request_log: RequestLog) -> None:
-        super().__init__(verify=_certificates(), trust_env=False, limits=NO_KEEPALIVE)
+    def __init__(self, request_log: RequestLog, verify: ssl.SSLContext) -> None:
+        unix_socket = request_log.server.address.unix_socket
+        super().__init__(verify=verify, trust_env=False, limits=NO_KEEPALIVE, uds=unix_socket)
         self._request_log = request_log
 
     def handle_request(self, request: httpx.Request) -> Reply:
@@ -194,8 +196,9 @@ class _Transport(httpx.HTTPTransport):
 
 
 class _AsyncTransport(httpx.AsyncHTTPTransport):
-    def __init__(self, request_log: RequestLog) -> None:
-        super().__init__(verify=_certificates(), trust_env=False, limits=NO_KEEPALIVE)
+    def __init__(self, request_log: RequestLog, verify: ssl.SSLContext) -> None:
+        unix_socket = request_log.server.address.unix_socket
+        super().__init__(verify=verify, trust_env=False, limits=NO_KEEPALIVE, uds=unix_socket)
         self._request_log = request_log
 
     async def handle_async_request(self, request: httpx.Request) -> AsyncReply:
@@ -209,6 +212,12 @@ class _AsyncTransport(httpx.AsyncHTTPTransport):
 
         sent.extensions["trace"] = trace
         return AsyncReply(await super().handle_async_request(sent), observed)
+
+
+def _mounts(request_log: RequestLog, transport: Callable[[RequestLog, ssl.SSLContext], T]) -> dict[str, T]:
+    """Return a transport for the server under test that does not check its certificate: the server has no name."""
+    url = request_log.server.address.url
+    return {url: transport(request_log, httpx.create_ssl_context(verify=False))} if url.startswith("https:") else {}
 
 
 class NoResponse(AssertionError):
@@ -252,9 +261,10 @@ class Client(httpx.Client):
 
     def __init__(self, request_log: RequestLog) -> None:
         super().__init__(
-            base_url=request_log.server.url,
+            base_url=request_log.server.address.url,
             timeout=request_log.limit_s,
-            transport=_Transport(request_log),
+            transport=_Transport(request_log, _certificates()),
+            mounts=_mounts(request_log, _Transport),
             trust_env=False,
         )
         self.request_log = request_log
@@ -289,9 +299,10 @@ class AsyncClient(httpx.AsyncClient):
 
     def __init__(self, request_log: RequestLog) -> None:
         super().__init__(
-            base_url=request_log.server.url,
+            base_url=request_log.server.address.url,
             timeout=request_log.limit_s,
-            transport=_AsyncTransport(request_log),
+            transport=_AsyncTransport(request_log, _certificates()),
+            mounts=_mounts(request_log, _AsyncTransport),
             trust_env=False,
         )
         self.request_log = request_log

@@ -3,12 +3,15 @@
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 from fastbg.clock import monotonic
+from fastbg.server.address import Address
+from fastbg.server.discovery import import_folder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
@@ -31,18 +34,34 @@ class _ChildSettings(ServerSettings):
 class ChildServer:
     """A server for "module:attribute" in a child process, which ends with this process. Raises `ServerError`.
 
+    ``folder``: where the app is. ``options``: as in the table `server` of a script, relative to the current folder.
     ``while_starting``: called while the process starts.
     """
 
-    def __init__(self, app: str, folder: Path, directory: Path, *, while_starting: Callable[[], None]) -> None:
-        settings = _ChildSettings(app, directory=directory, files=(), app_dir=folder, journal_size=0)
+    def __init__(
+        self, app: str, folder: Path, directory: Path, options: Mapping[str, Any], *, while_starting: Callable[[], None]
+    ) -> None:
+        rest = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in options.items()
+            if name not in ("app_dir", "factory")
+        }
+        settings = _ChildSettings(
+            app,
+            directory=directory,
+            files=(),
+            app_dir=Path(options["app_dir"]).absolute() if "app_dir" in options else import_folder(app, folder),
+            factory=options.get("factory", False),
+            journal_size=0,
+            options=tuple(rest.items()),
+        )
         self.name = app
         self.journal_path = settings.journal
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
             self._child = stack.enter_context(ServerProcess(settings))
-            self.url = self._child.url
+            self.address = Address.parse(self._child.url)
             while_starting()
             from anyio.from_thread import start_blocking_portal
 

@@ -1,12 +1,10 @@
 """The requests of one test, and the server's events during the test."""
 
 import itertools
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastbg.clock import monotonic, monotonic_ns
 from fastbg.events import Event
@@ -63,9 +61,8 @@ class RequestLog:
 
     def _is_listening(self) -> bool:
         """Whether the server accepts connections. One that hangs does; one that is about to end does not."""
-        url = urlsplit(self.server.url)
         try:
-            socket.create_connection((url.hostname or "", url.port or 0), EXIT_S).close()
+            self.server.address.connect(EXIT_S).close()
         except OSError:
             return False
         return True

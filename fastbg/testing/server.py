@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from fastbg.server.address import Address
 from fastbg.testing.journal import JournalReader
 
 STOP_S = 2  # timeout for running tasks when the server stops
@@ -13,7 +14,7 @@ class Server(Protocol):
     """A running server. ``name``: the name of the app."""
 
     name: str
-    url: str
+    address: Address
     journal_path: Path
     journal: JournalReader
 

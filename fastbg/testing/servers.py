@@ -1,8 +1,9 @@
 """The servers of a test session and their lifetimes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from fastbg.errors import ServerError
 from fastbg.testing.server import Server
@@ -21,20 +22,25 @@ class ServerPool:
         self._kept: dict[object, Server] = {}
         self._broken: dict[object, ServerError] = {}
 
-    def acquire(self, app: object, scope: str | None) -> Server:
-        """Return a server of ``app``. Raises `ServerError`. A failed "module:attribute" app is not started again."""
+    def acquire(self, app: object, scope: str | None, options: Mapping[str, Any] | None = None) -> Server:
+        """Return a server of ``app``. Raises `ServerError`. A failed "module:attribute" app is not started again.
+
+        ``options``: as in the table `server` of a script.
+        """
+        options = options or {}
         if scope is None:
             scope = "session" if isinstance(app, str) else "function"
         if scope == "function":
-            return self._start(app)
-        key = app if isinstance(app, str) else id(app)  # a server keeps its app alive, and so its id unique
+            return self._start(app, options)
+        named = app if isinstance(app, str) else id(app)  # a server keeps its app alive, and so its id unique
+        key = (named, *sorted((name, str(value)) for name, value in options.items()))
         if key in self._broken:
             raise self._broken[key]
         if key in self._kept and self._kept[key].stop_reason():
             self._kept.pop(key).stop()
         if key not in self._kept:
             try:
-                self._kept[key] = self._start(app)
+                self._kept[key] = self._start(app, options)
             except ServerError as error:
                 if isinstance(app, str):
                     self._broken[key] = error
@@ -53,7 +59,7 @@ class ServerPool:
                 stack.callback(kept.stop, drain=drain)
             self._kept.clear()
 
-    def _start(self, app: object) -> Server:
+    def _start(self, app: object, options: Mapping[str, Any]) -> Server:
         if not app:
             raise ServerError(
                 "no app is set",
@@ -64,11 +70,11 @@ class ServerPool:
         if isinstance(app, str):
             from fastbg.testing.process import ChildServer
 
-            return ChildServer(app, self._folder, self._new_folder(), while_starting=_import_clients)
+            return ChildServer(app, self._folder, self._new_folder(), options, while_starting=_import_clients)
         if callable(app):
             from fastbg.testing.thread import ThreadServer
 
-            return ThreadServer(app, self._new_folder())
+            return ThreadServer(app, self._new_folder(), options)
         raise ServerError(
             f"not a valid app: {app!r} is not callable",
             where="the fixture fastbg_app",

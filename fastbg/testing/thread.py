@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,27 @@ from fastbg.errors import ServerError
 from fastbg.recorder import instrument
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.middleware import Recorder
+from fastbg.server.address import Address
 from fastbg.server.child import FastShutdownServer
-from fastbg.server.listener import bind, url_of
+from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.starting import READY_S
+from fastbg.server.uvicorn_options import parse, prepare, words_of
 from fastbg.testing.event_loop import SystemClockLoop
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
 BEFORE_CANCEL_S = 0.5  # running tasks are counted so long before uvicorn cancels them
 LOOP_END_S = 10.0  # timeout for the end of the event loop after that
+OF_PROCESSES = ("app_dir", "factory", "env_file", "loop", "log_config", "log_level", "access_log", "use_colors")
 
 
 class ThreadServer:
-    """A server for an app object in a thread, so that a test can patch what the app uses. Raises `ServerError`."""
+    """A server for an app object in a thread, so that a test can patch what the app uses. Raises `ServerError`.
 
-    def __init__(self, app: ASGIApp, directory: Path) -> None:
+    ``options``: as in the table `server` of a script, except those in `OF_PROCESSES`.
+    """
+
+    def __init__(self, app: ASGIApp, directory: Path, options: Mapping[str, Any]) -> None:
         self.name = _name_of(app)
         self.journal_path = journal_of(directory)
         self._ready = threading.Event()
@@ -45,9 +52,12 @@ class ThreadServer:
             instrument.acquire()
             stack.callback(instrument.release)
             self._recorder = Recorder(app, self._journal)
-            self._server = FastShutdownServer(_config(self._recorder), self._ready.set)
-            listener = bind("127.0.0.1", 0)
-            self.url = url_of(listener)
+            self._server = FastShutdownServer(_config(self._recorder, options), self._ready.set)
+            unix_socket = options.get("uds")
+            listener = bind_unix(unix_socket) if unix_socket else bind("127.0.0.1", 0)
+            if unix_socket:
+                stack.callback(remove_unused, unix_socket)
+            self.address = Address.of(listener, tls="ssl_certfile" in options)
             self._thread = threading.Thread(target=self._run, args=[listener], name="fastbg server", daemon=True)
             self._thread.start()
             stack.callback(self._end)
@@ -116,9 +126,17 @@ class _ClosableJournal(Journal):
             self._fd = -1
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
-    """Return uvicorn's settings without any logging setup."""
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_S)
+def _config(app: ASGIApp, options: Mapping[str, Any]) -> uvicorn.Config:
+    """Return uvicorn's settings without any logging setup. Raises `ServerError`."""
+    for name in OF_PROCESSES:
+        if name in options:
+            raise ServerError(
+                "this option concerns a whole process, but an app object is served by a thread of this one",
+                where=f"the fixture fastbg_server: {name}",
+                remedy='set the app as "module:attribute", or remove the option',
+            )
+    arguments = prepare(parse(list(words_of(options))))
+    config = uvicorn.Config(app, **{"log_config": None, "timeout_graceful_shutdown": STOP_S, **arguments})
     with warnings.catch_warnings():  # from optional modules that uvicorn tries to import
         warnings.simplefilter("ignore")
         config.load()

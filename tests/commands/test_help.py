@@ -58,7 +58,7 @@ def test_versions_have_a_short_form() -> None:
     [
         ("", "[OPTIONS] COMMAND [ARGS]..."),
         ("demo", "[OPTIONS] [SCRIPT]..."),
-        ("serve", "[OPTIONS] [APP]"),
+        ("serve", "[OPTIONS] [APP] [-- OPTION]..."),
         ("tail", "[OPTIONS] [FILE]..."),
         ("report", "[OPTIONS] [JOURNAL]..."),
         ("show", "[OPTIONS] [SCRIPT]"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+import uvicorn
 
 from fastbg.cli import app
 from fastbg.report.document import document
@@ -33,6 +34,7 @@ def options(command: Any) -> set[str]:
 
 OPTIONS = {name: options(command) for name, command in GROUP.commands.items()}
 GENERAL = options(GROUP)
+UVICORN = options(uvicorn.main) | {"--"}
 
 
 def inline_code(text: str) -> list[str]:
@@ -55,9 +57,11 @@ def test_commands_and_their_options_exist(path: Path) -> None:
         if name == "COMMAND" or name in GENERAL:
             continue
         assert name in OPTIONS, name
-        own = words[: words.index("--")] if "--" in words else words  # the rest is another program's
-        given = {word.partition("=")[0] for word in own if re.match(r"--?\w", word)}
-        assert given <= OPTIONS[name], (name, words)
+        given = [word.partition("=")[0] for word in words if word.startswith("-")]
+        own = given.index("--") if "--" in given else len(given)
+        assert {*given[:own]} <= OPTIONS[name], (name, words)
+        if name == "serve":
+            assert {*given[own:]} <= UVICORN, words
 
 
 def test_options_of_every_command_are_described() -> None:
@@ -76,7 +80,7 @@ def test_options_that_stand_alone_exist(path: Path) -> None:
     text = path.read_text("utf-8")
     if path == PAGES["versions"]:  # of another program
         text = text.replace(section(text, "The matrix"), "")
-    known = GENERAL.union(*OPTIONS.values())
+    known = GENERAL.union(*OPTIONS.values(), UVICORN)
     assert {code.split()[0] for code in inline_code(text) if re.match(r"--\w", code)} <= known
 
 

@@ -108,7 +108,8 @@ def serving(folder: Path) -> Iterator[Serving]:
     ours, theirs = os.pipe()
     log = folder / "log"
     with log.open("wb") as stderr:
-        command = [*FASTBG, "serve", "own:app", "--port", "0"]
+        # httptools accepts some of the requests that h11 refuses.
+        command = [*FASTBG, "serve", "own:app", "--port", "0", "--", "--http", "h11"]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=theirs, stderr=stderr)
     os.close(theirs)
     try:

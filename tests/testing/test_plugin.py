@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import make_certificate
 from tests.support.documentation import blocks, page
 from tests.support.processes import PATIENCE_S, environment, is_alive, read_until, wait_until
+from tests.support.servers import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -133,6 +135,74 @@ def test_servers_live_as_long_as_they_should(shop: pytest.Pytester) -> None:
             assert pids[0] == pids[1] != pids[2]
     """)
     run(shop).assert_outcomes(passed=6)
+
+
+OPTIONS = """
+    import pytest, shop
+
+    TABLES = [{{"root_path": "/api"}}, {{"uds": "{folder}/KIND.sock", "headers": ["X-Own: added"]}},
+              {{"ssl_certfile": "{folder}/cert.pem", "ssl_keyfile": "{folder}/key.pem"}}]
+
+    @pytest.fixture(params=TABLES, ids=["root_path", "unix", "https"])
+    def fastbg_server(request, fastbg_app):
+        kind = "named" if isinstance(fastbg_app, str) else "object"
+        return {{key: value.replace("KIND", kind) if key == "uds" else value for key, value in request.param.items()}}
+
+    @pytest.fixture(params=["shop:app", shop.app], ids=["named", "object"])
+    def fastbg_app(request):
+        return request.param
+
+    def test_options(fastbg, fastbg_async, fastbg_server):
+        reply = fastbg.get("/served")
+        assert reply.json()["root_path"] == fastbg_server.get("root_path", "")
+        assert reply.json()["scheme"] == ("https" if "ssl_keyfile" in fastbg_server else "http")
+        assert reply.headers.get("x-own") == ("added" if "headers" in fastbg_server else None)
+        assert reply.ran == ["log"]
+        assert fastbg.base_url == fastbg_async.base_url
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_options_in_a_loop(fastbg_async):
+        reply = await fastbg_async.get("/served")
+        assert (await reply.wait()).ran == ["log"]
+"""
+
+
+def test_server_has_the_options_of_the_fixture(shop: pytest.Pytester) -> None:
+    make_certificate(shop.path)
+    shop.makepyfile(
+        shop=(ROOT / "tests" / "apps" / "optioned.py").read_text(), test_it=OPTIONS.format(folder=shop.path)
+    )
+    run(shop).assert_outcomes(passed=12)
+    assert not list(shop.path.glob("*.sock"))
+
+
+def test_wrong_option_of_the_fixture_is_told(shop: pytest.Pytester) -> None:
+    shop.makepyfile("""
+        import pytest, shop
+
+        @pytest.mark.parametrize("fastbg_app", ["shop:app", shop.app])
+        @pytest.mark.parametrize("fastbg_server", [{"rootpath": "/"}, {"backlog": "x"}])
+        def test_wrong(fastbg, fastbg_app): ...
+
+        @pytest.mark.parametrize("fastbg_app", [shop.app])
+        @pytest.mark.parametrize("fastbg_server", [{"env_file": ".env"}])
+        def test_of_a_process(fastbg, fastbg_app): ...
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=5)
+    said = result.stdout.str()
+    assert said.count("unknown option of uvicorn; did you mean root_path?") == 2
+    assert said.count("'x' is not a valid integer") == 2
+    assert said.count("where: the fixture fastbg_server: env_file") == 1
+    assert "Traceback" not in said
+
+
+def test_app_in_src_is_found(shop: pytest.Pytester) -> None:
+    (shop.path / "src").mkdir()
+    (shop.path / "shop.py").rename(shop.path / "src" / "shop.py")
+    shop.makepyfile("def test_it(fastbg): assert fastbg.get('/pid').status_code == 200")
+    run(shop).assert_outcomes(passed=1)
 
 
 # output
