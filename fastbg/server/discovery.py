@@ -6,8 +6,10 @@ imported module.
 
 import inspect
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ from fastbg.text import did_you_mean
 PREFERRED = ("app", "api")
 FACTORY = "create_app"
 MODULES = ("main", "app", "api")  # of a folder or a package that contains no app itself
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 EXPECTED = "write it as module:attribute, for example `main:app` for the `app` in main.py"
 
 
@@ -86,11 +89,23 @@ def _main_file(folder: Path) -> Path:
 
 
 def _root(path: Path) -> Path:
-    """Return the folder above the outermost package that contains ``path``."""
+    """Return the folder above the outermost package that contains ``path``.
+
+    A folder without ``__init__.py`` is a package if the file imports it by its name, and nothing else has this name.
+    """
     root = path.parent
     while (root / "__init__.py").is_file() and root != root.parent:
         root = root.parent
-    return root
+    above = [folder for folder in (root, *root.parents) if folder.is_relative_to(Path.cwd()) and folder != Path.cwd()]
+    names = {*_IMPORT.findall(path.read_text("utf-8", "replace"))} if above and path.is_file() else set()
+    packages = (folder for folder in above if folder.name in names and _is_free(folder))
+    return next((folder.parent for folder in packages), root)
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether no other module has the name of ``folder``."""
+    spec = find_spec(folder.name)
+    return spec is None or str(folder) in (spec.submodule_search_locations or ())
 
 
 def import_folder(app: str, folder: Path) -> Path:

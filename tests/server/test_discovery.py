@@ -153,6 +153,39 @@ def test_app_in_a_module_of_its_package_is_imported_once(package: Path, monkeypa
     assert os.fspath(package) == sys.path[0]
 
 
+@pytest.mark.parametrize(
+    ("code", "target", "where"),
+    [
+        ("from plain.api import app", "plain.main", ""),
+        ("def late():\n    import plain.api", "plain.main", ""),
+        ("from .api import app", "main", "plain"),
+        ("import plainer, api  # from plain", "main", "plain"),
+    ],
+)
+def test_file_that_imports_its_folder_is_in_a_package(code: str, target: str, where: str, folder: Path) -> None:
+    (folder / "plain" / "main.py").write_text(code)
+    location = locate("plain/main.py:app", None)
+    assert (location.target, location.folder) == (f"{target}:app", folder / where)
+
+
+def test_folder_with_the_name_of_an_installed_module_is_none(folder: Path) -> None:
+    for name in ("json", "fastapi"):
+        (folder / name).mkdir()
+        (folder / name / "main.py").write_text(f"import {name}")
+        assert locate(f"{name}/main.py").target == "main"
+
+
+@pytest.mark.parametrize("on_path", [False, True], ids=["unknown", "on the path"])
+def test_package_without_init_in_src_is_imported_from_src(
+    on_path: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, *([str(folder / "src")] if on_path else [])])
+    (folder / "src" / "space").mkdir()
+    (folder / "src" / "space" / "main.py").write_text("import space.other")
+    location = locate("src/space/main.py")
+    assert (location.target, location.folder) == ("space.main", folder / "src")
+
+
 def test_module_in_src_is_found_by_its_whole_name(folder: Path) -> None:
     for name in ("src/other/main.py", "other/notes.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
