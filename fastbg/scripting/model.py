@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fastbg.events import ExpectedVerdict
 from fastbg.scripting import placeholders
 from fastbg.scripting.request_names import with_names
+from fastbg.scripting.server_table import Text, UvicornOptions
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 State = Literal["queued", "started", "finished", "failed", "dropped"]
@@ -42,7 +43,6 @@ PATTERNS = {  # each pattern, and its description in messages
 }
 
 Status = Annotated[int, Field(ge=ANY_STATUS[0], le=ANY_STATUS[-1])]
-Text = Annotated[str, StringConstraints(min_length=1)]
 App = Annotated[Text, StringConstraints(pattern=_APP)]
 Code = Annotated[
     list[Annotated[str, StringConstraints(pattern=_CODE)]],
@@ -261,43 +261,6 @@ class _WithRequests(_Model):
     """A table with requests. A request without a name gets its default name."""
 
     _name_requests = model_validator(mode="before")(with_names)
-
-
-class UvicornOptions(_Model):
-    """Options of uvicorn with the same names; also those that are not listed here, which uvicorn itself checks."""
-
-    model_config = ConfigDict(extra="allow")
-
-    app_dir: Annotated[
-        Text | None,
-        Field(description="The folder to import the app from, relative to `folder`. Default: `folder`, or its `src`."),
-    ] = None
-    factory: Annotated[bool, Field(description="The app is a function that returns the app.")] = False
-    env_file: Annotated[
-        Text | None, Field(description="A file with environment variables for the app, relative to `folder`.")
-    ] = None
-    log_level: Annotated[
-        Literal["critical", "error", "warning", "info", "debug", "trace"],
-        Field(description="The level of uvicorn's messages in server.log."),
-    ] = "info"
-    root_path: Annotated[str, Field(description="The path below which a proxy serves the app.")] = ""
-    proxy_headers: Annotated[
-        bool, Field(description="Take the client's address from X-Forwarded-For, if the proxy is trusted.")
-    ] = True
-    uds: Annotated[
-        Text | None, Field(description="Listen on this Unix socket, relative to `folder`, not on a port.")
-    ] = None
-    ssl_certfile: Annotated[Text | None, Field(description="The certificate, relative to `folder`, for HTTPS.")] = None
-    ssl_keyfile: Annotated[
-        Text | None, Field(description="The key of the certificate, relative to `folder`, if it is in another file.")
-    ] = None
-    timeout_graceful_shutdown: Annotated[
-        int | None,
-        Field(ge=0, description="Timeout in seconds for running requests and tasks at shutdown. Default: no limit."),
-    ] = None
-    timeout_keep_alive: Annotated[int, Field(ge=0, description="Seconds after which an idle connection is closed.")] = 5
-    loop: Annotated[Literal["auto", "asyncio", "uvloop"], Field(description="The event loop.")] = "auto"
-    http: Annotated[Literal["auto", "h11", "httptools"], Field(description="The HTTP implementation.")] = "auto"
 
 
 class Part(_WithRequests):

@@ -7,8 +7,8 @@ from typing import Any
 from fastbg.errors import ServerError
 from fastbg.scripting import placeholders
 from fastbg.scripting.faults import Fault
-from fastbg.scripting.model import UvicornOptions
 from fastbg.scripting.placeholders import KeyPath
+from fastbg.scripting.server_table import UvicornOptions
 from fastbg.server.uvicorn_options import PATHS, parse, words_of
 
 FILES = tuple(name for name in PATHS if name != "uds")

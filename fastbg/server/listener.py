@@ -43,7 +43,7 @@ def bind_unix(path: str) -> socket.socket:
         raise ServerError(
             f"cannot listen on the Unix socket: {'the file already exists' if taken else error.strerror or error}",
             where=str(place),
-            remedy="stop the server that uses it, or choose another --uds" if taken else "choose another --uds",
+            remedy="stop the server that uses it, or choose another path" if taken else "choose another path",
         ) from None
     return listener
 

@@ -174,3 +174,17 @@ def test_secret_with_a_line_end_is_not_shown(tmp_path: Path) -> None:
     result = fastbg("demo", script, "--json", cwd=tmp_path, PYTHONPATH=str(ROOT), KEY=f"{SECRET}\n")
     assert b"the header X-Key has a control character, or a space at an end" in result.stdout
     assert SECRET.encode() not in result.stdout
+
+
+def test_query_is_added_to_the_one_of_the_path(tmp_path: Path) -> None:
+    text = """
+app = "tests.apps.scripted:app"
+query = { a = 9, d = 4 }
+[[request]]
+path = "/echo?a=1&b=x%2Fy"
+query = { c = ["3", 3] }
+expect.body.query = [["a", "1"], ["b", "x/y"], ["d", "4"], ["c", "3"], ["c", "3"]]
+expect.verdict = "no-work"
+"""
+    (request,) = document(tmp_path, text)["requests"]
+    assert request["url"].endswith("/echo?a=1&b=x%2Fy&d=4&c=3&c=3")
