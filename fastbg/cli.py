@@ -302,6 +302,12 @@ def demo(
             help="Write a first script for --app and exit.",
         ),
     ] = None,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run", rich_help_panel=SCRIPTS, help="With --init: send its requests once, and fill in what was seen."
+        ),
+    ] = False,
     schema: Annotated[
         bool, typer.Option("--schema", rich_help_panel=SCRIPTS, help="Print the JSON Schema of scripts and exit.")
     ] = False,
@@ -315,13 +321,18 @@ def demo(
 
         raise_deferred()  # importing the user's app may block forever
         if init is not None:
-            raise typer.Exit(helpers.init(init, application, app_dir))
+            options = helpers.InitOptions(init, application, app_dir, run, directory.absolute(), work)
+            raise typer.Exit(helpers.init(options))
         raise typer.Exit(helpers.show_list() if show_list else helpers.show_schema())
+    if run:
+        raise FastbgError(
+            "--run needs a new script", where="--run", remedy="add --init FILE --app APP, or leave out --run"
+        )
     from fastbg.commands.demo import demo
     from fastbg.commands.demo_options import DemoOptions
 
     summary, in_workflow = os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_ACTIONS") == "true"
-    options = DemoOptions(
+    demo_options = DemoOptions(
         directory.absolute(),
         work,
         tuple(scripts or ()),
@@ -340,7 +351,7 @@ def demo(
         summary=Path(summary) if summary else None,
         workspace=Path(os.environ.get("GITHUB_WORKSPACE", "")).absolute() if in_workflow else None,
     )
-    raise typer.Exit(demo(options))
+    raise typer.Exit(demo(demo_options))
 
 
 @app.command(cls=Command, epilog=examples("fastbg show blocking-async", "fastbg show blocking-async --part remedy"))

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 from fastbg.scripting.risk import risk
 from fastbg.scripting.routes import Operation, documented, undocumented_operations
+from fastbg.scripting.sample_names import MARK
 from fastbg.scripting.sample_request import SampleRequest, sample_request
-from fastbg.scripting.samples import MARK
 
 _CANDIDATES = 5  # operations whose OpenAPI objects are made
 _SAMPLE = "0a1b2c-1"  # stands for ${mark}: text of the form that samples are checked with

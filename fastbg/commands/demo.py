@@ -105,7 +105,7 @@ def _run_script(source: "Source | None", options: DemoOptions, log: ServerLog, *
         )
         runner = Runner(source, run_options, child)
         if options.as_json or options.quiet:
-            return _run(runner)
+            return run_to_end(runner)
         return _run_on_screen(runner, step=options.step, brief=several)
 
 
@@ -180,7 +180,7 @@ def _saves(options: DemoOptions) -> "Iterator[tuple[Path, Save]]":
         yield options.summary, append_summary
 
 
-def _run(runner: "Runner") -> "RunResult":
+def run_to_end(runner: "Runner") -> "RunResult":
     """Run to the end. Ctrl-C, SIGTERM and SIGHUP stop the server, and end the run with what was seen."""
     import asyncio
 
@@ -220,6 +220,6 @@ def _run_on_screen(runner: "Runner", *, step: bool, brief: bool) -> "RunResult":
     screen = Screen(console, runner.result, partial(source_of, runner.source), step=step, progress=progress)
     runner.pause = screen.pause if step else None
     with screen:
-        result = _run(runner)
+        result = run_to_end(runner)
     console.print(final(result, encoding=console.encoding, brief=brief))
     return result

@@ -41,7 +41,7 @@ def named_sources(names: Sequence[str], only: Sequence[str]) -> "list[Source]":
 def drafted_source(options: DemoOptions) -> "tuple[Source, DemoOptions]":
     """Return a first script for the app of ``options``, and the options with the full name of the app.
 
-    Raises `FastbgError` if the app cannot be loaded, or if each request could change or destroy something.
+    Raises `FastbgError` if the app cannot be loaded, or if no request is known to queue a task and to destroy nothing.
     """
     from fastbg.scripting.draft_process import draft_of
     from fastbg.scripting.reader import read_script

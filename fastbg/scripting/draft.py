@@ -1,152 +1,203 @@
-"""Writes a first script for an app: one request for each operation that can queue background tasks.
+"""Writes a first script for an app: one request for each operation that is known to queue background tasks.
 
 The operations are from the app's routes (`fastbg.scripting.routes`), the values from its OpenAPI document
-(`fastbg.scripting.sample_request`). The script runs without changes; comments show what its author can add.
+(`fastbg.scripting.sample_request`), and what is known about tasks from its source code (`fastbg.scripting.queueing`).
+All other operations, and those that may destroy data, are comments. The script runs without changes.
 """
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastbg.errors import FastbgError
 from fastbg.scripting import placeholders
-from fastbg.scripting.reader import read_script
+from fastbg.scripting.outcome import Outcome
+from fastbg.scripting.queueing import CodeLine, queueing_line
 from fastbg.scripting.request_names import default_names
-from fastbg.scripting.risk import risk
-from fastbg.scripting.routes import operations
+from fastbg.scripting.risk import DESTROYS, destroys
+from fastbg.scripting.routes import Operation, operations
+from fastbg.scripting.sample_names import MARK
 from fastbg.scripting.sample_request import SampleRequest, sample_request
-from fastbg.scripting.samples import MARK
 from fastbg.scripting.toml_writer import assignment, to_toml
-from fastbg.server.importer import full_name, load
 from fastbg.text import escape_control
+
+NOT_KNOWN = "not known to queue a task"
+MAX_NAMES = 5  # in one remark
 
 _HEAD = """\
 # A first script for {target}. Run it: fastbg demo {file}
 # fastbg replaces ${{mark}} with a unique text for each request, so that it can assign each write to its request.
-{remark}
-app = {app}
-folder = {folder}
-# The files that the tasks write, such as "log.txt", relative to folder. Tasks without a file are recorded as well.
-follow = []
 """
-_UNKNOWN = """\
-# fastbg found no route with a BackgroundTasks parameter. It cannot see which routes give a task to their Response,
-# so this script requests all routes that only read. Keep those that queue a task.
+_NONE_SENT = """\
+# fastbg sends none of the requests below unasked. Remove the # from those that it may send, then remove the request of
+# /replace-this. A route is known to queue a task if BackgroundTasks or BackgroundTask is in its source code, in that of
+# its dependencies, or in what they call.
 """
 _NO_ROUTE = "# fastbg found no route in this app. Replace the request below with one of your own.\n"
-_ALL_SKIPPED = """\
-# fastbg sends none of the requests below unasked. Remove the # from those that it may send, then remove GET / here.
+_FOLLOW = """\
+# The files that the tasks write, such as "log.txt", relative to folder. Tasks without a file are recorded as well.
 """
-_KNOWN_TAIL = """\
-expect.verdict = "response-first"
-# expect.tasks = ["function"]  # its tasks in their order
-# expect.writes = [{ file = "log.txt", text = "what the task writes for ${mark}\\n" }]
-"""
-_UNKNOWN_TAIL = """\
-expect.status = "any"
-expect.verdict = "any"  # "response-first" if it queues a task, "no-work" if it does not
-"""
+_EXPECTED = (
+    'expect.verdict = "response-first"',
+    '# expect.tasks = ["function"]  # its tasks in their order',
+    '# expect.writes = [{ file = "log.txt", text = "what the task writes for ${mark}\\n" }]',
+)
+_ANY = (
+    'expect.status = "any"',
+    'expect.verdict = "any"  # "response-first" if it queues a task, "no-work" if it does not',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedRequest:
+    """A request of a draft. ``keys``: its lines of TOML without expectations. ``expect``: those with expectations.
+
+    ``skipped``: why it is a comment, or None. ``remark``: more about that, or an empty text.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    expect: tuple[str, ...]
+    skipped: str | None = None
+    remark: str = ""
+
+    @property
+    def text(self) -> str:
+        lines = ["[[request]]", *self.keys, *self.expect]
+        if self.skipped is not None:
+            reason = f"it {_verb(1, self.skipped)}{self.remark}"
+            lines = [f"# fastbg does not send this unasked: {reason}.", *(f"# {line}" for line in lines)]
+        return "\n".join(["", *lines, ""])
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A first script. ``text``: its TOML. ``sent``: names of its requests.
+    """A first script. ``head``: its first lines, as comments. ``keys``: its keys as TOML. ``follow``: of its files.
 
-    ``skipped``: names of requests that are commented out, by the reason, such as "may destroy data".
+    The ``requests`` that are comments are the last ones. ``placeholder``: the request to replace if there is no other.
     """
 
-    text: str
-    sent: tuple[str, ...]
-    skipped: Mapping[str, tuple[str, ...]]
+    head: str
+    keys: tuple[str, ...]
+    requests: tuple[DraftedRequest, ...]
+    placeholder: DraftedRequest | None = None
+    follow: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The script as TOML."""
+        follow = "\n".join(assignment("follow", [placeholders.escape(name) for name in self.follow]))
+        keys = "".join(f"{line}\n" for line in self.keys)
+        requests = [*([self.placeholder] if self.placeholder else []), *self.requests]
+        return f"{self.head}\n{keys}{_FOLLOW}{follow}\n{''.join(request.text for request in requests)}"
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The names of the requests that are no comments."""
+        return tuple(request.name for request in self.requests if request.skipped is None)
+
+    @property
+    def skipped(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the requests that are comments, by the reason, such as "may destroy data"."""
+        found: dict[str, tuple[str, ...]] = {}
+        for request in self.requests:
+            if request.skipped is not None:
+                found[request.skipped] = (*found.get(request.skipped, ()), request.name)
+        return found
 
     def remarks(self, what: str) -> list[str]:
         """Return a sentence per reason. ``what``: what was done with the requests, such as "not sent"."""
-        return [
-            f"{what}, because {'it' if len(names) == 1 else 'they'} {reason}: {', '.join(names)}"
-            for reason, names in self.skipped.items()
+        return [f"{reason_text(what, why, len(names))}: {_few(names)}" for why, names in self.skipped.items()]
+
+    def with_outcomes(self, outcomes: Mapping[str, Outcome]) -> "Draft":
+        """Return the draft with what a run saw, by the names of the requests, as expectations."""
+        requests = [
+            replace(request, expect=(*_comments(request.expect), *outcomes[request.name].lines()))
+            if request.name in outcomes
+            else request
+            for request in self.requests
         ]
+        files = (file for outcome in outcomes.values() for file, _ in outcome.writes)
+        return replace(self, requests=tuple(requests), follow=tuple(dict.fromkeys(files)))
 
 
-def write_draft(target: str, path: Path, folder: Path) -> Draft:
-    """Write a first script for the app ``target`` ("module:attribute") to the new file ``path``.
-
-    ``folder``: folder from which the app is imported. Raises `FastbgError` if the file already exists or cannot be
-    written, `ServerError` if the app cannot be loaded.
-    """
-    home = path.absolute().parent
-    try:
-        file = path.open("x", encoding="utf-8")
-    except OSError as error:
-        why = "the file already exists" if isinstance(error, FileExistsError) else error.strerror
-        raise FastbgError(
-            f"the script cannot be written: {why}",
-            where=str(path),
-            remedy="choose a new file in a folder that exists and is writable",
-        ) from None
-    with file:
-        try:
-            made = draft(load(target, folder), full_name(target, folder), os.path.relpath(folder, home), path.name)
-            read_script(made.text, str(path), home, os.environ)
-            file.write(made.text)
-        except BaseException:
-            path.unlink()
-            raise
-    return made
+def reason_text(what: str, why: str, count: int) -> str:
+    """Return "not sent, because it may destroy data" for one request or more."""
+    return f"{what}, because {'it' if count == 1 else 'they'} {_verb(count, why)}"
 
 
-def draft(app: object, target: str, folder: str, file: str = "FILE") -> Draft:
+def draft(app: object, target: str, folder: str, *, file: str = "FILE", source: Path | None = None) -> Draft:
     """Return a first script for ``app``, the ASGI app ``target`` ("module:attribute").
 
-    ``folder``: folder from which the app is imported, as written in the script. ``file``: name of the script. For a
-    FastAPI app the requests are the operations that take `BackgroundTasks`, also in a dependency. Without such
-    operations, and for other apps, they are all operations. Those with a `risk` are commented out.
+    ``folder``: folder from which the app is imported, as written in the script. ``source``: the same folder, to show
+    paths of source files. ``file``: name of the script.
     """
     found = [operation for operation in operations(app) if not operation.path.startswith("//")]
-    with_tasks = [operation for operation in found if operation.takes_tasks]
-    listed = with_tasks or found
-    requests = [sample_request(operation) for operation in listed]
-    names = default_names([f"{request.method} {request.template}" for request in requests])
-    skipped: dict[str, list[str]] = {}
-    sent: list[str] = []
-    texts: list[str] = []
-    for operation, request, name in zip(listed, requests, names, strict=True):
-        text = _request_text(request, name, _KNOWN_TAIL if operation.takes_tasks else _UNKNOWN_TAIL)
-        if why := risk(operation):
-            skipped.setdefault(why, []).append(name)
-            texts.append(_commented_out(text, why))
-        else:
-            sent.append(name)
-            texts.append(text)
-    if not sent:
-        texts.insert(0, _request_text(SampleRequest("GET", "/", "/"), "GET /", _UNKNOWN_TAIL))
-    head = _HEAD.format(
-        target=escape_control(target),
-        file=escape_control(file),
-        remark=("" if with_tasks else _UNKNOWN if found else _NO_ROUTE) + (_ALL_SKIPPED if found and not sent else ""),
-        app=to_toml(_in_script(target)),
-        folder=to_toml(_in_script(folder)),
+    samples = [sample_request(operation) for operation in found]
+    names = default_names([f"{sample.method} {sample.template}" for sample in samples])
+    requests = [
+        _request(operation, sample, name, source or Path.cwd())
+        for operation, sample, name in zip(found, samples, names, strict=True)
+    ]
+    requests.sort(key=lambda request: request.skipped is not None)
+    is_sent = any(request.skipped is None for request in requests)
+    remark = "" if is_sent else _NONE_SENT if found else _NO_ROUTE
+    return Draft(
+        head=_HEAD.format(target=escape_control(target), file=escape_control(file)) + remark,
+        keys=(f"app = {to_toml(_in_script(target))}", f"folder = {to_toml(_in_script(folder))}"),
+        requests=tuple(requests),
+        placeholder=None if is_sent else _placeholder("/replace-this" if found else "/"),
     )
-    return Draft(head + "".join(texts), tuple(sent), {why: tuple(names) for why, names in skipped.items()})
 
 
-def _request_text(request: SampleRequest, name: str, tail: str) -> str:
+def _request(operation: Operation, sample: SampleRequest, name: str, source: Path) -> DraftedRequest:
+    line = queueing_line(operation)
+    found = [] if line is None else [f"# {line.what}: {_place(line, source)} {escape_control(line.text)}"]
+    status = [f"expect.status = {sample.status}"] if sample.status != 200 else []
+    danger = destroys(operation)
+    return DraftedRequest(
+        name,
+        tuple(_keys(sample, name)),
+        _ANY if line is None else (*found, *status, *_EXPECTED),
+        skipped=DESTROYS if danger else NOT_KNOWN if line is None else None,
+        remark=f" ({escape_control(danger)})" if danger else "",
+    )
+
+
+def _placeholder(path: str) -> DraftedRequest:
+    return DraftedRequest(f"GET {path}", tuple(_keys(SampleRequest("GET", path, path), f"GET {path}")), _ANY)
+
+
+def _keys(request: SampleRequest, name: str) -> Iterable[str]:
     keys = {"name": name, "method": request.method, "path": request.path}
     for table in ("query", "headers", "cookies", "json", "form", "files", "body"):
         value = getattr(request, table)
         if value or (value is not None and table in ("json", "body")):
             keys[table] = value
-    lines = [line for key, value in keys.items() for line in assignment(key, _in_script(value))]
-    lines += [f"# {remark}" for remark in request.remarks]
-    if request.status != 200 and tail == _KNOWN_TAIL:
-        lines.append(f"expect.status = {request.status}")
-    return "\n".join(["", "[[request]]", *lines, tail])
+    yield from (line for key, value in keys.items() for line in assignment(key, _in_script(value)))
+    yield from (f"# {remark}" for remark in request.remarks)
 
 
-def _commented_out(text: str, why: str) -> str:
-    lines = (f"# {line}" for line in text.splitlines() if line)
-    return "\n".join(["", f"# fastbg does not send this unasked: it {why}.", *lines, ""])
+def _place(line: CodeLine, source: Path) -> str:
+    """Return ``shop/api.py:41``, relative to the folder of the app, or with the whole path."""
+    path = Path(line.path)
+    shown = path.relative_to(source) if path.is_relative_to(source) else path
+    return escape_control(f"{shown}:{line.number}")
+
+
+def _comments(lines: Sequence[str]) -> list[str]:
+    """Return the comments that say where the tasks come from, without those that say what to add."""
+    return [line for line in lines if line.startswith("# ") and not line.startswith("# expect.")]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _verb(count: int, why: str) -> str:
+    """Return ``why`` as a predicate: "is not known …" or "are not known …", but "may destroy data"."""
+    return why if why == DESTROYS else f"{'is' if count == 1 else 'are'} {why}"
 
 
 def _in_script(value: Any) -> Any:

@@ -11,6 +11,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from fastbg.errors import FastbgError, ServerDied
 from fastbg.scripting.draft import Draft, draft
@@ -21,14 +24,14 @@ from fastbg.server.settings import ServerSettings
 PROGRAM = "from fastbg.scripting.draft_process import main; main()"
 
 
-def draft_of(settings: ServerSettings) -> tuple[str, Draft]:
-    """Return the name of the app as "module:attribute", and a first script for it in the current folder.
+def draft_of(settings: ServerSettings, path: Path = Path("FILE")) -> tuple[str, Draft]:
+    """Return the name of the app as "module:attribute", and a first script for it at ``path``.
 
     Raises `FastbgError` if the app cannot be loaded.
     """
     with tempfile.TemporaryFile() as result, tempfile.TemporaryFile() as output:
         with subprocess.Popen(
-            [sys.executable, "-P", "-c", PROGRAM, str(result.fileno())],
+            [sys.executable, "-P", "-c", PROGRAM, str(result.fileno()), str(path.absolute())],
             stdin=subprocess.PIPE,  # closed when this process ends, see `fastbg.server.parent`
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -55,12 +58,11 @@ def draft_of(settings: ServerSettings) -> tuple[str, Draft]:
     values = json.loads(found)
     if "what" in values:
         raise FastbgError(**values)
-    skipped = {why: tuple(names) for why, names in values["skipped"].items()}
-    return values["target"], Draft(values["text"], tuple(values["sent"]), skipped)
+    return values["target"], TypeAdapter(Draft).validate_python(values["draft"])
 
 
 def main() -> None:
-    """Write the draft, or the parts of an error, to the descriptor in the first argument.
+    """Write the draft, or the parts of an error, to the descriptor in the first argument. The second is its path.
 
     The process does not wait for threads of the app.
     """
@@ -69,7 +71,10 @@ def main() -> None:
     values: dict[str, object]
     try:
         app, target = load(settings.app, settings.app_dir), full_name(settings.app, settings.app_dir)
-        values = {"target": target} | asdict(draft(app, target, os.path.relpath(settings.app_dir)))
+        path = Path(sys.argv[2])
+        folder = os.path.relpath(settings.app_dir, path.parent)
+        made = draft(app, target, folder, file=path.name, source=settings.app_dir)
+        values = {"target": target, "draft": asdict(made)}
     except FastbgError as error:
         values = {"what": error.what, "where": error.where, "remedy": error.remedy}
     with os.fdopen(int(sys.argv[1]), "w") as result:

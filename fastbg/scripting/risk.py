@@ -9,9 +9,11 @@ DESTROYS, CHANGES = "may destroy data", "may change data"
 SAFE_METHODS = ("GET", "HEAD")
 
 _WORDS = """
-    abort ban cancel clean cleanup clear close deactivate del delete destroy disable discard drop empty erase evict exit
-    expire flush halt kill logoff logout overwrite prune purge quit reboot remove reset restart revoke rollback shutdown
-    signoff signout stop suspend terminate truncate uninstall unlink unregister unsubscribe wipe
+    abort ban cancel cancellation clean cleanup clear close deactivate deactivation decommission del delete
+    deleted deletion deprovision deregister destroy disable discard downgrade drop empty erase erasure evict exit expire
+    flush halt kill logoff logout nuke overwrite poweroff prune purge quit reboot remove removal reset restart
+    revoke rollback shutdown signoff signout stop suspend terminate termination truncate uninstall unlink unregister
+    unsubscribe wipe
 """
 _DESTRUCTIVE = frozenset(_WORDS.split())
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -23,17 +25,23 @@ def risk(operation: Operation) -> str | None:
 
     A route that takes `BackgroundTasks` is requested although it may change data: its tasks are what the user asks for.
     """
-    if operation.method == "DELETE" or _has_destructive_word(operation.path, operation.endpoint):
+    if destroys(operation):
         return DESTROYS
     if not operation.takes_tasks and operation.method not in SAFE_METHODS:
         return CHANGES
     return None
 
 
-def _has_destructive_word(path: str, endpoint: str) -> bool:
-    """Return whether a segment of ``path`` or a part of the name ``endpoint`` is such a word, also as "log-out"."""
-    for name in (*_PARAMETER.sub("", path).split("/"), endpoint):
+def destroys(operation: Operation) -> str | None:
+    """Return what says that a request may destroy data, None if nothing does.
+
+    That is the method DELETE, or a word in a segment of the path or in the name of the endpoint, also as "log-out".
+    """
+    if operation.method == "DELETE":
+        return "DELETE"
+    for name in (*_PARAMETER.sub("", operation.path).split("/"), operation.endpoint):
         words = [word.lower() for word in _WORD.findall(name)]
-        if not _DESTRUCTIVE.isdisjoint((*words, *map("".join, pairwise(words)))):
-            return True
-    return False
+        for word in (*words, *map("".join, pairwise(words))):
+            if word in _DESTRUCTIVE:
+                return f'"{word}" in {name}'
+    return None

@@ -26,7 +26,8 @@ class Operation:
     ``path``: with the prefix of its mount, such as "/users/{id}". ``takes_tasks``: whether the route or a dependency
     takes `BackgroundTasks`, None if unknown. ``endpoint``: name of its function or class. ``status``: status of its
     response, None if unknown. ``description``: its OpenAPI object in ``document``, empty without one. ``kinds``:
-    classes of Starlette's converters for the path parameters, such as "IntegerConvertor".
+    classes of Starlette's converters for the path parameters, such as "IntegerConvertor". ``called``: the endpoint
+    itself. ``dependant``: what FastAPI passes to it, None for a route of Starlette.
     """
 
     method: str
@@ -37,6 +38,8 @@ class Operation:
     description: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    called: object = None
+    dependant: Any = None
 
 
 def operations(app: object) -> list[Operation]:
@@ -143,6 +146,8 @@ def _of_route(route: Any, prefix: str, kinds: Mapping[str, str], document: Mappi
             description,
             document,
             kinds,
+            route.endpoint,
+            dependant,
         )
 
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from fastbg.scripting.checks import NAME_CHARACTER
 from fastbg.scripting.openapi import Schemas, example, is_upload
 from fastbg.scripting.routes import Operation
-from fastbg.scripting.samples import MARK, Samples, cleaned
+from fastbg.scripting.sample_names import MARK
+from fastbg.scripting.samples import Samples, cleaned
 from fastbg.text import escape_control
 
 Scalar = str | int | float

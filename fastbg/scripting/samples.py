@@ -8,16 +8,16 @@ if its parameter is given.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from math import ceil, isfinite
 from typing import Any
 
 from fastbg.scripting.openapi import Schema, Schemas, as_list, as_mapping, example, type_of
-
-MARK = "\ue000"  # stands for ${mark} in a sample; a private-use character, so no app uses it
+from fastbg.scripting.sample_names import MARK, named_number, named_texts
 
 _MARKS = ("0a1b2c-1", "0a1b2c-0000001")  # possible values of ${mark}, to check limits and patterns
 _IS_IDENTIFIER = re.compile(r"(?:^|[_.-])(?:ids?|uuid|key|token|code|slug|secret|password)$|[a-z](?:Id|Key|Token)$")
-_MAIL = re.compile(r"e-?mail", re.IGNORECASE)
+_ALTERNATIVES = re.compile(r"\^?\(?(?:\?:)?([\w-]+(?:\|[\w-]+)*)\)?\$?")
 _ADDRESS = re.compile(r"[^@\s]+@([^@\s]+\.[^@\s]+)")
 _FORMATS = {
     "email": f"{MARK}@example.com",
@@ -85,10 +85,8 @@ class Samples:
         match type_of(plain):
             case "boolean":
                 return True
-            case "integer":
-                return _number(plain, whole=True)
-            case "number":
-                return _number(plain, whole=False)
+            case "integer" | "number" as kind:
+                return _number(plain, name, whole=kind == "integer")
             case "array":
                 return self._array(plain, name, around)
             case "object":
@@ -101,9 +99,10 @@ class Samples:
         return self._text(plain, name)
 
     def _text(self, plain: Schema, name: str) -> str:
-        form = plain.get("format") or ("email" if _MAIL.search(name) else "")
         least, most = plain.get("minLength", 0), plain.get("maxLength", 1_000_000)
-        text = _first_that_fits(_texts(form, least, most), plain)
+        known = [_FORMATS[form]] if (form := plain.get("format")) in _FORMATS else named_texts(name)
+        candidates = chain(known, _choices(plain.get("pattern")), _texts(least, most))
+        text = _first_that_fits(candidates, plain)
         if text is None:
             self.unmet.append(name)
         return MARK if text is None else text
@@ -178,9 +177,15 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     return None
 
 
-def _texts(form: str, least: int, most: int) -> Iterator[str]:
+def _choices(pattern: object) -> list[str]:
+    """Return the words of a pattern that only lists words, such as ``^(asc|desc)$``."""
+    found = _ALTERNATIVES.fullmatch(pattern) if isinstance(pattern, str) else None
+    return found[1].split("|") if found else []
+
+
+def _texts(least: int, most: int) -> Iterator[str]:
     """Yield the candidates, those with the mark first."""
-    yield _FORMATS.get(form, MARK)
+    yield MARK
     yield MARK + "x" * (least - len(_MARKS[0]))
     for letter in "xX1":
         yield from (letter * length for length in range(max(1, least), min(most, max(20, least)) + 1))
@@ -202,14 +207,15 @@ def _fits(text: str, plain: Schema) -> bool:
         return False
 
 
-def _number(plain: Schema, *, whole: bool) -> float:
+def _number(plain: Schema, name: str, *, whole: bool) -> float:
     step = plain.get("multipleOf") or (1 if whole else 0)
     low, high = plain.get("minimum"), plain.get("maximum")
     over, under = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
     gap = step or (abs(under - over) / 2 if under is not None and over is not None else 0.5)
     low = over + gap if over is not None and (low is None or over >= low) else low
     high = under - gap if under is not None and (high is None or under <= high) else high
-    value = 1 if low is None else max(1, low)
+    likely = named_number(name)
+    value = likely if low is None else max(likely, low)
     value = value if high is None else min(value, high)
     if step:
         value = ceil(value / step) * step

@@ -50,7 +50,7 @@ class SourceCode:
 def source_code(path: str, text: str, entries: Sequence[tuple[str, str]]) -> SourceCode:
     """Find ``entries`` (part, entry) in a source file. Code that is not valid Python has no functions and classes."""
     lines = tuple(text.removesuffix("\n").split("\n"))
-    tree = _parse(text)
+    tree = parse(text)
     definitions = list(_definitions(tree))
     marks = [Mark(part, entry, _marked_lines(entry, lines, definitions)) for part, entry in entries]
     return SourceCode(path, lines, tuple(map(_lines_of, tree.body)), tuple(marks))
@@ -58,7 +58,7 @@ def source_code(path: str, text: str, entries: Sequence[tuple[str, str]]) -> Sou
 
 def imported_from(text: str, attribute: str, package: str) -> str | None:
     """Return the module from which the code of a module in ``package`` imports ``attribute`` by the same name."""
-    for node in _parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, ast.ImportFrom) and any((each.asname or each.name) == attribute for each in node.names):
             try:
                 return resolve_name("." * node.level + (node.module or ""), package)
@@ -67,7 +67,8 @@ def imported_from(text: str, attribute: str, package: str) -> str | None:
     return None
 
 
-def _parse(text: str) -> ast.Module:
+def parse(text: str) -> ast.Module:
+    """Return the syntax tree of ``text``, an empty one if it is not valid Python."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return ast.parse(text)

@@ -15,7 +15,7 @@ from fastbg.scripting.source_code import SourceCode, imported_from, source_code
 
 MAX_REEXPORTS = 5  # modules in a row that only import the app from another one
 
-_UNREADABLE = (OSError, SyntaxError, UnicodeDecodeError)  # a SyntaxError is of the encoding's declaration
+UNREADABLE = (OSError, SyntaxError, UnicodeDecodeError)  # a SyntaxError is of the encoding's declaration
 _PACKAGE = "fastbg"
 _PACKAGE_FOLDER = Path(str(resources.files(_PACKAGE))).parent
 
@@ -42,8 +42,8 @@ def app_code(source: Source, parts: Sequence[Part], known: Mapping[str, str]) ->
     for path in dict.fromkeys(path for *_, path in places if path is not None):
         entries = [(part.name, entry) for part, _, place in places if place == path for entry in part.code]
         try:
-            files.append(source_code(str(path), _read(path), tuple(dict.fromkeys(entries))))
-        except _UNREADABLE as error:
+            files.append(source_code(str(path), read_source(path), tuple(dict.fromkeys(entries))))
+        except UNREADABLE as error:
             notes.append(f"{path} cannot be read: {_reason(error)}")
     return AppCode(tuple(files), tuple(dict.fromkeys([*notes, *_not_found(source, parts, files)])))
 
@@ -69,8 +69,8 @@ def _origin(path: Path, module: str, attribute: str) -> str | None:
     """Return the module from which ``module`` imports ``attribute``, or None."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     try:
-        return imported_from(_read(path), attribute, package)
-    except _UNREADABLE:
+        return imported_from(read_source(path), attribute, package)
+    except UNREADABLE:
         return None
 
 
@@ -90,7 +90,7 @@ def _file_of(module: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def _read(path: Path) -> str:
+def read_source(path: str | Path) -> str:
     """Return the text in the encoding that the file declares. Raises `OSError`, `SyntaxError`, `UnicodeDecodeError`."""
     with tokenize.open(path) as file:
         return file.read()

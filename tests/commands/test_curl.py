@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 
 from fastbg.commands.curl import curl, curl_of_app
 from fastbg.scripting.routes import Operation, operations
+from fastbg.scripting.sample_names import MARK
 from fastbg.scripting.sample_request import SampleRequest, sample_request
-from fastbg.scripting.samples import MARK
 from tests.apps.drafted import shapes
 from tests.support.processes import PATIENCE_S
 from tests.support.servers import ROOT, uvicorn

@@ -81,23 +81,23 @@ def test_routes_that_take_tasks_are_requested(tmp_path: Path) -> None:
     assert (tmp_path / "log.txt").read_text() == "ordered"
 
 
-def test_without_such_a_route_it_only_reads(tmp_path: Path) -> None:
+def test_what_is_not_known_to_queue_is_not_sent(tmp_path: Path) -> None:
     shown, _ = run(shop(tmp_path, UNKNOWN), "--json", "--app", "src/shop.py")
     written = json.loads(shown)
     assert [(each["name"], each["status"], each["verdict"], each["expected"]) for each in written["requests"]] == [
-        ("GET /items/{number}", 404, "no-work", "any"),
-        ("GET /export", 200, "response-first", "any"),
+        ("GET /export", 200, "response-first", "response-first"),
     ]
     assert written["remarks"] == [
         "not sent, because it may destroy data: DELETE /everything (write a script with --init)",
-        "not sent, because it may change data: POST /orders (write a script with --init)",
+        "not sent, because they are not known to queue a task: POST /orders, GET /items/{number} (write a script with"
+        " --init)",
     ]
     assert (tmp_path / "log.txt").read_text() == "exported"
 
 
 def test_failed_task_is_not_as_expected(tmp_path: Path) -> None:
     shown, _ = run(shop(tmp_path, FAILING), "--app", "shop", code=1)
-    assert "  verdict: expected any, was failed (server)\n" in shown  # no line of a script that nobody wrote
+    assert "  verdict: expected response-first, was failed (server)\n" in shown  # no line of a script that nobody wrote
 
 
 def test_app_that_can_only_be_changed_is_not_requested(tmp_path: Path) -> None:
@@ -141,17 +141,112 @@ def test_import_ends_with_fastbg(tmp_path: Path) -> None:
     wait_until(lambda: not is_running(pid))
 
 
-def test_init_comments_out_what_may_destroy(tmp_path: Path) -> None:
+# --init
+
+
+def test_init_writes_one_name_per_line(tmp_path: Path) -> None:
     folder = shop(tmp_path, UNKNOWN)
     shown, _ = run(folder, "--init", "my shop.toml", "--app", "shop")
     assert shown == (
-        "imported\n"
-        "Wrote my shop.toml with 2 requests: GET /items/{number}, GET /export\n"
-        "Commented out, because it may destroy data: DELETE /everything\n"
-        "Commented out, because it may change data: POST /orders\n"
+        "Wrote my shop.toml with 1 request:\n"
+        "  GET /export\n"
+        "Commented out, because it may destroy data:\n"
+        "  DELETE /everything\n"
+        "Commented out, because they are not known to queue a task:\n"
+        "  POST /orders\n"
+        "  GET /items/{number}\n"
         "Run it: fastbg demo 'my shop.toml'\n"
     )
-    assert run(folder, "--quiet", "my shop.toml")[0] == "ok: 2 requests, 1 response-first, 1 no-work\n"
+    assert run(folder, "--quiet", "my shop.toml")[0] == "ok: 1 request, 1 response-first\n"
+
+
+def test_init_writes_the_folder_as_seen_from_the_script(tmp_path: Path) -> None:
+    folder = shop(tmp_path, KNOWN)
+    (folder / "scripts").mkdir()
+    run(folder, "--init", "scripts/first.toml", "--app", "shop")
+    text = (folder / "scripts" / "first.toml").read_text()
+    assert 'app = "shop:service"\nfolder = "../src"\n' in text
+    assert "Run it: fastbg demo first.toml\n" in text
+    assert "\n# adds tasks: shop.py:14 tasks.add_task(work, 'ordered')\n" in text
+    assert not (folder / "log.txt").exists()  # nothing was run
+
+
+SEEN = """
+import datetime
+
+@service.post("/orders/{name}", status_code=201)
+def order(name: str, tasks: BackgroundTasks):
+    tasks.add_task(work, f"order {name}\\n")
+    tasks.add_task(stamp, name)
+
+def stamp(name: str) -> None:
+    with open("stamps.log", "a") as log:
+        log.write(f"{datetime.datetime.now()} {name}\\n")
+
+@service.get("/export")
+def export(tasks: BackgroundTasks):
+    return JSONResponse({"detail": "not today"}, 503, background=tasks)
+
+@service.put("/fail")
+def fail(tasks: BackgroundTasks):
+    tasks.add_task(open, "/no/such/file")
+
+@service.post("/secret")
+def secret():
+    work("SECRET")
+
+@service.delete("/orders")
+def delete_orders(tasks: BackgroundTasks):
+    tasks.add_task(work, "DELETED")
+"""
+
+
+def test_init_with_run_writes_what_it_saw(tmp_path: Path) -> None:
+    folder = shop(tmp_path, SEEN)
+    (folder / "src" / "log.txt").write_text("before\n")
+    shown, _ = run(folder, "--init", "first.toml", "--app", "shop", "--run")
+    assert shown.startswith(
+        "Wrote first.toml with 3 requests, sent once:\n"
+        "  POST /orders/{name}: 201, response-first, work, stamp\n"
+        "  GET /export: 503, no-work\n"
+        "  PUT /fail: 200, failed, open\n"
+        "Commented out, "
+    ), shown
+    text = (folder / "first.toml").read_text()
+    assert "SECRET" not in (folder / "src" / "log.txt").read_text()
+    assert 'follow = ["log.txt", "stamps.log"]\n' in text
+    assert (
+        "# adds tasks: shop.py:16 tasks.add_task(work, f'order {name}\\n')\n"
+        "expect.status = 201\n"
+        'expect.verdict = "response-first"\n'
+        'expect.tasks = ["work", "stamp"]\n'
+        "expect.writes = [\n"
+        '    { file = "log.txt", text = "order ${mark}\\n" },\n'
+    ) in text
+    assert "# takes BackgroundTasks: shop.py:23 export(tasks: BackgroundTasks)\n# seen: " in text
+    assert '# seen: no-work, no background task was queued; the response: {"detail":"not today"}\n' in text
+    assert re.search("\n# seen: failed, .*FileNotFoundError.*\nexpect.status = 200\n", text)
+    assert run(folder, "--quiet", "first.toml")[0].startswith("ok: 3 requests, 1 response-first")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--run",)])
+def test_failed_init_leaves_no_file(arguments: Sequence[str], tmp_path: Path) -> None:
+    folder = shop(tmp_path, KNOWN + "@service.on_event('startup')\ndef fail(): raise LookupError('no database')\n")
+    name, code = ("first.toml", 2) if arguments else ("none/first.toml", 2)
+    run(folder, "--init", name, "--app", "shop", *arguments, code=code)
+    assert not list(folder.rglob("*.toml"))
+
+
+def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
+    (shop(tmp_path, KNOWN) / "first.toml").write_text("mine")
+    _, said = run(tmp_path, "--init", "first.toml", "--app", "shop", code=2)
+    assert said[:2] == ["fastbg: the script cannot be written: the file already exists", "  where: first.toml"]
+    assert (tmp_path / "first.toml").read_text() == "mine"
+
+
+def test_run_needs_init(tmp_path: Path) -> None:
+    _, said = run(shop(tmp_path, KNOWN), "--run", "--app", "shop", code=2)
+    assert said[0] == "fastbg: --run needs a new script"
 
 
 # A running server

@@ -19,9 +19,10 @@ from starlette.routing import Mount, Route
 
 from fastbg.errors import FastbgError
 from fastbg.scripting import placeholders
-from fastbg.scripting.draft import draft, write_draft
+from fastbg.scripting.draft import draft
 from fastbg.scripting.model import ANY_STATUS, Request, Script
-from fastbg.scripting.reader import read_script, read_script_file
+from fastbg.scripting.outcome import Outcome
+from fastbg.scripting.reader import read_script
 from tests.apps.drafted import shapes
 from tests.apps.foreign import mail, mounted, signup, tutorial
 from tests.support.servers import ROOT
@@ -33,6 +34,11 @@ def drafted(app: object) -> tuple[str, Script]:
     """Return the text of the draft, and its script with all requests, also those that are commented out."""
     text = draft(app, "shop:app", ".").text
     return text, read_script(uncommented(text), "my.toml", HERE, {}).script
+
+
+def active(app: object) -> list[Request]:
+    """Return the requests of the draft that are no comments."""
+    return read_script(draft(app, "shop:app", ".").text, "my.toml", HERE, {}).script.requests
 
 
 def uncommented(text: str) -> str:
@@ -71,6 +77,7 @@ def send(app: Any, request: Request, mark: str) -> int:
     return asyncio.run(response_status())
 
 
+SKIPPED = ("GET /without", "DELETE /gone/{name}")
 SHAPES = {request.name: request for request in drafted(shapes.app)[1].requests}
 
 
@@ -81,7 +88,7 @@ def test_drafted_request_is_accepted_whatever_the_mark(name: str) -> None:
 
 
 def test_only_operations_with_tasks_are_requested() -> None:
-    assert list(SHAPES) == [
+    assert [name for name in SHAPES if name not in SKIPPED] == [
         "POST /orders",
         "PUT /examples",
         "POST /named-examples",
@@ -97,7 +104,6 @@ def test_only_operations_with_tasks_are_requested() -> None:
         "POST /uploads",
         "POST /text",
         "POST /vendor",
-        "DELETE /gone/{name}",
         "GET /plain",
         "GET /nested",
         "GET /hidden/{name}",
@@ -110,6 +116,11 @@ def test_only_operations_with_tasks_are_requested() -> None:
         "POST /tenants/{tenant}/again/words",
         "GET /router/in-a-router",
     ]
+    made = draft(shapes.app, "shop:app", ".")
+    assert made.skipped == {
+        "not known to queue a task": ("GET /without",),
+        "may destroy data": ("DELETE /gone/{name}",),
+    }
 
 
 @pytest.mark.parametrize(
@@ -165,9 +176,9 @@ def test_app_of_a_documentation_is_drafted(
     module: Any, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the app writes to the current folder
-    script = drafted(module.app)[1]
-    assert [request.name for request in script.requests] == names
-    assert [send(module.app, request, "a1b2c3-1") for request in script.requests] == [200]
+    requests = active(module.app)
+    assert [request.name for request in requests] == names
+    assert [send(module.app, request, "a1b2c3-1") for request in requests] == [200]
     assert any("a1b2c3-1@example.com" in path.read_text() for path in tmp_path.iterdir())
 
 
@@ -175,23 +186,21 @@ def test_example_app_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     module = importlib.import_module("fastbg.example.app")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "WORK_SECONDS", 0.0)
-    script = drafted(module.app)[1]
-    assert [request.name for request in script.requests] == [
+    requests = active(module.app)
+    assert [request.name for request in requests] == [
         "POST /background_tasks",
         "POST /dependency/background_tasks",
         "POST /send-notification/{email}",
         "POST /sub-dependency/background_tasks",
     ]
-    assert [send(module.app, request, "a1b2c3-1") for request in script.requests] == [200] * 4
+    assert [send(module.app, request, "a1b2c3-1") for request in requests] == [200] * 4
     assert tmp_path.joinpath("log.txt").read_text().count("a1b2c3-1") == 4
 
 
-def test_all_starlette_routes_are_drafted_with_a_remark() -> None:
-    text, script = drafted(signup.app)
-    assert [request.name for request in script.requests] == ["GET /", "POST /user/invite", "POST /user/signup"]
-    assert "# fastbg found no route with a BackgroundTasks parameter." in text
-    assert "# fastbg sends none of the requests below unasked." in text
-    assert uncommented(text).count("\n# This route is not in an OpenAPI document: add its query, json or form.") == 2
+def test_starlette_route_with_a_task_is_drafted() -> None:
+    text = draft(signup.app, "shop:app", ".").text
+    assert [request.name for request in active(signup.app)] == ["POST /user/invite", "POST /user/signup"]
+    assert "\n# This route is not in an OpenAPI document: add its query, json or form.\n" in text
 
 
 def test_starlette_routes_of_every_kind_can_be_requested() -> None:
@@ -213,7 +222,7 @@ def test_starlette_routes_of_every_kind_can_be_requested() -> None:
             Mount("/m/{n:int}", routes=[Mount("/deep", app=inner)]),
         ]
     )
-    requests = drafted(app)[1].requests
+    requests = drafted(app)[1].requests[1:]
     assert [request.name for request in requests] == [
         "PUT /n/{n}/{x}/{id}",
         "GET /both",
@@ -228,45 +237,86 @@ class Middleware:
         self.app = app
 
 
-def test_what_destroys_or_changes_data_is_commented_out() -> None:
+def with_routes(*routes: tuple[str, str], tasks: bool) -> FastAPI:
+    def queues(item_id: str, tasks: BackgroundTasks) -> None:
+        tasks.add_task(print, item_id)
+
+    def nothing() -> None: ...
+
     app = FastAPI()
-    for method, path in [("DELETE", "/everything"), ("POST", "/shutdown"), ("POST", "/orders"), ("GET", "/export")]:
-        app.add_api_route(path, lambda: None, methods=[method])
+    for method, path in routes:
+        app.add_api_route(path, queues if tasks else nothing, methods=[method])
+    return app
+
+
+def test_what_is_not_known_to_queue_is_commented_out() -> None:
+    app = with_routes(("POST", "/orders/{item_id}"), ("PUT", "/items/{item_id}"), tasks=True)
+    app.mount("/other", with_routes(("GET", "/x"), ("POST", "/y"), tasks=False))
     made = draft(app, "shop:app", ".")
-    assert made.sent == ("GET /export",)
-    assert made.skipped == {
-        "may destroy data": ("DELETE /everything", "POST /shutdown"),
-        "may change data": ("POST /orders",),
-    }
-    assert made.remarks("not sent") == [
-        "not sent, because they may destroy data: DELETE /everything, POST /shutdown",
-        "not sent, because it may change data: POST /orders",
+    assert made.sent == ("POST /orders/{item_id}", "PUT /items/{item_id}")
+    assert made.skipped == {"not known to queue a task": ("GET /other/x", "POST /other/y")}
+    assert [request.path for request in active(app)] == ["/orders/${mark}", "/items/${mark}"]
+    assert len(drafted(app)[1].requests) == 4
+    assert made.text.count("# fastbg does not send this unasked: it is not known to queue a task.\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "why"),
+    [
+        ("DELETE", "/orders/{item_id}", "DELETE"),
+        ("POST", "/orders/{item_id}/shutdown", '"shutdown" in shutdown'),
+        ("GET", "/{item_id}/log-out", '"logout" in log-out'),
+    ],
+)
+def test_what_may_destroy_is_commented_out_though_it_queues(method: str, path: str, why: str) -> None:
+    made = draft(with_routes((method, path), tasks=True), "shop:app", ".")
+    assert (made.sent, made.skipped) == ((), {"may destroy data": (f"{method} {path}",)})
+    assert f"# fastbg does not send this unasked: it may destroy data ({why}).\n# [[request]]\n" in made.text
+    assert "# # adds tasks: " in made.text
+
+
+def test_without_a_request_there_is_one_to_replace() -> None:
+    app = with_routes(("GET", "/"), ("POST", "/x"), tasks=False)
+    assert [request.path for request in active(app)] == ["/replace-this"]
+    assert "# fastbg sends none of the requests below unasked." in draft(app, "shop:app", ".").text
+
+
+def test_remarks_name_the_first_requests_of_many() -> None:
+    app = with_routes(("DELETE", "/gone"), *(("GET", f"/{number}") for number in range(9)), tasks=False)
+    assert draft(app, "shop:app", ".").remarks("not sent") == [
+        "not sent, because it may destroy data: DELETE /gone",
+        "not sent, because they are not known to queue a task: GET /0, GET /1, GET /2, GET /3, GET /4 and 4 more",
     ]
+
+
+def test_request_names_the_line_that_queues_its_task() -> None:
+    def place(source: Path) -> str:
+        found = re.search("# adds tasks: (.*)", draft(tutorial.app, "shop:app", ".", source=source).text)
+        assert found
+        return found[1]
+
+    end = r":\d+ background_tasks\.add_task\(write_\w+, .*\)"
+    assert re.fullmatch(r"foreign/tutorial\.py" + end, place(ROOT / "tests" / "apps"))
+    assert re.fullmatch(re.escape(str(ROOT / "tests" / "apps" / "foreign" / "tutorial.py")) + end, place(HERE))
+
+
+def test_what_a_run_saw_becomes_expectations() -> None:
+    app = with_routes(("POST", "/orders/{item_id}"), ("PUT", "/items/{item_id}"), tasks=True)
+    outcome = Outcome("0a1b2c-1", 201, "response-first", ("print",), (("log.txt", "order 0a1b2c-1 for ${x}\n"),))
+    made = draft(app, "shop:app", ".").with_outcomes({"POST /orders/{item_id}": outcome})
     script = read_script(made.text, "my.toml", HERE, {}).script
-    assert [request.name for request in script.requests] == ["GET /export"]
-    assert [request.name for request in drafted(app)[1].requests][:2] == ["DELETE /everything", "POST /shutdown"]
-
-
-def test_route_that_takes_tasks_may_change_data() -> None:
-    app = FastAPI()
-
-    @app.post("/orders")
-    def order(background_tasks: BackgroundTasks) -> None: ...
-
-    @app.post("/orders/{number}/cancel")
-    def call_off(number: int, background_tasks: BackgroundTasks) -> None: ...
-
-    made = draft(app, "shop:app", ".")
-    assert (made.sent, made.skipped) == (
-        ("POST /orders",),
-        {"may destroy data": ("POST /orders/{number}/cancel",)},
-    )
+    expect, other = (request.expect for request in script.requests)
+    assert script.follow == ["log.txt"]
+    assert ([task.task for task in expect.tasks or ()], expect.status) == (["print"], [201])
+    assert [(write.file, write.text) for write in expect.writes] == [("log.txt", "order ${mark} for $${x}\n")]
+    assert (other.tasks, other.status) == (None, [200])
+    assert made.text.count("# adds tasks: ") == 2
 
 
 def test_only_a_known_route_has_an_expected_verdict() -> None:
     unknown = Starlette(routes=[Route("/x", lambda request: PlainTextResponse("x"))])
     known = drafted(tutorial.app)[1].requests[0].expect
-    free = drafted(unknown)[1].requests[0].expect
+    free = drafted(unknown)[1].requests[1].expect
     assert (known.verdict, known.status) == ("response-first", [200])
     assert (free.verdict, free.status) == ("any", list(ANY_STATUS))
 
@@ -326,46 +376,6 @@ def test_text_of_an_app_is_only_ever_a_text(name: str, example: str, path: str) 
     clean = name.replace("\ue000", ""), example.replace("\ue000", "")
     assert placeholders.fill(script.requests[0].json_body, {"mark": "m"}) == {clean[0]: [clean[1]]}
     assert send(app, script.requests[0], "m") == 200
-
-
-# Script file
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    tmp_path.joinpath("shop.py").write_text((ROOT / "tests" / "apps" / "foreign" / "tutorial.py").read_text())
-    return tmp_path
-
-
-def test_script_is_written_with_the_folder_seen_from_it(folder: Path) -> None:
-    folder.joinpath("scripts").mkdir()
-    path = folder / "scripts" / "first.toml"
-    assert write_draft("shop:app", path, folder).sent == ("POST /send-notification/{email}",)
-    script = read_script_file(path, {}).script
-    assert (script.app, script.folder, script.follow) == ("shop:app", "..", [])
-    assert "Run it: fastbg demo first.toml\n" in path.read_text()
-
-
-def test_existing_file_is_not_overwritten(folder: Path) -> None:
-    folder.joinpath("first.toml").write_text("mine")
-    with pytest.raises(FastbgError, match="the script cannot be written: the file already exists") as caught:
-        write_draft("shop:app", folder / "first.toml", folder)
-    assert caught.value.where == str(folder / "first.toml")
-    assert folder.joinpath("first.toml").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("target", "name", "what"),
-    [
-        ("shop:nothing", "first.toml", "the app shop:nothing does not exist"),
-        ("shop:app", "none/first.toml", "the script cannot be written: No such file"),
-        ("shop:app", f"{'x' * 300}.toml", "the script cannot be written: File name too long"),
-    ],
-)
-def test_failed_draft_leaves_no_file(target: str, name: str, what: str, folder: Path) -> None:
-    with pytest.raises(FastbgError, match=re.escape(what)):
-        write_draft(target, folder / name, folder)
-    assert not list(folder.glob("*.toml"))
 
 
 def test_app_whose_document_fails_is_refused() -> None:

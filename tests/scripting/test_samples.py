@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from fastbg.scripting.openapi import Schemas, example
-from fastbg.scripting.samples import MARK, Samples, cleaned
+from fastbg.scripting.sample_names import MARK
+from fastbg.scripting.samples import Samples, cleaned
 
 DOCUMENT = {
     "components": {
