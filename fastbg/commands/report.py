@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.commands.report_journals import STDIN, find_journals
-from fastbg.commands.report_processes import state_of
 from fastbg.errors import FastbgError
 from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
+from fastbg.evidence.process_state import state_of
 from fastbg.evidence.worker_events import WorkerEvents
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
 from fastbg.recorder.rotation import numbers, part

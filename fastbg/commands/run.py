@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
+from fastbg.attach.environment import SITE, attached
 from fastbg.commands.run_watch import watch
 from fastbg.errors import FastbgError
 from fastbg.server.settings import ServerSettings
 
-SITE = Path(__file__).parent.parent / "attach" / "site"  # with sitecustomize.py, and nothing else
 PTH = (
     'import os; os.environ.get("FASTBG_RECORD", "0") in ("", "0") or'
     ' exec(open({path!r}, encoding="utf-8").read(), {{"__name__": "fastbg", "__file__": {path!r}}})'
@@ -35,14 +35,7 @@ def run(command: Sequence[str], *, directory: Path, follow: Sequence[Path], jour
             remedy="correct the name, or activate the environment in which the server is installed",
         )
     run_id = uuid4().hex
-    environment = os.environ | {
-        "FASTBG_RECORD": "1",
-        "FASTBG_RUN": run_id,
-        "FASTBG_DIR": str(settings.directory),
-        "FASTBG_FOLLOW": _joined(follow),
-        "FASTBG_JOURNAL_SIZE": f"{journal_size:g}",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(SITE), os.environ.get("PYTHONPATH")])),
-    }
+    environment = attached(os.environ, run_id, directory=settings.directory, follow=follow, journal_mib=journal_size)
     watch(settings.journal, run_id, " ".join(command))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -59,12 +52,3 @@ def run(command: Sequence[str], *, directory: Path, follow: Sequence[Path], jour
 def pth_line() -> str:
     """Return the line of a ``.pth`` file for an environment: it attaches the recorder also without ``PYTHONPATH``."""
     return PTH.format(path=str(SITE / "sitecustomize.py"))
-
-
-def _joined(paths: Sequence[Path]) -> str:
-    for path in paths:
-        if os.pathsep in str(path):
-            raise FastbgError(
-                f"a followed file cannot have {os.pathsep!r} in its path", where=str(path), remedy="choose another path"
-            )
-    return os.pathsep.join(str(path.absolute()) for path in paths)

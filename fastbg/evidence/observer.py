@@ -9,6 +9,7 @@ from fastbg.events import FILE_SEEN, LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.existence import find_changes
+from fastbg.evidence.process_state import SeenProcesses
 from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
 from fastbg.evidence.trace import Disturbance, Trace
@@ -53,6 +54,7 @@ class Observer:
         self.gap: str | None = None
         self.seen = SeenLines()
         self.blocked = BlockedPlaces()
+        self._processes = SeenProcesses()
         self._on_done = on_done
         self._has_all_sizes = has_all_sizes
         self._attribution = Attribution(id_pattern)
@@ -186,6 +188,11 @@ class Observer:
                     self._look_for_overwritten(str(item.path))
             self._changed.set()
 
+    def why_gone(self, trace: Trace) -> str | None:
+        """Return why the server process of ``trace`` records no more events, None if it may still do so."""
+        received = trace.find("request_received")
+        return None if received is None else self._processes.why_gone(received)
+
     def all_read(self) -> bool:
         """Return whether the follower has delivered all bytes of the files."""
         return self._follower is not None and self._follower.all_read()
@@ -303,6 +310,8 @@ class Observer:
                 continue
             if event.name == LOST:
                 self.mark_gap("the server could not write its journal for a while (see its log)")
+            if event.name == "recording_started":
+                self._processes.start(event)
             if (place := BlockedPlace.of(event)) is not None:
                 self.blocked.add([place])
                 continue

@@ -15,7 +15,7 @@ from fastbg.scripting.model import ANY_STATUS, Part, Request, Script, Write
 from fastbg.scripting.reader import Source
 from fastbg.scripting.saved_values import REQUEST, sent_value, sent_values
 from fastbg.server.discovery import import_folder
-from fastbg.server.settings import ServerSettings
+from fastbg.server.settings import PORT_MARK, ServerSettings
 from fastbg.server.uvicorn_options import PATHS
 
 Values = Mapping[str, Any]
@@ -57,6 +57,10 @@ def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base
     options |= {name: str(paths.folder / options[name]) for name in PATHS if name in options}
     app_dir, factory = options.pop("app_dir", None), options.pop("factory", False)
     if not base.app:
+        command = part.command or (None if part.app else script.command)
+        if command is not None:
+            words = tuple(placeholders.fill_text(word, {**known, placeholders.PORT: PORT_MARK}) for word in command)
+            base = replace(base, command=words)
         app = part.app or script.app or ""
         app_dir = import_folder(app, paths.folder) if app_dir is None else paths.folder / app_dir
         base = replace(base, app=app, app_dir=app_dir, factory=factory, run_in=paths.folder)

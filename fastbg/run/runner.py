@@ -307,9 +307,11 @@ class Runner:
         observer, server = self._observer, self._testbed.server
         limit_s = self._limits.get(trace.request_id, self.options.limit_s)
 
+        def why_gone() -> str | None:
+            return None if trace.with_broker else server.gone or observer.why_gone(trace)
+
         def done() -> bool:
-            over = trace.request_id not in observer.live
-            return over or bool(server.gone and not trace.with_broker)
+            return trace.request_id not in observer.live or why_gone() is not None
 
         if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
             await self._testbed.check_journal()
@@ -321,7 +323,7 @@ class Runner:
         elif trace.request_id in observer.live:
             await observer.read_all()
             await observer.look(trace)
-            observer.end(trace, server.gone, server_gone=True)
+            observer.end(trace, why_gone(), server_gone=True)
 
     def _on_over(self, trace: Trace) -> None:
         self._results.add(RequestResult.of(trace))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from fastbg.errors import ServerError
 from fastbg.evidence.observer import Observer
+from fastbg.server.command import process_of
 from fastbg.server.log_file import ServerLog
 from fastbg.server.monitor import ServerMonitor
 from fastbg.server.process import ServerProcess
@@ -79,11 +80,13 @@ class TargetServer:
     async def start(self, wanted: ServerSettings, group: asyncio.TaskGroup) -> "Client":
         """Start a child server. A task in ``group`` watches for its end."""
         if self.child is None or self.child.settings != wanted or self.child.process.poll() is not None:
-            self.child = self._stack.enter_context(ServerProcess(wanted))
+            self.child = self._stack.enter_context(process_of(wanted))
         self._sent_signal = None
         self._monitor = await self._stack.enter_async_context(
             ServerMonitor(self.child, stop_s=STOP_S, on_output=self._on_output)
         )
+        if not self.child.listens_at_once:
+            await self._monitor.listening()
         client = await self.connect(self._monitor.url, verify=False)  # it is ours, at an address without a name
         watching = group.create_task(self._watch_end(self._monitor))
         self._stack.callback(watching.cancel)

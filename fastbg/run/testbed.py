@@ -17,6 +17,7 @@ from fastbg.server.settings import EXAMPLE, ServerSettings
 from fastbg.server.starting import READY_S
 
 if TYPE_CHECKING:
+    from fastbg.run.client import Client
     from fastbg.run.prepare import RunPaths
     from fastbg.scripting.model import Part, Script, SignalAfter
     from fastbg.services.queue import TaskQueue
@@ -65,7 +66,7 @@ class Testbed:
     def name(self) -> str:
         """The URL of the running server, or the name of the app."""
         child = self.server.child
-        return self.url or (child.settings.app if child else self._script.app or "")
+        return self.url or (child.settings.name if child else self._script.app or "")
 
     @property
     def work(self) -> float | None:
@@ -87,9 +88,12 @@ class Testbed:
             return
         await self.server.stop()
         if not self.server.stopped:
-            self._begin_log(f"{wanted.app}, {part.name}" if part.name else wanted.app)
+            self._begin_log(f"{wanted.name}, {part.name}" if part.name else wanted.name)
             client = await self.server.start(wanted, group)
-            if await self._prober.reach(client, READY_S) is not None:
+            self.journal = True
+            if wanted.command:
+                await self._check_recorded(client, wanted.name)
+            elif await self._prober.reach(client, READY_S) is not None:
                 raise await self.server.failure()
 
     async def signal(self, action: "SignalAfter") -> None:
@@ -112,6 +116,21 @@ class Testbed:
         if self.journal:
             await self._prober.check_journal(self.server)
 
+    async def _check_recorded(self, client: "Client", command: str) -> None:
+        """Check that the server of a command responds, and that it is recorded."""
+        failure, self.journal = await self._prober.find_journal(client, READY_S)
+        if failure is not None:
+            raise await self.server.failure()
+        if not self.journal:
+            self._warn(
+                f"the server of this command is not recorded, so its tasks cannot be seen: {command}; "
+                "`fastbg explain run` says which servers are"
+            )
+
+    def _warn(self, warning: str) -> None:
+        self.warning = warning
+        self._observer.remarks = {warning: None, **self._observer.remarks}
+
     def _begin_log(self, title: str) -> None:
         log = self._options.server_log
         if log is not None and log.path not in self.paths.files.values():  # the app may have a file of this name
@@ -128,11 +147,10 @@ class Testbed:
                 remedy="start it with `fastbg serve`, or correct --url; check also http or https",
             )
         if not self.journal:
-            self.warning = (
+            self._warn(
                 f"{self._options.directory} has no journal of the server at {url}, so its tasks cannot be seen: "
                 "name that server's data folder with --dir, or start it with `fastbg serve`"
             )
-            self._observer.remarks = {self.warning: None, **self._observer.remarks}
 
     async def _settings(self, part: "Part") -> ServerSettings:
         """Return the server settings for ``part``. Start its broker and worker if needed."""

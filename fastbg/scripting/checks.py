@@ -16,7 +16,7 @@ from fastbg.events import Verdict
 from fastbg.scripting import placeholders
 from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.measured import mistakes
-from fastbg.scripting.placeholders import KeyPath
+from fastbg.scripting.placeholders import PORT, KeyPath
 from fastbg.scripting.request_names import with_names
 from fastbg.scripting.saved_values import unknown_value
 from fastbg.scripting.server_checks import check_server
@@ -38,6 +38,7 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
         *_numbers(data),
         *_target(data),
         *_folder(data, folder),
+        *_commands(data),
         *_servers(data, folder),
         *_requests(data, folder),
         *_moral(data),
@@ -76,13 +77,13 @@ def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("code",), "a script with parts marks the code of each part: move it into a [[part]]")
     if "url" in data:
         for path, table in [((), data), *_tables(data.get("part"), "part")]:
-            for key in ("app", "env", "server", "worker", "code"):
+            for key in ("app", "command", "env", "server", "worker", "code"):
                 if key in table:
                     yield Fault((*path, key), f"url is the address of a running server: remove url or {key}")
-    elif "app" not in data and isinstance(data.get("part", []), list):
+    elif not {"app", "command"} & data.keys() and isinstance(data.get("part", []), list):
         for path, part in parts(data):
-            if "app" not in part:
-                yield Fault(path, 'has no app: add app = "module:attribute", or url = "http://…" at the top')
+            if not {"app", "command"} & part.keys():
+                yield Fault(path, 'has no app: add app = "module:attribute", command or url = "http://…" at the top')
 
 
 def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
@@ -93,6 +94,16 @@ def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
         and not _exists(folder / placeholders.fill_text(name, {}), folder=True)
     ):
         yield Fault(("folder",), f"the folder {folder / name} does not exist")
+
+
+def _commands(data: Mapping[str, Any]) -> Iterator[Fault]:
+    for path, table in [((), data), *_tables(data.get("part"), "part")]:
+        command = table.get("command")
+        words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
+        if words and not any(PORT in placeholders.names(word) for word in words):
+            yield Fault((*path, "command"), "has no ${port}: fastbg chooses the port on which this server must listen")
+        if words and "server" in table:
+            yield Fault((*path, "server"), "has options of fastbg's own server: write them into the command")
 
 
 def _servers(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
@@ -243,16 +254,21 @@ def _moral(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("moral",), mistake)
 
 
+def _known_at(path: KeyPath, mail: Sequence[str]) -> Sequence[str]:
+    """Return the placeholders that are known before the first request. ``path``: of the key in its script or part."""
+    return ("dir", *mail, *([PORT] if path[0] == "command" else []))
+
+
 def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Fault]:
     mail = MAIL if "mail" in data else ()
     saved: list[str] = []
     for path, text in placeholders.texts({key: item for key, item in data.items() if key not in NO_PLACEHOLDERS}):
-        yield from _unknown(path, text, ("dir", *mail), environment)
+        yield from _unknown(path, text, _known_at(path, mail), environment)
     for part_path, part in parts(data):
         for path, text in placeholders.texts(
             {key: item for key, item in part.items() if part_path and key not in NO_PLACEHOLDERS}
         ):
-            yield from _unknown((*part_path, *path), text, ("dir", *mail), environment)
+            yield from _unknown((*part_path, *path), text, _known_at(path, mail), environment)
         for place, request in _tables(part.get("request"), *part_path, "request"):
             for path, text in placeholders.texts(request):
                 yield from _unknown((*place, *path), text, (*RESERVED, *mail, *saved), environment)

@@ -270,6 +270,10 @@ class Part(_WithRequests):
     about: Annotated[str, Field(description="An explanation of this part.")] = ""
     code: Code = []
     app: Annotated[App | None, Field(description="The app as module:attribute, instead of the script's app.")] = None
+    command: Annotated[
+        list[Text] | None,
+        Field(min_length=1, description="The command of your own server, instead of the script's."),
+    ] = None
     env: Annotated[dict[str, str], Field(description="Environment variables in addition to those of the script.")] = {}
     server: Annotated[UvicornOptions | None, Field(description="Options of uvicorn instead of the script's.")] = None
     worker: Annotated[
@@ -307,6 +311,14 @@ class Script(_WithRequests):
     url: Annotated[
         Annotated[str, StringConstraints(pattern=_URL)] | None,
         Field(description="The URL of a running server, or unix:PATH of its Unix socket, instead of an app."),
+    ] = None
+    command: Annotated[
+        list[Text] | None,
+        Field(
+            min_length=1,
+            description="The command of your own server, such as gunicorn, as an array of words. One of them has "
+            "`${port}`, for the port to listen on. `app` may name the app that it serves.",
+        ),
     ] = None
     folder: Annotated[
         Text,

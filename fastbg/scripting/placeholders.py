@@ -6,6 +6,7 @@
 ``${dir}``          the data folder
 ``${env.NAME}``     an environment variable of fastbg's own process
 ``${mail.host}``    the host of the run's mail server; ``${mail.port}``: its port
+``${port}``         in `command`: the port on which the user's server must listen
 ``${NAME}``         a value that an earlier request saved under that name
 ``$${``             the text ``${``
 =================== ====================================================================================
@@ -14,6 +15,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+PORT = "port"
 
 _PLACEHOLDER = re.compile(r"\$(\$\{|\{([^{}]*)\})")
 _NUMBER = re.compile(r"[0-9]{1,9}")

@@ -9,21 +9,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
+from fastbg.clock import monotonic
 from fastbg.errors import ServerDied, ServerError
 from fastbg.server.process import EXIT_S, READY, ServerProcess
 from fastbg.server.starting import READY_S
 
 LINES = 200  # of the server's output that are kept
 LINE_BYTES = 2000  # of each of them
+CONNECT_S = 0.02  # between two attempts to connect to a server that does not listen yet
 MAX_READS = 16  # of 64 KiB in sequence: a server may write faster than this process reads
 
 
 class ServerMonitor:
     """Watches the server process ``child``: ``async with ServerMonitor(child) as server``.
 
-    At the end of the block the server receives SIGINT, and has ``stop_s`` seconds to finish. After an error or a Ctrl-C
-    it has 0.5 s. `ServerProcess` then kills it.
+    At the end of the block the server receives its stop signal, and has ``stop_s`` seconds to finish. After an error or
+    a Ctrl-C it has 0.5 s. `ServerProcess` then kills it.
 
     ``on_output`` receives all output of the server, in pieces as it arrives.
     """
@@ -77,11 +80,31 @@ class ServerMonitor:
         except TimeoutError:
             raise ServerError(
                 f"the server did not start up within {timeout:g} s",
-                where=self._child.settings.app,
+                where=self._child.settings.name,
                 remedy="find the code that blocks its startup",
             ) from None
         if self._status != READY:
             raise await self.died()
+
+    async def listening(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # the error shows it
+        """Wait until the port accepts connections. Raises `ServerDied`, `ServerError` after ``timeout``."""
+        end = monotonic() + timeout
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(*_host_and_port(self.url))
+            except OSError:
+                if self._ended.is_set() or self.returncode is not None:
+                    raise await self.died() from None
+                if monotonic() > end:
+                    raise ServerError(
+                        f"the server did not listen on its port within {timeout:g} s",
+                        where=self._child.settings.name,
+                        remedy="use ${port} as the port of the command, and find the code that blocks its startup",
+                    ) from None
+                await asyncio.sleep(CONNECT_S)
+            else:
+                writer.close()
+                return
 
     async def died(self) -> ServerDied:
         """Wait until the process has ended, and return the reason."""
@@ -92,7 +115,7 @@ class ServerMonitor:
             return ServerDied(**json.loads(self._status), stderr=self.stderr_tail())
         return ServerDied(
             f"the server {_ending(code)}",
-            where=self._child.settings.app,
+            where=self._child.settings.name,
             remedy="read the last lines of its output",
             stderr=self.stderr_tail(),
         )
@@ -104,7 +127,7 @@ class ServerMonitor:
                 return await self.died()
         return ServerError(
             "the server runs, but does not respond",
-            where=f"{self._child.settings.app} at {self.url}",
+            where=f"{self._child.settings.name} at {self.url}",
             remedy="find the code that blocks its event loop or its startup",
         )
 
@@ -112,9 +135,9 @@ class ServerMonitor:
         self._child.process.send_signal(number)
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109  # a timeout is not an error here
-        """Send SIGINT, and wait up to ``timeout`` seconds until running tasks and threads have finished."""
+        """Send the signal that stops the server, and wait up to ``timeout`` s until tasks and threads have finished."""
         if self.returncode is None:
-            self.send(signal.SIGINT)
+            self.send(self._child.stop_signal)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ended.wait()
@@ -162,6 +185,11 @@ class ServerMonitor:
             self._has_status.set()
         if not data:  # the child closes it when everything else is done
             self._ended.set()
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 0
 
 
 def _text(line: bytes) -> str:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ READY = b'{"ready": true}\n'  # the status of the child when its app has started
 
 
 class ServerProcess:
-    """A server process on a free port of ``host``: ``with ServerProcess(settings) as child``. Killed with the block.
+    """A server process on a free local port: ``with ServerProcess(settings) as child``. Killed with the block.
 
     It inherits a socket that already listens: requests to ``url`` can be sent immediately, and are served when the app
     has started. It also ends when this process ends, even by SIGKILL: its standard input is a pipe that then closes.
@@ -29,22 +30,21 @@ class ServerProcess:
     Raises `ServerError` if no port is free or the data folder cannot be created.
     """
 
-    def __init__(self, settings: ServerSettings, *, host: str = "127.0.0.1") -> None:
+    stop_signal = signal.SIGINT
+    listens_at_once = True
+
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         settings.make_folder()
-        options = dict(settings.options)
-        self._unix_socket: str | None = options.get("uds")
-        # The listener is closed here, so that connections are refused when the child has ended.
-        with bind_unix(self._unix_socket) if self._unix_socket else bind(host, 0) as listener:
-            self.url = str(Address.of(listener, tls="ssl_certfile" in options))
-            self.status, child_status = os.pipe()
-            try:
-                self.process = _start(settings, listener.fileno(), child_status)
-            except BaseException:
-                os.close(self.status)
-                raise
-            finally:
-                os.close(child_status)
+        self._unix_socket: str | None = dict(settings.options).get("uds")
+        self.status, child_status = os.pipe()
+        try:
+            self.url, self.process = self._start(child_status)
+        except BaseException:
+            os.close(self.status)
+            raise
+        finally:
+            os.close(child_status)
         assert self.process.stdout is not None  # noqa: S101  # it is a pipe
         self.output = self.process.stdout.fileno()
         for descriptor in (self.output, self.status):
@@ -63,15 +63,30 @@ class ServerProcess:
         if self._unix_socket:
             remove_unused(self._unix_socket)
 
+    def _start(self, status: int) -> "tuple[str, subprocess.Popen[bytes]]":
+        """Start the process, and return its address. ``status``: its end of the pipe."""
+        settings = self.settings
+        # The listener is closed here, so that connections are refused when the child has ended.
+        with bind_unix(self._unix_socket) if self._unix_socket else bind("127.0.0.1", 0) as listener:
+            url = str(Address.of(listener, tls="ssl_certfile" in dict(settings.options)))
+            command = [sys.executable, "-P", "-c", PROGRAM, str(listener.fileno()), str(status)]
+            descriptors = (listener.fileno(), status)
+            return url, popen(command, settings, os.environ | settings.environment(), descriptors)
 
-def _start(settings: ServerSettings, listener: int, status: int) -> "subprocess.Popen[bytes]":
+
+def popen(
+    command: Sequence[str], settings: ServerSettings, environment: Mapping[str, str], descriptors: Sequence[int],
+    preexec: Callable[[], None] | None = None,
+) -> "subprocess.Popen[bytes]":  # fmt: skip
+    """Start ``command`` as the leader of a session of its own. It inherits ``descriptors``. Raises `OSError`."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", PROGRAM, str(listener), str(status)],
+        command,
         cwd=settings.run_in,
         stdin=subprocess.PIPE,  # closed when this process ends, see `fastbg.server.parent`
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=(listener, status),
-        env=os.environ | settings.environment(),
+        pass_fds=descriptors,
+        env=environment,
         start_new_session=True,
+        preexec_fn=preexec,
     )

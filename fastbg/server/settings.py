@@ -15,6 +15,7 @@ QUEUED_EXAMPLE = "fastbg.example.queued:app"
 JOURNAL_SIZE = 64 * 2**20  # bytes
 
 VARIABLE = "FASTBG_SETTINGS"
+PORT_MARK = "\0"  # stands for the port in `command`: no argument of a program can contain it
 MIN_FREE_BYTES = 4096  # that a server needs in its data folder to start: about twenty events
 
 
@@ -27,7 +28,7 @@ class ServerSettings:
     whose sizes the journal records, None for README.md and log.txt in the data folder. ``app_dir``: the folder to
     import the app from. ``factory``: the app is a function that returns the app. ``run_in``: the working directory of a
     child process, None for the current one. ``env``: more environment variables. ``options``: of uvicorn, for a child
-    process.
+    process. ``command``: starts the user's own server, with `PORT_MARK` for the port; ``app`` may then be empty.
     """
 
     app: str
@@ -41,6 +42,12 @@ class ServerSettings:
     run_in: Path | None = None
     env: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+    command: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The command of the user's server, or the name of the app."""
+        return " ".join(self.command).replace(PORT_MARK, "PORT") or self.app
 
     @property
     def journal(self) -> Path:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fastbg.commands.run import SITE, pth_line
+from fastbg.attach.environment import SITE
+from fastbg.commands.run import pth_line
 from tests.support.processes import environment
 from tests.support.servers import ROOT
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fastbg.commands.report_processes import state_of
 from fastbg.events import Event, boot_id
 from fastbg.evidence import processes
 from fastbg.evidence.history import JournalAggregator, JournalSummary
+from fastbg.evidence.process_state import state_of
 from fastbg.evidence.processes import ProcessState, RecordedProcess
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.recorder.processes import pid_namespace, start_ticks
