@@ -36,8 +36,12 @@ def listed(environment: Mapping[str, str]) -> "dict[str, list[Source]]":
 
 def missing_extra(source: "Source", environment: Mapping[str, str]) -> str | None:
     """Return the extra of fastbg that ``source`` needs and that is not installed, or None."""
-    needs_mail = source.script.mail is not None and "FASTBG_SMTP" not in environment
-    return "mail" if needs_mail and find_spec("aiosmtpd") is None else None
+    script = source.script
+    if script.mail is not None and "FASTBG_SMTP" not in environment and find_spec("aiosmtpd") is None:
+        return "mail"
+    commands = [script.command, *(part.command for part in script.parts)]
+    needs_gunicorn = any(command and command[0] == "gunicorn" for command in commands)
+    return "gunicorn" if needs_gunicorn and not (find_spec("gunicorn") and find_spec("uvicorn_worker")) else None
 
 
 def _without_queue(source: "Source") -> "Source":

@@ -78,8 +78,9 @@ def test_options_of_every_command_are_described() -> None:
 @pytest.mark.parametrize("path", [README, *PAGES.values()], ids=lambda path: path.stem)
 def test_options_that_stand_alone_exist(path: Path) -> None:
     text = path.read_text("utf-8")
-    if path == PAGES["versions"]:  # of another program
-        text = text.replace(section(text, "The matrix"), "")
+    for name, title in (("versions", "The matrix"), ("run", "Servers")):  # of other programs
+        if path == PAGES[name]:
+            text = text.replace(section(text, title), "")
     known = GENERAL.union(*OPTIONS.values(), UVICORN)
     assert {code.split()[0] for code in inline_code(text) if re.match(r"--\w", code)} <= known
 

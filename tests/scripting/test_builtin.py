@@ -98,3 +98,6 @@ def test_parts_with_missing_packages_are_skipped_and_named(monkeypatch: pytest.M
     assert "pip install '.[queue]' (in the clone of fastbg): queue, server killed" in remark
     assert missing_extra(script("register-email", {}), {}) == "mail"
     assert missing_extra(script("register-email", {}), {"FASTBG_SMTP": "localhost:25"}) is None
+    assert missing_extra(script("worker-timeout", {}), {}) == "gunicorn"
+    assert missing_extra(script("max-requests", {}), {}) == "gunicorn"
+    assert missing_extra(script("blocking-async", {}), {}) is None

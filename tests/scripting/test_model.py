@@ -170,7 +170,7 @@ writes = [
 ]
 """
     assert refused(text) == [
-        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, cookies, env, folder, follow, "
+        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, command, cookies, env, folder, follow, "
         "group, headers, links, mail, moral, part, query, request, server, timeout, title, url)",
         'my.toml:2: app: found "shop", expected module:attribute, such as main:app for the `app` in main.py',
         'my.toml:5: request[1].path: found "orders", expected a path that starts with a single /',
@@ -297,7 +297,7 @@ def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> 
         (
             "",
             [
-                '1: the script: has no app: add app = "module:attribute", or url = "http://…" at the top',
+                '1: the script: has no app: add app = "module:attribute", command or url = "http://…" at the top',
                 "1: the script: has no request: add a [[request]] with a path",
             ],
         ),
@@ -310,7 +310,7 @@ def test_request_fault_has_line_key_found_and_allowed(line: str, fault: str) -> 
         ),
         (
             '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
-            ['1: part[1]: has no app: add app = "module:attribute", or url = "http://…" at the top'],
+            ['1: part[1]: has no app: add app = "module:attribute", command or url = "http://…" at the top'],
         ),
         (
             HEAD + '[[part]]\nname = "x"\n[[part.request]]\nname = "r"\npath = "/"\n',
