@@ -104,8 +104,12 @@ def _install():
 
 def _import_next():
     """Import the ``sitecustomize`` that Python would import without this one."""
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
+    try:  # importlib itself would take longer than everything else here
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import PathFinder
+    except ImportError:
+        from importlib.machinery import PathFinder
+        from importlib.util import module_from_spec
 
     spec = PathFinder.find_spec("sitecustomize", [each for each in sys.path if os.path.abspath(each) != FOLDER])
     if spec is not None and spec.loader is not None:
