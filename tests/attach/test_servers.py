@@ -1,6 +1,7 @@
 """`fastbg run` with the servers that people use: each process that serves is recorded, and each request once."""
 
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 import trustme
 
 from tests.support.journals import read
-from tests.support.processes import FASTBG, PATIENCE_S, Process, environment
+from tests.support.processes import FASTBG, PATIENCE_S, Process, environment, fastbg
 from tests.support.servers import NO_TLS, ROOT
 
 APP = "tests.apps.tasks:app"
@@ -29,17 +30,13 @@ from {APP.partition(":")[0]} import app
 uvicorn.run(app, port=int(sys.argv[1]))
 """
 SERVERS = {
-    "uvicorn": (UVICORN, 1, "uvicorn"),
-    "uvicorn-workers": ((*UVICORN, "--workers", "2"), 2, "uvicorn"),
+    "uvicorn": (("uvicorn", "factory:create", "--factory", "--port", "{port}", "--workers", "2"), 2, "uvicorn"),
     "uvicorn-reload": ((*UVICORN, "--reload"), 1, "uvicorn"),
-    "uvicorn-factory": (("uvicorn", "factory:create", "--factory", "--port", "{port}"), 1, "uvicorn"),
     "main": (("main.py", "{port}"), 1, "uvicorn"),
     "gunicorn-uvicorn": ((*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "--preload", "-w", "2"), 2, "uvicorn"),
     "gunicorn-asgi": ((*GUNICORN, "-k", "asgi", "-w", "2"), 2, "gunicorn"),
-    "hypercorn": (("hypercorn", "-b", "127.0.0.1:{port}", APP), 1, "hypercorn"),
-    "hypercorn-workers": (("hypercorn", "-w", "2", "-b", "127.0.0.1:{port}", APP), 2, "hypercorn"),
-    "granian": (("granian", "--interface", "asgi", "--port", "{port}", APP), 1, "granian"),
-    "granian-workers": (("granian", "--interface", "asgi", "--workers", "2", "--port", "{port}", APP), 2, "granian"),
+    "hypercorn": (("hypercorn", "-w", "2", "-b", "127.0.0.1:{port}", APP), 2, "hypercorn"),
+    "granian": (("granian", "--interface", "asgi", "--workers", "2", "--port", "{port}", APP), 2, "granian"),
 }
 
 
@@ -201,11 +198,27 @@ def test_fastbg_serve_is_recorded_once_by_itself(tmp_path: Path) -> None:
     assert read(tmp_path / "outer" / "journal.jsonl") == []
 
 
-def test_followed_files_are_recorded_with_each_response(tmp_path: Path) -> None:
+SCRIPT = """
+app = "tests.apps.tasks:app"
+follow = ["orders.txt"]
+
+[[request]]
+name = "order"
+method = "POST"
+path = "/orders"
+expect.tasks = ["write"]
+expect.writes = [{ file = "orders.txt", text = "order\\n" }]
+"""
+
+
+def test_files_are_followed_and_a_demo_beside_it_sees_all(tmp_path: Path) -> None:
     (tmp_path / "orders.txt").write_text("12345", encoding="utf-8")
+    (tmp_path / "shop.toml").write_text(SCRIPT, encoding="utf-8")
     with running(UVICORN, tmp_path, "--follow", "orders.txt") as (_, port):
-        post(port, "/")
         post(port, "/orders")
-        events = events_when(tmp_path / ".fastbg" / "journal.jsonl", {"task_finished": 1, "response_sent": 2})
-    files = [event["files"] for event in events if event["event"] == "response_sent"]
-    assert files[-1] == {str(tmp_path / "orders.txt"): 5}
+        events = events_when(tmp_path / ".fastbg" / "journal.jsonl", {"task_finished": 1, "response_sent": 1})
+        result = fastbg("demo", "shop.toml", "--json", "--url", f"localhost:{port}", cwd=tmp_path)
+    (sent,) = (event for event in events if event["event"] == "response_sent")
+    assert sent["files"] == {str(tmp_path / "orders.txt"): 5}
+    (request,) = json.loads(result.stdout)["requests"]
+    assert (result.returncode, request["verdict"], "server" in request["evidence"]) == (0, "response-first", True)

@@ -170,8 +170,8 @@ writes = [
 ]
 """
     assert refused(text) == [
-        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, command, cookies, env, folder, follow, "
-        "group, headers, links, mail, moral, part, query, request, server, timeout, title, url)",
+        "my.toml:1: titel: unknown key; did you mean title? (allowed: about, app, code, command, cookies, env, folder, "
+        "follow, group, headers, links, mail, moral, part, query, request, server, timeout, title, url)",
         'my.toml:2: app: found "shop", expected module:attribute, such as main:app for the `app` in main.py',
         'my.toml:5: request[1].path: found "orders", expected a path that starts with a single /',
         'my.toml:6: request[1].method: found "get", expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, '
