@@ -1,8 +1,11 @@
 """The pytest plugin: fixtures and a marker. It imports only pytest until a test requests a fixture.
 
 * ``fastbg_app``: the app to serve; override it. A child process serves a "module:attribute" string for the whole
-  session. A thread serves an app object for one test. The default is the ini option of the same name.
+  session. This process serves an app object for one test, in one event loop for the whole session. The default is the
+  ini option of the same name.
 * ``fastbg_server``: options of uvicorn for that server, with the names in the table `server` of a script; override it.
+* ``fastbg_env``, ``fastbg_cwd``: environment variables and working directory of the child process; override them.
+* ``fastbg_mail``: a mail server for the whole session, with the mails of the test.
 * ``fastbg``: an `httpx.Client` for that server. Its replies know their background tasks (`fastbg.testing`).
 * ``fastbg_async``: an `httpx.AsyncClient` for tests that run in an event loop. Any event loop plugin works.
 * ``@pytest.mark.fastbg(scope="function", timeout=3)``: the lifetime of the server, and the timeout in seconds for the
@@ -12,12 +15,14 @@ A failed test shows the time line of each request that it sent.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from fastbg.testing import AsyncClient, Client
+    from fastbg.testing import AsyncClient, Client, Mailbox
     from fastbg.testing.request_log import RequestLog
     from fastbg.testing.servers import ServerPool
 
@@ -25,6 +30,7 @@ TIMEOUT_S = 10.0
 SCOPES = ("session", "function")
 
 _request_log = pytest.StashKey["RequestLog"]()
+_mailbox = pytest.StashKey["Mailbox"]()
 
 T = TypeVar("T")
 
@@ -39,6 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "fastbg(scope, timeout): the lifetime of the app's server, 'session' or 'function', and the timeout in seconds"
         f" for the response, then for its background tasks (default: {TIMEOUT_S:g}).",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    mailbox = item.config.stash.get(_mailbox, None)
+    if mailbox is not None:
+        mailbox.start_test()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,6 +78,31 @@ def fastbg_server() -> Mapping[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def fastbg_env() -> Mapping[str, str]:
+    """More environment variables for a "module:attribute" app."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def fastbg_cwd() -> "str | PathLike[str] | None":
+    """The working directory of a "module:attribute" app. None: the current one."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def fastbg_mail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Mailbox"]:
+    """A mail server at ``host`` and ``port``. Its ``mails`` are those since the test started."""
+    from fastbg.testing import Mailbox
+
+    with ExitStack() as stack:
+        mailbox = Mailbox(tmp_path_factory.mktemp("fastbg") / "mail.txt")
+        _without_traceback(lambda: stack.enter_context(mailbox.running()))
+        request.config.stash[_mailbox] = mailbox
+        yield mailbox
+        del request.config.stash[_mailbox]
+
+
+@pytest.fixture(scope="session")
 def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["ServerPool"]:
     from fastbg.testing.servers import ServerPool
 
@@ -76,10 +114,18 @@ def _fastbg_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def _fastbg_request_log(
-    request: pytest.FixtureRequest, _fastbg_servers: "ServerPool", fastbg_app: object, fastbg_server: Mapping[str, Any]
+    request: pytest.FixtureRequest,
+    _fastbg_servers: "ServerPool",
+    fastbg_app: object,
+    fastbg_server: object,
+    fastbg_env: object,
+    fastbg_cwd: object,
 ) -> Iterator["RequestLog"]:
+    from fastbg.testing.configuration import Configuration
+
     timeout, scope = _marker_options(request.node)
-    server = _without_traceback(lambda: _fastbg_servers.acquire(fastbg_app, scope, fastbg_server))
+    configuration = _without_traceback(lambda: Configuration.of(fastbg_server, fastbg_env, fastbg_cwd))
+    server = _without_traceback(lambda: _fastbg_servers.acquire(fastbg_app, scope, configuration))
     from fastbg.testing.request_log import RequestLog  # httpx is imported while the server starts
 
     request_log = request.node.stash[_request_log] = RequestLog(server, timeout)

@@ -78,6 +78,14 @@ class MailServer:
             written = 0
         return "250 OK" if written == len(line) else "451 the mail could not be written to the inbox"
 
+    def missing(self) -> FastbgError:
+        """Return the error if aiosmtpd is not installed."""
+        return FastbgError(
+            "aiosmtpd is not installed, and the script's mail server needs it",
+            where=f'mail = "{self.path.name}"',
+            remedy=f"{install_command('mail')}, or use a running mail server: FASTBG_SMTP=host:port",
+        )
+
     def _append(self, line: bytes) -> int:
         inbox = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
@@ -100,11 +108,7 @@ class MailServer:
         try:
             from aiosmtpd.smtp import SMTP
         except ImportError:
-            raise FastbgError(
-                "aiosmtpd is not installed, and the script's mail server needs it",
-                where=f'mail = "{self.path.name}"',
-                remedy=f"{install_command('mail')}, or use a running mail server: FASTBG_SMTP=host:port",
-            ) from None
+            raise self.missing() from None
         connections, all_closed = self._connections, self._all_closed
 
         class Protocol(SMTP):

@@ -9,6 +9,9 @@ complete, while background tasks may still run. A test can then check these task
 * `server`: the interface of a server under test
 * `process`, `thread`: two ways to serve an app
 * `servers`: the servers of a test session and their lifetimes
+* `configuration`: how an app is served
+* `event_loop`: the event loop of all app objects
+* `mailbox`: a mail server
 * `failure`: the text that a failed test shows
 """
 
@@ -16,11 +19,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastbg.testing.clients import AsyncClient, AsyncReply, Client, NoResponse, Reply
+    from fastbg.testing.mailbox import Mail, Mailbox
 
-__all__ = ["AsyncClient", "AsyncReply", "Client", "NoResponse", "Reply"]
+__all__ = ["AsyncClient", "AsyncReply", "Client", "Mail", "Mailbox", "NoResponse", "Reply"]
 
 
 def __getattr__(name: str) -> object:
+    if name in ("Mail", "Mailbox"):
+        from fastbg.testing import mailbox
+
+        return getattr(mailbox, name)
     if name in __all__:  # importing httpx is slow: a server starts in the meantime
         from fastbg.testing import clients
 

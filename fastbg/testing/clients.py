@@ -124,8 +124,10 @@ class Reply(httpx.Response):
         observed = self._settle()
         named = [other.name for other in observed.trace.tasks]
         if not any(is_called(name, task) for name in named):
+            error = observed.trace.error
+            why = f"; the app raised {error}" if error else ""
             raise AssertionError(
-                escape_control(f"task {task} was not queued; queued tasks: {', '.join(named) or 'none'}")
+                escape_control(f"task {task} was not queued; queued tasks: {', '.join(named) or 'none'}{why}")
             )
         return observed
 

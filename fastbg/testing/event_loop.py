@@ -1,12 +1,85 @@
-"""An event loop whose timeouts do not depend on a clock that a test has replaced."""
+"""The event loop of app objects, in a thread. Its timeouts do not depend on a clock that a test has replaced."""
 
 import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
 
 from fastbg.clock import monotonic
+from fastbg.testing.server import END_S, INTERRUPTED_STOP_S
+
+# The tasks of an app's lifespan, also those that its startup leaves behind.
+lifespan_tasks: contextvars.ContextVar["WeakSet[asyncio.Task[Any]]"] = contextvars.ContextVar("lifespan_tasks")
 
 
 class SystemClockLoop(asyncio.SelectorEventLoop):
-    """An event loop that reads the system's clock. asyncio's own loop stands still under freezegun."""
+    """An event loop that reads the system's clock. asyncio's own loop stands still under freezegun.
+
+    It adds each task to the `lifespan_tasks` of the context that the task is created in.
+    """
 
     def time(self) -> float:
         return monotonic()
+
+    def create_task(self, *args: Any, **options: Any) -> "asyncio.Task[Any]":
+        task = super().create_task(*args, **options)
+        if (tasks := lifespan_tasks.get(None)) is not None:
+            tasks.add(task)
+        return task
+
+
+class LoopThread:
+    """One event loop in a thread, for all app objects of a session. It runs until `stop`.
+
+    A connection pool that an app creates once, at the first use, belongs to the event loop of this use. In a loop per
+    test, each later test would fail: "attached to a different loop".
+
+    ``blocked_by``: the name of an app that did not end. Then no other app may use this loop. ``before``: the name of
+    the app that blocked the loop before this one, None for the first loop.
+    """
+
+    def __init__(self, before: str | None = None) -> None:
+        self.before = before
+        self.blocked_by: str | None = None
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=[started.set], name="fastbg event loop", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def description(self) -> str:
+        """What a failure says about this loop."""
+        why = f", new after {self.before}, which did not end" if self.before else ""
+        return f"fastbg serves app objects in one event loop for the whole session, in a thread of its own{why}"
+
+    def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine in the loop, in a context without the variables of the caller. Does not wait for it."""
+
+        def create() -> None:
+            self._tasks.add(task := self._loop.create_task(main()))
+            task.add_done_callback(self._tasks.discard)
+
+        self._loop.call_soon_threadsafe(create, context=contextvars.Context())
+
+    def stop(self, *, drain: bool) -> None:
+        """Cancel all tasks, and end the thread. Without ``drain``, or if an app blocks it, do not wait for long."""
+        with suppress(RuntimeError):  # an app has ended the loop
+            self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(END_S if drain and self.blocked_by is None else INTERRUPTED_STOP_S)
+
+    def _run(self, on_start: Callable[[], None]) -> None:
+        async def main() -> None:
+            self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+            self._tasks: set[asyncio.Task[None]] = set()
+            on_start()
+            await self._end.wait()
+
+        with suppress(SystemExit), asyncio.Runner(loop_factory=SystemClockLoop) as runner:  # an app may call sys.exit
+            runner.run(main())

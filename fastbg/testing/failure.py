@@ -1,6 +1,7 @@
 """Describes the requests of a failed test as plain text of at most 80 columns."""
 
 import io
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ EXCEPTION_S = 1.0  # a server writes the exception to its journal right after th
 PAUSE_S = 0.005
 
 WHERE_TEXTS = {"thread": "in a thread", "loop": "in the event loop", "worker": "in a worker"}
+OTHER_LOOP = (
+    "This object was first used in another one: in the loop of a test, a fixture or TestClient, or at import. Use it"
+    " only in the app, or create it in the app's lifespan."
+)
+_OTHER_LOOP = re.compile(r"attached to a different loop|bound to a different (event )?loop|Event loop is closed")
+
 LEGEND = replace(CLIENT_LEGEND, write=None)
 
 
@@ -45,7 +52,7 @@ def describe_failure(traces: Sequence[Trace], server: Server) -> str:
     if results:
         lines += [_time_lines(results), ""]
     for result in results:
-        lines += _describe_request(result)
+        lines += _describe_request(result, server)
     if reason := server.stop_reason():
         lines.append(f"{escape_control(server.name)}: {escape_control(reason)}")
     if written := server.last_lines()[-MAX_LINES:]:
@@ -69,7 +76,7 @@ def _time_lines(results: Sequence[RequestResult]) -> str:
     return "\n".join(line.rstrip() for line in buffer.read().splitlines())
 
 
-def _describe_request(result: RequestResult) -> list[str]:
+def _describe_request(result: RequestResult, server: Server) -> list[str]:
     trace, judgement = result.trace, result.judgement
     status = "no response" if trace.status is None else str(trace.status)
     verdict = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else judgement.verdict
@@ -78,6 +85,8 @@ def _describe_request(result: RequestResult) -> list[str]:
     lines = [f"{trace.name}  {status}  {verdict}"]
     lines += [f"  {task.name}  {_describe_task(task, result)}" for task in trace.tasks]
     lines += [f"  {line}" for line in exceptions(trace)]
+    if any(_OTHER_LOOP.search(error) for error in (trace.error, *(task.error for task in trace.tasks)) if error):
+        lines.append(f"  {server.event_loop}. {OTHER_LOOP}")
     return [part for line in lines for part in textwrap.wrap(escape_control(line), COLUMNS, subsequent_indent="    ")]
 
 

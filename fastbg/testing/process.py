@@ -3,11 +3,10 @@
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 from fastbg.clock import monotonic
 from fastbg.server.address import Address
@@ -15,6 +14,7 @@ from fastbg.server.discovery import import_folder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
+from fastbg.testing.configuration import Configuration
 from fastbg.testing.event_loop import SystemClockLoop
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
@@ -27,33 +27,41 @@ class _ChildSettings(ServerSettings):
     """Settings of a child process with the import paths of this process."""
 
     def environment(self) -> dict[str, str]:
-        paths = [path for path in sys.path if path and not path.startswith(INSTALLED_PATHS)]
-        return super().environment() | {"PYTHONPATH": os.pathsep.join(paths)}
+        variables = super().environment()
+        own = [os.path.abspath(path) for path in sys.path if path and not path.startswith(INSTALLED_PATHS)]
+        given = dict(self.env).get("PYTHONPATH")
+        return variables | {"PYTHONPATH": os.pathsep.join([*([given] if given else []), *own])}
 
 
 class ChildServer:
     """A server for "module:attribute" in a child process, which ends with this process. Raises `ServerError`.
 
-    ``folder``: where the app is. ``options``: as in the table `server` of a script, relative to the current folder.
-    ``while_starting``: called while the process starts.
+    ``folder``: where the app is. ``while_starting``: called while the process starts.
     """
 
+    event_loop = "fastbg serves this app in a process of its own, with one event loop"
+
     def __init__(
-        self, app: str, folder: Path, directory: Path, options: Mapping[str, Any], *, while_starting: Callable[[], None]
+        self,
+        app: str,
+        folder: Path,
+        directory: Path,
+        configuration: Configuration,
+        *,
+        while_starting: Callable[[], None],
     ) -> None:
-        rest = {
-            name: os.fspath(value) if isinstance(value, os.PathLike) else value
-            for name, value in options.items()
-            if name not in ("app_dir", "factory")
-        }
+        options = dict(configuration.options)
+        app_dir, factory = options.pop("app_dir", None), options.pop("factory", False)
         settings = _ChildSettings(
             app,
             directory=directory,
             files=(),
-            app_dir=Path(options["app_dir"]).absolute() if "app_dir" in options else import_folder(app, folder),
-            factory=options.get("factory", False),
+            app_dir=import_folder(app, folder) if app_dir is None else Path(app_dir),
+            factory=factory,
             journal_size=0,
-            options=tuple(rest.items()),
+            run_in=configuration.folder,
+            env=tuple(configuration.env.items()),
+            options=tuple(options.items()),
         )
         self.name = app
         self.journal_path = settings.journal

@@ -7,13 +7,15 @@ from fastbg.server.address import Address
 from fastbg.testing.journal import JournalReader
 
 STOP_S = 2  # timeout for running tasks when the server stops
+END_S = 10.0  # timeout for the end of an app, and of the event loop of all app objects, after that
 INTERRUPTED_STOP_S = 0.5  # the same after Ctrl-C
 
 
 class Server(Protocol):
-    """A running server. ``name``: the name of the app."""
+    """A running server. ``name``: the name of the app. ``event_loop``: a sentence about the event loop it runs in."""
 
     name: str
+    event_loop: str
     address: Address
     journal_path: Path
     journal: JournalReader

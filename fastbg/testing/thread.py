@@ -1,4 +1,4 @@
-"""Serves the app under test in a thread of this process."""
+"""Serves the app under test in this process, in the event loop of all app objects."""
 
 import asyncio
 import os
@@ -6,13 +6,14 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastbg.data_folder import journal_of
 from fastbg.errors import ServerError
@@ -24,27 +25,29 @@ from fastbg.server.child import FastShutdownServer
 from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.starting import READY_S
 from fastbg.server.uvicorn_options import parse, prepare, words_of
-from fastbg.testing.event_loop import SystemClockLoop
+from fastbg.testing.event_loop import LoopThread, lifespan_tasks
 from fastbg.testing.journal import JournalReader
-from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
+from fastbg.testing.server import END_S, INTERRUPTED_STOP_S, STOP_S
 
 BEFORE_CANCEL_S = 0.5  # running tasks are counted so long before uvicorn cancels them
-LOOP_END_S = 10.0  # timeout for the end of the event loop after that
 OF_PROCESSES = ("app_dir", "factory", "env_file", "loop", "log_config", "log_level", "access_log", "use_colors")
 
 
 class ThreadServer:
-    """A server for an app object in a thread, so that a test can patch what the app uses. Raises `ServerError`.
+    """A server for an app object in this process, so that a test can patch what the app uses. Raises `ServerError`.
 
-    ``options``: as in the table `server` of a script, except those in `OF_PROCESSES`.
+    ``options``: as in the table `server` of a script, except those in `OF_PROCESSES`. ``loop``: the event loop that it
+    runs in.
     """
 
-    def __init__(self, app: ASGIApp, directory: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, app: ASGIApp, directory: Path, options: Mapping[str, Any], loop: LoopThread) -> None:
         self.name = _name_of(app)
+        self._loop = loop
+        self.event_loop = loop.description
         self.journal_path = journal_of(directory)
-        self._ready = threading.Event()
+        self._ready, self._over = threading.Event(), threading.Event()
         self._stop_s: float = STOP_S
-        self._end_s = LOOP_END_S
+        self._end_s = END_S
         with ExitStack() as stack:
             self.journal = JournalReader(self.journal_path)
             stack.callback(self.journal.close)
@@ -52,14 +55,14 @@ class ThreadServer:
             instrument.acquire()
             stack.callback(instrument.release)
             self._recorder = Recorder(app, self._journal)
-            self._server = FastShutdownServer(_config(self._recorder, options), self._ready.set)
+            self._lifespan_tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+            self._server = FastShutdownServer(_config(self._app, options), self._ready.set)
             unix_socket = options.get("uds")
             listener = bind_unix(unix_socket) if unix_socket else bind("127.0.0.1", 0)
             if unix_socket:
                 stack.callback(remove_unused, unix_socket)
             self.address = Address.of(listener, tls="ssl_certfile" in options)
-            self._thread = threading.Thread(target=self._run, args=[listener], name="fastbg server", daemon=True)
-            self._thread.start()
+            loop.start(lambda: self._serve(listener))
             stack.callback(self._end)
             if not self._ready.wait(READY_S):
                 raise ServerError(
@@ -74,8 +77,8 @@ class ThreadServer:
             self._stack = stack.pop_all()
 
     def stop_reason(self, timeout_s: float = 0.0) -> str | None:
-        self._thread.join(timeout_s)
-        return None if self._thread.is_alive() else "the server thread has ended"
+        self._over.wait(timeout_s)
+        return "the server has ended" if self._over.is_set() or not self._loop.is_alive else None
 
     def start_test(self) -> None:
         pass
@@ -91,26 +94,37 @@ class ThreadServer:
         with suppress(ServerError):  # about tasks that still run: they end with this process
             self._stack.close()
 
-    def _run(self, listener: socket.socket) -> None:
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            lifespan_tasks.set(self._lifespan_tasks)
+        await self._recorder(scope, receive, send)
+
+    async def _serve(self, listener: socket.socket) -> None:
         try:
-            # uvicorn exits with `SystemExit` if the app does not start up.
-            with suppress(SystemExit), asyncio.Runner(loop_factory=SystemClockLoop) as runner:
-                runner.run(self._server.serve(sockets=[listener]))
+            with suppress(SystemExit):  # uvicorn exits if the app does not start up
+                await self._server.serve(sockets=[listener])
+            await _end_of(self._server.server_state.tasks)  # cancelled ones: a thread may still run for them
+            for task in list(self._lifespan_tasks):
+                task.cancel()
+            await _end_of(self._lifespan_tasks)
         finally:
             listener.close()
             self._recorder.close()
             self._journal.close()
+            self._over.set()
             self._ready.set()
 
     def _end(self) -> None:
         self._server.handle_exit(signal.SIGINT, None)
-        self._thread.join(self._stop_s - BEFORE_CANCEL_S)
+        self._over.wait(self._stop_s - BEFORE_CANCEL_S)
         running = sum(each.task is not None for each in self._recorder.unfinished())
-        self._thread.join(BEFORE_CANCEL_S + self._end_s)
-        if running or self._thread.is_alive():
+        self._over.wait(BEFORE_CANCEL_S + self._end_s)
+        if not self._over.is_set():
+            self._loop.blocked_by = self.name
+        if running or not self._over.is_set():
             tasks = "a background task" if running == 1 else f"{running} background tasks"
             raise ServerError(
-                f"{tasks} still ran {STOP_S} s after the test",
+                f"{tasks} still ran {STOP_S} s after the test" if running else "the app did not end after the test",
                 where=self.name,
                 remedy="wait for the tasks in the test, or set the app as module:attribute: a thread cannot be stopped,"
                 " a process can",
@@ -126,17 +140,22 @@ class _ClosableJournal(Journal):
             self._fd = -1
 
 
+async def _end_of(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    if waiting := [task for task in tasks if task is not asyncio.current_task()]:
+        await asyncio.wait(waiting)
+
+
 def _config(app: ASGIApp, options: Mapping[str, Any]) -> uvicorn.Config:
     """Return uvicorn's settings without any logging setup. Raises `ServerError`."""
     for name in OF_PROCESSES:
         if name in options:
             raise ServerError(
-                "this option concerns a whole process, but an app object is served by a thread of this one",
+                "this option concerns a whole process, but an app object is served in this one",
                 where=f"the fixture fastbg_server: {name}",
                 remedy='set the app as "module:attribute", or remove the option',
             )
-    arguments = prepare(parse(list(words_of(options))))
-    config = uvicorn.Config(app, **{"log_config": None, "timeout_graceful_shutdown": STOP_S, **arguments})
+    arguments = {"timeout_graceful_shutdown": STOP_S, **prepare(parse(list(words_of(options))))}
+    config = uvicorn.Config(app, interface="asgi3", log_config=None, **arguments)
     with warnings.catch_warnings():  # from optional modules that uvicorn tries to import
         warnings.simplefilter("ignore")
         config.load()

@@ -119,7 +119,7 @@ def test_commands_in_the_text_work(shop: Path) -> None:
 def test_pytest_blocks_pass_with_that_app(shop: Path) -> None:
     text = page("pytest")
     (settings,) = blocks(text, "toml")
-    assert re.search(r"\b5 passed", run_pytest(shop, settings, *blocks(text, "python")))
+    assert re.search(r"\b6 passed", run_pytest(shop, settings, *blocks(text, "python")))
 
 
 def test_pytest_block_of_the_readme_passes(small_shop: Path) -> None:

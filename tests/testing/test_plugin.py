@@ -33,7 +33,8 @@ def deliver(address):
     pass
 
 def log_visit():
-    pass
+    with open("shop.log", "a") as log:
+        log.write("a visit")
 
 def send_mail(address):
     deliver(address)
@@ -108,7 +109,7 @@ def test_what_the_documentation_shows(shop: pytest.Pytester) -> None:
     shop.makepyprojecttoml(settings)
     backend = "@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
     shop.makepyfile("\n".join(["import pytest, shop\n", backend, *tests]))
-    run(shop, "-W", "error").assert_outcomes(passed=5)
+    run(shop, "-W", "error").assert_outcomes(passed=6)
 
 
 def test_servers_live_as_long_as_they_should(shop: pytest.Pytester) -> None:
@@ -203,6 +204,214 @@ def test_app_in_src_is_found(shop: pytest.Pytester) -> None:
     (shop.path / "shop.py").rename(shop.path / "src" / "shop.py")
     shop.makepyfile("def test_it(fastbg): assert fastbg.get('/pid').status_code == 200")
     run(shop).assert_outcomes(passed=1)
+
+
+LOOPS = """
+import asyncio
+from fastapi import BackgroundTasks, FastAPI
+
+app = FastAPI()
+pool = []  # as that of a database: it belongs to the event loop in which it is used first
+
+def loop_of_pool():
+    pool.append(asyncio.get_running_loop())
+    if pool[0] is not pool[-1]:
+        raise RuntimeError("got Future <Future pending> attached to a different loop")
+
+def work(): pass
+
+@app.post("/a")
+async def a(tasks: BackgroundTasks):
+    loop_of_pool()
+    tasks.add_task(work)
+"""
+
+
+def test_pool_of_an_app_object_meets_one_event_loop(shop: pytest.Pytester) -> None:
+    shop.makepyfile(loops=LOOPS)
+    test = """
+        import pytest, loops
+
+        @pytest.fixture
+        def fastbg_app():
+            return loops.app
+
+        @pytest.fixture(params=[{}, {"root_path": "/api"}, {"http": "h11", "headers": ["X-Own: added"]}])
+        def fastbg_server(request):
+            return request.param
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        def test_sync(fastbg, fastbg_server):
+            reply = fastbg.post("/a")
+            assert reply.came_before("work")
+            assert ("x-own" in reply.headers) == ("headers" in fastbg_server)
+
+        @pytest.mark.anyio
+        async def test_async(fastbg_async):
+            assert (await (await fastbg_async.post("/a")).wait()).came_before("work")
+    """
+    shop.makepyfile(test_one=test, test_two=test)
+    run(shop).assert_outcomes(passed=12)
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        ("loops.app", "fastbg serves app objects in one event loop for the whole session"),
+        ("'loops:served'", "fastbg serves this app in a process of its own, with one event"),
+    ],
+)
+def test_pool_that_was_used_in_another_loop_is_explained(shop: pytest.Pytester, app: str, says: str) -> None:
+    shop.makepyfile(
+        loops=LOOPS + "\ndef served():\n    asyncio.run(use())\n    return app\nasync def use(): loop_of_pool()\n"
+    )
+    shop.makepyfile(f"""
+        import asyncio, pytest, loops
+
+        @pytest.fixture
+        def fastbg_app():
+            return {app}
+
+        def test_a(fastbg):
+            asyncio.run(loops.use())
+            fastbg.post("/a").came_before("work")
+    """)
+    result = run(shop)
+    result.assert_outcomes(failed=1)
+    error = "RuntimeError: got Future <Future pending> attached to a different loop"
+    result.stdout.fnmatch_lines([f"E *: task work was not queued; queued tasks: none; the app raised {error}"])
+    shown = " ".join(result.stdout.str().split())
+    assert says in shown
+    assert "This object was first used in another one: in the loop of a test," in shown
+
+
+def test_named_app_gets_environment_folder_and_mail_server(shop: pytest.Pytester) -> None:
+    shop.makepyfile(
+        mailing="""
+        import os, smtplib
+        from fastapi import BackgroundTasks, FastAPI
+
+        app, port = FastAPI(), int(os.environ["SMTP_PORT"])
+
+        def send(address):
+            with smtplib.SMTP("127.0.0.1", port) as server:
+                server.sendmail("shop@example.com", [address], "Subject: Welcome\\n\\nHello")
+            open("sent.txt", "a").write(address)
+
+        @app.post("/register/{address}")
+        def register(address, tasks: BackgroundTasks):
+            tasks.add_task(send, address)
+    """
+    )
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def fastbg_app():
+            return "mailing:app"
+
+        @pytest.fixture(scope="session")
+        def fastbg_env(fastbg_mail):
+            return {"SMTP_PORT": fastbg_mail.port}
+
+        @pytest.fixture(scope="session")
+        def fastbg_cwd(tmp_path_factory):
+            return tmp_path_factory.mktemp("shop")
+
+        @pytest.mark.parametrize("name", ["a", "b"])
+        def test_mail(fastbg, fastbg_mail, fastbg_cwd, name):
+            assert fastbg_mail.mails == []
+            assert fastbg.post(f"/register/{name}@example.com").ran == ["send"]
+            (mail,) = fastbg_mail.mails
+            assert (mail.subject, mail.recipients, mail.text) == ("Welcome", (f"{name}@example.com",), "Hello\\n")
+            assert (fastbg_cwd / "sent.txt").read_text().endswith(f"{name}@example.com")
+    """)
+    run(shop).assert_outcomes(passed=2)
+
+
+def test_wrong_place_is_told_without_a_traceback(shop: pytest.Pytester) -> None:
+    shop.makepyfile("""
+        import pytest, shop
+
+        @pytest.mark.parametrize("fastbg_cwd", ["no/such/folder"])
+        def test_folder(fastbg): pass
+
+        @pytest.mark.parametrize("fastbg_env", [{"PORT": None}])
+        def test_env(fastbg): pass
+
+        @pytest.mark.parametrize("fastbg_server", [{"root_path": None}])
+        def test_options(fastbg): pass
+
+        @pytest.mark.parametrize("fastbg_env", [{"PORT": "1"}])
+        @pytest.mark.parametrize("fastbg_app", [shop.app])
+        def test_object(fastbg): pass
+    """)
+    result = run(shop)
+    result.assert_outcomes(errors=4)
+    for where in (
+        "fixture fastbg_cwd",
+        "fixture fastbg_env",
+        "fixture fastbg_server",
+        "fixtures fastbg_env and fastbg_cwd",
+    ):
+        result.stdout.fnmatch_lines([f"  where: the {where}", "  fix: *"], consecutive=True)
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_all_fixtures_describe_one_server(shop: pytest.Pytester) -> None:
+    shop.makepyfile(shop=(ROOT / "tests" / "apps" / "optioned.py").read_text())
+    (shop.path / ".env").write_text("FROM_THE_FILE=file\n")
+    shop.makepyfile("""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def fastbg_server():
+            return {"env_file": ".env", "root_path": "/api", "uds": "shop.sock"}
+
+        @pytest.fixture(scope="session")
+        def fastbg_env(fastbg_mail):
+            return {"SMTP_PORT": fastbg_mail.port}
+
+        @pytest.fixture
+        def fastbg_cwd(tmp_path):
+            return tmp_path
+
+        def test_served(fastbg, tmp_path, pytestconfig):
+            reply = fastbg.get("/served", params={"text": "a"})
+            assert (reply.json()["variable"], reply.json()["root_path"]) == ("file", "/api")
+            assert reply.ran == ["log"]
+            assert (tmp_path / "log.txt").read_text() == "a"
+            assert (pytestconfig.rootpath / "shop.sock").is_socket()
+
+        class TestOfTheEnvironment:
+            @pytest.fixture
+            def fastbg_env(self):
+                return {"FROM_THE_FILE": "fixture"}
+
+            def test_served(self, fastbg):
+                assert fastbg.get("/served").json()["variable"] == "fixture"
+    """)
+    run(shop).assert_outcomes(passed=2)
+    assert not (shop.path / "shop.sock").exists()
+
+
+def test_missing_extra_of_the_mail_server_is_told(shop: pytest.Pytester) -> None:
+    shop.makeconftest("import sys\nsys.modules['aiosmtpd'] = None\n")
+    shop.makepyfile("def test_mail(fastbg_mail): pass")
+    result = run(shop)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "fastbg: aiosmtpd is not installed, and the fixture's mail server needs it",
+            "  where: the fixture fastbg_mail",
+            "  fix: pip install '.[[]mail[]]' (in the clone of fastbg)",
+        ],
+        consecutive=True,
+    )
+    assert "Traceback" not in result.stdout.str()
 
 
 # output

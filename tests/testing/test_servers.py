@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.background import BackgroundTask
 
 from fastbg.errors import ServerDied, ServerError
 from fastbg.testing import Client
+from fastbg.testing.configuration import Configuration
 from fastbg.testing.request_log import RequestLog
 from fastbg.testing.server import Server
 from fastbg.testing.servers import ServerPool
@@ -101,6 +103,70 @@ def test_child_imports_from_where_the_tests_do(
     servers.release(server)
 
 
+def write_place(folder: Path) -> None:
+    (folder / "place.py").write_text(
+        "import os\nfrom fastapi import FastAPI\napp = FastAPI()\nAT_IMPORT = os.environ.get('SHOP')\n"
+        "@app.get('/')\ndef place(): return [AT_IMPORT, os.environ.get('PYTHONPATH'), os.getcwd()]\n"
+    )
+
+
+def place_of(server: Server) -> list[str]:
+    with client(server) as asking:
+        found: list[str] = asking.get("/").json()
+        return found
+
+
+def test_named_app_has_its_environment_and_folder(
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_place(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.setattr(sys, "path", [".", *sys.path])  # relative to the folder of the tests
+    (tmp_path / "new").mkdir()
+    place = Configuration.of({}, {"SHOP": 25, "PYTHONPATH": tmp_path / "more"}, "new")
+    shop, paths, folder = place_of(servers.acquire("place:app", None, place))
+    assert (shop, folder) == ("25", str(tmp_path / "new"))
+    assert paths.startswith(f"{tmp_path / 'more'}:{tmp_path}:")
+
+
+def test_server_in_another_place_replaces_the_kept_one(
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_place(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    first = servers.acquire("place:app", None, Configuration(env={"SHOP": "a"}))
+    assert servers.acquire("place:app", None, Configuration(env={"SHOP": "a"})) is first
+    second = servers.acquire("place:app", None, Configuration(env={"SHOP": "b"}))
+    assert place_of(second)[0] == "b"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(first.address.url)
+
+
+@pytest.mark.parametrize("app", ["tests.apps.recorded:app", recorded.app], ids=["named", "object"])
+def test_server_with_other_options_replaces_the_kept_one(servers: ServerPool, tmp_path: Path, app: object) -> None:
+    uds = str(tmp_path / "shop.sock")
+    first = servers.acquire(app, "session", Configuration({"uds": uds}))
+    assert servers.acquire(app, "session", Configuration({"uds": uds})) is first
+    second = servers.acquire(app, "session", Configuration({"uds": uds, "root_path": "/api"}))  # at the same path
+    assert (second.address.unix_socket, second.stop_reason()) == (uds, None)
+    pid_of(second)
+    servers.stop()
+    assert not Path(uds).exists()
+
+
+def test_broken_app_is_tried_again_in_another_place(
+    servers: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy.py").write_text(
+        "import os\nfrom fastapi import FastAPI\nassert os.environ['SHOP']\napp = FastAPI()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ServerError, match="KeyError: 'SHOP'"):
+        servers.acquire("needy:app", None)
+    assert servers.acquire("needy:app", None, Configuration(env={"SHOP": "a"})).stop_reason() is None
+
+
 def test_nothing_of_a_child_is_left(servers: ServerPool) -> None:
     before = held()
     server = servers.acquire("tests.apps.recorded:app", None)
@@ -139,6 +205,7 @@ def test_nothing_of_a_thread_is_left(servers: ServerPool) -> None:
     pid_of(server)
     assert held() - before
     servers.release(server)
+    servers.stop()
     wait_until(lambda: not held() - before)
     after = BackgroundTask.__call__, logging.getLogger("uvicorn").handlers, signal.getsignal(signal.SIGTERM)
     assert after == originals
@@ -176,6 +243,7 @@ def test_app_object_that_does_not_start_up(servers: ServerPool, caplog: pytest.L
     with pytest.raises(ServerError, match="did not start up"):
         servers.acquire(FastAPI(lifespan=lifespan), None)
     assert "LookupError: no database" in caplog.text
+    servers.stop()
     wait_until(lambda: not held() - before)
 
 
@@ -190,7 +258,7 @@ def test_thread_that_a_task_holds_up_is_told(servers: ServerPool, monkeypatch: p
             servers.release(server)
     finally:
         gate.set()
-    assert server.stop_reason(PATIENCE_S) == "the server thread has ended"
+    assert server.stop_reason(PATIENCE_S) == "the server has ended"
 
 
 def test_warning_of_what_uvicorn_tries_is_no_error(
