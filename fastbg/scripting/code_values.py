@@ -78,6 +78,23 @@ def class_of(value: Value) -> type | None:
     return None
 
 
+def identity(value: Value) -> object:
+    """Return a key: equal keys stand for values of which the same is known."""
+    match value:
+        case Known(value=known):
+            return id(known)
+        case Instance(of=of, arguments=arguments, exact=exact):
+            return of, exact, identities(arguments)
+        case Method(functions=functions, owner=owner):
+            return functions, identity(owner)
+    return None
+
+
+def identities(values: Arguments) -> frozenset[tuple[str, object]]:
+    """Return the key of several values. An object in an object counts only if it is a `BackgroundTasks`."""
+    return frozenset((name, is_tasks(value)) for name, value in values.items())
+
+
 def first(values: Iterable[Value]) -> Value:
     """Return the first value of which something is known."""
     return next((value for value in values if value is not None), None)

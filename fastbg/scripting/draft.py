@@ -12,7 +12,7 @@ from typing import Any
 
 from fastbg.scripting import placeholders
 from fastbg.scripting.outcome import Outcome
-from fastbg.scripting.queueing import CodeLine, queueing_line
+from fastbg.scripting.queueing import CodeLine, QueueingCode
 from fastbg.scripting.request_names import default_names
 from fastbg.scripting.risk import DESTROYS, destroys
 from fastbg.scripting.routes import Operation, operations
@@ -135,8 +135,9 @@ def draft(app: object, target: str, folder: str, *, file: str = "FILE", source: 
     found = [operation for operation in operations(app) if not operation.path.startswith("//")]
     samples = [sample_request(operation) for operation in found]
     names = default_names([f"{sample.method} {sample.template}" for sample in samples])
+    code = QueueingCode()
     requests = [
-        _request(operation, sample, name, source or Path.cwd())
+        _request(operation, sample, name, code.line(operation), source or Path.cwd())
         for operation, sample, name in zip(found, samples, names, strict=True)
     ]
     requests.sort(key=lambda request: request.skipped is not None)
@@ -150,8 +151,9 @@ def draft(app: object, target: str, folder: str, *, file: str = "FILE", source: 
     )
 
 
-def _request(operation: Operation, sample: SampleRequest, name: str, source: Path) -> DraftedRequest:
-    line = queueing_line(operation)
+def _request(
+    operation: Operation, sample: SampleRequest, name: str, line: CodeLine | None, source: Path
+) -> DraftedRequest:
     found = [] if line is None else [f"# {line.what}: {_place(line, source)} {escape_control(line.text)}"]
     status = [f"expect.status = {sample.status}"] if sample.status != 200 else []
     danger = destroys(operation)

@@ -7,8 +7,8 @@ methods of the user's own code, and wherever a `BackgroundTasks` is passed.
 import ast
 import inspect
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, Literal
 
@@ -23,14 +23,13 @@ from fastbg.scripting.code_values import (
     Value,
     Values,
     called_functions,
-    class_of,
+    identity,
     is_tasks,
 )
 from fastbg.scripting.functions import functions_of, in_order, is_foreign, is_stub, node_of
 from fastbg.scripting.routes import Operation
 
-MAX_FUNCTIONS = 1000  # that are searched for one operation
-MAX_DEPTH = 30  # calls inside calls
+MAX_FUNCTIONS = 500  # that are searched for one operation
 MAX_TEXT = 80  # characters
 
 _BACKGROUND = re.compile(r"background|\bbg_?tasks?\b", re.IGNORECASE)
@@ -46,62 +45,95 @@ class CodeLine:
     what: Literal["adds tasks", "takes BackgroundTasks"] = "adds tasks"
 
 
-def queueing_line(operation: Operation) -> CodeLine | None:
-    """Return the line that queues a task for ``operation``, None if it is not known to queue one.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """A call of a function. ``owner``: the object that it is bound to, or None. ``given``: its arguments by name.
 
-    If there is no such line, the signature of an endpoint that takes `BackgroundTasks` itself is enough.
+    ``line``: the line of the user's code, if the function is of an installed package: it says more than one there.
     """
-    endpoint = operation.called
-    if inspect.isclass(endpoint) and operation.dependant is None:  # Starlette's HTTPEndpoint
-        endpoint = inspect.getattr_static(endpoint, operation.method.lower(), None)
-    search = _Search(str(getattr(endpoint, "__module__", "")).partition(".")[0])
-    found = next(search.calls(endpoint, operation.dependant), None)
-    return found or _signature(endpoint, operation.dependant)
+
+    function: FunctionType
+    owner: Value
+    given: Arguments
+    line: CodeLine | None = None
+
+    @property
+    def key(self) -> object:
+        given = frozenset((name, identity(value)) for name, value in self.given.items())
+        return self.function, identity(self.owner), given
 
 
-class _Search:
-    """One search. ``package``: the top-level package of the endpoint."""
+class QueueingCode:
+    """The source code of an app, and of what its operations call. Each function is read once."""
 
-    def __init__(self, package: str) -> None:
-        self._values = Values(package)
-        self._seen: set[tuple[object, ...]] = set()
+    def __init__(self) -> None:
+        self._packages: dict[str, _Package] = {}
 
-    def calls(self, endpoint: object, dependant: Any) -> Iterator[CodeLine]:
-        """Search the endpoint, then its dependencies."""
-        yield from self._call(endpoint, dependant)
+    def line(self, operation: Operation) -> CodeLine | None:
+        """Return the line that queues a task for ``operation``, None if it is not known to queue one.
+
+        If there is no such line, the signature of an endpoint that takes `BackgroundTasks` itself is enough.
+        """
+        endpoint = operation.called
+        if inspect.isclass(endpoint) and operation.dependant is None:  # Starlette's HTTPEndpoint
+            endpoint = inspect.getattr_static(endpoint, operation.method.lower(), None)
+        name = str(getattr(endpoint, "__module__", "")).partition(".")[0]
+        package = self._packages.setdefault(name, _Package(name))
+        return package.line(endpoint, operation.dependant) or _signature(endpoint, operation.dependant)
+
+
+class _Package:
+    """What is known of the code that the endpoints of one top-level package call."""
+
+    def __init__(self, name: str) -> None:
+        self._values = Values(name)
+        self._steps: dict[object, Sequence[CodeLine | _Call]] = {}
+
+    def line(self, endpoint: object, dependant: Any) -> CodeLine | None:
+        """Search the endpoint, then its dependencies, and the functions that they call, in their order."""
+        waiting = [*self._calls(endpoint, dependant)]
         for dependency in _dependencies(dependant):
-            yield from self._call(dependency.call, dependency)
+            waiting += self._calls(dependency.call, dependency)
+        waiting.reverse()
+        seen: set[object] = set()
+        while waiting and len(seen) < MAX_FUNCTIONS:
+            call = waiting.pop()
+            if (key := call.key) in seen:
+                continue
+            seen.add(key)
+            if key not in self._steps:
+                self._steps[key] = list(self._read(call))
+            steps = self._steps[key]
+            inner = [step for step in steps if isinstance(step, _Call)]
+            if line := next((step for step in steps if isinstance(step, CodeLine)), None):
+                return call.line or line
+            waiting += (replace(step, line=call.line or step.line) for step in reversed(inner))
+        return None
 
-    def _call(self, called: object, dependant: Any) -> Iterator[CodeLine]:
-        """Search the functions that FastAPI calls with the values of their dependencies."""
+    def _calls(self, called: object, dependant: Any) -> Iterator[_Call]:
+        """Yield the functions that FastAPI calls, with the values of their dependencies."""
         inner = getattr(dependant, "dependencies", ())
         given = {each.name: self._values.result(Known(each.call)) for each in inner if each.name}
         if name := getattr(dependant, "background_tasks_param_name", None):
             given[name] = Instance(BackgroundTasks)
         for function, owner in called_functions(Known(called)):
-            yield from self._function(function, owner, given, 0)
+            yield _Call(function, owner, given)
 
-    def _function(self, function: FunctionType, owner: Value, given: Arguments, depth: int) -> Iterator[CodeLine]:
-        with_tasks = frozenset(name for name, value in given.items() if is_tasks(value))
-        key = (function, class_of(owner), with_tasks)
-        if key in self._seen or len(self._seen) >= MAX_FUNCTIONS or depth >= MAX_DEPTH:
+    def _read(self, call: _Call) -> Iterator[CodeLine | _Call]:
+        """Yield the lines of a function that queue a task, and its calls."""
+        if self._is_foreign(call.function) and not any(map(is_tasks, call.given.values())):
             return
-        if self._is_foreign(function) and not with_tasks:
+        node = node_of(call.function)
+        if node is None:
             return
-        self._seen.add(key)
-        node = node_of(function)
-        if node is not None:
-            scope = Scope(self._values, function, node, owner, given)
-            for inner in in_order(node):
-                if isinstance(inner, ast.expr | ast.stmt) and _queues(inner, scope):
-                    yield _line(function, inner)
-                elif isinstance(inner, ast.Call):
-                    yield from self._inner_call(inner, function, scope, depth)
+        scope = Scope(self._values, call.function, node, call.owner, call.given)
+        for inner in in_order(node):
+            if isinstance(inner, ast.expr | ast.stmt) and _queues(inner, scope):
+                yield _line(call.function, inner)
+            elif isinstance(inner, ast.Call):
+                yield from self._called(inner, call.function, scope)
 
-    def _is_foreign(self, function: FunctionType) -> bool:
-        return is_foreign(function, self._values.package)
-
-    def _inner_call(self, node: ast.Call, function: FunctionType, scope: Scope, depth: int) -> Iterator[CodeLine]:
+    def _called(self, node: ast.Call, function: FunctionType, scope: Scope) -> Iterator[CodeLine | _Call]:
         called = scope.value(node.func)
         functions = called_functions(called)
         given = [*node.args, *(each.value for each in node.keywords)]
@@ -110,8 +142,10 @@ class _Search:
         for inner, owner in functions:
             arguments = scope.arguments(node, inner, is_bound=owner is not None)
             leaves = self._is_foreign(inner) and not self._is_foreign(function)
-            for found in self._function(inner, owner, arguments, depth + 1):
-                yield _line(function, node) if leaves else found  # a line of the user's own code says more
+            yield _Call(inner, owner, arguments, _line(function, node) if leaves else None)
+
+    def _is_foreign(self, function: FunctionType) -> bool:
+        return is_foreign(function, self._values.package)
 
 
 def _is_unknown(called: Value, functions: list[tuple[FunctionType, Value]]) -> bool:

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from fastbg.scripting import functions
-from fastbg.scripting.queueing import queueing_line
+from fastbg.scripting.queueing import QueueingCode
 from fastbg.scripting.routes import operations
 
 HEAD = """
@@ -391,7 +391,7 @@ def check(module: ModuleType) -> None:
     lines = Path(module.__file__).read_text().split("\n")
     expected = [number for number, line in enumerate(lines, 1) if line.endswith("# here")]
     (operation,) = operations(module.app)
-    found = queueing_line(operation)
+    found = QueueingCode().line(operation)
     assert (found and found.number) == (expected[0] if expected else None)
     if found is not None:
         assert found.path == module.__file__
@@ -444,7 +444,7 @@ from queueing_mails import Mails
 def post(): Mails().queue(**{})
 """
     (operation,) = operations(imported(tmp_path, code, queueing_mails=mails).app)
-    found = queueing_line(operation)
+    found = QueueingCode().line(operation)
     assert found is not None
     assert (Path(found.path).name, found.number, found.text) == ("queueing_mails.py", 13, "later.add_task(print)")
 
@@ -474,7 +474,7 @@ def queue(tasks: BackgroundTasks): return tasks
 def get(tasks=Depends(queue)): return queueing_vendor.{call}
 """
     (operation,) = operations(imported(tmp_path, code).app)
-    found = queueing_line(operation)
+    found = QueueingCode().line(operation)
     assert (found and found.number) == number
 
 
@@ -483,7 +483,7 @@ def test_source_that_is_gone_leaves_the_signature(tmp_path: Path) -> None:
     assert module.__file__ is not None
     Path(module.__file__).unlink()
     (operation,) = operations(module.app)
-    found = queueing_line(operation)
+    found = QueueingCode().line(operation)
     assert found is not None
     assert (found.what, found.text) == ("takes BackgroundTasks", "post(tasks: BackgroundTasks)")
 
@@ -495,7 +495,7 @@ def post(tasks: BackgroundTasks):
     tasks.add_task(send, "{"x" * 200}")
 """
     (operation,) = operations(imported(tmp_path, code).app)
-    found = queueing_line(operation)
+    found = QueueingCode().line(operation)
     assert found is not None
     assert found.text.startswith("tasks.add_task(send, 'xxx")
     assert found.text.endswith("x…")
