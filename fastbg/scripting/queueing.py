@@ -7,6 +7,7 @@ methods of the user's own code, and wherever a `BackgroundTasks` is passed.
 import ast
 import inspect
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
@@ -90,24 +91,22 @@ class _Package:
         self._steps: dict[object, Sequence[CodeLine | _Call]] = {}
 
     def line(self, endpoint: object, dependant: Any) -> CodeLine | None:
-        """Search the endpoint, then its dependencies, and the functions that they call, in their order."""
-        waiting = [*self._calls(endpoint, dependant)]
+        """Search the endpoint, then its dependencies, then what these call: the shortest way comes first."""
+        waiting = deque(self._calls(endpoint, dependant))
         for dependency in _dependencies(dependant):
-            waiting += self._calls(dependency.call, dependency)
-        waiting.reverse()
+            waiting.extend(self._calls(dependency.call, dependency))
         seen: set[object] = set()
         while waiting and len(seen) < MAX_FUNCTIONS:
-            call = waiting.pop()
+            call = waiting.popleft()
             if (key := call.key) in seen:
                 continue
             seen.add(key)
             if key not in self._steps:
                 self._steps[key] = list(self._read(call))
-            steps = self._steps[key]
-            inner = [step for step in steps if isinstance(step, _Call)]
-            if line := next((step for step in steps if isinstance(step, CodeLine)), None):
-                return call.line or line
-            waiting += (replace(step, line=call.line or step.line) for step in reversed(inner))
+            for step in self._steps[key]:
+                if isinstance(step, CodeLine):
+                    return call.line or step
+                waiting.append(replace(step, line=call.line or step.line))
         return None
 
     def _calls(self, called: object, dependant: Any) -> Iterator[_Call]:

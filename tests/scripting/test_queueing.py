@@ -340,6 +340,13 @@ class Service:
 def post(service: Service = Depends()):
     service.queue.add_task(send)  # here
 """,
+    "beside a long way": """
+def far(n): return farther(n), far(n)
+def farther(n): return far(n), Response(background=BackgroundTask(send))
+def near(): return Response(background=BackgroundTask(send))  # here
+@app.post("/")
+def post(): far(3) or near()
+""",
     "it calls itself": """
 def again(n): return again(n - 1) or other(n)
 def other(n): return again(n)
