@@ -53,7 +53,8 @@ class Outcome:
             yield f"expect.status = {self.status}"
         verdict = "any" if self.verdict == "unproven" else self.verdict
         yield f'expect.verdict = "{verdict}"'
-        yield from assignment("expect.tasks", list(map(placeholders.escape, self.tasks)))
+        if self.status is not None or self.tasks:
+            yield from assignment("expect.tasks", list(map(placeholders.escape, self.tasks)))
         if writes := list(self._writes()):
             yield from assignment("expect.writes", writes)
 

@@ -237,6 +237,18 @@ def test_failed_init_leaves_no_file(arguments: Sequence[str], tmp_path: Path) ->
     assert not list(folder.rglob("*.toml"))
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_run_leaves_no_file(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    wait = "import threading\n@service.post('/wait')\ndef wait(tasks: BackgroundTasks):\n    work('waits.')\n"
+    folder = shop(tmp_path, wait + "    threading.Event().wait()\n    tasks.add_task(work, 'x')\n")
+    command = [*FASTBG, "demo", "--init", "first.toml", "--app", "shop", "--run"]
+    process = subprocess.Popen(command, cwd=folder, env=environment())
+    wait_for(folder / "src" / "log.txt", rb"waits\.")
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == code
+    assert not list(folder.rglob("*.toml"))
+
+
 def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (shop(tmp_path, KNOWN) / "first.toml").write_text("mine")
     _, said = run(tmp_path, "--init", "first.toml", "--app", "shop", code=2)

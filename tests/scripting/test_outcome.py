@@ -34,7 +34,12 @@ def test_status_verdict_and_tasks_are_expected() -> None:
 
 @pytest.mark.parametrize(("verdict", "written"), [("unproven", "any"), ("failed", "failed"), ("no-work", "no-work")])
 def test_verdict_without_a_proof_expects_any(verdict: Verdict, written: str) -> None:
-    assert expected(Outcome(MARK, None, verdict)) == {"verdict": written, "tasks": []}
+    assert expected(Outcome(MARK, 200, verdict)) == {"status": 200, "verdict": written, "tasks": []}
+
+
+def test_without_a_response_nothing_is_known_of_tasks() -> None:
+    assert expected(Outcome(MARK, None, "unproven")) == {"verdict": "any"}
+    assert expected(Outcome(MARK, None, "failed", ("send",))) == {"verdict": "failed", "tasks": ["send"]}
 
 
 def test_note_is_one_comment() -> None:
