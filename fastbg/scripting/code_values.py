@@ -7,6 +7,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -141,12 +142,17 @@ class Values:
     def attribute(self, owner: Known | Instance, name: str) -> Value:
         """Return what is known of an attribute of an object: a method, or what its class declares or assigns."""
         of = owner.of if isinstance(owner, Instance) else type(owner.value)
+        found = inspect.getattr_static(of, name, None)
+        if isinstance(found, staticmethod):
+            return Known(found.__func__)
         is_exact = isinstance(owner, Known) or owner.exact
         if functions := methods_of(of, name, is_exact=is_exact):
             return Method(tuple(functions), owner)
-        found = inspect.getattr_static(of, name, None)
-        if isinstance(found, property) and isinstance(found.fget, FunctionType):
-            return self.result(Method((found.fget,), owner))
+        getter = (
+            found.func if isinstance(found, cached_property) else found.fget if isinstance(found, property) else None
+        )
+        if isinstance(getter, FunctionType):
+            return self.result(Method((getter,), owner))
         arguments = owner.arguments if isinstance(owner, Instance) else {}
         with_tasks = frozenset(name for name, value in arguments.items() if is_tasks(value))
         return self._once((of, name, with_tasks), lambda: self._assigned(of, name, arguments))
@@ -272,7 +278,9 @@ class Scope:
         if isinstance(owner, Known):
             found = inspect.getattr_static(owner.value, name, _MISSING)
             if isinstance(owner.value, type | ModuleType):
-                function = found.__func__ if isinstance(found, staticmethod | classmethod) else found
+                if isinstance(found, classmethod) and isinstance(found.__func__, FunctionType):
+                    return Method((found.__func__,), owner)
+                function = found.__func__ if isinstance(found, staticmethod) else found
                 return None if found is _MISSING else Known(function)
             if found is not _MISSING and name in getattr(owner.value, "__dict__", {}):
                 return Known(found)

@@ -340,6 +340,29 @@ class Service:
 def post(service: Service = Depends()):
     service.queue.add_task(send)  # here
 """,
+    "cached property": """
+class Service:
+    def __init__(self, tasks: BackgroundTasks): self._tasks = tasks
+    @functools.cached_property
+    def queue(self): return self._tasks
+@app.post("/")
+def post(service: Service = Depends()):
+    service.queue.add_task(send)  # here
+""",
+    "method of the class": """
+class Service:
+    @classmethod
+    def notify(cls, user, later): later.add_task(send, user)  # here
+@app.post("/")
+def post(tasks: BackgroundTasks): Service.notify("x", tasks)
+""",
+    "static method": """
+class Service:
+    @staticmethod
+    def notify(later, user): later.add_task(send, user)  # here
+@app.post("/")
+def post(tasks: BackgroundTasks, service: Service = Depends()): service.notify(tasks, "x")
+""",
     "beside a long way": """
 def far(n): return farther(n), far(n)
 def farther(n): return far(n), Response(background=BackgroundTask(send))
