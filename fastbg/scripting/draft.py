@@ -126,35 +126,34 @@ def reason_text(what: str, why: str, count: int) -> str:
     return f"{what}, because {'it' if count == 1 else 'they'} {_verb(count, why)}"
 
 
-def draft(app: object, target: str, folder: str, *, file: str = "FILE", source: Path | None = None) -> Draft:
+def draft(app: object, target: str, folder: str, *, app_dir: str | None = None, file: str = "FILE") -> Draft:
     """Return a first script for ``app``, the ASGI app ``target`` ("module:attribute").
 
-    ``folder``: folder from which the app is imported, as written in the script. ``source``: the same folder, to show
-    paths of source files. ``file``: name of the script.
+    ``folder``: the current folder, as written in the script. ``app_dir``: the folder to import the app from, relative
+    to that; None: the server finds the app. ``file``: name of the script.
     """
     found = [operation for operation in operations(app) if not operation.path.startswith("//")]
     samples = [sample_request(operation) for operation in found]
     names = default_names([f"{sample.method} {sample.template}" for sample in samples])
     code = QueueingCode()
     requests = [
-        _request(operation, sample, name, code.line(operation), source or Path.cwd())
+        _request(operation, sample, name, code.line(operation))
         for operation, sample, name in zip(found, samples, names, strict=True)
     ]
     requests.sort(key=lambda request: request.skipped is not None)
+    keys = {"app": target, "folder": folder, "server.app_dir": app_dir}
     is_sent = any(request.skipped is None for request in requests)
     remark = "" if is_sent else _NONE_SENT if found else _NO_ROUTE
     return Draft(
         head=_HEAD.format(target=escape_control(target), file=escape_control(file)) + remark,
-        keys=(f"app = {to_toml(_in_script(target))}", f"folder = {to_toml(_in_script(folder))}"),
+        keys=tuple(f"{name} = {to_toml(_in_script(value))}" for name, value in keys.items() if value is not None),
         requests=tuple(requests),
         placeholder=None if is_sent else _placeholder("/replace-this" if found else "/"),
     )
 
 
-def _request(
-    operation: Operation, sample: SampleRequest, name: str, line: CodeLine | None, source: Path
-) -> DraftedRequest:
-    found = [] if line is None else [f"# {line.what}: {_place(line, source)} {escape_control(line.text)}"]
+def _request(operation: Operation, sample: SampleRequest, name: str, line: CodeLine | None) -> DraftedRequest:
+    found = [] if line is None else [f"# {line.what}: {_place(line)} {escape_control(line.text)}"]
     status = [f"expect.status = {sample.status}"] if sample.status != 200 else []
     danger = destroys(operation)
     return DraftedRequest(
@@ -180,10 +179,10 @@ def _keys(request: SampleRequest, name: str) -> Iterable[str]:
     yield from (f"# {remark}" for remark in request.remarks)
 
 
-def _place(line: CodeLine, source: Path) -> str:
-    """Return ``shop/api.py:41``, relative to the folder of the app, or with the whole path."""
-    path = Path(line.path)
-    shown = path.relative_to(source) if path.is_relative_to(source) else path
+def _place(line: CodeLine) -> str:
+    """Return ``shop/api.py:41``, relative to the current folder, or with the whole path."""
+    path, here = Path(line.path), Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
     return escape_control(f"{shown}:{line.number}")
 
 

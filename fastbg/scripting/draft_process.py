@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from fastbg.errors import FastbgError, ServerDied
 from fastbg.scripting.draft import Draft, draft
+from fastbg.server.discovery import import_folder
 from fastbg.server.importer import full_name, load
 from fastbg.server.parent import end_with
 from fastbg.server.settings import ServerSettings
@@ -61,6 +62,12 @@ def draft_of(settings: ServerSettings, path: Path = Path("FILE")) -> tuple[str, 
     return values["target"], TypeAdapter(Draft).validate_python(values["draft"])
 
 
+def _app_dir(target: str, folder: Path) -> str | None:
+    """Return ``folder`` relative to the current one, None if the app is imported from it anyway."""
+    app_dir = os.path.relpath(folder)
+    return None if app_dir == os.path.relpath(import_folder(target, Path.cwd())) else app_dir
+
+
 def main() -> None:
     """Write the draft, or the parts of an error, to the descriptor in the first argument. The second is its path.
 
@@ -72,8 +79,8 @@ def main() -> None:
     try:
         app, target = load(settings.app, settings.app_dir), full_name(settings.app, settings.app_dir)
         path = Path(sys.argv[2])
-        folder = os.path.relpath(settings.app_dir, path.parent)
-        made = draft(app, target, folder, file=path.name, source=settings.app_dir)
+        folder = os.path.relpath(Path.cwd(), path.parent)  # the server runs where the app was imported now
+        made = draft(app, target, folder, app_dir=_app_dir(target, settings.app_dir), file=path.name)
         values = {"target": target, "draft": asdict(made)}
     except FastbgError as error:
         values = {"what": error.what, "where": error.where, "remedy": error.remedy}

@@ -165,10 +165,31 @@ def test_init_writes_the_folder_as_seen_from_the_script(tmp_path: Path) -> None:
     (folder / "scripts").mkdir()
     run(folder, "--init", "scripts/first.toml", "--app", "shop")
     text = (folder / "scripts" / "first.toml").read_text()
-    assert 'app = "shop:service"\nfolder = "../src"\n' in text
+    assert 'app = "shop:service"\nfolder = ".."\n' in text
     assert "Run it: fastbg demo first.toml\n" in text
-    assert "\n# adds tasks: shop.py:14 tasks.add_task(work, 'ordered')\n" in text
+    assert "\n# adds tasks: src/shop.py:14 tasks.add_task(work, 'ordered')\n" in text
     assert not (folder / "log.txt").exists()  # nothing was run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (["src/shop.py"], 'folder = "."\n'),
+        (["shop", "--app-dir", "backend"], 'folder = "."\nserver.app_dir = "backend"\n'),
+        (["backend/shop.py"], 'folder = "."\nserver.app_dir = "backend"\n'),
+    ],
+)
+def test_script_runs_where_it_was_written(arguments: Sequence[str], keys: str, tmp_path: Path) -> None:
+    """A relative file of the app, such as .env, is found in the project's root, as with `demo --app`."""
+    folder = shop(tmp_path, KNOWN + "assert open('.env').read() == 'A=1'\n")
+    (folder / ".env").write_text("A=1")
+    (folder / "backend").mkdir()
+    (folder / "backend" / "shop.py").write_text((folder / "src" / "shop.py").read_text() + "import only_here\n")
+    (folder / "backend" / "only_here.py").touch()
+    run(folder, "--init", "first.toml", "--app", *arguments)
+    assert f'app = "shop:service"\n{keys}# The files' in (folder / "first.toml").read_text()
+    assert run(folder, "--quiet", "first.toml")[0] == "ok: 1 request, 1 response-first\n"
+    assert (folder / "log.txt").read_text() == "ordered"
 
 
 SEEN = """
@@ -203,7 +224,7 @@ def delete_orders(tasks: BackgroundTasks):
 
 def test_init_with_run_writes_what_it_saw(tmp_path: Path) -> None:
     folder = shop(tmp_path, SEEN)
-    (folder / "src" / "log.txt").write_text("before\n")
+    (folder / "log.txt").write_text("before\n")
     shown, _ = run(folder, "--init", "first.toml", "--app", "shop", "--run")
     assert shown.startswith(
         "Wrote first.toml with 3 requests, sent once:\n"
@@ -213,17 +234,17 @@ def test_init_with_run_writes_what_it_saw(tmp_path: Path) -> None:
         "Commented out, "
     ), shown
     text = (folder / "first.toml").read_text()
-    assert "SECRET" not in (folder / "src" / "log.txt").read_text()
+    assert "SECRET" not in (folder / "log.txt").read_text()
     assert 'follow = ["log.txt", "stamps.log"]\n' in text
     assert (
-        "# adds tasks: shop.py:16 tasks.add_task(work, f'order {name}\\n')\n"
+        "# adds tasks: src/shop.py:16 tasks.add_task(work, f'order {name}\\n')\n"
         "expect.status = 201\n"
         'expect.verdict = "response-first"\n'
         'expect.tasks = ["work", "stamp"]\n'
         "expect.writes = [\n"
         '    { file = "log.txt", text = "order ${mark}\\n" },\n'
     ) in text
-    assert "# takes BackgroundTasks: shop.py:23 export(tasks: BackgroundTasks)\n# seen: " in text
+    assert "# takes BackgroundTasks: src/shop.py:23 export(tasks: BackgroundTasks)\n# seen: " in text
     assert '# seen: no-work, no background task was queued; the response: {"detail":"not today"}\n' in text
     assert re.search("\n# seen: failed, .*FileNotFoundError.*\nexpect.status = 200\n", text)
     assert run(folder, "--quiet", "first.toml")[0].startswith("ok: 3 requests, 1 response-first")
@@ -243,7 +264,7 @@ def test_interrupted_run_leaves_no_file(number: signal.Signals, code: int, tmp_p
     folder = shop(tmp_path, wait + "    threading.Event().wait()\n    tasks.add_task(work, 'x')\n")
     command = [*FASTBG, "demo", "--init", "first.toml", "--app", "shop", "--run"]
     process = subprocess.Popen(command, cwd=folder, env=environment())
-    wait_for(folder / "src" / "log.txt", rb"waits\.")
+    wait_for(folder / "log.txt", rb"waits\.")
     process.send_signal(number)
     assert process.wait(PATIENCE_S) == code
     assert not list(folder.rglob("*.toml"))

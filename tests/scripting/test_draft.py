@@ -289,9 +289,10 @@ def test_remarks_name_the_first_requests_of_many() -> None:
     ]
 
 
-def test_request_names_the_line_that_queues_its_task() -> None:
-    def place(source: Path) -> str:
-        found = re.search("# adds tasks: (.*)", draft(tutorial.app, "shop:app", ".", source=source).text)
+def test_request_names_the_line_that_queues_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def place(folder: Path) -> str:
+        monkeypatch.chdir(folder)
+        found = re.search("# adds tasks: (.*)", draft(tutorial.app, "shop:app", ".").text)
         assert found
         return found[1]
 
