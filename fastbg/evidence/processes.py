@@ -8,6 +8,7 @@ from fastbg.events import Event
 
 ProcessState = Literal["gone", "running"] | None  # None: cannot be told from here
 MAX_PROCESSES = 10_000  # whose start is kept
+MAX_SERVER = 200  # characters of its name and version
 
 ProcessKey = tuple[str | None, str, int]  # host, boot and process id
 
@@ -50,7 +51,7 @@ def key_of(detail: Mapping[str, Any]) -> ProcessKey:
 
 def _server(detail: Mapping[str, Any]) -> str | None:
     name = " ".join(filter(None, [detail.get("server_name"), detail.get("server_version")]))
-    return ", started by ".join(filter(None, [name, detail.get("manager")])) or None
+    return ", started by ".join(filter(None, [name, detail.get("manager")]))[:MAX_SERVER] or None
 
 
 class Processes:

@@ -61,6 +61,13 @@ def test_nothing_is_said_of_a_process_that_cannot_be_looked_at() -> None:
     assert history.last[0].judgement.reason == "shop.mail queued, never finished (the journal ends before that)"
 
 
+def test_name_of_a_server_is_not_trusted() -> None:
+    history = aggregate("gone", start(server_name="\x1b[31m" + "x" * 10_000), unfinished("a"))
+    (line,) = left_behind(history.left)
+    assert line.startswith("Process 7 (\\x1b[31mxxx")
+    assert len(line) < 300
+
+
 def test_process_without_tasks_counts_its_requests() -> None:
     history = aggregate("gone", start(), received(1000, "a"))
     assert list(left_behind(history.left)) == ["Process 7 (uvicorn 0.54.0) is gone: 1 request unfinished."]
