@@ -39,7 +39,7 @@ def _journal_in(folder: Path) -> Path:
     raise FastbgError(
         "there is no journal",
         where=str(journal),
-        remedy="run `fastbg demo` or `fastbg serve`, which write one, or name a journal or its folder",
+        remedy="start your server with `fastbg run`, or run `fastbg demo`; or name a journal or its folder",
     )
 
 

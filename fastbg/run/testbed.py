@@ -144,12 +144,12 @@ class Testbed:
             raise ServerError(
                 f"the server does not respond: {failure}",
                 where=url,
-                remedy="start it with `fastbg serve`, or correct --url; check also http or https",
+                remedy="start the server, or correct --url; check also http or https",
             )
         if not self.journal:
             self._warn(
                 f"{self._options.directory} has no journal of the server at {url}, so its tasks cannot be seen: "
-                "name that server's data folder with --dir, or start it with `fastbg serve`"
+                "name that server's data folder with --dir, or start it with `fastbg run` or `fastbg serve`"
             )
 
     async def _settings(self, part: "Part") -> ServerSettings:

@@ -314,7 +314,7 @@ def test_folder_that_is_not_the_servers_is_said_first(tmp_path: Path) -> None:
     assert shown.startswith(warning)
     assert shown.count(warning) == 1
     assert written["remarks"][0].startswith(warning)
-    assert "--dir" in written["remarks"][0]
+    assert written["remarks"][0].endswith("with --dir, or start it with `fastbg run` or `fastbg serve`")
     assert quiet.stderr.decode().startswith(f"fastbg: {warning}")
 
 

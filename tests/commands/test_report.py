@@ -61,7 +61,7 @@ def test_missing_journal_says_where_and_how_to_get_one(tmp_path: Path) -> None:
     for arguments, where in (((), ".fastbg/journal.jsonl"), (("--dir", "data"), "data/journal.jsonl")):
         complaint = refusal(*arguments, cwd=tmp_path)
         assert f"where: {where}\n" in complaint
-        assert "fix: run `fastbg demo` or `fastbg serve`" in complaint
+        assert "fix: start your server with `fastbg run`, or run `fastbg demo`" in complaint
 
 
 def test_data_folder_and_arguments_cannot_be_combined(tmp_path: Path) -> None:
