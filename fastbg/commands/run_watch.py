@@ -1,7 +1,8 @@
 """Says on standard error if `fastbg run` has attached the recorder to no process of a command.
 
 After `exec` nothing of fastbg remains in the command's process. So a process of its own reads the journal until the
-first process of the command records, or the command has ended.
+first process of the command records, or the command has ended. An app may take a minute to import: after the notice
+that nothing is recorded yet, the first process that records is announced as well.
 """
 
 import os
@@ -14,10 +15,11 @@ from fastbg.clock import monotonic, monotonic_ns
 from fastbg.errors import FastbgError
 from fastbg.events import Appended
 from fastbg.follow.journal import FollowedJournal
-from fastbg.output import report_error
+from fastbg.output import notify, report_error
 
 NOTICE_S = 30.0  # a server that is not recorded by then gets a notice, while it still runs
 MAX_WAIT_S = 1.0
+EXPLAIN = "run `fastbg explain run`: it names the servers, and what prevents Python from loading fastbg"
 
 
 def watch(journal: Path, run: str, command: str) -> None:
@@ -51,22 +53,26 @@ def _watch(followed: FollowedJournal, wanted: bytes, has_ended: Callable[[float]
             if isinstance(item, Appended):
                 tail = tail[-len(wanted) :] + item.data
                 if wanted in tail:
+                    if noticed:
+                        _say(lambda: notify(f"fastbg: now recording {command}"))
                     return
         if not ended and not noticed and monotonic() - begin > NOTICE_S:
             noticed = True
-            _report(f"after {NOTICE_S:.0f} s no process of this command is recorded", command)
-    _report("no process of this command was recorded", command)
-
-
-def _report(what: str, command: str) -> None:
-    with suppress(OSError):  # the terminal was closed
-        report_error(
-            FastbgError(
-                what,
-                where=command,
-                remedy="run `fastbg explain run`: it names the servers, and what prevents Python from loading fastbg",
+            _report(
+                f"after {NOTICE_S:.0f} s no process of this command is recorded yet",
+                command,
+                f"wait if the app is still starting; otherwise {EXPLAIN}",
             )
-        )
+    _report("no process of this command was recorded", command, EXPLAIN)
+
+
+def _report(what: str, command: str, remedy: str) -> None:
+    _say(lambda: report_error(FastbgError(what, where=command, remedy=remedy)))
+
+
+def _say(write: Callable[[], None]) -> None:
+    with suppress(OSError):  # the terminal was closed
+        write()
 
 
 def _end_of(pid: int) -> Callable[[float], bool]:

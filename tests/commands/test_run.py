@@ -79,7 +79,26 @@ def test_a_long_running_unrecorded_command_is_named(
     followed = FollowedJournal(tmp_path / "journal.jsonl")
     run_watch._watch(followed, b'"run":"1"', lambda _: next(ends), "gunicorn")
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
-    assert errors == ["fastbg: after 0 s no process of this command is recorded", NOTHING]
+    assert errors == ["fastbg: after 0 s no process of this command is recorded yet", NOTHING]
+
+
+def test_a_command_that_records_late_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The app of a big project may take longer to import than the notice waits."""
+    monkeypatch.setattr(run_watch, "NOTICE_S", 0.0)
+    journal = tmp_path / "journal.jsonl"
+    waits = iter([False, True])
+
+    def has_ended(_: float) -> bool:
+        if next(waits):
+            journal.write_text('{"run":"1"}\n', encoding="ascii")
+        return False
+
+    run_watch._watch(FollowedJournal(journal), b'"run":"1"', has_ended, "gunicorn \x1b[31m")
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == "fastbg: after 0 s no process of this command is recorded yet"
+    assert errors[-1] == r"fastbg: now recording gunicorn \x1b[31m"
 
 
 def test_an_event_of_the_run_ends_the_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
