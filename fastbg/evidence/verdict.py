@@ -43,6 +43,7 @@ UNFINISHED = "the journal ends before that"
 GONE = "the process of the server is gone"
 RUNNING = "the process of the server still runs: report again later"
 NOTHING_QUEUED = "no background task was queued"
+UVLOOP_LIMIT = 64 * 1024  # bytes that uvloop before 0.23 holds at most, headers included
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,25 @@ class SentResponse:
     """The interval in which the server passed the last byte of a response to the kernel, in monotonic nanoseconds.
 
     ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown. ``detail``: why it
-    is unknown.
+    is unknown. ``size``: of the body in bytes.
     """
 
     sending_ns: int
     sent_ns: int
     buffered: int | None
     detail: str | None = None
+    size: int | None = None
 
     @classmethod
     def of(cls, event: Event) -> Self:
         detail = event.detail
-        return cls(detail.get("sending_ns", 0), event.t_ns, detail.get("buffered"), detail.get("detail"))
+        return cls(
+            detail.get("sending_ns", 0),
+            event.t_ns,
+            detail.get("buffered"),
+            detail.get("detail"),
+            detail.get("bytes"),
+        )
 
 
 def why_not_sent(event: Event) -> str:
@@ -198,13 +206,24 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: st
         why = sent.detail or "the server's write buffer could not be checked"
         return _unproven(f"whether the whole response had left the server is unknown: {why}")
     if sent.buffered:
-        return _unproven(f"after the send, the server still held {sent.buffered} bytes of the response in its buffer")
+        return _unproven(_describe_buffered(sent.buffered, sent.size))
     overlapping = [_describe_overlap(sent, task) for task in tasks if _overlaps(sent, task)]
     if overlapping:
         return Judgement("overlapping", (witness,), "; ".join(overlapping))
     if not all(task.called_ns is not None and task.called_ns > sent.sent_ns for task in tasks):
         return _unproven("a task started or ended in the moment in which the server sent the response")
     return Judgement("response-first", (witness,))
+
+
+def _describe_buffered(buffered: int, size: int | None) -> str:
+    """Say what the server still held. Only uvloop before 0.23 holds all of a response that the client reads at once."""
+    held = f"after the send, the server still held {buffered} bytes of the response in its buffer"
+    if size is None or not size < buffered < UVLOOP_LIMIT:
+        return held
+    return (
+        f"{held}, which is all of it: uvloop before 0.23 does not send before the step of the event loop ends (use "
+        "uvloop 0.23 or later, or the option --loop asyncio of uvicorn)"
+    )
 
 
 def _overlaps(sent: SentResponse, task: Task) -> bool:

@@ -171,7 +171,15 @@ def test_finished_request_without_tasks_is_no_work() -> None:
             sent(buffered=None),
             "whether the whole response had left the server is unknown: the server's write buffer could not be checked",
         ),
-        (sent(buffered=99), "after the send, the server still held 99 bytes of the response in its buffer"),
+        (
+            sent(bytes=99, buffered=99),
+            "after the send, the server still held 99 bytes of the response in its buffer; `fastbg demo`",
+        ),
+        (
+            sent(bytes=99, buffered=100),
+            "100 bytes of the response in its buffer, which is all of it: uvloop before 0.23",
+        ),
+        (sent(bytes=70_000, buffered=70_200), "still held 70200 bytes of the response in its buffer; `fastbg demo`"),
         (sent(1600, sending_ns=1_400_000_000), "in the moment in which the server sent the response"),
         (line(1002, "response_lost", status=200), "the client disconnected before the response was sent"),
         (line(1002, "response_lost", status=200, detail="the app ended"), "the app ended"),
