@@ -63,13 +63,17 @@ def _routes(paths: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _ratio(path: str, template: str) -> float:
-    """Compare ``path`` with ``template``, whose parameters get the values that the path has there."""
+    """Compare ``path`` with ``template``, without the parameters: any value would be equal there."""
     parts, wanted = path.split("/"), template.split("/")
     if len(parts) == len(wanted):
-        pairs = zip(parts, wanted, strict=True)
-        template = "/".join(part if part and name[:1] == "{" and name[-1] == "}" else name for part, name in pairs)
+        pairs = [pair for pair in zip(parts, wanted, strict=True) if not _is_parameter(*pair)]
+        path, template = "/".join(part for part, _ in pairs), "/".join(name for _, name in pairs)
     matcher = SequenceMatcher(None, path, template, autojunk=False)
     return matcher.ratio() if matcher.real_quick_ratio() >= MIN_RATIO <= matcher.quick_ratio() else 0.0
+
+
+def _is_parameter(part: str, name: str) -> bool:
+    return bool(part) and name[:1] == "{" and name[-1] == "}"
 
 
 def _path_of(url: str, base: str | None) -> str:

@@ -19,6 +19,8 @@ PATHS: dict[str, Any] = {
     "/orders/{id}/items": {"get": {}},
     "/users/{name}": {"get": {}},
     "/health": {"get": {}},
+    "/api/v1/newsletters": {"get": {}},
+    "/api/v1/faqs/{id}": {"get": {}},
 }
 APP = """
 from fastapi import APIRouter, FastAPI, HTTPException
@@ -67,6 +69,7 @@ path = "/gone/7"
         ("GET /helth", ["GET /health"]),
         ("GET /nothing-like-it", []),
         ("GET /orders/42", []),
+        ("GET /api/v1/pages/newsletters", ["GET /api/v1/newsletters", "GET /api/v1/faqs/{id}"]),
         ("GET /orders/", ["GET /orders", "POST /orders"]),
     ],
 )
