@@ -238,10 +238,12 @@ def _overlaps(sent: SentResponse, task: Task) -> bool:
 
 def _describe_overlap(sent: SentResponse, task: Task) -> str:
     before, after = ms_between(task.called_ns, sent.sending_ns), ms_between(sent.sent_ns, task.ended_ns)
-    sentence = f"{task.name} had started when the response was sent, and ended after it"
-    return f"{sentence} (started {before:.1f} ms before, ended {after:.1f} ms after)" + (
-        f": {task.detail}" if task.detail else ""
-    )
+    waited = ms_between(sent.sent_ns, task.started_ns)
+    had, start = "started", f"started {before:.1f} ms before"
+    if waited is not None and waited > 0:  # the table shows that it started later: Starlette had called it
+        had, start = "been called", f"called {before:.1f} ms before, started {waited:.1f} ms after"
+    sentence = f"{task.name} had {had} when the response was sent, and ended after it"
+    return f"{sentence} ({start}, ended {after:.1f} ms after)" + (f": {task.detail}" if task.detail else "")
 
 
 def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:

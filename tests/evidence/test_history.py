@@ -82,6 +82,17 @@ def test_task_that_runs_during_the_response_is_overlapping() -> None:
     assert "started 1.0 ms before, ended 496.0 ms after" in why(request.judgement)
 
 
+def test_overlapping_task_that_waited_for_a_thread_was_called() -> None:
+    """Its table shows that it started after the response."""
+    late = line(1005, "task_started", **TASK, where="thread", waited_ms=2.0)
+    request = only(received(), sent(1004), late, line(1500, "task_finished", **TASK), DONE)
+    assert request.judgement.verdict == "overlapping"
+    assert why(request.judgement) == (
+        "shop.mail had been called when the response was sent, and ended after it "
+        "(called 1.0 ms before, started 1.0 ms after, ended 496.0 ms after)"
+    )
+
+
 def test_failed_and_dropped_tasks() -> None:
     failed = line(1005, "task_failed", **TASK, error="ValueError: no")
     assert verdict(received(), sent(), STARTED, failed, DONE) == ("failed", "shop.mail failed: ValueError: no")
