@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fastbg.scripting.outcome import Outcome
     from fastbg.scripting.reader import Source
 
+MAX_NAMED = 20  # requests that were commented out, per reason; the file has all
+
 
 def show_list() -> int:
     from fastbg.report.console import scripts
@@ -121,5 +123,7 @@ def _report(draft: "Draft", outcomes: "Mapping[str, Outcome]", options: InitOpti
         yield f"  {name}: {outcomes[name].summary}" if name in outcomes else f"  {name}"
     for why, names in draft.skipped.items():
         yield f"{reason_text('Commented out', why, len(names))}:"
-        yield from (f"  {name}" for name in names)
+        yield from (f"  {name}" for name in names[:MAX_NAMED])
+        if len(names) > MAX_NAMED:
+            yield f"  and {len(names) - MAX_NAMED} more"
     yield f"Run it: fastbg demo {shlex.quote(str(options.path))}"

@@ -160,6 +160,14 @@ def test_init_writes_one_name_per_line(tmp_path: Path) -> None:
     assert run(folder, "--quiet", "my shop.toml")[0] == "ok: 1 request, 1 response-first\n"
 
 
+def test_init_names_few_of_many_commented_out_requests(tmp_path: Path) -> None:
+    routes = "\n".join(f"@app.get('/{number}')\nasync def read_{number}(): pass" for number in range(23))
+    (tmp_path / "many.py").write_text(f"from fastapi import FastAPI\napp = FastAPI()\n{routes}\n", encoding="utf-8")
+    shown, _ = run(tmp_path, "--init", "many.toml", "--app", "many")
+    assert shown.splitlines()[-3:] == ["  GET /19", "  and 3 more", "Run it: fastbg demo many.toml"]
+    assert "/22" in (tmp_path / "many.toml").read_text()
+
+
 def test_init_writes_the_folder_as_seen_from_the_script(tmp_path: Path) -> None:
     folder = shop(tmp_path, KNOWN)
     (folder / "scripts").mkdir()
