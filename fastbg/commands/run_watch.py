@@ -1,12 +1,13 @@
 """Says on standard error if `fastbg run` has attached the recorder to no process of a command.
 
 After `exec` nothing of fastbg remains in the command's process. So a process of its own reads the journal until the
-first process of the command records, or the command has ended. An app may take a minute to import: after the notice
-that nothing is recorded yet, the first process that records is announced as well.
+first process of the command records, or the command has ended and left no process, such as a daemon. An app may take a
+minute to import: after the notice that nothing is recorded yet, the first process that records is announced as well.
 """
 
 import os
 import select
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,16 +38,26 @@ def watch(journal: Path, run: str, command: str) -> None:
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(null, 1)
-            _watch(followed, f'"run":"{run}"'.encode(), has_ended, command)
+            _watch(followed, f'"run":"{run}"'.encode(), has_ended, lambda: _has_processes(run), command)
     finally:
         os._exit(0)
 
 
-def _watch(followed: FollowedJournal, wanted: bytes, has_ended: Callable[[float], bool], command: str) -> None:
-    begin, wait_s, ended, noticed = monotonic(), 0.05, False, False
+def _watch(
+    followed: FollowedJournal,
+    wanted: bytes,
+    has_ended: Callable[[float], bool],
+    has_processes: Callable[[], bool],
+    command: str,
+) -> None:
+    begin, wait_s, ended, noticed, left = monotonic(), 0.05, False, False, True
     tail = b""
-    while not ended:
-        ended = has_ended(wait_s)
+    while left:
+        if ended:
+            time.sleep(wait_s)
+        else:
+            ended = has_ended(wait_s)
+        left = not ended or has_processes()  # before the journal is read: what they wrote until then is in it
         wait_s = min(2 * wait_s, MAX_WAIT_S)
         followed.refresh(monotonic_ns())
         while item := followed.take():
@@ -56,13 +67,15 @@ def _watch(followed: FollowedJournal, wanted: bytes, has_ended: Callable[[float]
                     if noticed:
                         _say(lambda: notify(f"fastbg: now recording {command}"))
                     return
-        if not ended and not noticed and monotonic() - begin > NOTICE_S:
+        if left and not noticed and monotonic() - begin > NOTICE_S:
             noticed = True
             _report(
                 f"after {NOTICE_S:.0f} s no process of this command is recorded yet",
                 command,
                 f"wait if the app is still starting; otherwise {EXPLAIN}",
             )
+        if ended and left and noticed:
+            return  # a daemon may run for weeks, and this process keeps standard error open
     _report("no process of this command was recorded", command, EXPLAIN)
 
 
@@ -73,6 +86,25 @@ def _report(what: str, command: str, remedy: str) -> None:
 def _say(write: Callable[[], None]) -> None:
     with suppress(OSError):  # the terminal was closed
         write()
+
+
+def _has_processes(run: str) -> bool:
+    """Return whether a process of the command is left: they inherit its environment. False without ``/proc``."""
+    variable = f"FASTBG_RUN={run}".encode()
+    seen: set[Path] = set()
+    # A daemon is the child of a child that has ended: look at processes that began while others were looked at, too.
+    while new := set(Path("/proc").glob("[0-9]*")) - seen:
+        if any(variable in _environment(process) for process in new):
+            return True
+        seen |= new
+    return False
+
+
+def _environment(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:  # the process has ended, or belongs to another user
+        return []
 
 
 def _end_of(pid: int) -> Callable[[float], bool]:

@@ -77,7 +77,7 @@ def test_a_long_running_unrecorded_command_is_named(
     monkeypatch.setattr(run_watch, "NOTICE_S", 0.0)
     ends = iter([False, False, True])
     followed = FollowedJournal(tmp_path / "journal.jsonl")
-    run_watch._watch(followed, b'"run":"1"', lambda _: next(ends), "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', lambda _: next(ends), lambda: False, "gunicorn")
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
     assert errors == ["fastbg: after 0 s no process of this command is recorded yet", NOTHING]
 
@@ -110,8 +110,40 @@ def test_an_event_of_the_run_ends_the_watch(tmp_path: Path, capsys: pytest.Captu
             file.write('{"run":"other"}\n' if not journal.stat().st_size else '{"run":"1"}\n')
         return False
 
-    run_watch._watch(followed, b'"run":"1"', has_ended, "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', has_ended, lambda: False, "gunicorn")
     assert capsys.readouterr().err == ""
+
+
+def test_a_daemon_that_records_later_is_no_miss(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "start")
+    record = """read line < start; echo '{"run":"'$FASTBG_RUN'"}' >> $FASTBG_DIR/journal.jsonl"""
+    process = subprocess.Popen(
+        [*FASTBG, "run", "--", "sh", "-c", f"( ({record}) & ) > /dev/null 2>&1 &"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.wait(PATIENCE_S) == 0
+    (tmp_path / "start").write_text("now\n", encoding="utf-8")
+    assert process.communicate(timeout=PATIENCE_S)[1] == ""
+
+
+def test_an_unrecorded_daemon_is_named_when_it_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = iter([True, False])
+    followed = FollowedJournal(tmp_path / "journal.jsonl")
+    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: next(left), "gunicorn")
+    assert capsys.readouterr().err.startswith(NOTHING)
+
+
+def test_the_watch_of_a_daemon_ends_with_its_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_watch, "NOTICE_S", 0.0)
+    followed = FollowedJournal(tmp_path / "journal.jsonl")
+    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: True, "gunicorn")
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
+    assert errors == ["fastbg: after 0 s no process of this command is recorded"]
 
 
 def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
