@@ -1,15 +1,19 @@
-"""The event loop of app objects, in a thread. Its timeouts do not depend on a clock that a test has replaced."""
+"""Event loops in threads. Their timeouts do not depend on a clock that a test has replaced."""
 
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fastbg.clock import monotonic
 from fastbg.testing.server import END_S, INTERRUPTED_STOP_S
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 # The tasks of an app's lifespan, also those that its startup leaves behind.
 lifespan_tasks: contextvars.ContextVar["WeakSet[asyncio.Task[Any]]"] = contextvars.ContextVar("lifespan_tasks")
@@ -29,6 +33,36 @@ class SystemClockLoop(asyncio.SelectorEventLoop):
         if (tasks := lifespan_tasks.get(None)) is not None:
             tasks.add(task)
         return task
+
+
+@contextmanager
+def start_portal() -> Iterator["BlockingPortal"]:
+    """Start a thread with a `SystemClockLoop`. The function of anyio 3 that does this cannot be given a loop."""
+    from anyio.from_thread import BlockingPortal
+
+    started: Future[BlockingPortal] = Future()
+
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=SystemClockLoop) as runner:
+            runner.run(serve())
+
+    with ThreadPoolExecutor(1) as executor:
+        ended = executor.submit(run)
+        first: list[Future[Any]] = [started, ended]
+        wait(first, return_when=FIRST_COMPLETED)
+        if ended.done():
+            ended.result()  # raises what prevented the start
+        portal, has_failed = started.result(), True
+        try:
+            yield portal
+            has_failed = False
+        finally:
+            portal.call(portal.stop, has_failed)
 
 
 class LoopThread:

@@ -8,11 +8,9 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from anyio.from_thread import start_blocking_portal
-
 from fastbg.errors import FastbgError, install_command
 from fastbg.services.mail import HOST, MailServer
-from fastbg.testing.event_loop import SystemClockLoop
+from fastbg.testing.event_loop import start_portal
 
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -59,7 +57,7 @@ class Mailbox:
     def running(self) -> Iterator[Self]:
         """Run the server in a thread. Raises `FastbgError` without aiosmtpd."""
         with (
-            start_blocking_portal(backend_options={"loop_factory": SystemClockLoop}) as portal,
+            start_portal() as portal,
             portal.wrap_async_context_manager(self._server),
         ):
             yield self

@@ -15,7 +15,7 @@ from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from fastbg.server.starting import READY_S
 from fastbg.testing.configuration import Configuration
-from fastbg.testing.event_loop import SystemClockLoop
+from fastbg.testing.event_loop import start_portal
 from fastbg.testing.journal import JournalReader
 from fastbg.testing.server import INTERRUPTED_STOP_S, STOP_S
 
@@ -71,11 +71,9 @@ class ChildServer:
             self._child = stack.enter_context(ServerProcess(settings))
             self.address = Address.parse(self._child.url)
             while_starting()
-            from anyio.from_thread import start_blocking_portal
-
             from fastbg.server.monitor import ServerMonitor
 
-            self._portal = stack.enter_context(start_blocking_portal(backend_options={"loop_factory": SystemClockLoop}))
+            self._portal = stack.enter_context(start_portal())
             monitor = ServerMonitor(self._child, stop_s=STOP_S)
             self._server = stack.enter_context(self._portal.wrap_async_context_manager(monitor))
             self._portal.call(self._server.ready, READY_S)
