@@ -95,7 +95,7 @@ def test_a_command_that_records_late_is_announced(
             journal.write_text('{"run":"1"}\n', encoding="ascii")
         return False
 
-    run_watch._watch(FollowedJournal(journal), b'"run":"1"', has_ended, "gunicorn \x1b[31m")
+    run_watch._watch(FollowedJournal(journal), b'"run":"1"', has_ended, lambda: False, "gunicorn \x1b[31m")
     errors = capsys.readouterr().err.splitlines()
     assert errors[0] == "fastbg: after 0 s no process of this command is recorded yet"
     assert errors[-1] == r"fastbg: now recording gunicorn \x1b[31m"
@@ -143,7 +143,7 @@ def test_the_watch_of_a_daemon_ends_with_its_notice(
     followed = FollowedJournal(tmp_path / "journal.jsonl")
     run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: True, "gunicorn")
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
-    assert errors == ["fastbg: after 0 s no process of this command is recorded"]
+    assert errors == ["fastbg: after 0 s no process of this command is recorded yet"]
 
 
 def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
