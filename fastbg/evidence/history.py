@@ -35,7 +35,7 @@ GIVEN_UP = "too many requests were unfinished at the same time: later events of 
 
 _ENDS = ("task_finished", "task_failed", "task_dropped")
 _TASK_EVENTS = {"task_queued", "task_started", "task_retried", "loop_blocked", *_ENDS}
-_KNOWN = {*_TASK_EVENTS, "response_sent", "response_lost", "request_finished"}
+_KNOWN = {*_TASK_EVENTS, "response_sent", "response_held", "response_lost", "request_finished"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +305,8 @@ class JournalAggregator:
                 entry.running.discard(detail["n"])
         elif name == "response_sent":
             server.status, server.sent = detail.get("status"), SentResponse.of(event)
+        elif name == "response_held":
+            server.sent = server.sent and server.sent.looked_at(event)
         elif name == "response_lost":
             server.status, server.not_sent = detail.get("status"), why_not_sent(event)
         else:
@@ -320,7 +322,7 @@ class JournalAggregator:
         request.tasks, request.more_tasks = tasks[:MAX_TASKS], max(len(tasks) - MAX_TASKS, 0)
         self._counts[request.judgement.verdict] += 1
         if (sent := request.server.sent) is not None:
-            self._responses.add(sent.sent_ns - request.received_ns)
+            self._responses.add(sent.left_ns - request.received_ns)
         for task in tasks:
             if task.started_ns is not None and task.ended_ns is not None:
                 self._works.add(task.ended_ns - task.started_ns)

@@ -46,7 +46,7 @@ class RecordedRequest:
     @property
     def response_ms(self) -> float | None:
         """The time at which the server had sent the response."""
-        return self.ms(self.server.sent.sent_ns) if self.server.sent else None
+        return self.ms(self.server.sent.left_ns) if self.server.sent else None
 
     @property
     def waited_ms(self) -> float | None:

@@ -28,8 +28,8 @@ proves the order, unless the file had already changed when the response was sent
 Without a proof, the verdict is ``unproven``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Self
 
@@ -60,7 +60,8 @@ class SentResponse:
     """The interval in which the server passed the last byte of a response to the kernel, in monotonic nanoseconds.
 
     ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown. ``detail``: why it
-    is unknown. ``size``: of the body in bytes.
+    is unknown. ``size``: of the body in bytes. ``held_ns``: the last look at which it still held some, ``drained_ns``:
+    the look at which it held none, both None without such a look.
     """
 
     sending_ns: int
@@ -68,6 +69,30 @@ class SentResponse:
     buffered: int | None
     detail: str | None = None
     size: int | None = None
+    held_ns: int | None = None
+    drained_ns: int | None = None
+
+    @property
+    def left_ns(self) -> int:
+        """When the last byte left the server, as far as it is known: at this time or later."""
+        return self.held_ns or self.drained_ns or self.sent_ns
+
+    def looked_at(self, event: Event) -> Self:
+        """Add a later look at what the server held: a ``response_held`` event."""
+        if event.detail.get("buffered"):
+            return replace(self, held_ns=event.t_ns)
+        return replace(self, drained_ns=event.t_ns)
+
+    @classmethod
+    def of_request(cls, events: Iterable[Event]) -> Self | None:
+        """Return when the response to the request of ``events`` was sent, None if it was not."""
+        sent = None
+        for event in events:
+            if event.name == "response_sent":
+                sent = cls.of(event)
+            elif event.name == "response_held" and sent is not None:
+                sent = sent.looked_at(event)
+        return sent
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -132,8 +157,8 @@ def judge(trace: Trace) -> Judgement:
 
 def judge_order(trace: Trace) -> Judgement:
     """Decide only what the server shows of the order of the response and the ended tasks, failed ones included."""
-    sent, lost = trace.find("response_sent"), trace.find("response_lost")
-    return _server_order(SentResponse.of(sent) if sent else None, trace.tasks, why_not_sent(lost) if lost else None)
+    sent, lost = SentResponse.of_request(trace.events), trace.find("response_lost")
+    return _server_order(sent, trace.tasks, why_not_sent(lost) if lost else None)
 
 
 def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
@@ -206,12 +231,33 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: st
         why = sent.detail or "the server's write buffer could not be checked"
         return _unproven(f"whether the whole response had left the server is unknown: {why}")
     if sent.buffered:
-        return _unproven(_describe_buffered(sent.buffered, sent.size))
+        return _order_of_held(sent, sent.buffered, tasks, witness)
     overlapping = [_describe_overlap(sent, task) for task in tasks if _overlaps(sent, task)]
     if overlapping:
         return Judgement("overlapping", (witness,), "; ".join(overlapping))
     if not all(task.called_ns is not None and task.called_ns > sent.sent_ns for task in tasks):
         return _unproven("a task started or ended in the moment in which the server sent the response")
+    return Judgement("response-first", (witness,))
+
+
+def _order_of_held(sent: SentResponse, buffered: int, tasks: Sequence[Task], witness: str) -> Judgement:
+    """Decide the order from later looks at a response that the server still held after the send."""
+    held_ns, drained_ns = sent.held_ns or 0, sent.drained_ns
+    early = [task.name for task in tasks if task.ended_ns is not None and task.ended_ns <= held_ns]
+    if early:
+        names = ", ".join(early)
+        return Judgement("work-first", (witness,), f"{names} finished while the server still held the response")
+    if drained_ns is None:
+        return _unproven(_describe_buffered(buffered, sent.size))
+    overlapping = [
+        f"{task.name} started while the server still held the response, and ended after it had left"
+        for task in tasks
+        if task.started_ns is not None and task.started_ns <= held_ns and (task.ended_ns or 0) >= drained_ns
+    ]
+    if overlapping:
+        return Judgement("overlapping", (witness,), "; ".join(overlapping))
+    if not all(task.started_ns is not None and task.started_ns >= drained_ns for task in tasks):
+        return _unproven("a task started or ended in the moment in which the response left the server")
     return Judgement("response-first", (witness,))
 
 

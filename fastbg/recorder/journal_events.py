@@ -110,6 +110,14 @@ def response_sent(
     )
 
 
+def response_held(request_id: str, *, buffered: int, t_ns: int) -> Line:
+    """Make the line of a later look at a response that was not completely sent: ``buffered`` bytes were held.
+
+    ``t_ns``: they were still held then; with 0 all had been sent to the kernel by then.
+    """
+    return _line("response_held", request_id, f',"buffered":{buffered}', t_ns)
+
+
 def response_lost(request_id: str, *, t_ns: int, status: int | None, detail: str | None = None) -> Line:
     """Make the line of a response whose last byte was not sent. ``detail``: None if the client had disconnected."""
     return _line("response_lost", request_id, f',"status":{_nullable(status)}{_detail(detail)}', t_ns)
@@ -148,8 +156,8 @@ def loop_blocked(
     return _line("loop_blocked", request_id, f'{what},"ms":{ms:.3f}')
 
 
-def task_finished(request_id: str, task: str, n: int) -> Line:
-    return _line("task_finished", request_id, _task(task, n))
+def task_finished(request_id: str, task: str, n: int, *, t_ns: int | None = None) -> Line:
+    return _line("task_finished", request_id, _task(task, n), t_ns)
 
 
 def task_failed(request_id: str, task: str, n: int, *, t_ns: int, error: str, traceback: str | None) -> Line:

@@ -111,7 +111,13 @@ class RequestRecord:
         t_ns: int | None = None,
         waited_ms: float | None = None,
     ) -> None:
+        held = self.response.held
+        if held is not None:
+            held.look()
+            t_ns = monotonic_ns() if where == "thread" else t_ns  # its function has not started yet
         task.started_ns = t_ns = t_ns or monotonic_ns()
+        if held is not None and where == "loop":  # what is held here is held until the step of the event loop ends
+            held.look()
         if where == "thread":
             task.thread = threading.get_ident()
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
@@ -125,21 +131,25 @@ class RequestRecord:
         self._write(journal_events.loop_blocked(self.id, ms=took_ns / 1e6, task=(task.name, task.n)))
 
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
+        held = self.response.held
+        if held is not None:
+            held.look()
+        t_ns = monotonic_ns()  # before the source files are read
         task.ended = True
         self._detached.discard(task)
+        if held is not None:
+            held.look()
         if error is not None:
-            t_ns = monotonic_ns()  # before the source files are read
             task.error, traceback = describe(error), format_traceback(error)
             self._write(
                 journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.error, traceback=traceback)
             )
         elif task.not_run is not None:
-            t_ns, not_run = monotonic_ns(), task.not_run
             self._write(
-                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=not_run, traceback=None)
+                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.not_run, traceback=None)
             )
         else:
-            self._write(journal_events.task_finished(self.id, task.name, task.n))
+            self._write(journal_events.task_finished(self.id, task.name, task.n, t_ns=t_ns))
 
     def give_up(self, task: TaskRecord, error: BaseException) -> None:
         """Record that the call of ``task`` ended with ``error``: if it has not got a thread, it will never start."""

@@ -9,6 +9,7 @@ import gc
 import socket
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
 from fastbg.recorder.connections import buffers_headers, connection_of
 from fastbg.recorder.files import RequestFiles
+from fastbg.recorder.held_response import HeldResponse
 from fastbg.recorder.journal import Journal
 
 _WITHOUT_BODY = (204, 304)
@@ -41,6 +43,7 @@ class ResponseRecord:
     _changed: Sequence[str] = ()  # the files that had changed then
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
+    held: HeldResponse | None = None  # if the server still holds a part of it
 
     def __init__(self, request_id: str, scope: Scope, journal: Journal, files: RequestFiles) -> None:
         self._request_id = request_id
@@ -133,6 +136,14 @@ class ResponseRecord:
         ends_with_connection = self._length is None and self._is_http_1_0
         buffered = None if ends_with_connection else _buffered(transports)
         detail = _ENDS_WITH_CONNECTION if ends_with_connection else _NO_BUFFER
+        if buffered and hasattr(self._connection, "disconnected"):
+            self.held = HeldResponse(
+                self._request_id,
+                self._journal,
+                self._connection,
+                partial(_buffered, transports),
+                partial(_is_reset, transports),
+            )
         self._journal.write(
             journal_events.response_sent(
                 self._request_id,
@@ -196,7 +207,7 @@ def _is_reset(transports: Sequence[Any]) -> bool:
         info: bytes = transports[-1].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     except (AttributeError, RuntimeError, NotImplementedError):  # also on systems without TCP_INFO
         return False
-    except OSError:  # the socket is closed
+    except (OSError, ValueError):  # the socket is closed; ValueError is uvloop's
         return True
     return info[0] == _TCP_CLOSE
 

@@ -729,3 +729,13 @@ def test_ctrl_c_ends_the_reading(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, complaint) == (130, b"")
+
+
+def test_later_looks_at_a_held_response_are_used() -> None:
+    held = [line(t_ms, "response_held", buffered=buffered) for t_ms, buffered in ((1003, 127), (1500, 0))]
+    started, ended = line(1003, "task_started", **TASK, where="loop"), line(1500, "task_finished", **TASK)
+    history = summarize(
+        received() + line(1001, "task_queued", **TASK) + sent(buffered=127) + held[0] + started + held[1] + ended + DONE
+    )
+    assert history.last[0].judgement.verdict == "overlapping"
+    assert (history.last[0].response_ms, history.strays) == (3, 0)
