@@ -79,9 +79,9 @@ class SentResponse:
 
     def looked_at(self, event: Event) -> Self:
         """Add a later look at what the server held: a ``response_held`` event."""
-        if event.detail.get("buffered"):
-            return replace(self, held_ns=event.t_ns)
-        return replace(self, drained_ns=event.t_ns)
+        if event.detail.get("buffered") == 0:
+            return replace(self, drained_ns=event.t_ns)
+        return replace(self, held_ns=event.t_ns)
 
     @classmethod
     def of_request(cls, events: Iterable[Event]) -> Self | None:
@@ -456,8 +456,17 @@ def _changed_before(trace: Trace, sent: Event | None) -> Sequence[str]:
 
 
 def _written_by_end_of_send(trace: Trace, sent: Event | None) -> bool:
-    """Return whether some writes, none of them early, were in the files right after the response was sent."""
-    return bool(_before(trace, sent.detail.get("files_after") if sent else None))
+    """Return whether some writes, none of them early, were in the files right after the response was sent.
+
+    If the server still held it then: right after it had left. Without a look at that time some may have been.
+    """
+    if sent is None or not sent.detail.get("buffered"):
+        return bool(_before(trace, sent.detail.get("files_after") if sent else None))
+    looks = (event for event in trace.events if event.name == "response_held" and event.detail.get("buffered") == 0)
+    drained = next(looks, None)
+    if drained is None or "files" not in drained.detail:
+        return bool(trace.writes)
+    return bool(_before(trace, drained.detail["files"]))
 
 
 def _written_after_send(trace: Trace, sent: Event | None) -> bool:

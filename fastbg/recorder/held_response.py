@@ -4,7 +4,7 @@ uvloop before 0.23 holds each small response until the step of the event loop en
 client does not take. The buffers are looked at when a task starts and when it has ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastbg.clock import monotonic_ns
@@ -16,7 +16,7 @@ class HeldResponse:
     """Records how much of a response uvicorn still holds. ``cycle``: uvicorn's state of the request.
 
     ``buffered``: returns the bytes in the buffers of its connection, None if unknown. ``is_reset``: whether the
-    connection discards them.
+    connection discards them. ``sizes``: of the followed files.
     """
 
     def __init__(
@@ -26,12 +26,14 @@ class HeldResponse:
         cycle: Any,
         buffered: Callable[[], int | None],
         is_reset: Callable[[], bool],
+        sizes: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._request_id = request_id
         self._journal = journal
         self._cycle = cycle
         self._buffered = buffered
         self._is_reset = is_reset
+        self._sizes = sizes
         self._is_over = False
 
     def look(self) -> None:
@@ -46,8 +48,9 @@ class HeldResponse:
             self._is_over = True
             return
         self._is_over = not buffered
-        line = response_held(self._request_id, buffered=buffered, t_ns=before_ns if buffered else t_ns)
-        self._journal.write(line)
+        files = None if buffered else self._sizes()
+        t_ns = before_ns if buffered else t_ns
+        self._journal.write(response_held(self._request_id, buffered=buffered, t_ns=t_ns, files=files))
 
     def _is_current(self) -> bool:
         """Return whether the connection has no later request, whose response would be in the same buffers."""

@@ -110,12 +110,13 @@ def response_sent(
     )
 
 
-def response_held(request_id: str, *, buffered: int, t_ns: int) -> Line:
+def response_held(request_id: str, *, buffered: int, t_ns: int, files: Mapping[str, int] | None) -> Line:
     """Make the line of a later look at a response that was not completely sent: ``buffered`` bytes were held.
 
-    ``t_ns``: they were still held then; with 0 all had been sent to the kernel by then.
+    ``t_ns``: they were still held then; with 0 all had been sent to the kernel by then. ``files``: path to size after
+    that, as in `response_sent`.
     """
-    return _line("response_held", request_id, f',"buffered":{buffered}', t_ns)
+    return _line("response_held", request_id, f',"buffered":{buffered}{_files("files", files)}', t_ns)
 
 
 def response_lost(request_id: str, *, t_ns: int, status: int | None, detail: str | None = None) -> Line:

@@ -143,6 +143,7 @@ class ResponseRecord:
                 self._connection,
                 partial(_buffered, transports),
                 partial(_is_reset, transports),
+                self._files.sizes,
             )
         self._journal.write(
             journal_events.response_sent(

@@ -52,7 +52,7 @@ def known_values(source: Source, directory: Path, environment: Mapping[str, str]
 
 def settings_of(script: Script, part: Part, paths: RunPaths, known: Values, base: ServerSettings) -> ServerSettings:
     """Return the server settings for ``part``. An app from the command line (in ``base``) keeps its folder."""
-    env = placeholders.fill({**script.env, **part.env}, known)
+    env = placeholders.fill({**script.env, **part.env}, {**known, placeholders.PORT: PORT_MARK})
     options = placeholders.fill((part.server or script.server).model_dump(exclude_unset=True), known)
     options |= {name: str(paths.folder / options[name]) for name in PATHS if name in options}
     app_dir, factory = options.pop("app_dir", None), options.pop("factory", False)

@@ -100,8 +100,12 @@ def _commands(data: Mapping[str, Any]) -> Iterator[Fault]:
     for path, table in [((), data), *_tables(data.get("part"), "part")]:
         command = table.get("command")
         words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
-        if words and not any(PORT in placeholders.names(word) for word in words):
-            yield Fault((*path, "command"), "has no ${port}: fastbg chooses the port on which this server must listen")
+        has_port = PORT in placeholders.used([words, data.get("env", {}), table.get("env", {})])
+        if words and not has_port:
+            yield Fault(
+                (*path, "command"),
+                "has no ${port}, and env neither: fastbg chooses the port on which this server must listen",
+            )
         if words and "server" in table:
             yield Fault((*path, "server"), "has options of fastbg's own server: write them into the command")
 
@@ -254,21 +258,23 @@ def _moral(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("moral",), mistake)
 
 
-def _known_at(path: KeyPath, mail: Sequence[str]) -> Sequence[str]:
+def _known_at(path: KeyPath, mail: Sequence[str], *, has_command: bool) -> Sequence[str]:
     """Return the placeholders that are known before the first request. ``path``: of the key in its script or part."""
-    return ("dir", *mail, *([PORT] if path[0] == "command" else []))
+    return ("dir", *mail, *([PORT] if has_command and path[0] in ("command", "env") else []))
 
 
 def _placeholders(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Fault]:
     mail = MAIL if "mail" in data else ()
     saved: list[str] = []
     for path, text in placeholders.texts({key: item for key, item in data.items() if key not in NO_PLACEHOLDERS}):
-        yield from _unknown(path, text, _known_at(path, mail), environment)
+        yield from _unknown(path, text, _known_at(path, mail, has_command="command" in data), environment)
     for part_path, part in parts(data):
+        has_command = "command" in data or "command" in part
         for path, text in placeholders.texts(
             {key: item for key, item in part.items() if part_path and key not in NO_PLACEHOLDERS}
         ):
-            yield from _unknown((*part_path, *path), text, _known_at(path, mail), environment)
+            known = _known_at(path, mail, has_command=has_command)
+            yield from _unknown((*part_path, *path), text, known, environment)
         for place, request in _tables(part.get("request"), *part_path, "request"):
             for path, text in placeholders.texts(request):
                 yield from _unknown((*place, *path), text, (*RESERVED, *mail, *saved), environment)

@@ -6,7 +6,7 @@
 ``${dir}``          the data folder
 ``${env.NAME}``     an environment variable of fastbg's own process
 ``${mail.host}``    the host of the run's mail server; ``${mail.port}``: its port
-``${port}``         in `command`: the port on which the user's server must listen
+``${port}``         in `command` and `env`: the port on which the user's server must listen
 ``${NAME}``         a value that an earlier request saved under that name
 ``$${``             the text ``${``
 =================== ====================================================================================

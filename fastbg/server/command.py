@@ -33,7 +33,7 @@ class CommandProcess(ServerProcess):
         command = [word.replace(PORT_MARK, str(port)) for word in settings.command]
         program = find_program(command[0], settings.run_in)
         environment = attached(
-            os.environ | dict(settings.env),
+            os.environ | {name: value.replace(PORT_MARK, str(port)) for name, value in settings.env},
             uuid4().hex,
             directory=settings.directory,
             follow=settings.followed,

@@ -28,7 +28,8 @@ class ServerSettings:
     whose sizes the journal records, None for README.md and log.txt in the data folder. ``app_dir``: the folder to
     import the app from. ``factory``: the app is a function that returns the app. ``run_in``: the working directory of a
     child process, None for the current one. ``env``: more environment variables. ``options``: of uvicorn, for a child
-    process. ``command``: starts the user's own server, with `PORT_MARK` for the port; ``app`` may then be empty.
+    process. ``command``: starts the user's own server; ``app`` may then be empty. `PORT_MARK` in
+    it and in ``env`` is the port.
     """
 
     app: str

@@ -26,12 +26,15 @@ class Connection:
 def look(folder: Path, connection: Connection, times: int) -> list[int]:
     journal = Journal(folder / "journal.jsonl")
     journal.check()
-    response = HeldResponse("r1", journal, connection, lambda: next(connection.held), lambda: connection.reset)
+    response = HeldResponse(
+        "r1", journal, connection, lambda: next(connection.held), lambda: connection.reset, lambda: {"a": 1}
+    )
     for _ in range(times):
         response.look()
     events = read(folder / "journal.jsonl")
     assert {(event["event"], event["request"]) for event in events} <= {("response_held", "r1")}
     assert [event["t_ns"] for event in events] == sorted(event["t_ns"] for event in events)
+    assert [event.get("files") for event in events] == [None if event["buffered"] else {"a": 1} for event in events]
     return [event["buffered"] for event in events]
 
 

@@ -59,6 +59,14 @@ def test_parts_with_commands_have_servers_of_their_own(tmp_path: Path) -> None:
     assert re.findall(r'"server_name":"(\w+)"', journal) == ["uvicorn", "hypercorn", "uvicorn"]
 
 
+def test_command_may_take_its_port_from_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import os, uvicorn\nuvicorn.run('tests.apps.tasks:app', port=int(os.environ['PORT']))\n", encoding="utf-8"
+    )
+    code, errors, _ = demo(tmp_path, ["python", "main.py"], script='env = { PORT = "${port}" }\n' + REQUEST)
+    assert (code, errors) == (0, "")
+
+
 def test_request_of_a_replaced_process_is_over_at_once(tmp_path: Path) -> None:
     server = ["gunicorn", "-k", "asgi", "--preload", "--timeout", "2", "-b", "127.0.0.1:${port}", "held:app"]
     (tmp_path / "held.py").write_text(
@@ -101,7 +109,8 @@ def test_command_that_does_not_serve_is_told(command: list[str], said: str, tmp_
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('command = ["uvicorn"]\n', "1: command: has no ${port}"),
+        ('command = ["uvicorn"]\n', "1: command: has no ${port}, and env neither"),
+        ('app = "a:b"\nenv = { PORT = "${port}" }\n', "2: env.PORT: ${port} is not known here"),
         ('command = "uvicorn ${port}"\n', '1: command: found "uvicorn ${port}", expected an array'),
         ("command = []\n", "1: command: found an empty array, expected at least one item"),
         ('command = ["a", "${prot}"]\n', "1: command[2]: ${prot} is not known here; did you mean port?"),

@@ -76,8 +76,11 @@ class OwnCall(BackgroundTask):
     """A task with its own ``__call__``."""
 
     async def __call__(self) -> None:
+        request_id = str(self.args[0])
+        mark("called", request_id)
         await asyncio.sleep(0)
         await self.func(*self.args, **self.kwargs)
+        mark("returned", request_id)
 
 
 started = set[asyncio.Task[None]]()
