@@ -5,8 +5,10 @@ thread. For a background task, `steps` measures the exact time instead.
 """
 
 import asyncio
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,67 +66,72 @@ class LoopWatch:
     def __init__(self, serving: Collection[CodeType], on_blocked: Callable[[BlockedLoop], None]) -> None:
         self._serving = serving
         self._on_blocked = on_blocked
-        self._open = 0
+        self._begun = self._ended = 0  # requests
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._wake = threading.Event()
+        self._closing = threading.Event()
         self._answered = threading.Event()
         self._answered_ns = 0
-        self._is_idle = True
-        self._is_closed = False
+        _watches.add(self)
 
     def begin(self) -> None:
         """Count an open request. Must be called in the event loop."""
-        self._open += 1
-        if self._is_idle:
+        self._begun += 1
+        if self._thread is None:
             self._start()
 
     def end(self) -> None:
-        self._open -= 1
+        self._ended += 1
 
     def close(self) -> None:
         """End the thread, and wait for its end."""
-        self._is_closed = True
-        self._wake.set()
+        self._closing.set()
         thread = self._thread
         if thread is not None:
             thread.join()
 
+    def forget_thread(self) -> None:
+        """Must be called in a forked process, which does not have the thread, nor the requests."""
+        self._thread, self._starting = None, threading.Lock()
+        self._begun = self._ended = 0
+
     def _start(self) -> None:
-        """Wake the thread, or start it."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # trio
             return
         with self._starting:
-            self._is_idle = False
-            self._wake.set()
-            if self._thread is None or not self._thread.is_alive():  # not alive after a fork
+            if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._watch, args=[loop, _LoopThread()], name="fastbg loop watch", daemon=True
                 )
                 self._thread.start()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
-        while not self._is_closed and not loop.is_closed():
-            if self._open:
-                self._wake.clear()
-                self._ask(loop, loop_thread)
-                self._wake.wait(ASK_S)
-            elif not self._rest():
-                return
+        """Ask as long as requests are open, until none has come for `IDLE_S` or the loop is closed.
 
-    def _rest(self) -> bool:
-        """Wait for a request. Return False if none comes: the thread then ends."""
-        self._wake.clear()
-        self._is_idle = True
-        if self._open or self._wake.wait(IDLE_S):
-            return True
-        with self._starting:  # a request may come in this moment
-            if self._open:
-                return True
+        A new request does not wake this thread: that would cost two switches between threads per turn of the loop, a
+        fifth of the throughput of a small app.
+        """
+        begun, idle_rounds = self._begun, 0
+        while not self._closing.wait(ASK_S):
+            if loop.is_closed():
+                break
+            if self._begun != self._ended:
+                self._ask(loop, loop_thread)
+            idle_rounds = idle_rounds + 1 if self._begun == self._ended == begun else 0
+            begun = self._begun
+            if idle_rounds * ASK_S >= IDLE_S and self._is_over(begun):
+                return
+        self._thread = None
+
+    def _is_over(self, begun: int) -> bool:
+        """Give up the thread, unless a request comes in this moment."""
+        with self._starting:
             self._thread = None
-            return False
+            if self._begun != begun:
+                self._thread = threading.current_thread()
+            return self._thread is None
 
     def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
         self._answered.clear()
@@ -140,7 +147,7 @@ class LoopWatch:
         else:
             found = self._look(sys._current_frames().get(loop_thread.ident))
         while not self._answered.wait(ASK_S):
-            if loop.is_closed() or self._is_closed:
+            if loop.is_closed() or self._closing.is_set():
                 return
         if found is not None:
             place, variables = found
@@ -164,3 +171,14 @@ class LoopWatch:
             frames.append(frame)
         place = place_of(frames[::-1], runs=True)
         return None if place is None else (place, variables)
+
+
+_watches: "weakref.WeakSet[LoopWatch]" = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for watch in list(_watches):
+        watch.forget_thread()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
