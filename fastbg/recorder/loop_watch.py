@@ -58,80 +58,76 @@ class _LoopThread:
 
 
 class LoopWatch:
-    """Watches the event loop in which `begin` is called, as long as requests are open.
+    """Watches the event loop in which `start` is called, as long as ``is_busy()``: requests are open.
 
-    ``serving``: the code whose frame serves a request. ``on_blocked``: called in the thread of the watch.
+    ``serving``: the code whose frame serves a request. ``on_late``: called in the thread of the watch each time the
+    loop does not answer in time. ``on_blocked``: called there when it answers again.
     """
 
-    def __init__(self, serving: Collection[CodeType], on_blocked: Callable[[BlockedLoop], None]) -> None:
+    def __init__(
+        self,
+        serving: Collection[CodeType],
+        is_busy: Callable[[], bool],
+        on_late: Callable[[], None],
+        on_blocked: Callable[[BlockedLoop], None],
+    ) -> None:
         self._serving = serving
+        self._is_busy = is_busy
+        self._on_late = on_late
         self._on_blocked = on_blocked
-        self._begun = self._ended = 0  # requests
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._answered = threading.Event()
         self._answered_ns = 0
         _watches.add(self)
 
-    def begin(self) -> None:
-        """Count an open request. Must be called in the event loop."""
-        self._begun += 1
-        if self._thread is None:
-            self._start()
-
-    def end(self) -> None:
-        self._ended += 1
-
-    def close(self) -> None:
-        """End the thread, and wait for its end."""
-        self._closing.set()
-        thread = self._thread
-        if thread is not None:
-            thread.join()
-
-    def forget_thread(self) -> None:
-        """Must be called in a forked process, which does not have the thread, nor the requests."""
-        self._thread, self._starting = None, threading.Lock()
-        self._begun = self._ended = 0
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread. Must be called in the event loop while it is busy."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # trio
             return
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
+            if self.thread is None:
+                self.thread = threading.Thread(
                     target=self._watch, args=[loop, _LoopThread()], name="fastbg loop watch", daemon=True
                 )
-                self._thread.start()
+                self.thread.start()
+
+    def close(self) -> None:
+        """End the thread, and wait for its end."""
+        self._closing.set()
+        thread = self.thread
+        if thread is not None:
+            thread.join()
+
+    def forget_thread(self) -> None:
+        """Must be called in a forked process, which does not have the thread."""
+        self.thread, self._starting = None, threading.Lock()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
-        """Ask as long as requests are open, until none has come for `IDLE_S` or the loop is closed.
+        """Ask as long as requests are open, until none was open for `IDLE_S`, or the loop is closed.
 
         A new request does not wake this thread: that would cost two switches between threads per turn of the loop, a
-        fifth of the throughput of a small app.
+        tenth of the throughput of a small app.
         """
-        begun, idle_rounds = self._begun, 0
-        while not self._closing.wait(ASK_S):
-            if loop.is_closed():
-                break
-            if self._begun != self._ended:
+        idle_s = 0.0
+        while not self._closing.wait(ASK_S) and not loop.is_closed():
+            if self._is_busy():
+                idle_s = 0.0
                 self._ask(loop, loop_thread)
-            idle_rounds = idle_rounds + 1 if self._begun == self._ended == begun else 0
-            begun = self._begun
-            if idle_rounds * ASK_S >= IDLE_S and self._is_over(begun):
+            elif (idle_s := idle_s + ASK_S) >= IDLE_S and self._is_over():
                 return
-        self._thread = None
+        self.thread = None
 
-    def _is_over(self, begun: int) -> bool:
+    def _is_over(self) -> bool:
         """Give up the thread, unless a request comes in this moment."""
         with self._starting:
-            self._thread = None
-            if self._begun != begun:
-                self._thread = threading.current_thread()
-            return self._thread is None
+            self.thread = None
+            if self._is_busy():
+                self.thread = threading.current_thread()
+            return self.thread is None
 
     def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
         self._answered.clear()
@@ -140,6 +136,7 @@ class LoopWatch:
             loop.call_soon_threadsafe(self._answer)
         if self._answered.wait(BLOCKED_NS / 1e9):
             return
+        self._on_late()
         took_ns = monotonic_ns() - asked_ns
         # If this thread was late as well, the process had no processor, and the frames show another moment.
         if took_ns > 2 * BLOCKED_NS or loop_thread.lacks_processor(took_ns, loop_thread.cpu_ns() - cpu_ns):
