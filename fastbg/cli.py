@@ -263,7 +263,7 @@ def demo(
         typer.Option(
             metavar="URL",
             rich_help_panel=SERVER,
-            help="Use a running server, such as localhost:8000 or unix:PATH, instead of starting one.",
+            help="Use a running server, such as localhost:8000 or unix:shop.sock, instead of starting one.",
         ),
     ] = None,
     as_json: Annotated[

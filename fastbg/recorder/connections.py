@@ -4,6 +4,8 @@ A connection has ``transport``, of asyncio or uvloop, and ``disconnected``: the 
 uvicorn's object for a request has both. A server that is not named here, or another version of it, gives None.
 """
 
+from collections.abc import Hashable
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
@@ -12,10 +14,10 @@ _GUNICORN = "ASGIProtocol._handle_http_request.<locals>.send"  # HTTP/1; with HT
 
 def connection_of(send: Any) -> Any:
     owner = getattr(send, "__self__", None)
-    module = type(owner).__module__
+    module = _module_of(type(owner))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
+    if module.startswith("uvicorn."):
+        return owner
     try:
-        if module.startswith("uvicorn."):
-            return owner
         if module == "hypercorn.protocol.http_stream":
             return _HypercornConnection(owner)
         if type(send) is FunctionType and send.__qualname__ == _GUNICORN:
@@ -23,6 +25,11 @@ def connection_of(send: Any) -> Any:
     except (AttributeError, KeyError, ValueError):
         pass
     return None
+
+
+@lru_cache(16)
+def _module_of(kind: Hashable) -> str:
+    return kind.__module__
 
 
 def buffers_headers(connection: Any) -> bool:

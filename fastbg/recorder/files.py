@@ -10,19 +10,17 @@ def sizes_of(paths: Iterable[str]) -> dict[str, int]:
 
 
 class RequestFiles:
-    """The followed files during one request. ``paths``: None if they are not recorded."""
+    """The followed files during one request."""
 
-    def __init__(self, paths: Sequence[str] | None) -> None:
+    def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
-        self._before = [_version(_status(path)) for path in paths or ()]
+        self._before = [_version(_status(path)) for path in paths]
 
-    def sizes(self) -> dict[str, int] | None:
-        return None if self._paths is None else sizes_of(self._paths)
+    def sizes(self) -> dict[str, int]:
+        return sizes_of(self._paths)
 
-    def sizes_and_changed(self) -> tuple[dict[str, int] | None, Sequence[str]]:
+    def sizes_and_changed(self) -> tuple[dict[str, int], Sequence[str]]:
         """Return the sizes, and the files that have changed since the request, also those that kept their size."""
-        if self._paths is None:
-            return None, ()
         sizes, changed = {}, []
         for path, before in zip(self._paths, self._before, strict=True):
             status = _status(path)
@@ -31,9 +29,6 @@ class RequestFiles:
             if _version(status) != before:
                 changed.append(path)
         return sizes, changed
-
-
-NOT_RECORDED = RequestFiles(None)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import response_held
+from fastbg.recorder.journal_events import JsonText, response_held
 
 
 class HeldResponse:
-    """Records how much of a response uvicorn still holds. ``cycle``: uvicorn's state of the request.
+    """Records how much of a response uvicorn still holds. ``request``: its id. ``cycle``: uvicorn's state of
+    the request.
 
     ``buffered``: returns the bytes in the buffers of its connection, None if unknown. ``is_reset``: whether the
     connection discards them. ``sizes``: of the followed files.
@@ -21,14 +22,14 @@ class HeldResponse:
 
     def __init__(
         self,
-        request_id: str,
+        request: JsonText,
         journal: Journal,
         cycle: Any,
         buffered: Callable[[], int | None],
         is_reset: Callable[[], bool],
         sizes: Callable[[], Mapping[str, int] | None],
     ) -> None:
-        self._request_id = request_id
+        self._request = request
         self._journal = journal
         self._cycle = cycle
         self._buffered = buffered
@@ -50,7 +51,7 @@ class HeldResponse:
         self._is_over = not buffered
         files = None if buffered else self._sizes()
         t_ns = before_ns if buffered else t_ns
-        self._journal.write(response_held(self._request_id, buffered=buffered, t_ns=t_ns, files=files))
+        self._journal.write(response_held(self._request, buffered=buffered, t_ns=t_ns, files=files))
 
     def _is_current(self) -> bool:
         """Return whether the connection has no later request, whose response would be in the same buffers."""

@@ -92,7 +92,9 @@ class _Background:
             raise AttributeError(f"{owner.__name__!r} object has no attribute 'background'") from None
 
     def __set__(self, response: Response, background: Any) -> None:
-        if isinstance(background, BackgroundTask):
+        if background is None:  # most responses
+            pass
+        elif isinstance(background, BackgroundTask):
             request = current_request.get()
             if request is not None:
                 request.give(background, response)

@@ -5,8 +5,10 @@ thread. For a background task, `steps` measures the exact time instead.
 """
 
 import asyncio
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,75 +58,76 @@ class _LoopThread:
 
 
 class LoopWatch:
-    """Watches the event loop in which `begin` is called, as long as requests are open.
+    """Watches the event loop in which `start` is called, as long as ``is_busy()``: requests are open.
 
-    ``serving``: the code whose frame serves a request. ``on_blocked``: called in the thread of the watch.
+    ``serving``: the code whose frame serves a request. ``on_late``: called in the thread of the watch each time the
+    loop does not answer in time. ``on_blocked``: called there when it answers again.
     """
 
-    def __init__(self, serving: Collection[CodeType], on_blocked: Callable[[BlockedLoop], None]) -> None:
+    def __init__(
+        self,
+        serving: Collection[CodeType],
+        is_busy: Callable[[], bool],
+        on_late: Callable[[], None],
+        on_blocked: Callable[[BlockedLoop], None],
+    ) -> None:
         self._serving = serving
+        self._is_busy = is_busy
+        self._on_late = on_late
         self._on_blocked = on_blocked
-        self._open = 0
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._wake = threading.Event()
+        self._closing = threading.Event()
         self._answered = threading.Event()
         self._answered_ns = 0
-        self._is_idle = True
-        self._is_closed = False
+        _watches.add(self)
 
-    def begin(self) -> None:
-        """Count an open request. Must be called in the event loop."""
-        self._open += 1
-        if self._is_idle:
-            self._start()
-
-    def end(self) -> None:
-        self._open -= 1
-
-    def close(self) -> None:
-        """End the thread, and wait for its end."""
-        self._is_closed = True
-        self._wake.set()
-        thread = self._thread
-        if thread is not None:
-            thread.join()
-
-    def _start(self) -> None:
-        """Wake the thread, or start it."""
+    def start(self) -> None:
+        """Start the thread. Must be called in the event loop while it is busy."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # trio
             return
         with self._starting:
-            self._is_idle = False
-            self._wake.set()
-            if self._thread is None or not self._thread.is_alive():  # not alive after a fork
-                self._thread = threading.Thread(
+            if self.thread is None:
+                self.thread = threading.Thread(
                     target=self._watch, args=[loop, _LoopThread()], name="fastbg loop watch", daemon=True
                 )
-                self._thread.start()
+                self.thread.start()
+
+    def close(self) -> None:
+        """End the thread, and wait for its end."""
+        self._closing.set()
+        thread = self.thread
+        if thread is not None:
+            thread.join()
+
+    def forget_thread(self) -> None:
+        """Must be called in a forked process, which does not have the thread."""
+        self.thread, self._starting = None, threading.Lock()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
-        while not self._is_closed and not loop.is_closed():
-            if self._open:
-                self._wake.clear()
-                self._ask(loop, loop_thread)
-                self._wake.wait(ASK_S)
-            elif not self._rest():
-                return
+        """Ask as long as requests are open, until none was open for `IDLE_S`, or the loop is closed.
 
-    def _rest(self) -> bool:
-        """Wait for a request. Return False if none comes: the thread then ends."""
-        self._wake.clear()
-        self._is_idle = True
-        if self._open or self._wake.wait(IDLE_S):
-            return True
-        with self._starting:  # a request may come in this moment
-            if self._open:
-                return True
-            self._thread = None
-            return False
+        A new request does not wake this thread: that would cost two switches between threads per turn of the loop, a
+        tenth of the throughput of a small app.
+        """
+        idle_s = 0.0
+        while not self._closing.wait(ASK_S) and not loop.is_closed():
+            if self._is_busy():
+                idle_s = 0.0
+                self._ask(loop, loop_thread)
+            elif (idle_s := idle_s + ASK_S) >= IDLE_S and self._is_over():
+                return
+        self.thread = None
+
+    def _is_over(self) -> bool:
+        """Give up the thread, unless a request comes in this moment."""
+        with self._starting:
+            self.thread = None
+            if self._is_busy():
+                self.thread = threading.current_thread()
+            return self.thread is None
 
     def _ask(self, loop: asyncio.AbstractEventLoop, loop_thread: "_LoopThread") -> None:
         self._answered.clear()
@@ -133,6 +136,7 @@ class LoopWatch:
             loop.call_soon_threadsafe(self._answer)
         if self._answered.wait(BLOCKED_NS / 1e9):
             return
+        self._on_late()
         took_ns = monotonic_ns() - asked_ns
         # If this thread was late as well, the process had no processor, and the frames show another moment.
         if took_ns > 2 * BLOCKED_NS or loop_thread.lacks_processor(took_ns, loop_thread.cpu_ns() - cpu_ns):
@@ -140,7 +144,7 @@ class LoopWatch:
         else:
             found = self._look(sys._current_frames().get(loop_thread.ident))
         while not self._answered.wait(ASK_S):
-            if loop.is_closed() or self._is_closed:
+            if loop.is_closed() or self._closing.is_set():
                 return
         if found is not None:
             place, variables = found
@@ -164,3 +168,14 @@ class LoopWatch:
             frames.append(frame)
         place = place_of(frames[::-1], runs=True)
         return None if place is None else (place, variables)
+
+
+_watches: "weakref.WeakSet[LoopWatch]" = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for watch in list(_watches):
+        watch.forget_thread()
+
+
+os.register_at_fork(after_in_child=_forget_threads)

@@ -1,7 +1,7 @@
 """The state of one request, and of its background tasks."""
 
 import itertools
-import random
+import os
 import re
 import threading
 from collections.abc import Awaitable, Sequence
@@ -14,9 +14,9 @@ from starlette.types import Scope
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
-from fastbg.recorder.files import NOT_RECORDED, RequestFiles
+from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import DropReason
+from fastbg.recorder.journal_events import DropReason, task_text
 from fastbg.recorder.made_tasks import MadeTasks
 from fastbg.recorder.naming import describe, task_name
 from fastbg.recorder.request_ids import HEADER
@@ -27,7 +27,17 @@ from fastbg.recorder.tracebacks import format_traceback
 _VALID = re.compile(rb"[\x20-\x7e]{1,128}")
 _HEADER = HEADER.lower().encode()
 
-_new_ids = random.Random()  # noqa: S311  # ids, not secrets; `os.urandom` would release the interpreter lock
+_prefix = ""  # of the ids that this process makes
+_number = itertools.count(1_000_000_000)  # all with the same length
+
+
+def _choose_prefix() -> None:
+    global _prefix
+    _prefix = os.urandom(11).hex()
+
+
+_choose_prefix()
+os.register_at_fork(after_in_child=_choose_prefix)
 
 _CALLED = "_fastbg_called"  # an attribute of Starlette's object
 _AGAIN = "an earlier request has already called it: its response object was returned again"
@@ -47,28 +57,42 @@ class RequestRecord:
 
     call: Awaitable[None] | None = None
     has_ended = False
-    middleware: str | None = None
     made: MadeTasks | None = None
+    middleware: str | None = None
+    _sending: dict[str, tuple[str, int]] | None = None  # name and number of each task that is being sent to a broker
 
     def __init__(
-        self, scope: Scope, journal: Journal, files: Sequence[str], detached: set[TaskRecord], *, all_sizes: bool
-    ) -> None:  # fmt: skip
+        self,
+        scope: Scope,
+        journal: Journal,
+        received_ns: int,
+        files: Sequence[str],
+        detached: set[TaskRecord],
+        all_sizes: bool,  # called once per request: by position in half the time
+    ) -> None:
         client_id, x_request_id = _take_ids(scope)
-        self.id = client_id or f"{_new_ids.getrandbits(128):032x}"
-        self._write = journal.write
+        if client_id is None:
+            self.id = request_id = f"{_prefix}{next(_number)}"
+            self.text = f'"{request_id}"'
+        else:
+            self.id, self.text = client_id, journal_events.request_text(client_id)
+        self._journal = journal
         # `fastbg demo`, which needs the sizes, sends an id for each request.
-        self._files = RequestFiles(files) if client_id or all_sizes else NOT_RECORDED
+        self._files = None if client_id is None and not all_sizes else RequestFiles(files)
         self._detached = detached
+        self._method = method = scope["method"]
+        self._path = path = scope["path"]
         self._numbers = itertools.count()  # used by several threads
-        self._sending: dict[str, tuple[str, int]] = {}  # name and number of each task that is being sent to a broker
         self.tasks: dict[int, TaskRecord] = {}
-        self.response = ResponseRecord(self.id, scope, journal, self._files)
-        self.name = f"{scope['method']} {scope['path']}"
-        self.received_ns = monotonic_ns()
-        received = journal_events.request_received(
-            self.id, scope["method"], scope["path"], t_ns=self.received_ns, x_request_id=x_request_id
+        self.response = ResponseRecord(self.text, scope, journal, self._files)
+        self.received_ns = received_ns
+        journal.write_later(
+            journal_events.request_received(self.text, method, path, t_ns=received_ns, x_request_id=x_request_id)
         )
-        self._write(received)
+
+    @property
+    def name(self) -> str:
+        return f"{self._method} {self._path}"
 
     def make(self, task: BackgroundTask) -> None:
         """Record that ``task`` was made. If nothing ever calls it, it is dropped."""
@@ -87,7 +111,7 @@ class RequestRecord:
         queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, is_late=self.response.sent)
         if self.made is not None:
             self.made.remove(task)
-        self._write(journal_events.task_queued(self.id, name, n, detail=detail))
+        self._journal.write(journal_events.task_queued(self.text, queued.text, detail=detail))
         return queued
 
     def begin(self, task: Runnable) -> TaskRecord:
@@ -121,14 +145,12 @@ class RequestRecord:
         if where == "thread":
             task.thread = threading.get_ident()
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
-        self._write(
-            journal_events.task_started(
-                self.id, task.name, task.n, where, t_ns=t_ns, waited_ms=waited_ms, detail=detail
-            )
+        self._journal.write(
+            journal_events.task_started(self.text, task.text, where, t_ns=t_ns, waited_ms=waited_ms, detail=detail)
         )
 
     def blocked(self, task: TaskRecord, took_ns: int) -> None:
-        self._write(journal_events.loop_blocked(self.id, ms=took_ns / 1e6, task=(task.name, task.n)))
+        self._journal.write(journal_events.loop_blocked(self.text, ms=took_ns / 1e6, task=task.text))
 
     def end(self, task: TaskRecord, error: BaseException | None) -> None:
         held = self.response.held
@@ -141,15 +163,12 @@ class RequestRecord:
             held.look()
         if error is not None:
             task.error, traceback = describe(error), format_traceback(error)
-            self._write(
-                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.error, traceback=traceback)
-            )
+            line = journal_events.task_failed(self.text, task.text, t_ns=t_ns, error=task.error, traceback=traceback)
         elif task.not_run is not None:
-            self._write(
-                journal_events.task_failed(self.id, task.name, task.n, t_ns=t_ns, error=task.not_run, traceback=None)
-            )
+            line = journal_events.task_failed(self.text, task.text, t_ns=t_ns, error=task.not_run, traceback=None)
         else:
-            self._write(journal_events.task_finished(self.id, task.name, task.n, t_ns=t_ns))
+            line = journal_events.task_finished(self.text, task.text, t_ns=t_ns)
+        self._journal.write(line)
 
     def give_up(self, task: TaskRecord, error: BaseException) -> None:
         """Record that the call of ``task`` ended with ``error``: if it has not got a thread, it will never start."""
@@ -161,17 +180,41 @@ class RequestRecord:
     def send(self, message_id: str, name: str) -> int:
         """Record that a task is about to be sent to a broker, and return its number."""
         n = next(self._numbers)
+        self._sending = self._sending or {}
         self._sending[message_id] = name, n
-        self._write(journal_events.task_queued(self.id, name, n, where="worker"))
+        self._journal.write(journal_events.task_queued(self.text, task_text(name, n), where="worker"))
         return n
 
     def sent(self, message_id: str) -> None:
         """Record that the broker has the message. A worker records the rest."""
-        self._sending.pop(message_id, None)
+        if self._sending is not None:
+            self._sending.pop(message_id, None)
 
     def finish(self, error: BaseException | None) -> None:
         """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
         self.response.finish()
+        if self.tasks:
+            self._leave_tasks(error)
+        if self.made is not None:
+            for made in self.made.never_called(error):
+                self._write_dropped(made.name, next(self._numbers), "never-called", made.why)
+        if self._sending:
+            for name, n in self._sending.values():
+                self._write_dropped(name, n, "broker", "the broker did not confirm the task")
+        sizes = None if self._files is None else self._files.sizes()
+        if error is None:
+            self._journal.write_later(
+                journal_events.request_finished(self.text, files=sizes, error=None, traceback=None)
+            )
+        else:
+            what, traceback = describe(error), format_traceback(error)
+            self._journal.write(
+                journal_events.request_finished(self.text, files=sizes, error=what, traceback=traceback)
+            )
+        self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
+        self.has_ended = True
+
+    def _leave_tasks(self, error: BaseException | None) -> None:
         for task in list(self.tasks.values()):  # a copy, because a thread may add tasks
             if task.has_turn and not task.ended:
                 self._detached.add(task)
@@ -179,15 +222,6 @@ class RequestRecord:
                     self._detached.discard(task)
             elif not task.started:
                 self._drop(task, error)
-        for made in () if self.made is None else self.made.never_called(error):
-            self._write_dropped(made.name, next(self._numbers), "never-called", made.why)
-        for name, n in self._sending.values():
-            self._write_dropped(name, n, "broker", "the broker did not confirm the task")
-        ended_by, traceback = (None, None) if error is None else (describe(error), format_traceback(error))
-        sizes = self._files.sizes()
-        self._write(journal_events.request_finished(self.id, files=sizes, error=ended_by, traceback=traceback))
-        self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
-        self.has_ended = True
 
     def _drop(self, task: TaskRecord, error: BaseException | None) -> None:
         self._detached.discard(task)
@@ -197,7 +231,9 @@ class RequestRecord:
 
     def _write_dropped(self, task: str, n: int, reason: DropReason, detail: str) -> None:
         status = self.response.status
-        self._write(journal_events.task_dropped(self.id, task, n, status=status, reason=reason, detail=detail))
+        self._journal.write(
+            journal_events.task_dropped(self.text, task_text(task, n), status=status, reason=reason, detail=detail)
+        )
 
 
 def _take_ids(scope: Scope) -> tuple[str | None, str | None]:

@@ -8,8 +8,9 @@ it is sent with the last message (RFC 9112, 6.3).
 import gc
 import socket
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -21,11 +22,13 @@ from fastbg.recorder.connections import buffers_headers, connection_of
 from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.held_response import HeldResponse
 from fastbg.recorder.journal import Journal
+from fastbg.recorder.journal_events import JsonText
 
 _WITHOUT_BODY = (204, 304)
 _TCP_CLOSE = 7  # state of a connection that was reset (Linux, include/net/tcp_states.h)
 _FILE = "http.response.pathsend"  # the server reads the body from a file
 _ENDS_WITH_CONNECTION = "the response ends with its connection, and the end of a connection is not recorded"
+_buffer_size: Callable[[Any], int] = methodcaller("get_write_buffer_size")
 _NO_BUFFER = "the recorder cannot ask this server for its write buffer"
 
 
@@ -34,9 +37,6 @@ class ResponseRecord:
 
     status: int | None = None
     sent = False
-    _is_over = False  # `sent`, or the client had disconnected
-    _size = 0  # bytes of the body
-    _length: int | None = None  # bytes of the body after which it is complete; None: the last message completes it
     _has_trailers = False
     _sending_ns: int | None = None  # just before the last byte was given to the server
     _sizes: Mapping[str, int] | None = None  # of the files at the same time
@@ -45,12 +45,14 @@ class ResponseRecord:
     _http_exception: tuple[int, str] | None = None
     held: HeldResponse | None = None  # if the server still holds a part of it
 
-    def __init__(self, request_id: str, scope: Scope, journal: Journal, files: RequestFiles) -> None:
-        self._request_id = request_id
-        self._is_head = scope["method"] == "HEAD"
-        self._is_http_1_0 = scope.get("http_version") == "1.0"
+    def __init__(self, request: JsonText, scope: Scope, journal: Journal, files: RequestFiles | None) -> None:
+        self._request = request
+        self._method, self._http_version = scope["method"], scope.get("http_version")
         self._journal = journal
         self._files = files
+        self._is_over = False  # `sent`, or the client had disconnected
+        self._size = 0  # bytes of the body
+        self._length: int | None = None  # bytes of the body that complete it; None: the last message completes it
         self._connection: Any = None  # the server's, of no public type
 
     @property
@@ -73,18 +75,18 @@ class ResponseRecord:
             kind = message["type"]
             if kind == "http.response.body":
                 self._size += len(message.get("body", b""))
-                is_last = not (message.get("more_body", False) or self._has_trailers)
+                is_last = not (message.get("more_body") or self._has_trailers)
             elif kind == "http.response.start":
-                if message["status"] < 200:
-                    return send(message)
-                self._start(message)
+                if message["status"] >= 200:
+                    self._start(message)
                 is_last = False
             else:
                 is_last = kind == _FILE or (
                     kind == "http.response.trailers" and not message.get("more_trailers", False)
                 )
-            if self._size == self._length or (is_last and self._length is None) or kind == _FILE:
-                return self._send_end(send, message, is_last=is_last)
+            length = self._length
+            if self._size == length or (is_last and length is None) or kind == _FILE:
+                return self._send_end(send, message, is_last)
             return send(message)
 
         return watched
@@ -103,19 +105,23 @@ class ResponseRecord:
             self._write_lost(t_ns, f"the app did not complete the response: {self._size} bytes{announced}")
 
     def _start(self, message: Message) -> None:
-        self.status = message["status"]
+        self.status = status = message["status"]
         error = sys.exception()
         if error is not None:  # an exception handler sends this response
-            self._handled = f"{type(error).__name__} {self.status}"
-        self._has_trailers = message.get("trailers", False)
-        self._length = 0 if self._is_head or self.status in _WITHOUT_BODY else _announced_length(message)
+            self._handled = f"{type(error).__name__} {status}"
+        if message.get("trailers"):
+            self._has_trailers = True
+        if self._method == "HEAD" or status in _WITHOUT_BODY:
+            self._length = 0
+        else:
+            self._length = _announced_length(message.get("headers", ()))
 
-    async def _send_end(self, send: Send, message: Message, *, is_last: bool) -> None:
+    async def _send_end(self, send: Send, message: Message, is_last: bool) -> None:
         """Send a message with which the response is complete.
 
         A server that is not known may keep it until the last message.
         """
-        files, changed = self._files.sizes_and_changed()
+        files, changed = (None, ()) if self._files is None else self._files.sizes_and_changed()
         was_disconnected = self._is_disconnected
         sending_ns = monotonic_ns()
         await send(message)
@@ -126,45 +132,36 @@ class ResponseRecord:
         if was_disconnected or self._is_disconnected or _is_reset(transports):
             self._write_lost(t_ns, None)
         elif is_last or (self._connection is not None and not self._keeps(message)):
-            self._write_sent(t_ns, self._sending_ns, transports, self._sizes, self._files.sizes())
+            self._write_sent(t_ns, self._sending_ns, transports, self._sizes, self._sizes_now())
 
     def _write_sent(
         self, t_ns: int, sending_ns: int, transports: Sequence[Any],
         files: Mapping[str, int] | None, files_after: Mapping[str, int] | None,
     ) -> None:  # fmt: skip
         self.sent = self._is_over = True
-        ends_with_connection = self._length is None and self._is_http_1_0
-        buffered = None if ends_with_connection else _buffered(transports)
-        detail = _ENDS_WITH_CONNECTION if ends_with_connection else _NO_BUFFER
-        if buffered and hasattr(self._connection, "disconnected"):
+        buffered, detail = _buffered(transports), None
+        if self._length is None and self._http_version == "1.0":
+            buffered, detail = None, _ENDS_WITH_CONNECTION
+        elif buffered is None:
+            detail = _NO_BUFFER
+        elif buffered and hasattr(self._connection, "disconnected"):
             self.held = HeldResponse(
-                self._request_id,
+                self._request,
                 self._journal,
                 self._connection,
                 partial(_buffered, transports),
                 partial(_is_reset, transports),
-                self._files.sizes,
+                self._sizes_now,
             )
-        self._journal.write(
+        self._journal.write_later(
             journal_events.response_sent(
-                self._request_id,
-                t_ns=t_ns,
-                status=self.status,
-                size=self._size,
-                sending_ns=sending_ns,
-                files=files,
-                files_after=files_after if files_after != files else None,
-                changed=self._changed,
-                buffered=buffered,
-                detail=detail if buffered is None else None,
+                self._request, t_ns, self.status, self._size, sending_ns, buffered,
+                files, files_after if files_after != files else None, self._changed, detail,
             )
-        )
+        )  # fmt: skip
 
-    def _write_lost(self, t_ns: int, detail: str | None) -> None:
-        self._is_over = True
-        self._journal.write(
-            journal_events.response_lost(self._request_id, t_ns=t_ns, status=self.status, detail=detail)
-        )
+    def _sizes_now(self) -> Mapping[str, int] | None:
+        return None if self._files is None else self._files.sizes()
 
     def _keeps(self, message: Message) -> bool:
         """Return whether the server does not write this message before the next one."""
@@ -175,15 +172,19 @@ class ResponseRecord:
         """Whether the server discards what it is given, because the client has disconnected."""
         return getattr(self._connection, "disconnected", False)
 
+    def _write_lost(self, t_ns: int, detail: str | None) -> None:
+        self._is_over = True
+        self._journal.write(journal_events.response_lost(self._request, t_ns=t_ns, status=self.status, detail=detail))
 
-def _announced_length(message: Message) -> int | None:
+
+def _announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     """Return the Content-Length, None if the response does not have one, or does not use it."""
     length = None
-    for name, value in message.get("headers", ()):
-        name = name.lower()
-        if name == b"content-length" and value.isdigit():
+    for name, value in headers:
+        size = len(name)  # compared first: most headers are others
+        if size == 14 and name.lower() == b"content-length" and value.isdigit():
             length = int(value)
-        elif name == b"transfer-encoding":
+        elif size == 17 and name.lower() == b"transfer-encoding":
             return None
     return length
 
@@ -191,10 +192,9 @@ def _announced_length(message: Message) -> int | None:
 def _buffered(transports: Sequence[Any]) -> int | None:
     """Return the number of bytes in the buffers of the `_transports`, None if unknown."""
     try:
-        size: int = sum(transport.get_write_buffer_size() for transport in transports)
+        return sum(map(_buffer_size, transports)) if transports else None
     except (AttributeError, RuntimeError, NotImplementedError):
         return None
-    return size if transports else None
 
 
 def _is_reset(transports: Sequence[Any]) -> bool:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from types import CoroutineType
 from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -145,7 +146,7 @@ async def _record(request: RequestRecord, task: TaskRecord, call: Awaitable[obje
 def _in_steps(
     request: RequestRecord, task: TaskRecord, awaitable: Awaitable[Any], begun: Callable[[], None] | None = None
 ) -> Coroutine[Any, Any, Any]:
-    task.coroutine = _await(awaitable)
+    task.coroutine = awaitable if isinstance(awaitable, CoroutineType) else _await(awaitable)
     return in_steps(task.coroutine, partial(request.blocked, task), begun)
 
 

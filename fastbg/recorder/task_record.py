@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
 
-from fastbg.recorder.journal_events import DropReason
+from fastbg.recorder.journal_events import DropReason, JsonText, task_text
 from fastbg.recorder.naming import describe
 
 Runnable = BackgroundTask | Callable[..., Any]  # Starlette awaits any callable that a response has as its background
@@ -24,7 +24,7 @@ class TaskRecord:
     for a thread. ``own_call``: the ``__call__`` of its own class runs. ``delegates``: that one has called
     ``BackgroundTask.__call__``. ``thread``, ``coroutine``: what runs it. ``error``: the exception that it raised.
     ``not_run``: what it made and did not run, such as "returned a coroutine that nobody awaited". ``after_response``:
-    Starlette called it after the response was sent.
+    Starlette called it after the response was sent. ``text``: its name and number as JSON.
     """
 
     name: str
@@ -43,6 +43,10 @@ class TaskRecord:
     error: str | None = None
     not_run: str | None = None
     after_response: bool = False
+    text: JsonText = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.text = task_text(self.name, self.n)
 
     @property
     def started(self) -> bool:

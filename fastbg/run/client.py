@@ -4,9 +4,11 @@ import asyncio
 import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -120,6 +122,16 @@ class _Unused(httpx.AsyncBaseTransport):
     """A placeholder: without a transport, `httpx.AsyncClient` would create one."""
 
 
+def skip_missing_sniffio() -> None:
+    """Let this process remember that sniffio is not installed.
+
+    httpcore imports it some 70 times per request. Without it, each of these searches all folders of libraries: 0.35 ms
+    per request. A module that is None in `sys.modules` is not searched.
+    """
+    if "sniffio" not in sys.modules and find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented in "The import system"
+
+
 class Client:
     """A client that sends requests to ``base_url``. It has no timeout: the caller cancels. Raises `ServerError`.
 
@@ -143,6 +155,7 @@ class Client:
             raise ServerError(
                 f"not a valid URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
             ) from None
+        skip_missing_sniffio()
         self._connections = _Connections(address, verify=verify)
         self._read_sizes = read_sizes
         self._timeouts: dict[str, asyncio.Timeout] = {}

@@ -135,6 +135,7 @@ class _ClosableJournal(Journal):
     """A journal that can be closed before its process ends."""
 
     def close(self) -> None:
+        self.flush()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

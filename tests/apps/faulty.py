@@ -39,7 +39,7 @@ def step_the_clock() -> None:
     real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + next(steps)
     time.time_ns = lambda: real_ns() + next(steps) * 10**9
-    vars(fastbg.recorder.journal_events)["coarse_time_ns"] = time.time_ns
+    vars(fastbg.recorder.journal_events).update(coarse_time_ns=time.time_ns, STAMP_NS=-1)  # read for each event
 
 
 def fill_the_disk() -> None:

@@ -16,10 +16,10 @@ from fastbg.follow.follower import Follower
 from fastbg.recorder import journal as module
 from fastbg.recorder import rotation
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import request_received
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.recorder.rotation import KEPT, numbers, part
 from tests.follow.test_follower import held, run
+from tests.support.journals import received
 
 SIZE = 1000  # bytes, about 7 lines
 
@@ -47,7 +47,7 @@ def follow(path: Path, *, poll: bool = False) -> Follower:
 def write(journal: Journal, *events: int) -> None:
     for number in events:
         journal.check()
-        journal.write(request_received(str(number), "GET", "/"))
+        journal.write(received(str(number)))
 
 
 class Reader:
@@ -120,7 +120,7 @@ def test_late_line_in_an_old_part_is_read(path: Path, poll: bool) -> None:
                 write(journal, number)
                 await reader.until(number)
             assert numbers(path)[0] > 1  # also the part is deleted
-            idle.write(request_received("50", "GET", "/"))
+            idle.write(received("50"))
             assert (await reader.until(50))[-1] == 50
             write(idle, 51)
             assert (await reader.until(51))[-1] == 51
@@ -157,7 +157,7 @@ def test_journal_missing_during_a_rotation_is_followed(path: Path, poll: bool) -
         async with follow(path, poll=poll) as follower:
             reader = Reader(follower)
             path.rename(part(path, 1))
-            journal.write(request_received("1", "GET", "/"))
+            journal.write(received("1"))
             assert await reader.until(1) == [1]
             assert follower.all_read()
             write(journal, 2)
@@ -174,7 +174,7 @@ def test_rotated_journal_is_followed_from_its_end(path: Path, poll: bool) -> Non
         write(journal, *range(20))
         async with follow(path, poll=poll) as follower:
             reader = Reader(follower)
-            idle.write(request_received("20", "GET", "/"))
+            idle.write(received("20"))
             assert await reader.until(1) == [20]
             write(journal, 21)
             assert await reader.until(2) == [20, 21]
@@ -252,7 +252,7 @@ def test_last_lines_include_older_parts_without_a_gap(path: Path, monkeypatch: p
         write(journal, *range(20))
         async with follow(path) as follower:
             reader = Reader(follower)
-            idle.write(request_received("20", "GET", "/"))
+            idle.write(received("20"))
             write(journal, *range(21, 40))
             for count in range(25):
                 text = b"".join(data for _, data in follower.last_lines(path, count))
@@ -279,7 +279,7 @@ def test_every_event_is_read_once(path: Path, seed: int, monkeypatch: pytest.Mon
                 at = chance.randrange(len(writers))
                 act = chance.random()
                 if act < 0.6:
-                    writers[at].write(request_received(str(count), "GET", "/"))
+                    writers[at].write(received(str(count)))
                     count += 1
                 elif act < 0.8:
                     writers[at].check()

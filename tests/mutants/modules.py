@@ -23,7 +23,11 @@ _RECORDER = (
         "tests/recorder/test_response_record.py",
         "tests/recorder/test_task_record.py",
     ),
-    ("tests/recorder/test_task_calls.py", "tests/recorder/test_changes_nothing.py"),
+    (
+        "tests/recorder/test_task_calls.py",
+        "tests/recorder/test_changes_nothing.py",
+        "tests/recorder/test_write_later.py",
+    ),
     ("tests/recorder/test_steps.py", "tests/recorder/test_unfinished.py", "tests/recorder/test_loop_watch.py"),
 )
 _TASK_CALLS = (_RECORDER[1], _RECORDER[0], _RECORDER[2])

@@ -27,7 +27,7 @@ def look(folder: Path, connection: Connection, times: int) -> list[int]:
     journal = Journal(folder / "journal.jsonl")
     journal.check()
     response = HeldResponse(
-        "r1", journal, connection, lambda: next(connection.held), lambda: connection.reset, lambda: {"a": 1}
+        '"r1"', journal, connection, lambda: next(connection.held), lambda: connection.reset, lambda: {"a": 1}
     )
     for _ in range(times):
         response.look()

@@ -10,8 +10,9 @@ import pytest
 
 from fastbg.recorder import journal as module
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import request_received, task_started
+from fastbg.recorder.journal_events import request_text, task_started, task_text
 from fastbg.recorder.journal_lines import read_journal_line
+from tests.support.journals import received
 
 LINES = 500
 
@@ -24,7 +25,7 @@ def _check_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_written_line_can_be_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
-    journal.write(task_started("id", "work", 0, "loop", t_ns=5))
+    journal.write(task_started(request_text("id"), task_text("work", 0), "loop", t_ns=5))
     event = read_journal_line(journal.path.read_bytes())
     assert event is not None
     assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_started", "id", 0)
@@ -35,7 +36,7 @@ def _write_many(path: Path) -> None:
     journal = Journal(path)
     journal.check()
     for _ in range(LINES):
-        journal.write(request_received("id", "GET", "x" * 500))
+        journal.write(received("id", "x" * 500))
 
 
 def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
@@ -56,10 +57,10 @@ def test_a_forked_child_writes_under_its_own_process_id(tmp_path: Path) -> None:
     journal.check()
     child = os.fork()
     if child == 0:
-        journal.write(request_received("id", "GET", "/"))
+        journal.write(received("id"))
         os._exit(0)
     os.waitpid(child, 0)
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     assert [json.loads(line)["pid"] for line in journal.path.read_bytes().splitlines()] == [child, os.getpid()]
 
 
@@ -68,7 +69,7 @@ def test_a_deleted_journal_is_created_again(tmp_path: Path) -> None:
     journal.check()
     journal.path.unlink()
     journal.check()
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     assert journal.path.read_bytes().count(b"\n") == 1
 
 
@@ -76,8 +77,8 @@ def test_a_full_disk_is_logged_once_without_an_exception(caplog: pytest.LogCaptu
     journal = Journal(Path("/dev/full"))
     journal.check()
     with caplog.at_level(logging.WARNING, "fastbg"):
-        journal.write(request_received("id", "GET", "/"))
-        journal.write(request_received("id", "GET", "/"))
+        journal.write(received("id"))
+        journal.write(received("id"))
     assert journal.lost == 2
     (message,) = [record.getMessage() for record in caplog.records]
     assert "/dev/full" in message
@@ -89,12 +90,12 @@ def test_a_removed_folder_is_logged_once_without_an_exception(tmp_path: Path, ca
     journal = Journal(folder / "journal.jsonl")
     with caplog.at_level(logging.WARNING, "fastbg"):
         journal.check()
-        journal.write(request_received("id", "GET", "/"))
+        journal.write(received("id"))
     assert journal.lost
     assert len(caplog.records) == 1
     folder.mkdir()
     journal.check()
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     assert names_and_counts(journal) == [("events_lost", 1), ("request_received", None)]
 
 
@@ -107,10 +108,10 @@ def test_lines_for_a_deleted_journal_are_counted_as_lost(tmp_path: Path) -> None
     folder.rmdir()
     journal.check()
     for _ in range(3):
-        journal.write(request_received("id", "GET", "/"))
+        journal.write(received("id"))
     folder.mkdir()
     journal.check()
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     assert names_and_counts(journal) == [("events_lost", 3), ("request_received", None)]
 
 
@@ -123,10 +124,10 @@ def test_full_disk_leaves_a_recorded_gap(
     for lost in (2, 1):
         monkeypatch.setattr(module, "_write", lambda fd, line, length: -1)
         for _ in range(lost):
-            journal.write(request_received("id", "GET", "/"))
+            journal.write(received("id"))
         monkeypatch.setattr(module, "_write", whole)
         for _ in range(2):
-            journal.write(request_received("id", "GET", "/"))
+            journal.write(received("id"))
     gap = [("request_received", None)] * 2
     assert names_and_counts(journal) == [("events_lost", 2), *gap, ("events_lost", 1), *gap]
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records if "again" in record.getMessage()] == [
@@ -147,9 +148,9 @@ def test_a_torn_line_does_not_damage_the_next(tmp_path: Path, monkeypatch: pytes
     journal.check()
     whole = module._write
     monkeypatch.setattr(module, "_write", lambda fd, line, length: whole(fd, line, length // 2))
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     monkeypatch.setattr(module, "_write", whole)
-    journal.write(request_received("id", "GET", "/"))
+    journal.write(received("id"))
     torn, *lines = journal.path.read_bytes().splitlines()
     assert read_journal_line(torn) is None
     events = [read_journal_line(line) for line in lines]

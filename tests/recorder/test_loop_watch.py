@@ -1,6 +1,7 @@
 """What blocks the event loop outside of tasks is named by its place in the user's code."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -51,9 +52,13 @@ def block(looks: Looks) -> None:
     assert looks.happened.wait(PATIENCE_S)
 
 
+def new_watch(on_blocked: Callable[[BlockedLoop], None], *, is_busy: bool = True) -> LoopWatch:
+    return LoopWatch([block.__code__], lambda: is_busy, lambda: None, on_blocked)
+
+
 async def watched(call: Callable[[], object], blocked: list[BlockedLoop]) -> None:
-    watch = LoopWatch([block.__code__], blocked.append)
-    watch.begin()
+    watch = new_watch(blocked.append)
+    watch.start()
     try:
         await asyncio.sleep(0)
         result = call()
@@ -62,7 +67,6 @@ async def watched(call: Callable[[], object], blocked: list[BlockedLoop]) -> Non
         while not blocked:  # the watch reports it when the loop answers
             await asyncio.sleep(0.001)
     finally:
-        watch.end()
         watch.close()
 
 
@@ -103,10 +107,9 @@ def test_frames_of_a_late_thread_are_no_evidence(monkeypatch: pytest.MonkeyPatch
     blocked: list[BlockedLoop] = []
 
     async def run() -> None:
-        watch = LoopWatch([block.__code__], blocked.append)
-        watch.begin()
+        watch = new_watch(blocked.append)
+        watch.start()
         assert late.wait(PATIENCE_S)
-        watch.end()
         watch.close()
 
     asyncio.run(run())
@@ -148,12 +151,71 @@ def test_thread_ends_without_requests_and_starts_again(monkeypatch: pytest.Monke
         return "fastbg loop watch" in [thread.name for thread in threading.enumerate()]
 
     async def run() -> None:
-        watch = LoopWatch([block.__code__], lambda _: None)
+        watch = new_watch(print, is_busy=False)
         for _ in range(2):
-            watch.begin()
+            watch.start()
             assert is_watched()
-            watch.end()
             await asyncio.to_thread(wait_until, lambda: not is_watched())
+            assert watch.thread is None
         watch.close()
+
+    asyncio.run(run())
+
+
+def test_thread_that_a_request_meets_at_its_end_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request has seen the thread, and has not started another one."""
+    monkeypatch.setattr(loop_watch, "IDLE_S", 0)
+    busy = [False, True]  # at the decision to end, and after it
+    asked = threading.Event()
+
+    def is_busy() -> bool:
+        if busy:
+            return busy.pop(0)
+        asked.set()
+        return True
+
+    async def run() -> None:
+        watch = LoopWatch([block.__code__], is_busy, lambda: None, print)
+        watch.start()
+        thread = watch.thread
+        await asyncio.to_thread(asked.wait, PATIENCE_S)
+        assert watch.thread is thread
+        watch.close()
+
+    asyncio.run(run())
+    assert asked.is_set()
+
+
+def test_thread_ends_with_its_loop_and_the_next_loop_has_another() -> None:
+    watch = new_watch(print)
+    threads: list[threading.Thread | None] = []
+
+    async def run() -> None:
+        watch.start()
+        threads.append(watch.thread)
+
+    for _ in range(2):
+        asyncio.run(run())
+        wait_until(lambda: watch.thread is None)
+    assert None not in threads
+    assert threads[0] is not threads[1]
+
+
+def test_forked_process_starts_a_thread_of_its_own() -> None:
+    watch = new_watch(print)
+
+    async def start() -> bool:
+        watch.start()
+        return watch.thread is not None and watch.thread.is_alive()
+
+    async def run() -> None:
+        assert await start()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if asyncio.run(start()) else 1)
+        try:
+            assert os.waitpid(child, 0)[1] == 0  # noqa: ASYNC222  # nothing else is in the loop
+        finally:
+            watch.close()
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
@@ -303,23 +304,26 @@ def test_request_whose_tasks_have_ended_is_unfinished(tmp_path: Path) -> None:
     assert found == [None]
 
 
-def test_watch_knows_which_calls_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_knows_whether_a_call_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(recorder._watch._is_busy())
         if scope["path"] == "/fail":
             fail()
 
     async def run(kind: str, path: str) -> None:
         with suppress(LookupError):
             await recorder({**SCOPE, "type": kind, "path": path}, receive, ignore)
+        found.append(recorder._watch._is_busy())
 
-    calls: list[str] = []
-    for name in ("begin", "end"):
-        monkeypatch.setattr(LoopWatch, name, lambda _, name=name: calls.append(name))
+    found: list[bool] = []
     recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    starts: list[str] = []
+    monkeypatch.setattr(LoopWatch, "start", lambda _: starts.append("start"))
     for kind in ("http", "websocket"):
         for path in ("/", "/fail"):
             asyncio.run(run(kind, path))
-    assert calls == ["begin", "end"] * 4
+    assert found == [True, False] * 4
+    assert starts == ["start"] * 4
 
 
 def test_message_that_the_broker_has_is_not_dropped(tmp_path: Path) -> None:
@@ -382,3 +386,24 @@ def test_only_requests_with_an_id_have_sizes_by_default(tmp_path: Path) -> None:
         recorder = Recorder(served, journal, [tmp_path / "log.txt"], **options)
         asyncio.run(recorder({**SCOPE, "headers": []}, receive, ignore))
         assert ["files" in event for event in read(journal.path)] == [False, all_sizes, all_sizes]
+
+
+def test_each_process_makes_ids_of_its_own(tmp_path: Path) -> None:
+    """A forked process has the same state as its parent."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+
+    def make() -> None:
+        for _ in range(2):
+            RequestRecord({**SCOPE, "headers": []}, journal, 1, (), set(), False)
+
+    make()
+    child = os.fork()
+    if child == 0:
+        make()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    make()
+    ids = [event["request"] for event in read(journal.path)]
+    assert len(set(ids)) == len(ids) == 6
+    assert {len(each) for each in ids} == {32}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from fastbg.recorder.files import NOT_RECORDED, RequestFiles
+from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.response_record import ResponseRecord
 from tests.support.journals import Fields, read
@@ -80,16 +80,17 @@ def record(
     *,
     method: str = "GET",
     http_version: str = "1.1",
-    files: RequestFiles = NOT_RECORDED,
+    files: RequestFiles | None = None,
 ) -> list[list[str]]:
     """Send the messages, and return the names of the events after each of them, and after the end of the app."""
     journal = Journal(folder / "journal.jsonl")
     journal.open()
     scope = {"method": method, "http_version": http_version}
-    response = ResponseRecord("r", scope, journal, files)
+    response = ResponseRecord('"r"', scope, journal, files)
     names: list[list[str]] = []
 
     def new_names() -> list[str]:
+        journal.flush()
         return [event["event"] for event in read(journal.path)][sum(map(len, names)) :]
 
     async def send_all() -> None:
@@ -181,7 +182,7 @@ def test_response_has_the_exception_with_its_status(
 ) -> None:
     """A middleware may send the response of an exception handler when the exception is handled."""
     scope = {"method": "GET", "http_version": "1.1"}
-    response = ResponseRecord("r", scope, Journal(tmp_path / "journal.jsonl"), NOT_RECORDED)
+    response = ResponseRecord('"r"', scope, Journal(tmp_path / "journal.jsonl"), None)
     response.add_http_exception(HTTPException(raised))
     asyncio.run(send_one(response, start(status)))
     assert response.handled == handled

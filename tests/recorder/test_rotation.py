@@ -15,10 +15,10 @@ import pytest
 from fastbg.recorder import journal as module
 from fastbg.recorder import rotation
 from fastbg.recorder.journal import Journal
-from fastbg.recorder.journal_events import request_received
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.recorder.rotation import KEPT, is_sealed, numbers, open_to_write, part, rotate
 from tests.follow.test_follower import held
+from tests.support.journals import received
 
 SIZE = 2000  # bytes, about 14 lines
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 def write(journal: Journal, events: range) -> None:
     for number in events:
         journal.check()
-        journal.write(request_received(str(number), "GET", "/"))
+        journal.write(received(str(number)))
 
 
 def numbers_in(file: Path) -> list[int]:
@@ -158,14 +158,14 @@ def test_late_writer_keeps_the_old_part_open(path: Path) -> None:
     one, other = Journal(path, SIZE), Journal(path, SIZE)
     other.check()
     write(one, range(40))
-    other.write(request_received("-1", "GET", "/"))
+    other.write(received("-1"))
     old = os.open(part(path, 1), os.O_RDONLY)
     assert numbers_in(part(path, 1))[-2:] == [numbers_in(part(path, 2))[0] - 1, -1]
     assert not is_sealed(old)
     other.check()
     assert is_sealed(old)
     os.close(old)
-    other.write(request_received("-2", "GET", "/"))
+    other.write(received("-2"))
     assert numbers_in(path)[-1] == -2
 
 

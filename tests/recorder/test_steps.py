@@ -190,7 +190,7 @@ def test_only_a_long_step_is_recorded(tmp_path: Path, clock: Clock) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    request = RequestRecord(scope, journal, (), set(), all_sizes=False)
+    request = RequestRecord(scope, journal, journal.check(), (), set(), False)
     task = request.queue(BackgroundTask(print), None)
 
     async def work() -> None:

@@ -754,12 +754,14 @@ def test_wait_for_the_end_of_a_task_is_short_and_whole(tmp_path: Path, monkeypat
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         kept.append(BackgroundTask(work))
         await PlainTextResponse("x")(scope, receive, send)
+        around.pop().cancel()
 
     async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
-        with anyio.CancelScope() as cancelling:
-            cancelling.cancel()
+        with anyio.CancelScope() as scope_around:
+            around.append(scope_around)
             await recorder(scope, receive, send)
 
+    around: list[anyio.CancelScope] = []
     kept: list[BackgroundTask] = []
     recorder = Recorder(app, Journal(tmp_path / "journal.jsonl"))
     monkeypatch.setattr(made_tasks, "sleep", sleep)

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fastbg.clock import monotonic_ns
+from fastbg.recorder.journal_events import Line, request_received, request_text
 from tests.support.processes import PATIENCE_S
 
 Fields = dict[str, Any]
@@ -31,3 +33,8 @@ def describe_events(found: list[Fields]) -> list[str]:
     """Return a short text per event: ``task_started tests.app.work 0``."""
     keys = ("event", "task", "n", "reason")
     return [" ".join(str(event[key]) for key in keys if key in event) for event in found]
+
+
+def received(request_id: str, path: str = "/") -> Line:
+    """Return the line of a request that is received now."""
+    return request_received(request_text(request_id), "GET", path, t_ns=monotonic_ns())

@@ -130,7 +130,7 @@ def test_dropped_task_is_told(fastbg: Client, path: str) -> None:
             r"came before work: dropped \(tests\.apps\.recorded\.work dropped: HTTPException 404\)$",
         ),
         ("/awaited", "work", r"work: work-first \(tests\.apps\.recorded\.work finished before the response was sent\)"),
-        ("/big?size=30000000", "async_work", r"unproven \(.*still held \d+ bytes of the response"),
+        ("/big?size=30000000", "async_work", r"work-first \(.*finished while the server still held the response"),
     ],
 )
 def test_what_is_not_proved_fails_with_its_reason(fastbg: Client, path: str, task: str, why: str) -> None:
