@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,11 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-import trustme
 
+from fastbg.server.address import Address
+from tests.support.certificates import make_certificate
 from tests.support.journals import read
 from tests.support.processes import FASTBG, PATIENCE_S, Process, environment, fastbg
-from tests.support.servers import NO_TLS, ROOT
+from tests.support.servers import NO_TLS, ROOT, free_port, wait_until_it_listens
 
 APP = "tests.apps.tasks:app"
 UVICORN = ("uvicorn", APP, "--port", "{port}")
@@ -38,12 +38,6 @@ SERVERS = {
     "hypercorn": (("hypercorn", "-w", "2", "-b", "127.0.0.1:{port}", APP), 2, "hypercorn"),
     "granian": (("granian", "--interface", "asgi", "--workers", "2", "--port", "{port}", APP), 2, "granian"),
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def command_of(words: Sequence[str], port: int) -> list[str]:
@@ -66,24 +60,15 @@ def running(words: Sequence[str], folder: Path, *options: str, **variables: str)
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_until_it_listens(process, port, log)
+
+        def check() -> None:
+            assert process.poll() is None, log.read_text("utf-8")
+
+        wait_until_it_listens(Address(f"http://127.0.0.1:{port}"), check)
         yield process, port
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=PATIENCE_S)
-
-
-def wait_until_it_listens(process: Process, port: int, log: Path) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            assert process.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < end, log.read_text("utf-8")
-            time.sleep(0.02)
-        else:
-            return
 
 
 def post(port: int, path: str, *, scheme: str = "http", headers: dict[str, str] | None = None) -> httpx.Response:
@@ -130,11 +115,9 @@ def test_each_serving_process_is_recorded_once(name: str, tmp_path: Path) -> Non
 
 
 def test_tls_and_unix_socket_are_recorded(tmp_path: Path) -> None:
-    issued = trustme.CA().issue_cert("127.0.0.1")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    make_certificate(tmp_path)
     journal = tmp_path / ".fastbg" / "journal.jsonl"
-    tls = ("--ssl-keyfile", "key.pem", "--ssl-certfile", "certificate.pem")
+    tls = ("--ssl-keyfile", "key.pem", "--ssl-certfile", "cert.pem")
     with running((*UVICORN, *tls), tmp_path) as (_, port):
         assert post(port, "/orders", scheme="https").status_code == 200
         events_when(journal, {"task_finished": 1})
@@ -147,23 +130,13 @@ def test_tls_and_unix_socket_are_recorded(tmp_path: Path) -> None:
     try:
         transport = httpx.HTTPTransport(uds=str(tmp_path / "socket"), retries=0)
         events_when(journal, {"recording_started": 2})
-        wait_for_socket(tmp_path / "socket")
+        wait_until_it_listens(Address("http://shop", str(tmp_path / "socket")))
         with httpx.Client(transport=transport, timeout=PATIENCE_S) as client:
             assert client.post("http://shop/orders").status_code == 200
         events_when(journal, {"task_finished": 2})
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
-
-
-def wait_for_socket(path: Path) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
-            client.connect(str(path))
-            return
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_failure_to_attach_does_not_reach_the_app(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Starts servers as child processes on free ports, and always stops them."""
 
 import re
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from fastbg.server.address import Address
 from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,6 +25,27 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # otherwise httpx loads all ce
 def fetch(method: str, url: str, **options: Any) -> httpx.Response:
     """Send one request on a new connection. ``options``: as for `httpx.request`."""
     return httpx.request(method, url, verify=NO_TLS, trust_env=False, timeout=PATIENCE_S, **options)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_it_listens(address: Address, check: Callable[[], object] = lambda: None) -> None:
+    """Wait until a server accepts connections. ``check``: called before each new attempt, to raise if it has ended."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            address.connect(PATIENCE_S).close()
+        except OSError:
+            check()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 @contextmanager

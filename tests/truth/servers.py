@@ -1,10 +1,8 @@
 """The servers that `tests.truth` compares, each with the app of `tests.truth.app` and the recorder."""
 
 import importlib.util
-import socket
 import ssl
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from pathlib import Path
 
 import trustme
 
-from tests.support.processes import FASTBG, PATIENCE_S
-from tests.support.servers import ROOT, running
+from fastbg.server.address import Address
+from tests.support.processes import FASTBG
+from tests.support.servers import ROOT, free_port, running, wait_until_it_listens
 
 APP = "tests.truth.app:recorded"
 
@@ -102,29 +101,10 @@ def serve(server: Server, folder: Path, marker: Path) -> Iterator[RunningServer]
         issued = issuer.issue_cert("127.0.0.1")
         issued.private_key_pem.write_to_path(key)
         issued.cert_chain_pems[0].write_to_path(certificate)
-    port = _free_port()
+    port = free_port()
     arguments = [each.format(port=port, key=key, certificate=certificate) for each in server.command]
     variables = {"PYTHONPATH": str(ROOT), "TRUTH_MARKER": str(marker)}
     with running([sys.executable, *arguments], folder, variables) as url:
-        _wait_until_it_listens(port)
+        # For a worker: the parent process prints the URL before that.
+        wait_until_it_listens(Address(f"http://127.0.0.1:{port}"))
         yield RunningServer(server, url.replace("0.0.0.0", "127.0.0.1"), folder, authority)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_until_it_listens(port: int) -> None:
-    """Wait for a worker: the parent process prints the URL before that."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            return
