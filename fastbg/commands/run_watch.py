@@ -118,11 +118,11 @@ def _end_of(pid: int) -> Callable[[float], bool]:
 
 
 def _is_gone(pid: int, seconds: float) -> bool:
-    select.select([], [], [], seconds)
+    time.sleep(seconds)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        return False
+    except PermissionError:  # it has become another user
+        pass
     return False

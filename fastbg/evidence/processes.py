@@ -55,7 +55,7 @@ def _server(detail: Mapping[str, Any]) -> str | None:
 
 
 class Processes:
-    """The processes of a journal by their keys, in the order of their starts, and `ended` ones.
+    """The latest process of a journal with each key, and those that left requests unfinished.
 
     ``state_of``: whether a process still runs.
     """

@@ -174,7 +174,7 @@ class Journal:
             return False
         self._torn = False
         lost, self.lost = self.lost, 0  # only the first of several threads writes it
-        self._append((b"\n" if self._torn else b"") + events_lost(count=lost))
+        self._append(events_lost(count=lost))
         if self.lost:
             self.lost += lost - 1  # the event ``events_lost`` itself does not count
             return False

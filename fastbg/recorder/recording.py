@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Self
 
@@ -67,4 +68,4 @@ def journal_bytes(mebibytes: float) -> int:
     """Return the size of a journal in bytes. Raises `ValueError` for a negative or infinite number."""
     if not 0 <= mebibytes < float("inf"):
         raise ValueError(f"FASTBG_JOURNAL_SIZE is not a size in MiB: {mebibytes}")
-    return -int(-mebibytes * 2**20 // 1)
+    return ceil(mebibytes * 2**20)

@@ -144,7 +144,7 @@ class ResponseRecord:
             buffered, detail = None, _ENDS_WITH_CONNECTION
         elif buffered is None:
             detail = _NO_BUFFER
-        elif buffered and hasattr(self._connection, "disconnected"):
+        elif buffered:
             self.held = HeldResponse(
                 self._request,
                 self._journal,

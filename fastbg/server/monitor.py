@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from fastbg.clock import monotonic
 from fastbg.errors import ServerDied, ServerError
+from fastbg.server.address import Address
 from fastbg.server.process import EXIT_S, READY, ServerProcess
 from fastbg.server.starting import READY_S
 
 LINES = 200  # of the server's output that are kept
 LINE_BYTES = 2000  # of each of them
-CONNECT_S = 0.02  # between two attempts to connect to a server that does not listen yet
+CONNECT_S = 0.02  # timeout of an attempt to connect to a server that may not listen yet, and the pause after it
 MAX_READS = 16  # of 64 KiB in sequence: a server may write faster than this process reads
 
 
@@ -88,10 +88,10 @@ class ServerMonitor:
 
     async def listening(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # the error shows it
         """Wait until the port accepts connections. Raises `ServerDied`, `ServerError` after ``timeout``."""
-        end = monotonic() + timeout
+        address, end = Address.parse(self.url), monotonic() + timeout
         while True:
             try:
-                _, writer = await asyncio.open_connection(*_host_and_port(self.url))
+                address.connect(CONNECT_S).close()
             except OSError:
                 if self._ended.is_set() or self.returncode is not None:
                     raise await self.died() from None
@@ -103,7 +103,6 @@ class ServerMonitor:
                     ) from None
                 await asyncio.sleep(CONNECT_S)
             else:
-                writer.close()
                 return
 
     async def died(self) -> ServerDied:
@@ -185,11 +184,6 @@ class ServerMonitor:
             self._has_status.set()
         if not data:  # the child closes it when everything else is done
             self._ended.set()
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 0
 
 
 def _text(line: bytes) -> str:
