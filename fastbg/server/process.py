@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -56,9 +57,9 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self.process:  # closes its pipes, then waits for its exit
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)  # it is the leader of its own session
+        # It is the leader of its own session. Children that it leaves keep the number of their group in use.
+        with self.process, suppress(ProcessLookupError, PermissionError):  # no group, or on macOS one of zombies
+            os.killpg(self.process.pid, signal.SIGKILL)
         os.close(self.status)
         if self._unix_socket:
             remove_unused(self._unix_socket)

@@ -12,7 +12,7 @@ import pytest
 from fastbg.errors import ScriptError, ServerError
 from fastbg.scripting.reader import read_script
 from fastbg.server.command import find_program
-from tests.support.processes import fastbg
+from tests.support.processes import fastbg, is_running, wait_until
 from tests.support.servers import ROOT
 
 UVICORN = ["uvicorn", "--port", "${port}", "tests.apps.tasks:app"]
@@ -44,8 +44,17 @@ def test_server_of_the_command_is_proved_and_stopped(command: list[str], tmp_pat
     assert (request["verdict"], "server" in request["evidence"]) == ("response-first", True)
     assert (tmp_path / "orders.txt").read_text() == "order\n"  # it runs in the folder of the script
     journal = (tmp_path / ".fastbg" / "journal.jsonl").read_text()
-    for pid in set(re.findall(r'"pid":(\d+),"event":"recording_started"', journal)):
-        assert not Path(f"/proc/{pid}").exists()
+    pids = re.findall(r'"pid":(\d+),"event":"recording_started"', journal)
+    assert pids
+    wait_until(lambda: not any(is_running(int(pid)) for pid in pids))  # a killed process takes a moment
+
+
+def test_what_the_command_leaves_behind_is_killed(tmp_path: Path) -> None:
+    command = ["sh", "-c", f'sleep 1000 & echo $! > left; exec {sys.executable} -m uvicorn --port "$1" "$2"']
+    code, errors, _ = demo(tmp_path, [*command, "sh", "${port}", "tests.apps.tasks:app"])
+    assert (code, errors) == (0, "")
+    left = int((tmp_path / "left").read_text())
+    wait_until(lambda: not is_running(left))
 
 
 def test_parts_with_commands_have_servers_of_their_own(tmp_path: Path) -> None:
