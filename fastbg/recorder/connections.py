@@ -1,7 +1,7 @@
 """Finds the connection behind the ``send`` that a server gives to the app. All of it is private to the servers.
 
 A connection has ``transport``, of asyncio or uvloop, and ``disconnected``: the server discards what the app sends.
-uvicorn's object for a request has both. A server that is not named here, or another version of it, gives None.
+uvicorn's object for a request has both. A server that is not named here, or another version of it, gives `UNKNOWN`.
 """
 
 from collections.abc import Hashable
@@ -12,24 +12,31 @@ from typing import Any
 _GUNICORN = "ASGIProtocol._handle_http_request.<locals>.send"  # HTTP/1; with HTTP/2 a later step writes
 
 
+class _Unknown:
+    transport = None
+    disconnected = False
+
+
+UNKNOWN = _Unknown()
+
+
 def connection_of(send: Any) -> Any:
     owner = getattr(send, "__self__", None)
-    module = _module_of(type(owner))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
-    if module.startswith("uvicorn."):
+    if _is_uvicorns(type(owner)):  # type: ignore[arg-type]  # mypy does not know that classes are hashable
         return owner
     try:
-        if module == "hypercorn.protocol.http_stream":
+        if type(owner).__module__ == "hypercorn.protocol.http_stream":
             return _HypercornConnection(owner)
         if type(send) is FunctionType and send.__qualname__ == _GUNICORN:
             return _GunicornConnection(send)
     except (AttributeError, KeyError, ValueError):
         pass
-    return None
+    return UNKNOWN
 
 
 @lru_cache(16)
-def _module_of(kind: Hashable) -> str:
-    return kind.__module__
+def _is_uvicorns(kind: Hashable) -> bool:
+    return kind.__module__.startswith("uvicorn.")
 
 
 def buffers_headers(connection: Any) -> bool:

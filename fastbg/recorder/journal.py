@@ -3,15 +3,15 @@
 `fastbg.recorder.journal_events` makes the lines, `fastbg.recorder.journal_lines` reads them.
 """
 
-import asyncio
 import atexit
 import ctypes
 import logging
 import os
 import weakref
-from collections.abc import Callable, Generator
+from asyncio import _get_running_loop
+from collections.abc import Generator
 from pathlib import Path
-from threading import RLock, get_ident
+from threading import RLock
 from types import coroutine
 
 from fastbg.clock import monotonic_ns
@@ -29,6 +29,7 @@ CHECK_NS = 1_000_000_000  # the minimum time between two calls of `refresh` by `
 # It has no `argtypes`: with them a call takes 1.2 us instead of 0.9. All its arguments fit into a C int or a pointer.
 _write = ctypes.PyDLL(None, use_errno=True).write
 
+_NO_LOOP = object()
 _writing = RLock()  # a signal handler may write, too
 
 
@@ -56,8 +57,7 @@ class Journal:
         self._is_missing = False  # the file was deleted or moved, and cannot be created again
         self._warned = False
         self._later: list[Line] = []
-        self._flusher: int | None = None  # the thread whose event loop calls `flush` after its current turn
-        self._is_loop_closed: Callable[[], bool] = bool  # of that loop
+        self._loop: object = _NO_LOOP  # the event loop that calls `flush` after its current turn
         _journals.add(self)
 
     def open(self) -> None:
@@ -120,13 +120,13 @@ class Journal:
     def write_later(self, line: Line) -> None:
         """Append one event after the current turn of the event loop, or before the next `write`. Never raises."""
         self._later.append(line)
-        if self._flusher != get_ident() or self._is_loop_closed():
+        if _get_running_loop() is not self._loop:
             self._flush_soon()
 
     @coroutine
     def written(self) -> Generator[None, None, None]:
         """Wait until the kernel has the lines of `write_later`: for one turn of the event loop."""
-        if self._flusher is not None:  # its `call_soon` is older than that of this task
+        if self._loop is not _NO_LOOP:  # its `call_soon` is older than that of this task
             yield
 
     def flush(self, line: Line = b"") -> None:
@@ -140,16 +140,15 @@ class Journal:
                 self._append(line)
 
     def _flush_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # trio
+        loop = _get_running_loop()
+        if loop is None:  # a thread for tasks, or trio
             self.flush()
         else:
-            self._flusher, self._is_loop_closed = get_ident(), loop.is_closed
+            self._loop = loop
             loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        self._flusher = None
+        self._loop = _NO_LOOP
         self.flush()
 
     def _append(self, lines: bytes) -> None:

@@ -27,7 +27,7 @@ _SERVERS = {  # package to a module that only serves
     "granian": "granian.asgi",
 }
 MAX_NAMES = 10  # of tasks in one line
-MAX_CACHED = 200  # characters of a method and a path, so that the cache stays small
+MAX_CACHED = 200  # characters of a path, so that the cache stays small
 STAMP_NS = 5_000_000  # ``wall_ns`` is read at most so often, and is up to 10 ms late itself
 
 Line = bytes  # with its LF
@@ -70,15 +70,13 @@ def task_text(task: str, n: int) -> JsonText:
     return f'"task":{_text(task)},"n":{n}'
 
 
-def request_received(request: JsonText, method: str, path: str, *, t_ns: int, x_request_id: str | None = None) -> Line:
+def request_received(request: JsonText, method: str, path: str, t_ns: int, x_request_id: str | None = None) -> Line:
     """Make the line of a request that the app gets. ``x_request_id``: the client's ``X-Request-ID``."""
     if t_ns > _stamp_end_ns:
         _renew_stamp()
     sent = "" if x_request_id is None else f',"x_request_id":{_text(x_request_id)}'
-    route = _route if len(path) + len(method) <= MAX_CACHED else _route.__wrapped__
-    return (
-        f'{{"t_ns":{t_ns},{_stamp}"event":"request_received","request":{request},{route(method, path)}{sent}}}\n'
-    ).encode("ascii")
+    route = _route(method, path) if len(path) <= MAX_CACHED else _route.__wrapped__(method, path)
+    return (f'{{"t_ns":{t_ns},{_stamp}"event":"request_received","request":{request},{route}{sent}}}\n').encode("ascii")
 
 
 def task_queued(

@@ -57,21 +57,20 @@ class Recorder:
         scope[_RECORDED] = True
         if not self._has_announced:
             self.announce(None)
-        if scope["type"] == "lifespan":
-            return await self.app(scope, self._until_shutdown(receive), send)
         if scope["type"] != "http":
             return await self._pass_on(scope, receive, send)
-        received_ns = self.journal.check()
-        request = RequestRecord(scope, self.journal, received_ns, self._files, self._detached, self._all_sizes)
+        journal = self.journal
+        received_ns = journal.check()
+        request = RequestRecord(scope, journal, received_ns, self._files, self._detached, self._all_sizes)
         self._requests.add(request)
         token = current_request.set(request)
         if self._watch.thread is None:
             self._watch.start()
         try:
             # All requests of this turn of the event loop share one system call, half the cost of a line.
-            await self.journal.written()
-            request.call = self.app(scope, receive, request.response.watch(send))
-            await request.call
+            await journal.written()
+            request.call = call = self.app(scope, receive, request.response.watch(send))
+            await call
         except BaseException as error:
             request.finish(error)
             raise
@@ -86,6 +85,8 @@ class Recorder:
             self._requests.discard(request)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, self._until_shutdown(receive), send)
         self._passed_on.add(id(scope))
         if self._watch.thread is None:
             self._watch.start()

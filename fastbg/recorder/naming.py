@@ -7,6 +7,8 @@ from typing import Any
 
 def task_name(function: Any) -> str:
     """Return ``module.qualname`` of a function, of a partial's function, or of a callable object's class."""
+    if type(function) is FunctionType and not function.__module__.startswith("ddtrace."):  # most are
+        return f"{function.__module__}.{function.__qualname__}"
     while (inner := _inner(function)) is not None:
         function = inner
     if not isinstance(getattr(function, "__qualname__", None), str):

@@ -86,9 +86,7 @@ class RequestRecord:
         self.tasks: dict[int, TaskRecord] = {}
         self.response = ResponseRecord(self.text, scope, journal, self._files)
         self.received_ns = received_ns
-        journal.write_later(
-            journal_events.request_received(self.text, method, path, t_ns=received_ns, x_request_id=x_request_id)
-        )
+        journal.write_later(journal_events.request_received(self.text, method, path, received_ns, x_request_id))
 
     @property
     def name(self) -> str:
@@ -108,10 +106,11 @@ class RequestRecord:
     def queue(self, task: Runnable, tasks: BackgroundTasks | None, detail: str | None = None) -> TaskRecord:
         """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
         name, n = task_name(getattr(task, "func", task)), next(self._numbers)
-        queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, is_late=self.response.sent)
+        text = task_text(name, n)
+        queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, text, self.response.sent)
         if self.made is not None:
             self.made.remove(task)
-        self._journal.write(journal_events.task_queued(self.text, queued.text, detail=detail))
+        self._journal.write(journal_events.task_queued(self.text, text, detail=detail))
         return queued
 
     def begin(self, task: Runnable) -> TaskRecord:
@@ -138,12 +137,12 @@ class RequestRecord:
         held = self.response.held
         if held is not None:
             held.look()
-            t_ns = monotonic_ns() if where == "thread" else t_ns  # its function has not started yet
+        if where == "thread":
+            task.thread = threading.get_ident()
+            t_ns = monotonic_ns() if held is not None else t_ns  # its function has not started yet
         task.started_ns = t_ns = t_ns or monotonic_ns()
         if held is not None and where == "loop":  # what is held here is held until the step of the event loop ends
             held.look()
-        if where == "thread":
-            task.thread = threading.get_ident()
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
         self._journal.write(
             journal_events.task_started(self.text, task.text, where, t_ns=t_ns, waited_ms=waited_ms, detail=detail)
@@ -192,9 +191,11 @@ class RequestRecord:
 
     def finish(self, error: BaseException | None) -> None:
         """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
-        self.response.finish()
+        if not self.response.is_over:
+            self.response.finish()
         if self.tasks:
             self._leave_tasks(error)
+            self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
         if self.made is not None:
             for made in self.made.never_called(error):
                 self._write_dropped(made.name, next(self._numbers), "never-called", made.why)
@@ -211,7 +212,6 @@ class RequestRecord:
             self._journal.write(
                 journal_events.request_finished(self.text, files=sizes, error=what, traceback=traceback)
             )
-        self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects
         self.has_ended = True
 
     def _leave_tasks(self, error: BaseException | None) -> None:

@@ -18,13 +18,14 @@ from starlette.types import Message, Scope, Send
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder import journal_events
-from fastbg.recorder.connections import buffers_headers, connection_of
+from fastbg.recorder.connections import UNKNOWN, buffers_headers, connection_of
 from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.held_response import HeldResponse
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import JsonText
 
 _WITHOUT_BODY = (204, 304)
+_LENGTHS = {14, 17}  # of the names content-length and transfer-encoding
 _TCP_CLOSE = 7  # state of a connection that was reset (Linux, include/net/tcp_states.h)
 _FILE = "http.response.pathsend"  # the server reads the body from a file
 _ENDS_WITH_CONNECTION = "the response ends with its connection, and the end of a connection is not recorded"
@@ -37,12 +38,16 @@ class ResponseRecord:
 
     status: int | None = None
     sent = False
+    is_over = False  # `sent`, or the client had disconnected
+    _size = 0  # bytes of the body
+    _length: int | None = None  # bytes of the body that complete it; None: the last message completes it
     _has_trailers = False
     _sending_ns: int | None = None  # just before the last byte was given to the server
     _sizes: Mapping[str, int] | None = None  # of the files at the same time
     _changed: Sequence[str] = ()  # the files that had changed then
     _handled: str | None = None
     _http_exception: tuple[int, str] | None = None
+    _connection: Any = UNKNOWN  # the server's, of no public type
     held: HeldResponse | None = None  # if the server still holds a part of it
 
     def __init__(self, request: JsonText, scope: Scope, journal: Journal, files: RequestFiles | None) -> None:
@@ -50,10 +55,6 @@ class ResponseRecord:
         self._method, self._http_version = scope["method"], scope.get("http_version")
         self._journal = journal
         self._files = files
-        self._is_over = False  # `sent`, or the client had disconnected
-        self._size = 0  # bytes of the body
-        self._length: int | None = None  # bytes of the body that complete it; None: the last message completes it
-        self._connection: Any = None  # the server's, of no public type
 
     @property
     def handled(self) -> str | None:
@@ -70,33 +71,31 @@ class ResponseRecord:
         self._connection = connection_of(send)
 
         def watched(message: Message) -> Awaitable[None]:
-            if self._is_over:
+            if self.is_over:
                 return send(message)
             kind = message["type"]
             if kind == "http.response.body":
-                self._size += len(message.get("body", b""))
+                self._size = size = self._size + len(message.get("body", b""))
                 is_last = not (message.get("more_body") or self._has_trailers)
+                is_end = is_last if self._length is None else size == self._length
             elif kind == "http.response.start":
-                if message["status"] >= 200:
-                    self._start(message)
                 is_last = False
+                is_end = message["status"] >= 200 and self._start(message)
             else:
                 is_last = kind == _FILE or (
                     kind == "http.response.trailers" and not message.get("more_trailers", False)
                 )
-            length = self._length
-            if self._size == length or (is_last and length is None) or kind == _FILE:
-                return self._send_end(send, message, is_last)
-            return send(message)
+                is_end = kind == _FILE or (is_last and self._length in (None, self._size))
+            return self._send_end(send, message, is_last) if is_end else send(message)
 
         return watched
 
     def finish(self) -> None:
         """Record that the app's call has ended: it sends nothing more."""
-        if self._is_over:
+        if self.is_over:
             return
         t_ns = monotonic_ns()
-        if self._is_disconnected:
+        if getattr(self._connection, "disconnected", False):  # the server discards what it is given
             self._write_lost(t_ns, None)
         elif self._sending_ns is not None:  # the last message is missing, but no byte
             self._write_sent(t_ns, self._sending_ns, _transports(self._connection), None, None)
@@ -104,7 +103,8 @@ class ResponseRecord:
             announced = "" if self._length is None else f", announced {self._length}"
             self._write_lost(t_ns, f"the app did not complete the response: {self._size} bytes{announced}")
 
-    def _start(self, message: Message) -> None:
+    def _start(self, message: Message) -> bool:
+        """Store the head of the response, and return whether it has no body."""
         self.status = status = message["status"]
         error = sys.exception()
         if error is not None:  # an exception handler sends this response
@@ -115,6 +115,7 @@ class ResponseRecord:
             self._length = 0
         else:
             self._length = _announced_length(message.get("headers", ()))
+        return self._length == 0
 
     async def _send_end(self, send: Send, message: Message, is_last: bool) -> None:
         """Send a message with which the response is complete.
@@ -122,23 +123,25 @@ class ResponseRecord:
         A server that is not known may keep it until the last message.
         """
         files, changed = (None, ()) if self._files is None else self._files.sizes_and_changed()
-        was_disconnected = self._is_disconnected
+        connection = self._connection
+        was_disconnected = getattr(connection, "disconnected", False)
         sending_ns = monotonic_ns()
         await send(message)
         t_ns = monotonic_ns()
         if self._sending_ns is None:
             self._sizes, self._changed, self._sending_ns = files, changed, sending_ns
-        transports = _transports(self._connection)
-        if was_disconnected or self._is_disconnected or _is_reset(transports):
+        transports = _transports(connection)
+        if was_disconnected or getattr(connection, "disconnected", False) or _is_reset(transports):
             self._write_lost(t_ns, None)
-        elif is_last or (self._connection is not None and not self._keeps(message)):
-            self._write_sent(t_ns, self._sending_ns, transports, self._sizes, self._sizes_now())
+        elif is_last or not self._keeps(message):
+            after = None if files is None else self._sizes_now()
+            self._write_sent(t_ns, self._sending_ns, transports, self._sizes, after)
 
     def _write_sent(
         self, t_ns: int, sending_ns: int, transports: Sequence[Any],
         files: Mapping[str, int] | None, files_after: Mapping[str, int] | None,
     ) -> None:  # fmt: skip
-        self.sent = self._is_over = True
+        self.sent = self.is_over = True
         buffered, detail = _buffered(transports), None
         if self._length is None and self._http_version == "1.0":
             buffered, detail = None, _ENDS_WITH_CONNECTION
@@ -156,7 +159,7 @@ class ResponseRecord:
         self._journal.write_later(
             journal_events.response_sent(
                 self._request, t_ns, self.status, self._size, sending_ns, buffered,
-                files, files_after if files_after != files else None, self._changed, detail,
+                files, None if files_after == files else files_after, self._changed, detail,
             )
         )  # fmt: skip
 
@@ -164,16 +167,13 @@ class ResponseRecord:
         return None if self._files is None else self._files.sizes()
 
     def _keeps(self, message: Message) -> bool:
-        """Return whether the server does not write this message before the next one."""
+        """Return whether the server may not write this message before the next one."""
+        if self._connection is UNKNOWN:
+            return True
         return message["type"] == "http.response.start" and buffers_headers(self._connection)
 
-    @property
-    def _is_disconnected(self) -> bool:
-        """Whether the server discards what it is given, because the client has disconnected."""
-        return getattr(self._connection, "disconnected", False)
-
     def _write_lost(self, t_ns: int, detail: str | None) -> None:
-        self._is_over = True
+        self.is_over = True
         self._journal.write(journal_events.response_lost(self._request, t_ns=t_ns, status=self.status, detail=detail))
 
 
@@ -181,11 +181,11 @@ def _announced_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     """Return the Content-Length, None if the response does not have one, or does not use it."""
     length = None
     for name, value in headers:
-        size = len(name)  # compared first: most headers are others
-        if size == 14 and name.lower() == b"content-length" and value.isdigit():
-            length = int(value)
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            return None
+        if len(name) in _LENGTHS:  # most headers are others
+            if name.lower() == b"content-length" and value.isdigit():
+                length = int(value)
+            elif name.lower() == b"transfer-encoding":
+                return None
     return length
 
 

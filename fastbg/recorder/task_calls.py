@@ -7,6 +7,7 @@ from functools import partial, wraps
 from types import CoroutineType
 from typing import Any
 
+import starlette.background
 from starlette.background import BackgroundTask, BackgroundTasks
 
 from fastbg.clock import monotonic_ns
@@ -28,6 +29,7 @@ def original_of(function: Any) -> Any:
 
 def wrap_call(original: Call) -> Call:
     """Wrap ``BackgroundTask.__call__``."""
+    is_starlettes = getattr(original, "__globals__", None) is vars(starlette.background)  # no other tool has wrapped it
 
     @wraps(original)
     async def call(self: BackgroundTask) -> None:
@@ -41,10 +43,11 @@ def wrap_call(original: Call) -> Call:
         if task.own_call and not task.delegates:  # recorded by `wrap_own_call`
             await original(self)
         elif isinstance(function, BackgroundTask):  # a collection as a task: each of its tasks is timed
-            await _record(request, task, original(self))
+            await _record(request, task, partial(original, self), is_timed=False)
+        elif self.is_async and is_starlettes:  # which does the same
+            await _record(request, task, partial(function, *self.args, **self.kwargs))
         elif self.is_async:
-            copy = _copy(self, _without_result(task, function))
-            await _record(request, task, _in_steps(request, task, original(copy)))
+            await _record(request, task, partial(original, _copy(self, _without_result(task, function))))
         elif callable(function):
             try:
                 await original(_copy(self, _recorded_in_thread(request, task, function)))
@@ -52,7 +55,7 @@ def wrap_call(original: Call) -> Call:
                 request.give_up(task, error)
                 raise
         else:
-            await _record(request, task, original(self))  # fails before it uses a thread
+            await _record(request, task, partial(original, self), is_timed=False)  # fails before it uses a thread
 
     return call
 
@@ -121,24 +124,34 @@ def recorded_callable(function: Function) -> Function:
             await function()
         else:
             task = request.begin(function)
-            await _record(request, task, _in_steps(request, task, function()))
+            await _record(request, task, function)
 
     setattr(run, _ORIGINAL, function)
     return run
 
 
-async def _record(request: RequestRecord, task: TaskRecord, call: Awaitable[object]) -> Any:
-    """Await ``call`` and record its start and end."""
+async def _record(
+    request: RequestRecord, task: TaskRecord, call: Callable[[], Awaitable[Any]],
+    *, is_timed: bool = True, returns: bool = False,
+) -> Any:  # fmt: skip
+    """Await ``call()`` and record its start and end, and with ``is_timed`` the steps that block the event loop.
+
+    ``returns``: the result is used. Otherwise it is discarded.
+    """
     request.start(task, "loop")
     token = current_task.set(task)
     try:
-        result = await call
+        awaitable = call()
+        results = [await (_in_steps(request, task, awaitable) if is_timed else awaitable)]
+        del awaitable
+        if not returns:
+            discard_result(task, results)
     except BaseException as error:
         request.end(task, error)
         raise
     else:
         request.end(task, None)
-        return result
+        return results.pop() if returns else None
     finally:
         current_task.reset(token)
 
@@ -207,7 +220,7 @@ def _recorded(request: RequestRecord, task: BackgroundTask, function: Function) 
     @wraps(function)
     async def run_async(*args: Any, **kwargs: Any) -> Any:
         record = request.begin(task)
-        return await _record(request, record, _in_steps(request, record, function(*args, **kwargs)))
+        return await _record(request, record, partial(function, *args, **kwargs), returns=True)
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

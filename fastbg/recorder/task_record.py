@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
 
-from fastbg.recorder.journal_events import DropReason, JsonText, task_text
+from fastbg.recorder.journal_events import DropReason, JsonText
 from fastbg.recorder.naming import describe
 
 Runnable = BackgroundTask | Callable[..., Any]  # Starlette awaits any callable that a response has as its background
@@ -15,7 +15,7 @@ Runnable = BackgroundTask | Callable[..., Any]  # Starlette awaits any callable 
 current_task: ContextVar["TaskRecord | None"] = ContextVar("fastbg_task", default=None)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)  # without slots: only what differs from the default is stored for each task
 class TaskRecord:
     """A background task of a request.
 
@@ -32,21 +32,18 @@ class TaskRecord:
     n: int
     task: Runnable
     tasks: BackgroundTasks | None
+    text: JsonText
     is_late: bool = False
-    has_turn: bool = False
-    own_call: bool = False
-    delegates: bool = False
-    started_ns: int | None = None
-    thread: int | None = None
-    coroutine: Coroutine[Any, Any, Any] | None = None
-    ended: bool = False
-    error: str | None = None
-    not_run: str | None = None
-    after_response: bool = False
-    text: JsonText = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.text = task_text(self.name, self.n)
+    has_turn: bool = field(default=False, init=False)
+    own_call: bool = field(default=False, init=False)
+    delegates: bool = field(default=False, init=False)
+    started_ns: int | None = field(default=None, init=False)
+    thread: int | None = field(default=None, init=False)
+    coroutine: Coroutine[Any, Any, Any] | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
+    error: str | None = field(default=None, init=False)
+    not_run: str | None = field(default=None, init=False)
+    after_response: bool = field(default=False, init=False)
 
     @property
     def started(self) -> bool:

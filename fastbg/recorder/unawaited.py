@@ -19,7 +19,7 @@ def discard_result(task: TaskRecord, results: list[Any]) -> None:
 
     Starlette ignores the value. If anything else holds it, it may still be run, and nothing is recorded.
     """
-    sentence = _not_run(results[0])
+    sentence = None if results[0] is None else _not_run(results[0])
     if sentence is None:
         return
     reference = weakref.ref(results[0])

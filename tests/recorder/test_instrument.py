@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI
+from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteTasks
 
 from fastbg.recorder import instrument
@@ -49,6 +51,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Undo everything that a test wraps."""
     instrument.uninstall()
     monkeypatch.setattr(StarletteTasks, "add_task", StarletteTasks.__dict__["add_task"])
+    monkeypatch.setattr(BackgroundTask, "__call__", BackgroundTask.__dict__["__call__"])
     yield []
     instrument.uninstall()
 
@@ -57,13 +60,17 @@ def work() -> None:
     pass
 
 
-def recorded_tasks(folder: Path) -> list[str]:
+async def async_work() -> None:
+    pass
+
+
+def recorded_tasks(folder: Path, function: Callable[[], Any] = work) -> list[str]:
     """Return the names of the tasks that a recorded request has finished."""
     app = FastAPI()
 
     @app.post("/")
     async def order(tasks: BackgroundTasks) -> None:
-        tasks.add_task(work)
+        tasks.add_task(function)
 
     recorder = Recorder(app, Journal(folder / "journal.jsonl"))
 
@@ -84,6 +91,26 @@ def test_other_wrappers_of_add_task_work_in_both_orders(order: str, tmp_path: Pa
     instrument.install()
     assert recorded_tasks(tmp_path) == [f"{__name__}.work"]
     assert seen == [work]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("function", [work, async_work])
+def test_other_wrappers_of_the_call_work_in_both_orders(
+    order: str, function: Callable[[], Any], tmp_path: Path, seen: list[Any]
+) -> None:
+    if order == "after":
+        instrument.install()
+    original = vars(BackgroundTask)["__call__"]
+
+    @wraps(original)
+    async def call(self: BackgroundTask) -> None:
+        seen.append(original)
+        await original(self)
+
+    BackgroundTask.__call__ = call  # type: ignore[method-assign]
+    instrument.install()
+    assert recorded_tasks(tmp_path, function) == [f"{__name__}.{function.__name__}"]
+    assert len(seen) == 1
 
 
 def traced(function: Any) -> Any:

@@ -19,14 +19,14 @@ def record(n: int, tasks: BackgroundTasks | None, *, started: bool = False, erro
     task = BackgroundTask(work)
     if tasks is not None:
         tasks.tasks.append(task)
-    started_ns = 1 if started else None
-    return TaskRecord(
-        f"task {n}", "GET /", n, task, tasks, has_turn=started, started_ns=started_ns, ended=started, error=error
-    )
+    made = TaskRecord(f"task {n}", "GET /", n, task, tasks, "")
+    made.has_turn = made.ended = started
+    made.started_ns, made.error = 1 if started else None, error
+    return made
 
 
 def test_new_record_is_a_task_that_waits_for_its_turn() -> None:
-    new = TaskRecord("work", "GET /", 0, BackgroundTask(work), None)
+    new = TaskRecord("work", "GET /", 0, BackgroundTask(work), None, "")
     assert (new.has_turn, new.started, new.ended, new.error, new.after_response) == (False, False, False, None, False)
 
 
