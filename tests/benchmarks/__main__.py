@@ -10,6 +10,7 @@ from rich.table import Table
 from tests.benchmarks.catalogue import limits
 from tests.benchmarks.cells import recording
 from tests.benchmarks.client import client_overhead, load_memory
+from tests.benchmarks.events import event_costs
 from tests.benchmarks.follow import follow_latency, tail_start
 from tests.benchmarks.history import journal_memory, journal_reading
 from tests.benchmarks.plugin import plugin_start
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "follow": follow_latency,
     "load": load,
     "recording": recording,
+    "events": event_costs,
     "client": client_overhead,
     "load-memory": load_memory,
     "history": journal_reading,
