@@ -1,0 +1,112 @@
+"""Lets the tests start fastbg and its servers by forks of one process, see `tests.support.template`."""
+
+import atexit
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support import template
+
+# Commands that another program replaces, or that import Taskiq.
+NEW_INTERPRETERS = {"run", "worker"}
+# Variables that only a new interpreter reads, or that a library reads when it is imported.
+READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "TYPER_")
+
+_start_process = subprocess._fork_exec  # type: ignore[attr-defined]
+_lock = threading.Lock()
+_template: socket.socket | None = None
+
+
+def take_terminal() -> None:
+    """Make the standard input the controlling terminal, so that a typed ^C becomes a signal: a ``preexec_fn``."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def install() -> None:
+    """Let `subprocess.Popen` start fastbg by a fork, if this system allows it. ``FASTBG_FORKS=0`` prevents it."""
+    if template.is_possible() and os.environ.get("FASTBG_FORKS") != "0":
+        subprocess._fork_exec = _fork_exec  # type: ignore[attr-defined]
+
+
+@contextmanager
+def not_used() -> Iterator[None]:
+    """Start new interpreters in this block."""
+    forks = subprocess._fork_exec  # type: ignore[attr-defined]
+    subprocess._fork_exec = _start_process  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        subprocess._fork_exec = forks  # type: ignore[attr-defined]
+
+
+def _fork_exec(*words: Any) -> int:
+    """Start a process for `subprocess.Popen`. The arguments are those of ``_posixsubprocess.fork_exec``."""
+    program, _, _, inherited, folder, environment = words[:6]
+    streams, error_pipe, session, preexec = (words[6], words[9], words[11]), words[13], words[15], words[21]
+    command, variables = [os.fsdecode(word) for word in program], template.variables(environment)
+    if not _can_be_forked(command, variables) or preexec not in (None, take_terminal):
+        process: int = _start_process(*words)
+        return process
+    files = {number: number if stream == -1 else stream for number, stream in enumerate(streams)}
+    files |= {number: number for number in inherited if number != error_pipe}
+    request = template.Command(
+        words=command[1:],
+        numbers=[*files],
+        folder=str(Path(os.fsdecode(folder or ".")).absolute()),
+        environment=variables,
+        session=session,
+        terminal=preexec is take_terminal,
+    )
+    with _lock:
+        requests = _requests()
+        socket.send_fds(requests, [json.dumps(request).encode()], [*files.values()])
+        return int(requests.recv(100))
+
+
+def _can_be_forked(command: list[str], variables: Mapping[str, str]) -> bool:
+    match command:
+        case [sys.executable, "-m", "fastbg", *arguments]:
+            same = not NEW_INTERPRETERS & {*arguments[:1]}
+        case [sys.executable, "-m", "uvicorn", *_] | [sys.executable, "-P", "-c", *_]:
+            same = True
+        case _:
+            same = False
+    paths = map(Path, variables.get("PYTHONPATH", "").split(os.pathsep))
+    customized = any(path.joinpath("sitecustomize.py").exists() for path in paths)
+    return same and not customized and _read_at_start(variables) == _read_at_start(os.environ)
+
+
+def _read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name.startswith(READ_AT_START) and name != "PYTHONPATH"}
+
+
+def _requests() -> socket.socket:
+    """Return the socket of the template, which is started for the first command."""
+    global _template
+    if _template is None:
+        _template, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        _template.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, template.MAX_MESSAGE)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", template.__file__, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            )
+        atexit.register(_stop, _template, process)
+    return _template
+
+
+def _stop(requests: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+    requests.close()
+    process.wait()
