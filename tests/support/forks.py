@@ -53,7 +53,7 @@ def _fork_exec(*words: Any) -> int:
     program, _, _, inherited, folder, environment = words[:6]
     streams, error_pipe, session, preexec = (words[6], words[9], words[11]), words[13], words[15], words[21]
     command, variables = [os.fsdecode(word) for word in program], template.variables(environment)
-    if not _can_be_forked(command, variables) or preexec not in (None, take_terminal):
+    if not can_be_forked(command, variables) or preexec not in (None, take_terminal):
         process: int = _start_process(*words)
         return process
     files = {number: number if stream == -1 else stream for number, stream in enumerate(streams)}
@@ -72,7 +72,8 @@ def _fork_exec(*words: Any) -> int:
         return int(requests.recv(100))
 
 
-def _can_be_forked(command: list[str], variables: Mapping[str, str]) -> bool:
+def can_be_forked(command: list[str], variables: Mapping[str, str]) -> bool:
+    """Whether ``command`` with these environment variables does the same in a fork."""
     match command:
         case [sys.executable, "-m", "fastbg", *arguments]:
             same = not NEW_INTERPRETERS & {*arguments[:1]}

@@ -228,11 +228,13 @@ def _run(command: Command) -> NoReturn:
 
 
 def _open_streams() -> None:
+    """Open the standard streams as the interpreter does, which knows the locale and PYTHONUNBUFFERED."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         old: io.TextIOWrapper = getattr(sys, f"__{name}__")
-        file = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115
-        by_line = name == "stderr" or file.isatty()
-        stream = io.TextIOWrapper(file, old.encoding, old.errors, newline="\n", line_buffering=by_line)
+        buffering = 0 if number and old.write_through else -1
+        file = open(number, "wb" if number else "rb", buffering, closefd=False)  # noqa: SIM115
+        by_line = not old.write_through and (name == "stderr" or file.isatty())
+        stream = io.TextIOWrapper(file, old.encoding, old.errors, "\n", by_line, old.write_through)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
