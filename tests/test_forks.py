@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support import forks, template
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
+from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.skipif(not template.is_possible(), reason="this system cannot fork for the parent")
 
@@ -156,3 +158,19 @@ def test_what_needs_a_new_interpreter_gets_one(
     Path("customized", "sitecustomize.py").touch()
     assert forks.can_be_forked([*FASTBG, "demo"], environment())
     assert not forks.can_be_forked(arguments, environment(**variables))
+
+
+def test_fork_has_the_fastbg_that_pythonpath_names(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "fastbg", tmp_path / "fastbg", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "fastbg" / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write('__version__ = "another"\n')
+    program = """
+from tests.support import forks, processes
+forks.install()
+print(processes.fastbg("--version").stdout.decode())
+"""
+    variables = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    command = [sys.executable, "-P", "-c", program]
+    with forks.not_used():
+        result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("fastbg another\n")

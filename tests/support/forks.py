@@ -90,19 +90,26 @@ def _read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name.startswith(READ_AT_START) and name != "PYTHONPATH"}
 
 
+def start() -> None:
+    """Start the template now: for tests that look for new files and child processes of this process."""
+    _requests()
+
+
 def _requests() -> socket.socket:
     """Return the socket of the template, which is started for the first command."""
     global _template
     if _template is None:
         _template, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         _template.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, template.MAX_MESSAGE)
+        variables = dict(os.environ)
+        variables[template.PATH_VARIABLE] = variables.pop("PYTHONPATH", "")
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-P", template.__file__, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+                env=variables,
             )
         atexit.register(_stop, _template, process)
     return _template

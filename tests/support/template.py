@@ -29,8 +29,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
-import fastbg
-
 # Not the example apps: importing them reads the environment. Nor what imports Taskiq: the recorder would notice it.
 ROOMS = ("commands", "evidence", "follow", "recorder", "report", "run", "scripting", "server")
 LIBRARIES = (
@@ -51,6 +49,7 @@ LIBRARIES = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
+PATH_VARIABLE = "TEMPLATE_PYTHONPATH"  # the PYTHONPATH of the tests: not PYTHONPATH, whose folders a fork may not have
 MAX_MESSAGE = 1 << 20
 MAX_FILES = 20
 
@@ -91,6 +90,7 @@ def _tid_address() -> int:
 
 
 def main() -> None:
+    _search(os.environ.pop(PATH_VARIABLE, ""))
     _import_everything()
     gc.collect()
     gc.freeze()  # else the first collection in a fork copies all pages
@@ -100,8 +100,8 @@ def main() -> None:
 
 
 def _import_everything() -> None:
-    rooms = [Path(fastbg.__file__).parent / room for room in ROOMS]
-    modules = [f"fastbg.{path.parent.name}.{path.stem}" for room in rooms for path in room.glob("[!_]*.py")]
+    (folder,) = importlib.import_module("fastbg").__path__
+    modules = [f"fastbg.{room}.{path.stem}" for room in ROOMS for path in Path(folder, room).glob("[!_]*.py")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydantic.v1, in new versions of Python
         for name in ("fastbg.cli", *sorted({*modules} - {"fastbg.recorder.taskiq"}), *LIBRARIES):
@@ -211,20 +211,24 @@ def _run(command: Command) -> NoReturn:
     os.environ.update(command["environment"])
     time.tzset()
     _open_streams()
-    more = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     importlib.invalidate_caches()
+    _search(os.environ.get("PYTHONPATH", ""))
     match command["words"]:
         case ["-m", module, *arguments]:
-            sys.path[:] = [str(Path.cwd()), *more, *_PATH]
+            sys.path.insert(0, str(Path.cwd()))
             sys.argv = ["-m", *arguments]
             _finish(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
         case ["-P", "-c", code, *arguments]:
-            sys.path[:] = [*more, *_PATH]
             sys.argv = ["-c", *arguments]
             sys.modules["__main__"] = main = types.ModuleType("__main__")
             _finish(lambda: exec(code, main.__dict__))
         case words:
             raise ValueError(words)
+
+
+def _search(paths: str) -> None:
+    """Search modules in ``paths``, the value of PYTHONPATH, and where each interpreter does."""
+    sys.path[:] = [*(str(Path(path).absolute()) for path in paths.split(os.pathsep) if path), *_PATH]
 
 
 def _open_streams() -> None:
