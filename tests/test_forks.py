@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import forks, template
+from tests.support import forks
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
 from tests.support.servers import ROOT
 
-pytestmark = pytest.mark.skipif(not template.is_possible(), reason="this system cannot fork for the parent")
+pytestmark = pytest.mark.skipif(not forks.are_possible(), reason="each fastbg is a new interpreter")
 
 STATE = """
 import json, os, signal, sys, threading
@@ -161,16 +161,18 @@ def test_what_needs_a_new_interpreter_gets_one(
 
 
 def test_fork_has_the_fastbg_that_pythonpath_names(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "fastbg", tmp_path / "fastbg", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "fastbg" / "__init__.py").open("a", encoding="utf-8") as file:
+    copy, folder = tmp_path / "copy", tmp_path / "folder"
+    folder.mkdir()
+    shutil.copytree(ROOT / "fastbg", copy / "fastbg", ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "fastbg" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write('__version__ = "another"\n')
     program = """
 from tests.support import forks, processes
 forks.install()
 print(processes.fastbg("--version").stdout.decode())
 """
-    variables = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    variables = environment(PYTHONPATH=f"{copy}{os.pathsep}{ROOT}")
     command = [sys.executable, "-P", "-c", program]
     with forks.not_used():
-        result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("fastbg another\n")

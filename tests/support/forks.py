@@ -31,10 +31,17 @@ def take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+def are_possible() -> bool:
+    """Whether this system allows it and ``FASTBG_FORKS=0`` does not prevent it."""
+    return template.is_possible() and os.environ.get("FASTBG_FORKS") != "0"
+
+
 def install() -> None:
-    """Let `subprocess.Popen` start fastbg by a fork, if this system allows it. ``FASTBG_FORKS=0`` prevents it."""
-    if template.is_possible() and os.environ.get("FASTBG_FORKS") != "0":
+    """Let `subprocess.Popen` start fastbg by a fork, where that is possible."""
+    if are_possible():
         subprocess._fork_exec = _fork_exec  # type: ignore[attr-defined]
+        # As its documentation shows: else Python 3.13 uses it without ``cwd``.
+        subprocess._USE_POSIX_SPAWN = False  # type: ignore[misc]
 
 
 @contextmanager
@@ -53,7 +60,8 @@ def _fork_exec(*words: Any) -> int:
     program, _, _, inherited, folder, environment = words[:6]
     streams, error_pipe, session, preexec = (words[6], words[9], words[11]), words[13], words[15], words[21]
     command, variables = [os.fsdecode(word) for word in program], template.variables(environment)
-    if not can_be_forked(command, variables) or preexec not in (None, take_terminal):
+    is_plain = preexec in (None, take_terminal) and words[16:21] == template.NO_OTHER_OPTIONS
+    if not is_plain or not can_be_forked(command, variables):
         process: int = _start_process(*words)
         return process
     files = {number: number if stream == -1 else stream for number, stream in enumerate(streams)}
@@ -69,7 +77,10 @@ def _fork_exec(*words: Any) -> int:
     with _lock:
         requests = _requests()
         socket.send_fds(requests, [json.dumps(request).encode()], [*files.values()])
-        return int(requests.recv(100))
+        process_id = requests.recv(100)
+    if not process_id:
+        raise ChildProcessError("the process that imports fastbg for the tests has ended: see its traceback")
+    return int(process_id)
 
 
 def can_be_forked(command: list[str], variables: Mapping[str, str]) -> bool:

@@ -58,6 +58,9 @@ _CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}  # asm/unistd.h
 _PR_GET_TID_ADDRESS = 40  # linux/prctl.h
 
+# Of `subprocess.Popen`: process_group, group, extra_groups, user, umask.
+NO_OTHER_OPTIONS = (-1, None, None, None, -1)
+
 _libc = ctypes.PyDLL(None)
 _PATH = sys.path[:]
 
@@ -161,7 +164,8 @@ def _fork_exec(*words: Any) -> int:
     program, _, _, inherited, folder, environment = words[:6]
     streams, error_pipe, session, preexec = (words[6], words[9], words[11]), words[13], words[15], words[21]
     command = [os.fsdecode(word) for word in program]
-    if command[:3] != [sys.executable, "-P", "-c"] or preexec is not None or threading.active_count() > 1:
+    is_plain = preexec is None and words[16:21] == NO_OTHER_OPTIONS
+    if command[:3] != [sys.executable, "-P", "-c"] or not is_plain or threading.active_count() > 1:
         process: int = _posixsubprocess.fork_exec(*words)
         return process
     process = os.fork()
