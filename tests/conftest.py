@@ -3,9 +3,12 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import forks
 
 EXAMPLES = int(os.environ.get("FASTBG_EXAMPLES", "100"))  # per property; `python -m tests.fuzz` sets more
 
@@ -25,6 +28,15 @@ for number in (signal.SIGINT, signal.SIGHUP):
 # The tests start hundreds of Python processes: none of them should compile fastbg anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+forks.install()
+
+
+@pytest.fixture
+def new_interpreters() -> Iterator[None]:
+    """Start fastbg as users do, not by forks: for what depends on the modules that are imported."""
+    with forks.not_used():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

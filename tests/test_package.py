@@ -47,7 +47,8 @@ def names(package: Path) -> set[str]:
 
 @pytest.mark.long
 def test_packages_hold_the_program_and_work_without_the_clone(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "build", "--outdir", "dist", ROOT, cwd=tmp_path)  # the wheel is made from the sdist
+    # The wheel is made from the sdist.
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ROOT, cwd=tmp_path)
     sdist, wheel = sorted((tmp_path / "dist").iterdir(), key=lambda path: path.suffix)
     ours = {
         path.relative_to(ROOT).as_posix()
@@ -59,9 +60,10 @@ def test_packages_hold_the_program_and_work_without_the_clone(tmp_path: Path) ->
 
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    run(sys.executable, "-m", "venv", "venv", cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
     bin_ = folder / "venv" / "bin"
-    run(bin_ / "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[mail]", "pytest", cwd=folder)
+    pip = (sys.executable, "-m", "pip", "--python", bin_ / "python", "--disable-pip-version-check")
+    run(*pip, "install", "--quiet", "--no-compile", f"{wheel}[mail]", "pytest", cwd=folder)
     assert str(folder) in run(bin_ / "python", "-c", "import fastbg; print(fastbg.__file__)", cwd=folder)
     assert run(bin_ / "fastbg", "demo", "--quiet", cwd=folder).startswith("ok: 7 requests, 5 response-first, ")
     assert "register-email" in run(bin_ / "fastbg", "demo", "--list", cwd=folder)

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +32,6 @@ from tests.support.recordings import mail
 from tests.support.results import background, run, runs
 from tests.support.servers import ROOT
 
-MODULES = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "fastbg").rglob("*.py"))]
 SCHEMA: dict[str, Any] = json.loads(Script.schema_text())
 ONE = """# One
 
@@ -100,9 +100,14 @@ def evidence_words() -> Iterator[str]:
     yield from combined
 
 
+@cache
+def modules() -> list[ast.Module]:
+    return [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "fastbg").rglob("*.py"))]
+
+
 def constants() -> Iterator[str]:
     """Every text in the code."""
-    for module in MODULES:
+    for module in modules():
         for node in ast.walk(module):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
@@ -117,7 +122,7 @@ def journal_words() -> Iterator[str]:
     yield from get_args(journal_events.WorkerEvent)
     fields = [
         {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
-        for module in MODULES
+        for module in modules()
         for node in ast.walk(module)
         if isinstance(node, ast.Dict)
     ]

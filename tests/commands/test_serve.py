@@ -317,6 +317,7 @@ def test_without_journal_it_does_not_claim_what_was_lost(folder: Path) -> None:
     assert "the number of lost background tasks is unknown" in said
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_no_record_leaves_no_journal_and_starlette_as_it_is(folder: Path) -> None:
     (folder / "own.py").write_text(
         APP

@@ -28,6 +28,7 @@ from fastbg.run.probe import Prober
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
+from tests.support import forks
 from tests.support.processes import FASTBG, PATIENCE_S, environment, read_until, wait_for
 from tests.support.servers import ROOT, URL, fetch
 
@@ -64,6 +65,7 @@ def nothing_left() -> Iterator[None]:
             *(f"child {pid}" for pid in children),
         }
 
+    forks.start()
     before = held()
     yield
     gc.collect()

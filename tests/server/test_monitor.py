@@ -305,6 +305,7 @@ with ServerProcess(ServerSettings("own:app", directory=folder, app_dir=folder)) 
     wait_until(lambda: not is_alive(int(pid)))
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_server_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import sys\nloaded = sorted({'typer', 'rich', 'httpx', 'pydantic'} & sys.modules.keys())\n"

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import multiprocessing
 import os
 import pty
 import re
@@ -10,13 +9,14 @@ import select
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from tests.support.forks import take_terminal
 
 FASTBG = (sys.executable, "-m", "fastbg")
 PATIENCE_S = 90.0
@@ -32,62 +32,19 @@ def environment(**more: str) -> dict[str, str]:
     return {**plain, "TERM": "xterm-256color", "TZ": "UTC", **more}
 
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    ["fastbg.commands.demo", "fastbg.run.runner", "fastbg.run.prepare", "fastbg.run.client", "fastbg.report.console"]
-)
-
-
 def fastbg(
     *arguments: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S, **more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run fastbg to its end, with output to files and no standard input.
-
-    The process is forked from one that has already imported fastbg, because the import takes longer than most tests.
-    A new interpreter is started for commands that use multiprocessing (``serve``, ``worker``), and for environment
-    variables that only a new interpreter reads.
-    """
-    if {"serve", "worker"} & set(arguments[:1]) or any(
-        name.startswith("PYTHON") for name in more.keys() - {"PYTHONPATH"}
-    ):
-        return subprocess.run(
-            [*FASTBG, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            env=environment(**more),
-            cwd=cwd,
-            check=False,
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        output = [Path(folder) / "stdout", Path(folder) / "stderr"]
-        process = _forks.Process(
-            target=_run, args=([*map(str, arguments)], str(cwd or Path.cwd()), environment(**more), output)
-        )
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(["fastbg", *map(str, arguments)], timeout)
-        streams = [path.read_bytes() for path in output]
-    return subprocess.CompletedProcess(["fastbg", *map(str, arguments)], process.exitcode, *streams)
-
-
-def _run(arguments: list[str], cwd: str, variables: dict[str, str], output: list[Path]) -> None:
-    """Run the command ``fastbg`` in the forked process."""
-    from fastbg.cli import main
-
-    os.environ.clear()
-    os.environ.update(variables)
-    os.chdir(cwd)
-    for number, path in enumerate([Path(os.devnull), *output]):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    sys.argv[:] = ["fastbg", *arguments]
-    time.tzset()
-    main()
+    """Run fastbg to its end, with no standard input."""
+    return subprocess.run(
+        [*FASTBG, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        env=environment(**more),
+        cwd=cwd,
+        check=False,
+    )
 
 
 PEAK_SCRIPT = """
@@ -150,7 +107,7 @@ def on_terminal(
         env=env,
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=_take_terminal,  # so that a typed ^C becomes a signal
+        preexec_fn=take_terminal,
     )
     os.close(theirs)
     try:
@@ -170,10 +127,6 @@ def hang_up(terminal: int) -> None:
     """Hang up a terminal; the descriptor remains open."""
     with Path(os.devnull).open("r+b") as nothing:
         os.dup2(nothing.fileno(), terminal)
-
-
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def read_rest(descriptor: int) -> bytes:

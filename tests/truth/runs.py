@@ -18,6 +18,7 @@ from fastbg.run.result_store import MAX_KEPT
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
 from fastbg.server.settings import ServerSettings
+from tests.support import forks
 from tests.support.servers import ROOT, fastbg_serve
 from tests.truth.compare import Pair, Times
 from tests.truth.kernel import TracedRequest, Tracing
@@ -136,6 +137,7 @@ def truth_server() -> Iterator[TruthServer]:
         tracing = stack.enter_context(Tracing())
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastbg-truth-"))
         variables = {"PYTHONPATH": str(ROOT), "TRUTH_MARKER": str(tracing.marker)}
+        stack.enter_context(forks.not_used())  # the kernel traces the processes that this one starts from now on
         url = stack.enter_context(fastbg_serve("tests.truth.app:app", "--dir", name, cwd=Path(name), **variables))
         yield TruthServer(tracing, Path(name), url)
 

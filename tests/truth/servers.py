@@ -11,6 +11,7 @@ from pathlib import Path
 import trustme
 
 from fastbg.server.address import Address
+from tests.support import forks
 from tests.support.processes import FASTBG
 from tests.support.servers import ROOT, free_port, running, wait_until_it_listens
 
@@ -104,7 +105,8 @@ def serve(server: Server, folder: Path, marker: Path) -> Iterator[RunningServer]
     port = free_port()
     arguments = [each.format(port=port, key=key, certificate=certificate) for each in server.command]
     variables = {"PYTHONPATH": str(ROOT), "TRUTH_MARKER": str(marker)}
-    with running([sys.executable, *arguments], folder, variables) as url:
+    # The kernel traces the processes that this one starts from now on.
+    with forks.not_used(), running([sys.executable, *arguments], folder, variables) as url:
         # For a worker: the parent process prints the URL before that.
         wait_until_it_listens(Address(f"http://127.0.0.1:{port}"))
         yield RunningServer(server, url.replace("0.0.0.0", "127.0.0.1"), folder, authority)
