@@ -134,14 +134,14 @@ class JournalAggregator:
 
     def add(self, event: Event, size: int) -> None:
         """Add an event from a line of ``size`` bytes."""
-        if not 0 <= event.t_ns < MAX_T_NS:
+        t_ns, _, name, request_id, detail = event
+        if not 0 <= t_ns < MAX_T_NS:
             self.foreign += 1
             return
         self._events += 1
-        detail = event.detail
-        key = (detail.get("server") or f"{detail['boot']}/{detail['pid']}", event.request_id)
+        key = (detail.get("server") or f"{detail['boot']}/{detail['pid']}", request_id)
         entry = self._open.get(key)
-        if entry is None or event.name not in _KNOWN or "place" in detail:
+        if entry is None or name not in _KNOWN or "place" in detail:
             self._add_other(key, event, size)
             return
         if "server" in detail:  # only a worker names its server
@@ -297,7 +297,7 @@ class JournalAggregator:
         self._close(key)
 
     def _record(self, key: Key, entry: _Open, event: Event) -> None:
-        server, detail, name = entry.request.server, event.detail, event.name
+        server, name, detail = entry.request.server, event.name, event.detail
         if name in _TASK_EVENTS:
             entry.events.append(event)
             if name in ("task_queued", "task_started"):

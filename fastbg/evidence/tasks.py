@@ -41,7 +41,9 @@ class Task:
     @property
     def called_ns(self) -> int | None:
         """When Starlette called it: before it waited for a thread."""
-        return None if self.started_ns is None else self.started_ns - int((self.waited_ms or 0.0) * 1e6)
+        if self.started_ns is None or not self.waited_ms:
+            return self.started_ns
+        return self.started_ns - int(self.waited_ms * 1e6)
 
     @property
     def is_open(self) -> bool:
