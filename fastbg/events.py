@@ -6,10 +6,11 @@ Times of events with different ``boot`` are never compared.
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 LOST = "events_lost"  # the journal event that reports a gap in the journal
 FILE_SEEN = "file_seen"  # the event of a followed file that appeared, vanished, or was looked at again
@@ -19,8 +20,7 @@ Verdict = Literal["response-first", "overlapping", "work-first", "no-work", "fai
 ExpectedVerdict = Literal[Verdict, "any"]  # any: whether there is work or not, and in any order
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):  # there may be millions: a frozen dataclass takes 0.7 µs to make, a named tuple 0.3 µs
     """An event that the client or the server recorded.
 
     ``t_ns``: monotonic nanoseconds. ``source``: who recorded it. ``name``: one of the names below.
@@ -36,7 +36,7 @@ class Event:
     source: Source
     name: str
     request_id: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)  # JSON from another process: any value
+    detail: Mapping[str, Any] = MappingProxyType({})  # JSON from another process: any value
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from fastbg.events import Appended
+from fastbg.evidence.marked_text import MarkedText
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
-from fastbg.recorder.request_ids import id_of, in_both_forms, uuid_of
+from fastbg.recorder.request_ids import id_of, in_both_forms
 
 MAX_MATCH_BYTES = 4096  # bytes: longest match of a pattern that is found across reads
 MIN_KEPT_BYTES = 2**20  # of a file, before unnecessary bytes are discarded
@@ -78,31 +79,21 @@ class _Claim:
 
     @property
     def max_bytes(self) -> int:
-        if self.expected.pattern:
-            return MAX_MATCH_BYTES
-        request_id, text = self.trace.request_id, self.expected.text
-        return len(text.replace(request_id, uuid_of(request_id) or request_id).encode())
+        return MAX_MATCH_BYTES if self.expected.pattern else self._text.max_bytes
 
     @cached_property
-    def _regex(self) -> str:
-        """What the text has to match, with the id in either form."""
-        regex = self.expected.text if self.expected.pattern else re.escape(self.expected.text)
-        return in_both_forms(regex, self.trace.request_id)
+    def _text(self) -> MarkedText:
+        return MarkedText(self.expected.text, self.trace.request_id)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(self._regex, re.MULTILINE)
-
-    @cached_property
-    def _literal(self) -> re.Pattern[bytes]:
-        return re.compile(self._regex.encode())
+        return re.compile(in_both_forms(self.expected.text, self.trace.request_id), re.MULTILINE)
 
     def matches(self, buffer: _FileBuffer, lower: int, upper: int) -> list[tuple[int, int]]:
         """Return offset and length of each match between ``lower`` and ``upper``, ascending."""
         first, last = max(lower - buffer.start, 0), max(upper - buffer.start, 0)
         if not self.expected.pattern:
-            texts = self._literal.finditer(buffer.data, first, last)
-            return [(buffer.start + match.start(), len(match[0])) for match in texts]
+            return [(buffer.start + at, end - at) for at, end in self._text.find_in(buffer.data, first, last)]
         found = []
         text = buffer.data[first:last].decode("utf-8", "surrogateescape")
         for match in self._pattern.finditer(text):

@@ -134,11 +134,29 @@ class JournalAggregator:
 
     def add(self, event: Event, size: int) -> None:
         """Add an event from a line of ``size`` bytes."""
-        if not 0 <= event.t_ns < MAX_T_NS:
+        t_ns, _, name, request_id, detail = event
+        if not 0 <= t_ns < MAX_T_NS:
             self.foreign += 1
             return
         self._events += 1
-        detail = event.detail
+        key = (detail.get("server") or f"{detail['boot']}/{detail['pid']}", request_id)
+        entry = self._open.get(key)
+        if entry is None or name not in _KNOWN or "place" in detail:
+            self._add_other(key, event, size)
+            return
+        if "server" in detail:  # only a worker names its server
+            self._host(detail)
+        self._held += size
+        entry.size += size
+        self._record(key, entry, event)
+        if self._held > MAX_HELD:
+            oldest = next(iter(self._open))
+            self._open[oldest].request.server.flaw = GIVEN_UP
+            self._close(oldest)
+
+    def _add_other(self, key: Key, event: Event, size: int) -> None:
+        """Add an event that is not one of an unfinished request."""
+        detail, server = event.detail, key[0]
         if event.name == LOST:
             self._lost += detail.get("count", 0)
             for each in self._open.values():  # also of other processes: this one may run their tasks
@@ -149,39 +167,22 @@ class JournalAggregator:
         if is_probe(event.request_id):
             self._probes += 1
             return
-        server = detail.get("server")  # only a worker names its server
-        if server:
+        if detail.get("server"):
             self._host(detail)
-        else:
-            server = f"{detail['boot']}/{detail['pid']}"
         if event.name == "recording_started":
             self._left.start(event)
-            return
-        if event.name == "shutdown":
+        elif event.name == "shutdown":
             self._shut_down_server(server, event)
-            return
-        if (place := BlockedPlace.of(event)) is not None:
+        elif (place := BlockedPlace.of(event)) is not None:
             self._blocked.add([place])
-            return
-        key = (server, event.request_id)
-        if event.name == "request_received" and event.request_id is not None:
+        elif event.name == "request_received" and event.request_id is not None:
             self._start(key, event, size)
-            return
-        entry = self._open.get(key)
-        if entry is None:
+        elif key not in self._open:
             without_request = event.request_id is None and detail.get("where") == "worker"
             if self._elsewhere is not None and "server" in detail and event.request_id is not None:
                 self._elsewhere.add(key, event, size, too_many=GIVEN_UP)
             else:
                 self._strays += not without_request
-        elif event.name in _KNOWN:
-            self._held += size
-            entry.size += size
-            self._record(key, entry, event)
-            if self._held > MAX_HELD:
-                oldest = next(iter(self._open))
-                self._open[oldest].request.server.flaw = GIVEN_UP
-                self._close(oldest)
 
     def skip(self, parts: int) -> None:
         """Skip ``parts`` deleted parts of the journal: the unfinished requests may have ended there."""
@@ -296,7 +297,7 @@ class JournalAggregator:
         self._close(key)
 
     def _record(self, key: Key, entry: _Open, event: Event) -> None:
-        server, detail, name = entry.request.server, event.detail, event.name
+        server, name, detail = entry.request.server, event.name, event.detail
         if name in _TASK_EVENTS:
             entry.events.append(event)
             if name in ("task_queued", "task_started"):

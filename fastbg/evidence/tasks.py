@@ -1,9 +1,9 @@
 """The background tasks of one request, built from the server's events. Pure."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Literal
 
 from fastbg.events import Event
 
@@ -11,7 +11,7 @@ Mark = Literal["failed", "dropped", "lost", "open"]
 TaskState = Literal["queued", "started", "finished", "failed", "dropped"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One background task as the server recorded it. Times are monotonic nanoseconds, None if it did not happen (yet).
 
@@ -41,7 +41,9 @@ class Task:
     @property
     def called_ns(self) -> int | None:
         """When Starlette called it: before it waited for a thread."""
-        return None if self.started_ns is None else self.started_ns - int((self.waited_ms or 0.0) * 1e6)
+        if self.started_ns is None or not self.waited_ms:
+            return self.started_ns
+        return self.started_ns - int(self.waited_ms * 1e6)
 
     @property
     def is_open(self) -> bool:
@@ -56,6 +58,8 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_failed": "failed",
     "task_dropped": "dropped",
 }
+_EVENTS = {*_TASK_STATES, "loop_blocked"}
+_T_NS = attrgetter("t_ns")
 _ENDS = ("finished", "failed", "dropped")
 _FIELDS = ("where", "error", "traceback", "reason", "detail", "waited_ms")
 
@@ -66,37 +70,42 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
     A task that has ended stays ended, even if the broker delivers its message again. The exception is a task that
     finishes after it failed or was dropped: it counts as finished.
     """
-    fields: dict[int, dict[str, Any]] = {}
-    starts: Counter[int] = Counter()
+    tasks: dict[int, Task] = {}
     for event in _in_order(events):
-        detail, state = event.detail, _TASK_STATES.get(event.name)
-        if event.name == "loop_blocked" and detail.get("n") in fields:
-            task = fields[detail["n"]]
-            task["blocked_ms"] = task.get("blocked_ms", 0.0) + detail.get("ms", 0.0)
-        if state is None:
+        detail = event.detail
+        if event.name == "loop_blocked":
+            if (task := tasks.get(detail.get("n", -1))) is not None:
+                task.blocked_ms += detail.get("ms", 0.0)
             continue
-        n = detail["n"]
-        has_ended = n in fields and fields[n]["state"] in _ENDS
-        task = fields.setdefault(n, {"name": detail["task"]})
-        starts[n] += state == "started"
-        elsewhere = _is_elsewhere(event)
-        if elsewhere and state != "queued":
-            task |= {"elsewhere": True, "started_ns": None, "ended_ns": None}
-        timed = not task.get("elsewhere")
-        if state == "started" and timed:
-            task.setdefault("started_ns", event.t_ns)
-        if has_ended and not (state == "finished" and task["state"] != "finished"):
-            continue
-        task["state"] = state
-        task |= {key: detail[key] for key in _FIELDS if detail.get(key) not in (None, "")}
-        if state == "finished":
-            for key in ("error", "traceback", "reason", "dropped_ns"):  # of an earlier end
-                task.pop(key, None)
-        if state in ("finished", "failed") and timed:
-            task["ended_ns"] = event.t_ns
-        if state == "dropped" and timed:
-            task["dropped_ns"] = event.t_ns
-    return [Task(**fields[n], tries=max(starts[n], 1)) for n in sorted(fields)]
+        task = tasks.get(detail["n"])
+        if task is None:
+            task = tasks[detail["n"]] = Task(detail["task"], "queued", tries=0)
+        _record(task, _TASK_STATES[event.name], event)
+    for task in tasks.values():
+        task.tries = max(task.tries, 1)
+    return [tasks[n] for n in sorted(tasks)]
+
+
+def _record(task: Task, state: TaskState, event: Event) -> None:
+    detail = event.detail
+    if state != "queued" and _is_elsewhere(event):
+        task.elsewhere, task.started_ns, task.ended_ns = True, None, None
+    t_ns = None if task.elsewhere else event.t_ns
+    if state == "started":
+        task.tries += 1
+        task.started_ns = t_ns if task.started_ns is None else task.started_ns
+    if task.state in _ENDS and not (state == "finished" and task.state != "finished"):
+        return
+    task.state = state
+    for key in _FIELDS:
+        if key in detail and detail[key] not in (None, ""):
+            setattr(task, key, detail[key])
+    if state == "finished":
+        task.error = task.traceback = task.reason = task.dropped_ns = None  # of an earlier end
+    if state == "dropped":
+        task.dropped_ns = t_ns
+    elif state in _ENDS:
+        task.ended_ns = t_ns
 
 
 def ms_between(start_ns: int | None, t_ns: int | None) -> float | None:
@@ -124,7 +133,9 @@ def spans_ms(tasks: Iterable[Task], ms: Callable[[int | None], float | None]) ->
 
 def _in_order(events: Iterable[Event]) -> list[Event]:
     """Sort by time. Events of a worker under another boot are last, because their times cannot be compared."""
-    return sorted(events, key=lambda event: (_is_elsewhere(event), event.t_ns))
+    ordered = sorted((event for event in events if event.name in _EVENTS), key=_T_NS)
+    ordered.sort(key=_is_elsewhere)
+    return ordered
 
 
 def _is_elsewhere(event: Event) -> bool:

@@ -29,9 +29,9 @@ Without a proof, the verdict is ``unproven``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Self
+from typing import NamedTuple, Self
 
 from fastbg.events import Event, Verdict
 from fastbg.evidence.existence import is_changed_after, is_changed_before
@@ -46,8 +46,7 @@ NOTHING_QUEUED = "no background task was queued"
 UVLOOP_LIMIT = 64 * 1024  # bytes that uvloop before 0.23 holds at most, headers included
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):  # like `SentResponse` made for each request of a journal: see `Event`
     """A verdict, the evidence that proves it, and the reason if it needs an explanation."""
 
     verdict: Verdict
@@ -55,8 +54,7 @@ class Judgement:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SentResponse:
+class SentResponse(NamedTuple):
     """The interval in which the server passed the last byte of a response to the kernel, in monotonic nanoseconds.
 
     ``buffered``: bytes of the response that the server still held at ``sent_ns``, None if unknown. ``detail``: why it
@@ -80,8 +78,8 @@ class SentResponse:
     def looked_at(self, event: Event) -> Self:
         """Add a later look at what the server held: a ``response_held`` event."""
         if event.detail.get("buffered") == 0:
-            return replace(self, drained_ns=event.t_ns)
-        return replace(self, held_ns=event.t_ns)
+            return self._replace(drained_ns=event.t_ns)
+        return self._replace(held_ns=event.t_ns)
 
     @classmethod
     def of_request(cls, events: Iterable[Event]) -> Self | None:
@@ -165,9 +163,10 @@ def judge_recorded(record: ServerRecord, tasks: Sequence[Task]) -> Judgement:
     """Decide the verdict of a request from the record of its server."""
     if record.flaw:
         return _unproven(record.flaw)
-    if broken := _failed_or_dropped(tasks):
+    all_finished = all(task.state == "finished" for task in tasks)  # the usual case in a long journal
+    if not all_finished and (broken := _failed_or_dropped(tasks)):
         return broken
-    if unfinished := _unfinished(tasks):
+    if not all_finished and (unfinished := _unfinished(tasks)):
         in_server = any(task.is_open and task.where != "worker" for task in tasks)
         if in_server and record.process == "running":
             return _unproven(f"{'; '.join(_open(tasks))}, and {RUNNING}")
@@ -235,7 +234,7 @@ def _server_order(sent: SentResponse | None, tasks: Sequence[Task], not_sent: st
     overlapping = [_describe_overlap(sent, task) for task in tasks if _overlaps(sent, task)]
     if overlapping:
         return Judgement("overlapping", (witness,), "; ".join(overlapping))
-    if not all(task.called_ns is not None and task.called_ns > sent.sent_ns for task in tasks):
+    if not all((called_ns := task.called_ns) is not None and called_ns > sent.sent_ns for task in tasks):
         return _unproven("a task started or ended in the moment in which the server sent the response")
     return Judgement("response-first", (witness,))
 
@@ -277,9 +276,9 @@ def _overlaps(sent: SentResponse, task: Task) -> bool:
 
     A worker does its tasks beside the server, so that no client waits for it.
     """
-    if task.called_ns is None or task.ended_ns is None or task.where == "worker":
+    if task.ended_ns is None or task.ended_ns <= sent.sent_ns or task.where == "worker":
         return False
-    return task.called_ns < sent.sending_ns and task.ended_ns > sent.sent_ns
+    return (called_ns := task.called_ns) is not None and called_ns < sent.sending_ns
 
 
 def _describe_overlap(sent: SentResponse, task: Task) -> str:

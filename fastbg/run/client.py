@@ -1,14 +1,13 @@
-"""Sends requests with httpx."""
+"""Sends requests: httpx makes them, each goes through a `fastbg.run.connection`."""
 
 import asyncio
 import os
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,10 +18,10 @@ from fastbg.errors import ServerError
 from fastbg.events import Event
 from fastbg.recorder.request_ids import HEADER, add_ids
 from fastbg.run.body import CODINGS, Body, BodyError
+from fastbg.run.connection import Connection, OnPhase, ignore
 from fastbg.run.phases import ReadSizes, event_of
 from fastbg.server.address import Address
 
-IDLE_S = 2.0  # how long a shared connection may wait for its next request; uvicorn closes it after 5 s
 MAX_DOCUMENT = 8 * 2**20  # bytes of a fetched document
 
 Parameters = Mapping[str, Any]  # strings, numbers, or lists of them
@@ -85,51 +84,37 @@ class _Connections:
 
     def __init__(self, address: Address, *, verify: bool) -> None:
         self._unix_socket = address.unix_socket
-        # Made once: httpx would make one per connection, in 0.24 ms, and with certificates in more than 10 ms.
-        self._verify = httpx.create_ssl_context(verify=verify and address.url.startswith("https:"))
-        self._used: dict[str, httpx.AsyncHTTPTransport] = {}  # by request id
-        self._released: list[httpx.AsyncHTTPTransport] = []
-        self._named: dict[str, httpx.AsyncHTTPTransport] = {}
+        # Made once: it takes 0.24 ms, and with certificates more than 10 ms.
+        self._context = httpx.create_ssl_context(verify=verify and address.url.startswith("https:"))
+        self._context.set_alpn_protocols(["http/1.1"])
+        self._used: dict[str, Connection] = {}  # by request id
+        self._named: dict[str, Connection] = {}
 
-    def acquire(self, request_id: str, name: str | None) -> httpx.AsyncHTTPTransport:
+    def acquire(self, request_id: str, name: str | None) -> Connection:
         """Return a new connection, or the shared connection ``name`` if given."""
         if name is not None:
             if name not in self._named:
                 self._named[name] = self._new()
             return self._named[name]
-        transport = self._used[request_id] = self._new()
-        return transport
+        connection = self._used[request_id] = self._new()
+        return connection
 
     def release(self, request_id: str) -> None:
-        """Let `close_released` close the connection of a request, unless it is shared."""
+        """Close the connection of a request, unless it is shared."""
         if request_id in self._used:
-            self._released.append(self._used.pop(request_id))
-
-    async def close_released(self) -> None:
-        while self._released:
-            await self._released.pop().aclose()
+            self._used.pop(request_id).close()
 
     async def close(self) -> None:
-        self._released += [*self._used.values(), *self._named.values()]
-        await self.close_released()
+        for connection in (*self._used.values(), *self._named.values()):
+            connection.close()
+        await asyncio.sleep(0)  # now the event loop has closed their sockets
 
-    def _new(self) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=1, keepalive_expiry=IDLE_S)
-        return httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, uds=self._unix_socket)
+    def _new(self) -> Connection:
+        return Connection(self._context, self._unix_socket)
 
 
 class _Unused(httpx.AsyncBaseTransport):
     """A placeholder: without a transport, `httpx.AsyncClient` would create one."""
-
-
-def skip_missing_sniffio() -> None:
-    """Let this process remember that sniffio is not installed.
-
-    httpcore imports it some 70 times per request. Without it, each of these searches all folders of libraries: 0.35 ms
-    per request. A module that is None in `sys.modules` is not searched.
-    """
-    if "sniffio" not in sys.modules and find_spec("sniffio") is None:
-        sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented in "The import system"
 
 
 class Client:
@@ -155,7 +140,7 @@ class Client:
             raise ServerError(
                 f"not a valid URL: {error}", where=base_url, remedy="write it as http://127.0.0.1:8000"
             ) from None
-        skip_missing_sniffio()
+        self._parse = lru_cache(maxsize=256)(self._parsed)  # each is shown, and soon sent
         self._connections = _Connections(address, verify=verify)
         self._read_sizes = read_sizes
         self._timeouts: dict[str, asyncio.Timeout] = {}
@@ -172,7 +157,7 @@ class Client:
     def url(self, path: str, query: Parameters) -> str:
         """Return the URL as it is sent, or only the path if the URL is not valid."""
         try:
-            return str(self._http.build_request("GET", _target(path, query)).url)
+            return str(self._parse(_target(path, query)))
         except httpx.InvalidURL:
             return path
 
@@ -186,9 +171,9 @@ class Client:
     async def reach(self, request_id: str) -> str | None:
         """Send ``OPTIONS /``, which changes nothing in an app. Return the error, or None if a response starts."""
         request = self._http.build_request("OPTIONS", "/", headers={HEADER: request_id}, timeout=None)
-        transport = self._connections.acquire(request_id, None)
+        connection = self._connections.acquire(request_id, None)
         try:
-            async with _open_response(transport, request):
+            async with _respond(connection, request):
                 return None
         except httpx.HTTPError as failure:
             return _describe_error(failure)
@@ -198,16 +183,16 @@ class Client:
     async def fetch(self, path: str, request_id: str) -> bytes | None:
         """Return the body of a response with status 200 to ``GET path``, None for any other or a longer one."""
         request = self._http.build_request("GET", path, headers={HEADER: request_id}, timeout=None)
-        transport = self._connections.acquire(request_id, None)
+        connection = self._connections.acquire(request_id, None)
         try:
-            async with _open_response(transport, request) as response:
+            async with _respond(connection, request) as response:
                 body = Body(response.headers.get("content-encoding", ""), MAX_DOCUMENT)
-                async for piece in response.aiter_raw():
+                async for piece in connection.body():
                     body.add(piece)
                     if body.cut:
                         return None
                 body.end()
-        except (httpx.HTTPError, httpx.StreamError, BodyError):
+        except (httpx.HTTPError, BodyError):
             return None
         finally:
             self._connections.release(request_id)
@@ -226,7 +211,7 @@ class Client:
         """
         hang_up = self._timeouts[request_id] = asyncio.timeout(None)
 
-        async def trace(phase: str, info: Mapping[str, Any]) -> None:
+        def on_phase(phase: str, info: Mapping[str, Any]) -> None:
             event = event_of(phase, info, request_id, self._read_sizes)
             if event is None:
                 return
@@ -234,13 +219,12 @@ class Client:
             if event.name == "request_sent" and outgoing.hang_up_after is not None:
                 hang_up.reschedule(asyncio.get_running_loop().time() + outgoing.hang_up_after)
 
-        await self._connections.close_released()
-        transport = self._connections.acquire(request_id, outgoing.connection)
+        connection = self._connections.acquire(request_id, outgoing.connection)
         try:
-            request = self._request(outgoing, request_id, trace)
-            async with hang_up, _open_response(transport, request) as response:
+            request = self._request(outgoing, request_id)
+            async with hang_up, _respond(connection, request, on_phase) as response:
                 body = Body(response.headers.get("content-encoding", ""))
-                async for piece in response.aiter_raw():
+                async for piece in connection.body(on_phase):
                     body.add(piece)
                 body.end()
         except TimeoutError:
@@ -248,7 +232,7 @@ class Client:
             error = f"the client disconnected {when}"
         except (BodyError, HeaderError) as failure:
             error = str(failure)
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as failure:
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
             error = _describe_error(failure)
         else:
             return Response(response, body)
@@ -258,7 +242,7 @@ class Client:
         self._connections.release(request_id)
         return None
 
-    def _request(self, outgoing: OutgoingRequest, request_id: str, trace: Callable[..., Any]) -> httpx.Request:
+    def _request(self, outgoing: OutgoingRequest, request_id: str) -> httpx.Request:
         for kind, values in (("header", outgoing.headers), ("cookie", outgoing.cookies)):
             for name, value in values.items():
                 if not value.isprintable() or value != value.strip():
@@ -276,13 +260,11 @@ class Client:
             body["files"] = list(outgoing.files)
         if outgoing.content is not None:
             body["content"] = outgoing.content
-        return self._http.build_request(
-            outgoing.method,
-            _target(outgoing.path, outgoing.query),
-            headers=encoded,
-            extensions={"trace": trace},
-            **body,
-        )
+        url = self._parse(_target(outgoing.path, outgoing.query))
+        return self._http.build_request(outgoing.method, url, headers=encoded, **body)
+
+    def _parsed(self, target: str) -> httpx.URL:
+        return self._http.build_request("GET", target).url
 
 
 def _target(path: str, query: Parameters) -> str:
@@ -307,10 +289,11 @@ def _cause(failure: BaseException) -> str:
 
 
 @asynccontextmanager
-async def _open_response(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-    response = await transport.handle_async_request(request)
-    response.request = request
-    try:
-        yield response
-    finally:
-        await response.aclose()
+async def _respond(
+    connection: Connection, request: httpx.Request, on_phase: OnPhase = ignore
+) -> AsyncIterator[httpx.Response]:
+    async with connection.lock:
+        try:
+            yield await connection.send(request, on_phase)
+        finally:
+            connection.finish()

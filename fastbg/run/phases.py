@@ -1,6 +1,6 @@
-"""The client's events, from the phases that httpcore's ``trace`` extension reports.
+"""The client's events, from the phases that `fastbg.run.connection` or httpcore's ``trace`` extension reports.
 
-httpcore (https://www.encode.io/httpcore/extensions/#trace) calls back from inside its connection, so the times do not
+Both (https://www.encode.io/httpcore/extensions/#trace) call back from inside the connection, so the times do not
 include the work of httpx.
 """
 

@@ -69,6 +69,7 @@ class Runner:
         parts = source.script.all_parts
         self.total = options.repeat * sum(request.repeat for part in parts for request in part.requests)
         self._sent, self._answered, self._quit = 0, 0, False
+        self._refused = False  # whether a request could not be sent
         self._results = ResultStore((part.name, request.name) for part in parts for request in part.requests)
         self._limits: dict[str, float] = {}
         self._begin_ns = self._end_ns = monotonic_ns()
@@ -145,6 +146,8 @@ class Runner:
                     await serve(part)
                     await self._run_part(self._templates(part))
             self._end_ns = monotonic_ns()
+            if self._refused:
+                await self._testbed.server.notice_end()
             await self._testbed.server.stop()
             for task in observers:
                 task.cancel()
@@ -250,6 +253,7 @@ class Runner:
             found, unsaved = template.saved(response, trace.body.json)
             saved |= found
             trace.unsaved |= unsaved
+        self._refused = self._refused or trace.find("request_sent") is None
         trace.answered = True
         self._answered += 1
         self._observer.update(trace)

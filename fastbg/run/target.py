@@ -17,6 +17,7 @@ from fastbg.server.settings import ServerSettings
 if TYPE_CHECKING:
     from fastbg.run.client import Client
 
+END_S = 0.2  # how long the end of a server process may take to show after it refused a connection
 STOP_S = 2.0  # timeout for the end of our server; the runner has already given up tasks that still run
 
 
@@ -35,6 +36,7 @@ class TargetServer:
         self._observer = observer
         self._on_output = None if log is None else log.write
         self._monitor: ServerMonitor | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._sent_signal: str | None = None  # name of the signal that the script sent
         self._stack = AsyncExitStack()
 
@@ -88,9 +90,14 @@ class TargetServer:
         if not self.child.listens_at_once:
             await self._monitor.listening()
         client = await self.connect(self._monitor.url, verify=False)  # it is ours, at an address without a name
-        watching = group.create_task(self._watch_end(self._monitor))
-        self._stack.callback(watching.cancel)
+        self._watching = group.create_task(self._watch_end(self._monitor))
+        self._stack.callback(self._watching.cancel)
         return client
+
+    async def notice_end(self) -> None:
+        """Wait a moment for the end of our server, which has refused a connection."""
+        if self._watching is not None:
+            await asyncio.wait([self._watching], timeout=END_S)
 
     async def stop(self) -> None:
         """Stop the server and close its client."""

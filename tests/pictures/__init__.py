@@ -47,7 +47,7 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 
 def _plain(trace: Trace, first_ns: int) -> dict[str, Any]:
     """Convert a trace to plain values, with times relative to the first request of the run."""
-    events = [asdict(event) for event in sorted(trace.events, key=lambda event: event.t_ns)]
+    events = [event._asdict() for event in sorted(trace.events, key=lambda event: event.t_ns)]
     writes = [[asdict(write) for write in expected.writes] for expected in trace.expected.writes]
     for item in (*events, *(write for group in writes for write in group)):
         item["t_ns"] -= first_ns

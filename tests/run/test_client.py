@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import ssl
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ import trustme
 from fastbg.commands.demo import demo
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ServerError
-from fastbg.run import client as client_module
 from fastbg.run.body import LIMIT
 from tests.support.hostile_server import CHUNKED, OK, RawResponse, peak_memory_of_body, redirect, respond_with
 from tests.support.processes import PATIENCE_S
@@ -289,12 +287,3 @@ def test_body_that_is_too_long_to_be_kept_costs_no_memory(tmp_path: Path) -> Non
     (request,) = json.loads(written)["requests"]
     assert (request["body_bytes"], request["body_cut"], len(request["body"])) == (64 * 2**20, True, LIMIT)
     assert long_mib - short_mib < 16
-
-
-@pytest.mark.parametrize("is_installed", [False, True])
-def test_missing_sniffio_is_not_searched_again(monkeypatch: pytest.MonkeyPatch, is_installed: bool) -> None:
-    monkeypatch.setattr(client_module, "find_spec", lambda _: object() if is_installed else None)
-    monkeypatch.setitem(sys.modules, "sniffio", None)  # restored at the end
-    del sys.modules["sniffio"]
-    client_module.Client("http://127.0.0.1:1", dict)
-    assert ("sniffio" in sys.modules) is not is_installed

@@ -27,6 +27,7 @@ from fastbg.run.options import RunOptions
 from fastbg.run.probe import Prober
 from fastbg.run.runner import Runner
 from fastbg.scripting.reader import read_script
+from fastbg.server.monitor import ServerMonitor
 from fastbg.server.settings import ServerSettings
 from tests.support import forks
 from tests.support.processes import FASTBG, PATIENCE_S, environment, read_until, wait_for
@@ -117,6 +118,7 @@ def run(
     try:
         with nothing_left(), pytest.MonkeyPatch.context() as patch:
             patch.setattr("fastbg.evidence.observer.UNREAD_S", PATIENCE_S)
+            patch.setattr("fastbg.run.target.END_S", PATIENCE_S)
             return asyncio.run(asyncio.wait_for(both(), 4 * PATIENCE_S))
     finally:
         gc.unfreeze()  # undo the `gc.freeze()` of the runner
@@ -158,6 +160,18 @@ def test_what_a_killed_server_did_not_do_is_lost(tmp_path: Path, when: str, verd
     assert result.stopped == "the server was killed by SIGKILL"
     assert len(result.requests[0].trace.writes) == (when == "write")
     assert not result.ok
+
+
+def test_killed_server_is_named_also_if_its_end_shows_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    died = ServerMonitor.died
+
+    async def late(monitor: ServerMonitor) -> ServerDied:
+        error = await died(monitor)
+        await asyncio.sleep(0.1)  # both requests are over by then, usually
+        return error
+
+    monkeypatch.setattr(ServerMonitor, "died", late)
+    assert run(tmp_path, "kill", "probe").stopped == "the server was killed by SIGKILL"
 
 
 def test_server_killed_at_the_end_changes_no_verdict(tmp_path: Path) -> None:
