@@ -71,7 +71,11 @@ def read_until(stream: IO[bytes] | int | None, wanted: bytes) -> bytes:
     found, end = b"", time.monotonic() + PATIENCE_S
     while re.search(wanted, found) is None:
         ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
-        data = os.read(descriptor, 65536) if ready else b""
+        try:
+            data = os.read(descriptor, 65536) if ready else b""
+        except OSError as error:  # the process has closed its end of the terminal
+            assert error.errno == errno.EIO
+            data = b""
         assert data, f"{wanted!r} expected, got {found!r}"
         found += data
     return found
