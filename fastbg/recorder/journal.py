@@ -10,6 +10,7 @@ import os
 import weakref
 from asyncio import _get_running_loop
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from types import coroutine
@@ -62,6 +63,7 @@ class Journal:
 
     def open(self) -> None:
         """Open the file, and create it if it does not exist. Raises `OSError`."""
+        self._leave_foreign()
         fd = open_to_write(self.path)
         status = os.fstat(fd)
         if self._fd < 0:
@@ -114,7 +116,7 @@ class Journal:
         """Append one event, and before it those of `write_later`. Never raises."""
         if self._later or self.lost or self._is_missing:
             self.flush(line)
-        elif (written := _write(self._fd, line, len(line))) != len(line):
+        elif (written := self._put(line)) != len(line):
             self._count_unwritten(line, written)
 
     def write_later(self, line: Line) -> None:
@@ -155,11 +157,33 @@ class Journal:
         if self.lost and not self._is_missing and not self._write_events_lost():
             self.lost += lines.count(b"\n")
             return
-        written = _write(self._fd, lines, len(lines))
+        written = self._put(lines)
         if written != len(lines):
             self._count_unwritten(lines, written)
         elif self._is_missing:  # only followers that have the old file open still read it
             self._count_lost(lines.count(b"\n"), "the file was deleted or moved")
+
+    def _put(self, lines: bytes) -> int:
+        """Give ``lines`` to the kernel, and return the number of bytes that it has accepted, -1 after an error."""
+        if self._leave_foreign():
+            with suppress(OSError):
+                self.open()
+        written: int = _write(self._fd, lines, len(lines))
+        return written
+
+    def _leave_foreign(self) -> bool:
+        """Forget a descriptor that is no longer the journal's: an app may close it, and get its number for a file."""
+        if self._fd < 0:
+            return False
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            status = None
+        if status is not None and (status.st_dev, status.st_ino) == self._file:
+            return False
+        self._fd = -1
+        logger.warning("the app has closed fastbg's journal %s; it is opened again", escape_control(str(self.path)))
+        return True
 
     def _count_unwritten(self, lines: bytes, written: int) -> None:
         reason = "no space left" if written > 0 else os.strerror(ctypes.get_errno())
@@ -169,7 +193,7 @@ class Journal:
 
     def _write_events_lost(self) -> bool:
         """Write the number of lost events, and return whether this succeeded."""
-        if self._torn and _write(self._fd, b"\n", 1) != 1:
+        if self._torn and self._put(b"\n") != 1:
             return False
         self._torn = False
         lost, self.lost = self.lost, 0  # only the first of several threads writes it

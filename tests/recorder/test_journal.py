@@ -4,6 +4,8 @@ import json
 import logging
 import multiprocessing
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from fastbg.recorder import journal as module
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import request_text, task_started, task_text
 from fastbg.recorder.journal_lines import read_journal_line
-from tests.support.journals import received
+from tests.support.journals import read, received
 
 LINES = 500
 
@@ -155,3 +157,43 @@ def test_a_torn_line_does_not_damage_the_next(tmp_path: Path, monkeypatch: pytes
     assert read_journal_line(torn) is None
     events = [read_journal_line(line) for line in lines]
     assert [event.name for event in events if event] == ["events_lost", "request_received"]
+
+
+def refresh_and_write(journal: Journal, line: bytes) -> None:
+    journal.refresh()
+    journal.write(line)
+
+
+@pytest.mark.parametrize("then", [Journal.write, refresh_and_write])
+def test_descriptor_that_the_app_has_closed_is_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, then: Callable[[Journal, bytes], object]
+) -> None:
+    """The next file of the app gets its number. The journal is rotated by another process at the same time."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.open()
+    journal.write(received("1"))
+    os.close(journal._fd)
+    with (tmp_path / "other").open("wb") as other:
+        assert other.fileno() == journal._fd
+        path.rename(tmp_path / "journal.jsonl.1")
+        then(journal, received("2"))
+        other.write(b"own")
+    assert (tmp_path / "other").read_bytes() == b"own"
+    assert [event["request"] for event in read(path)] == ["2"]
+    assert caplog.text.count("the app has closed fastbg's journal") == 1
+
+
+def test_connection_with_the_number_of_the_journal_gets_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.open()
+    os.close(journal._fd)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert journal._fd in (ours.fileno(), theirs.fileno())
+        journal.write(received("1"))
+        for each in (ours, theirs):
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.recv(1)
+    assert len(read(tmp_path / "journal.jsonl")) == 1
