@@ -80,7 +80,7 @@ class MadeTasks:
         """Wait a moment for the tasks to be called, or to be deleted."""
         with CancelScope(shield=True):
             for pause_s in _PAUSES_S:
-                if all(made.is_injected for made in self._made.values()):
+                if all(made.is_injected for made in self._all()):
                     return
                 await sleep(pause_s)
 
@@ -122,7 +122,11 @@ class MadeTasks:
             self._take_from_raising(error)
         if self._made:
             gc.collect(0)  # an exception may keep them alive in a cycle
-        return [*self._gone, *(made for made in self._made.values() if made.is_injected)]
+        return [*self._gone, *(made for made in self._all() if made.is_injected)]
+
+    def _all(self) -> Sequence[MadeTask]:
+        """Return a copy: a thread may make tasks, and any task may be deleted."""
+        return list(self._made.values())
 
     def _take_from_raising(self, error: BaseException) -> None:
         """Take the tasks that the frames of ``error`` keep alive: they end with it."""

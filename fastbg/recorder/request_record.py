@@ -40,6 +40,7 @@ _choose_prefix()
 os.register_at_fork(after_in_child=_choose_prefix)
 
 _CALLED = "_fastbg_called"  # an attribute of Starlette's object
+_LATE = "_fastbg_late"  # another one: the record of a task that was queued after its request
 _AGAIN = "an earlier request has already called it: its response object was returned again"
 _BEHIND = "behind the BaseHTTPMiddleware {}, Starlette before 1.7 starts it before the last byte is sent"
 
@@ -100,14 +101,20 @@ class RequestRecord:
 
     def give(self, background: BackgroundTask, response: Response) -> None:
         """Record that ``response`` has ``background``."""
-        self.made = self.made or MadeTasks()
-        self.made.give(background, response)
+        if not self.has_ended:
+            self.made = self.made or MadeTasks()
+            self.made.give(background, response)
 
     def queue(self, task: Runnable, tasks: BackgroundTasks | None, detail: str | None = None) -> TaskRecord:
         """Record that ``task`` was added to ``tasks``, or that a task without a collection is about to start."""
         name, n = task_name(getattr(task, "func", task)), next(self._numbers)
         text = task_text(name, n)
-        queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, text, self.response.sent)
+        if not self.has_ended:
+            queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, text, self.response.sent)
+        else:  # a context may outlive the request by hours: the record lives as long as the user's object
+            queued = TaskRecord(name, self.name, n, None, None, text, is_late=True)
+            if isinstance(task, BackgroundTask):
+                task.__dict__[_LATE] = queued
         if self.made is not None:
             self.made.remove(task)
         self._journal.write(journal_events.task_queued(self.text, text, detail=detail))
@@ -119,6 +126,8 @@ class RequestRecord:
         The calls that the ``__call__`` of its own class makes are tries of the same task.
         """
         called = self.tasks.get(id(task))
+        if called is None and self.has_ended:
+            called = getattr(task, _LATE, None)
         if called is None or (called.has_turn and not called.own_call):
             again = called is None and isinstance(task, BackgroundTask) and _CALLED in task.__dict__
             called = self.queue(task, None, _AGAIN if again else None)
@@ -191,6 +200,7 @@ class RequestRecord:
 
     def finish(self, error: BaseException | None) -> None:
         """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
+        self.has_ended = True
         if not self.response.is_over:
             self.response.finish()
         if self.tasks:
@@ -212,7 +222,6 @@ class RequestRecord:
             self._journal.write(
                 journal_events.request_finished(self.text, files=sizes, error=what, traceback=traceback)
             )
-        self.has_ended = True
 
     def _leave_tasks(self, error: BaseException | None) -> None:
         for task in list(self.tasks.values()):  # a copy, because a thread may add tasks

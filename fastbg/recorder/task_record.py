@@ -30,7 +30,7 @@ class TaskRecord:
     name: str
     request: str
     n: int
-    task: Runnable
+    task: Runnable | None  # None after the request
     tasks: BackgroundTasks | None
     text: JsonText
     is_late: bool = False

@@ -7,17 +7,19 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from contextvars import Context, copy_context
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 from starlette.background import BackgroundTask, BackgroundTasks
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from fastbg.recorder import instrument, middleware
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.loop_watch import LoopWatch
+from fastbg.recorder.made_tasks import MadeTask, MadeTasks
 from fastbg.recorder.middleware import Recorder
 from fastbg.recorder.request_record import RequestRecord, current_request
 from fastbg.recorder.task_record import TaskRecord
@@ -268,6 +270,50 @@ def test_ended_request_needs_no_memory(tmp_path: Path) -> None:
     gone = weakref.ref(kept.pop())
     gc.collect()
     assert gone() is None
+
+
+def test_tasks_after_the_request_are_recorded_and_not_kept(tmp_path: Path) -> None:
+    """A poller that an endpoint starts has its context for hours."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        context.append(copy_context())
+        await respond(send)
+
+    async def poll() -> None:
+        called, forgotten = BackgroundTasks(), BackgroundTasks()
+        called.add_task(work)
+        forgotten.add_task(work)
+        await called()
+        Response(background=forgotten)
+        gone.extend(weakref.ref(tasks.tasks[0]) for tasks in (called, forgotten))
+
+    async def run() -> None:
+        await recorder({**SCOPE}, receive, ignore)
+        await asyncio.create_task(poll(), context=context[0])
+
+    context: list[Context] = []
+    gone: list[weakref.ref[BackgroundTask]] = []
+    recorder = Recorder(served, Journal(tmp_path / "journal.jsonl"))
+    asyncio.run(run())
+    request = context[0][current_request]
+    assert request is not None
+    assert (request.tasks, request.made) == ({}, None)
+    assert [each() for each in gone] == [None, None]
+    names = [event["event"] for event in read(tmp_path / "journal.jsonl")]
+    assert names[-4:] == ["task_queued", "task_queued", "task_started", "task_finished"]
+
+
+def test_task_made_by_a_thread_while_the_app_returns_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_another(self: MadeTask) -> bool:
+        others.append(BackgroundTask(work))
+        made.add(others[-1])
+        return False
+
+    made, others = MadeTasks(), [BackgroundTask(work)]
+    made.add(others[0])
+    monkeypatch.setattr(MadeTask, "is_injected", property(make_another))
+    assert made.never_called(None) == []
+    asyncio.run(made.wait())
 
 
 def test_unfinished_is_sorted_and_without_what_ends_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
