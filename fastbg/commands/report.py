@@ -20,7 +20,7 @@ from fastbg.evidence.journals import join_workers, merge
 from fastbg.evidence.process_state import state_of
 from fastbg.evidence.worker_events import WorkerEvents
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
-from fastbg.recorder.rotation import numbers, part
+from fastbg.recorder.rotation import loss_signs, numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
@@ -71,6 +71,7 @@ def _aggregate(journal: Path, last: int, elsewhere: WorkerEvents | None) -> Jour
                 _read_with_bar([Part(sys.stdin.buffer)], aggregator)
             else:
                 _read_with_bar(open_parts(journal, stack), aggregator)
+                aggregator.cut(loss_signs(journal))
     except OSError as error:
         raise FastbgError(
             f"the journal cannot be read: {error.strerror}",

@@ -45,7 +45,8 @@ class JournalSummary:
     ``journal``: its name; empty if merged. ``hosts``: of its servers and workers, as far as the journal has them.
     ``journals``: the merged ones, each without its requests. ``events``: number of lines that are events. ``lost``:
     events that could not be written. ``foreign``: other lines (incomplete, or of another program). ``strays``: events
-    of requests whose start is missing. ``skipped_parts``: deleted parts of the journal. ``processes``: number of server
+    of requests whose start is missing. ``skipped_parts``: deleted parts of the journal.
+    ``cut_processes``: those that could not write their last events. ``processes``: number of server
     processes; ``boots``: theirs. ``requests``: number of requests; ``counts``: by verdict. ``unfinished``: requests
     that were not finished when the journal ended; ``shut_down``: those of them whose server no longer waited for them.
     ``responses``: times from the request to the sent response. ``works``: times from start to end of each task.
@@ -61,6 +62,7 @@ class JournalSummary:
     foreign: int
     strays: int
     skipped_parts: int
+    cut_processes: int
     boots: frozenset[str]
     processes: int
     requests: int
@@ -115,6 +117,7 @@ class JournalAggregator:
         self._journal = journal
         self._elsewhere = elsewhere
         self._skipped = 0
+        self._cut = 0
         self._events = 0
         self._probes = 0  # events of probes
         self._lost = 0
@@ -193,6 +196,14 @@ class JournalAggregator:
         if parts and self._elsewhere is not None:
             self._elsewhere.flaw = SKIPPED
 
+    def cut(self, processes: int) -> None:
+        """Say that ``processes`` could not write their last events, which may be those of any unfinished request."""
+        self._cut = processes
+        for entry in self._open.values() if processes else ():
+            entry.request.server.flaw = GAP
+        if processes and self._elsewhere is not None:
+            self._elsewhere.flaw = GAP
+
     @property
     def only_foreign(self) -> bool:
         """Whether there are lines, and none is an event."""
@@ -233,6 +244,7 @@ class JournalAggregator:
             foreign=self.foreign,
             strays=self._strays,
             skipped_parts=self._skipped,
+            cut_processes=self._cut,
             boots=frozenset(boot for _, boot, _ in self._processes),
             processes=len(self._processes),
             requests=self._requests,

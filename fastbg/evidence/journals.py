@@ -36,6 +36,7 @@ def merge(summaries: Sequence[JournalSummary], *, last: int, strays: int) -> Jou
         foreign=sum(each.foreign for each in summaries),
         strays=sum(each.strays for each in summaries) + strays,
         skipped_parts=sum(each.skipped_parts for each in summaries),
+        cut_processes=sum(each.cut_processes for each in summaries),
         boots=frozenset().union(*(each.boots for each in summaries)),
         processes=sum(each.processes for each in summaries),
         requests=sum(each.requests for each in summaries),

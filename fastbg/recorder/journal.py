@@ -17,7 +17,7 @@ from types import coroutine
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.journal_events import Line, events_lost
-from fastbg.recorder.rotation import open_to_write, rotate
+from fastbg.recorder.rotation import loss_sign, open_to_write, rotate
 from fastbg.text import escape_control
 
 logger = logging.getLogger("fastbg")
@@ -44,7 +44,8 @@ class Journal:
     current turn of the event loop ends. The order of all lines is kept.
 
     A full disk must not fail a request. Lines that cannot be written are counted in ``lost``, and logged once. When
-    writing works again, the event ``events_lost`` records their number.
+    writing works again, the event ``events_lost`` records their number. Until then, an empty file is the
+    `rotation.loss_sign` of it.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
@@ -141,6 +142,13 @@ class Journal:
             elif line:
                 self._append(line)
 
+    def end(self) -> None:
+        """Call `flush`, and try a last time to record how many events were lost."""
+        self.flush()
+        with _writing:
+            if self.lost and not self._is_missing:
+                self._write_events_lost()
+
     def _flush_soon(self) -> None:
         loop = _get_running_loop()
         if loop is None:  # a thread for tasks, or trio
@@ -202,6 +210,8 @@ class Journal:
             self.lost += lost - 1  # the event ``events_lost`` itself does not count
             return False
         self._warned = False
+        with suppress(OSError):
+            loss_sign(self.path).unlink()
         logger.warning("fastbg writes to its journal %s again; events lost: %d", self.path, lost)
         return True
 
@@ -212,6 +222,8 @@ class Journal:
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
+            with suppress(OSError):
+                loss_sign(self.path).touch()  # an empty file often fits on a full disk
             logger.warning(
                 "fastbg cannot write its journal %s: %s; the app continues, its events are lost until this is fixed",
                 escape_control(str(self.path)),
@@ -227,10 +239,15 @@ def _flush_all() -> None:
         journal.flush()
 
 
+def _end_all() -> None:
+    for journal in list(_journals):
+        journal.end()
+
+
 def _before_fork() -> None:
     _writing.acquire()
     _flush_all()  # otherwise the child would write the lines again
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_writing.release, after_in_child=_writing.release)
-atexit.register(_flush_all)  # for an event loop that was left in the middle of a turn
+atexit.register(_end_all)  # for an event loop that was left in the middle of a turn

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 KEPT = 4
@@ -22,6 +23,16 @@ _NUMBER = re.compile(r"\.([1-9]\d{0,17})")
 def part(journal: Path, number: int) -> Path:
     """Return the path of a renamed part."""
     return journal.with_name(f"{journal.name}.{number}")
+
+
+def loss_sign(journal: Path) -> Path:
+    """Return the path of an empty file: this process could not write, and has not said so in its journal."""
+    return journal.with_name(f"{journal.name}.lost.{os.getpid()}")
+
+
+def loss_signs(journal: Path) -> int:
+    """Return the number of processes that have left a `loss_sign`."""
+    return len([*journal.parent.glob(f"{escape(journal.name)}.lost.*")])
 
 
 def numbers(journal: Path) -> list[int]:

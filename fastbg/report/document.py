@@ -133,6 +133,7 @@ def history_document(history: JournalSummary, versions: dict[str, str]) -> dict[
         "foreign_lines": history.foreign,
         "stray_events": history.strays,
         "skipped_parts": history.skipped_parts,
+        "cut_processes": history.cut_processes,
         "boots": len(history.boots),
         "processes": history.processes,
         "unfinished_processes": [_process(process) for process in history.left],

@@ -131,6 +131,9 @@ def _warnings(history: JournalSummary) -> Iterable[str]:
     if history.lost:
         lost = counted(history.lost, "event was", "events were")
         yield f"{lost} lost: the server could not write its journal for a while. Some requests may be missing."
+    if history.cut_processes:
+        processes = counted(history.cut_processes, "process", "processes")
+        yield f"{processes} could not write the last events, for example because the disk was full: some are missing."
     if history.foreign:
         lines = counted(history.foreign, "line is not an event", "lines are not events")
         yield f"{lines}: incomplete, or written by another program."

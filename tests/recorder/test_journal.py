@@ -5,6 +5,8 @@ import logging
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import request_text, task_started, task_text
 from fastbg.recorder.journal_lines import read_journal_line
 from tests.support.journals import read, received
+from tests.support.processes import environment, fastbg
+from tests.support.servers import ROOT
 
 LINES = 500
 
@@ -137,6 +141,35 @@ def test_full_disk_leaves_a_recorded_gap(
         "1",
     ]
     assert len(caplog.records) == 4
+
+
+LIMITED = """
+import os, pathlib, resource, sys
+from fastbg.recorder.journal import Journal
+from tests.support.journals import received
+journal = Journal(pathlib.Path(sys.argv[1]))
+journal.check()
+journal.write(received("1"))
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 10, hard))
+journal.write(received("2"))
+assert len([*journal.path.parent.glob("*.lost.*")]) == 1
+if sys.argv[2] == "space again":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+"""
+
+
+@pytest.mark.parametrize(("then", "processes"), [("space again", 0), ("full", 1)])
+def test_process_that_ends_with_lost_events_leaves_a_sign(tmp_path: Path, then: str, processes: int) -> None:
+    path = tmp_path / "journal.jsonl"
+    subprocess.run([sys.executable, "-c", LIMITED, path, then], cwd=ROOT, env=environment(), check=True)
+    assert len([*tmp_path.glob("*.lost.*")]) == processes
+    report = json.loads(fastbg("report", path, "--json").stdout)
+    assert (report["cut_processes"], report["lost_events"]) == (processes, 1 - processes)
+    (request,) = report["requests"]
+    assert "could not write its journal" in request["reason"]
+    said = "1 process could not write the last events" in fastbg("report", path).stdout.decode().replace("\n", " ")
+    assert said == bool(processes)
 
 
 def names_and_counts(journal: Journal) -> list[tuple[str, int | None]]:
