@@ -34,6 +34,7 @@ from fastbg.commands.shared_options import (
     Folder,
     JournalSize,
     Record,
+    Save,
     Work,
     complete_app,
     complete_file,
@@ -272,15 +273,7 @@ def demo(
     quiet: Annotated[
         bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line, and one per failure.")
     ] = False,
-    save: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            autocompletion=complete_file,
-            rich_help_panel=OUTPUT,
-            help="Save the report as a picture, .svg or .html. Can be given several times.",
-        ),
-    ] = None,
+    save: Save = None,
     junit: Annotated[
         Path | None,
         typer.Option(
@@ -429,8 +422,15 @@ def report(
         ),
     ] = None,
     last: Annotated[
-        int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests, at most 1000.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=10_000,
+            help="Show each of the last N requests, at most 10000. Default: 20, in a page 10000.",
+        ),
+    ] = None,
+    save: Save = None,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
@@ -448,7 +448,7 @@ def report(
             where=f"--dir {directory}",
             remedy="name the folder as one more JOURNAL, or leave out --dir",
         )
-    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json))
+    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json, save=save or ()))
 
 
 @app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))

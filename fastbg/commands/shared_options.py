@@ -84,6 +84,16 @@ Broker = Annotated[
         help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
     ),
 ]
+Save = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        autocompletion=complete_file,
+        rich_help_panel=OUTPUT,
+        help="Save the report as a picture (.svg) or as a page (.html). Can be given several times.",
+    ),
+]
 AppDir = Annotated[
     Path | None,
     typer.Option(
