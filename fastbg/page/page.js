@@ -41,6 +41,7 @@ function decodedRow(texts, list) {
     row.marks.push({ ms: marks[i], witness: texts[marks[i + 1]], text: texts[marks[i + 2]], kind: texts[marks[i + 3]] });
   for (let i = 0; i < moments.length; i += 3)
     row.moments.push({ ms: moments[i], witness: texts[moments[i + 1]], text: texts[moments[i + 2]] });
+  row.number = Number(key); // the keys count the requests
   row.isOver = row.state !== RUNNING;
   row.last = Math.max(waited ?? 0, ...row.spans.map((span) => span.end ?? span.start), ...row.marks.map((mark) => mark.ms ?? 0));
   row.words = `${row.name} ${row.path} ${row.part}`.toLowerCase();
@@ -170,7 +171,8 @@ class View {
     button.addEventListener("click", () => {
       this.paused = !this.paused;
       button.setAttribute("aria-pressed", String(this.paused));
-      this.changed();
+      if (this.paused) this.render(); // what has come until now
+      else this.changed();
     });
     return button;
   }
@@ -225,7 +227,7 @@ class View {
       counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
       if (this.matches(row)) matching.push(row);
     }
-    if (this.settings.live) matching.reverse();
+    if (this.settings.live) matching.reverse().sort((a, b) => b.number - a.number);
     this.items = [];
     let part = "";
     for (const row of matching) {
@@ -294,6 +296,7 @@ class View {
     this.isStale = false;
     this.until = this.to ?? this.end;
     this.scaleWidth = Math.max(this.axis.clientWidth - 2 * EDGE, 1);
+    this.scale = [this.from, this.until, this.scaleWidth].join(" ");
     this.pan.disabled = this.to === null;
     this.pan.value = this.to === null ? 0 : (this.from / Math.max(this.end - (this.to - this.from), 1e-9)) * 1000;
     if (this.drawn !== this.version) this.drawAxis();
@@ -355,8 +358,9 @@ class View {
     const isOpen = this.open.has(item.key);
     const row = this.rows.get(item.key) ?? item.row;
     const wasOpen = element.dataset.open === "true";
-    if (element.version === this.version && wasOpen === isOpen) return;
-    element.version = this.version;
+    const isSame = element.row === row && element.scale === this.scale && wasOpen === isOpen;
+    if (isSame && (row.isOver || element.version === this.version)) return; // the bar of a running request grows
+    Object.assign(element, { row, scale: this.scale, version: this.version });
     element.dataset.open = isOpen;
     const hadFocus = element.contains(document.activeElement);
     element.replaceChildren(this.line(row, isOpen), ...(isOpen ? [this.fold(row)] : []));
