@@ -468,6 +468,21 @@ class View {
     event.preventDefault();
   }
 
+  // Shows a row with its events, also if the filter hides it.
+  reveal(key) {
+    let at = this.items.findIndex((item) => item.key === key);
+    if (at < 0) {
+      this.states.clear();
+      this.search = this.root.querySelector(".search").value = "";
+      this.select();
+      at = this.items.findIndex((item) => item.key === key);
+    }
+    if (at < 0) return; // no longer kept
+    this.open.set(key, this.open.get(key) ?? 0);
+    this.goTo(at, 1);
+    this.scroller.scrollIntoView({ block: "nearest" });
+  }
+
   goTo(at, direction) {
     at = Math.min(Math.max(at, 0), this.items.length - 1);
     while (this.items[at] && !this.items[at].row) at += this.items[at + direction] ? direction : -direction;
@@ -503,6 +518,9 @@ class Live {
     source.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
     source.addEventListener("error", () => this.say("not connected: fastbg tail has ended, or restarts", false));
     setInterval(() => this.tick(), 250);
+    document.querySelector(".panels").addEventListener("click", (event) => {
+      if (event.target.dataset.key) this.view.reveal(event.target.dataset.key);
+    });
   }
 
   say(text, isConnected) {
@@ -535,13 +553,17 @@ class Live {
     panel.querySelector(".number").textContent = count.toLocaleString("en");
     panel.classList.toggle("empty", !count);
     const list = panel.querySelector("ul");
-    const made = lines.map(([text, more]) => {
+    const made = lines.map(([text, more, key]) => {
       const line = create("li");
-      line.append(create("span", "", text), create("span", "more", more));
+      const what = create(key === undefined ? "span" : "button", "", text);
+      what.dataset.key = key ?? "";
+      line.append(what, create("span", "more", more));
       return line;
     });
+    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     if (count > lines.length) made.push(create("li", "more", `and ${(count - lines.length).toLocaleString("en")} more`));
     list.replaceChildren(...made);
+    if (focused) list.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   }
 }
 

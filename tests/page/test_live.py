@@ -109,6 +109,9 @@ def test_failures_and_drops_have_their_reasons(browser: Browser, journal: Journa
         listed = " ".join(opened.texts("[data-panel=problems] li"))
         assert "shop.mail failed: ValueError: <b>no</b>" in listed
         assert "shop.mail dropped: HTTPException 404" in listed
+        opened.page.click(".chip.dropped")
+        opened.page.click("[data-panel=problems] button:has-text('/mail')")  # which the filter hides
+        opened.page.wait_for_selector(".fold:has-text('ValueError')")
         opened.page.fill(".search", "other")
         opened.until("() => document.querySelectorAll('.request').length === 1")
         assert opened.texts(".count") == ["1 request of 2"]
