@@ -20,7 +20,7 @@ from fastbg.report.tables import writes_of
 from fastbg.report.timelines import CLIENT_LEGEND
 from fastbg.scripting.source_files import AppCode
 
-MAX_ROWS = 500  # of a table
+MAX_ROWS = 100  # of a table; the time lines have all requests
 NO_CODE = AppCode((), ())
 
 
