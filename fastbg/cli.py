@@ -25,6 +25,7 @@ from fastbg.commands.serve_options import (
     UvicornWords,
 )
 from fastbg.commands.shared_options import (
+    LIVE_PAGE,
     OUTPUT,
     QUEUE,
     SCRIPTS,
@@ -34,12 +35,14 @@ from fastbg.commands.shared_options import (
     Folder,
     JournalSize,
     Record,
+    Save,
     Work,
     complete_app,
     complete_file,
     complete_script,
     complete_topic,
     finite,
+    refuse_together,
 )
 from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
@@ -272,15 +275,7 @@ def demo(
     quiet: Annotated[
         bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line, and one per failure.")
     ] = False,
-    save: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            autocompletion=complete_file,
-            rich_help_panel=OUTPUT,
-            help="Save the report as a picture, .svg or .html. Can be given several times.",
-        ),
-    ] = None,
+    save: Save = None,
     junit: Annotated[
         Path | None,
         typer.Option(
@@ -386,8 +381,15 @@ def tail(
         ),
     ] = None,
     lines: Annotated[
-        int, typer.Option("-n", "--lines", metavar="N", min=0, help="Show the last N lines or requests first.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "-n",
+            "--lines",
+            metavar="N",
+            min=0,
+            help="Show the last N lines or requests first. Default: 10, on a page 1000.",
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for new lines.")] = True,
     journal: Annotated[
         bool, typer.Option("--journal", help="With FILE: show the requests of the data folder's journal too.")
@@ -398,21 +400,44 @@ def tail(
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object per line.")
     ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", rich_help_panel=LIVE_PAGE, help="Serve a live page of the requests instead.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="With --web: address to listen on. Default: 127.0.0.1."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="With --web: port to listen on. Default: a free one."),
+    ] = None,
+    opens: Annotated[
+        bool, typer.Option("--open", rich_help_panel=LIVE_PAGE, help="Open the page in a browser.")
+    ] = False,
     directory: Folder = DEFAULT,
 ) -> None:
     """Follow requests, responses and what background tasks write, in one stream."""
     from fastbg.commands.tail import TailOptions, tail
 
     raise_deferred()
-    if journal and files_only:
-        raise FastbgError(
-            "--journal and --files-only cannot be combined",
-            where="--journal --files-only",
-            remedy="use only one of them",
-        )
+    of_page = {"--host": host is not None, "--port": port is not None, "--open": opens}
+    for first, second in (
+        ({"--journal": journal}, {"--files-only": files_only}),
+        ({"--web": web}, {"--files-only": files_only, "--json": as_json, "--no-follow": not follow}),
+    ):
+        refuse_together(first, second)
+    if not web and any(of_page.values()):
+        option = next(name for name, given in of_page.items() if given)
+        raise FastbgError(f"{option} needs --web", where=option, remedy="add --web")
+    page = None
+    if web:
+        from fastbg.commands.tail_web import WebOptions
+
+        page = WebOptions(host or "127.0.0.1", port or 0, opens)
     named = tuple(files or ())
-    wants_requests = journal or not (named or files_only)
-    raise typer.Exit(tail(TailOptions(directory, named, wants_requests, lines, follow, as_json)))
+    wants_requests = journal or web or not (named or files_only)
+    wanted = lines if lines is not None else 1000 if web else 10
+    raise typer.Exit(tail(TailOptions(directory, named, wants_requests, wanted, follow, as_json, page)))
 
 
 @app.command(
@@ -429,8 +454,15 @@ def report(
         ),
     ] = None,
     last: Annotated[
-        int, typer.Option(metavar="N", min=0, max=1000, help="Show each of the last N requests, at most 1000.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=10_000,
+            help="Show each of the last N requests, at most 10000. Default: 20, in a page 10000.",
+        ),
+    ] = None,
+    save: Save = None,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
@@ -448,7 +480,7 @@ def report(
             where=f"--dir {directory}",
             remedy="name the folder as one more JOURNAL, or leave out --dir",
         )
-    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json))
+    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json, save=save or ()))
 
 
 @app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))

@@ -20,6 +20,7 @@ from fastbg.data_folder import server_log_of, written_files
 from fastbg.errors import INTERRUPTED, FastbgError
 from fastbg.interrupts import raise_deferred
 from fastbg.output import notify, report_error
+from fastbg.report.files import PAGE
 from fastbg.server.log_file import ServerLog
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import EXAMPLE, ServerSettings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fastbg.evidence.results import RunResult
     from fastbg.run.runner import Runner
     from fastbg.scripting.reader import Source
+    from fastbg.scripting.source_files import AppCode
 
     Save = Callable[[Sequence[RunResult], Path], None]
 
@@ -44,7 +46,7 @@ def demo(options: DemoOptions) -> int:
     with closing(ServerLog(server_log_of(options.directory))) as log:
         results = _run_scripts(sources, options, log)
     _write_result(results, options, hint, scripts=len(sources))
-    _save(results, options)
+    _save(results, options, sources)
     return results[-1].interrupted or (0 if all(result.ok for result in results) else 1)
 
 
@@ -147,10 +149,10 @@ def _default_settings(options: DemoOptions) -> ServerSettings:
     return replace(options.base, app=EXAMPLE, app_dir=folder, run_in=folder, files=written_files(folder))
 
 
-def _save(results: "list[RunResult]", options: DemoOptions) -> None:
+def _save(results: "list[RunResult]", options: DemoOptions, sources: "Sequence[Source | None]") -> None:
     """Write all requested files, even if one fails. Raises `FastbgError` for the first that fails."""
     errors = []
-    for path, save in _saves(options):
+    for path, save in _saves(options, sources[: len(results)]):
         try:
             save(results, path)
         except FastbgError as error:
@@ -164,12 +166,17 @@ def _save(results: "list[RunResult]", options: DemoOptions) -> None:
         raise errors[0]
 
 
-def _saves(options: DemoOptions) -> "Iterator[tuple[Path, Save]]":
-    """Yield each requested file, and the function that writes it."""
-    if options.save:
-        from fastbg.report.picture import save_picture
+def _saves(options: DemoOptions, sources: "Sequence[Source | None]") -> "Iterator[tuple[Path, Save]]":
+    """Yield each requested file, and the function that writes it. ``sources``: of the runs."""
+    for path in options.save:
+        if path.suffix != PAGE:
+            from fastbg.report.picture import save_picture
 
-        yield from ((path, save_picture) for path in options.save)
+            yield path, save_picture
+        else:
+            from fastbg.page.run_page import save_page
+
+            yield path, partial(save_page, code=[_code(source, options) for source in sources])
     if options.junit is not None:
         from fastbg.report.junit import save_junit
 
@@ -178,6 +185,16 @@ def _saves(options: DemoOptions) -> "Iterator[tuple[Path, Save]]":
         from fastbg.report.summary import append_summary
 
         yield options.summary, append_summary
+
+
+def _code(source: "Source | None", options: DemoOptions) -> "AppCode":
+    """Return the source files of the apps of a script, of the default one if None."""
+    from fastbg.scripting.builtin import DEFAULT, script
+    from fastbg.scripting.source_files import app_code
+
+    source = source or script(DEFAULT, os.environ)
+    known = {"dir": str(options.directory), **{f"env.{name}": value for name, value in os.environ.items()}}
+    return app_code(source, source.script.all_parts, known)
 
 
 def run_to_end(runner: "Runner") -> "RunResult":

@@ -6,13 +6,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastbg.errors import FastbgError
-from fastbg.report.files import check_place
+from fastbg.report.files import check_picture, check_place
 from fastbg.server.address import UNIX
 from fastbg.server.discovery import locate
 from fastbg.server.settings import ServerSettings
 
 GRACE_S = 10.0  # default timeout beyond the duration of the work
-SUFFIXES = (".svg", ".html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,9 @@ class DemoOptions:
 
     ``scripts``: names and files; empty for the default script, or for a draft if there is an ``app``. ``app_dir``: the
     folder to import it from, None to find it. ``url``: as typed, see `server_url`. ``work``, ``timeout``: seconds.
-    ``only``: names of the requests to run; empty for all. ``save``: files for the picture. ``junit``: file for the
-    JUnit report. ``summary``: file to append a Markdown summary to. ``workspace``: folder of the clone in a GitHub
-    workflow, which gets annotations; None anywhere else.
+    ``only``: names of the requests to run; empty for all. ``save``: files for the picture or the page. ``junit``: file
+    for the JUnit report. ``summary``: file to append a Markdown summary to. ``workspace``: folder of the clone in a
+    GitHub workflow, which gets annotations; None anywhere else.
     """
 
     directory: Path
@@ -70,12 +69,7 @@ class DemoOptions:
         self._check_combinations()
         self._check_url()
         for picture in self.save:
-            if picture.suffix not in SUFFIXES:
-                raise FastbgError(
-                    "a picture must be an .svg or .html file",
-                    where=f"--save {picture}",
-                    remedy="use a name that ends in .svg or .html",
-                )
+            check_picture(picture)
         for path, what, where in self._files():
             check_place(path, what, where)
 
@@ -116,8 +110,6 @@ class DemoOptions:
             )
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
-        for picture in self.save:
-            yield picture, "the picture", f"--save {picture}"
         if self.junit is not None:
             yield self.junit, "the JUnit report", f"--junit {self.junit}"
         if self.summary is not None:

@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,19 +20,39 @@ from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
 from fastbg.evidence.process_state import state_of
 from fastbg.evidence.worker_events import WorkerEvents
+from fastbg.output import notify
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
 from fastbg.recorder.rotation import loss_signs, numbers, part
+from fastbg.report.files import PAGE, check_picture
 
+LAST = 20  # requests that are shown one by one
+MAX_LAST = 10_000
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
 
 
-def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: bool) -> int:
+def report(
+    arguments: Sequence[Path], *, data_folder: Path, last: int | None, as_json: bool, save: Sequence[Path] = ()
+) -> int:
     """Render the journals of ``arguments``, or of ``data_folder``, with the ``last`` requests one by one.
 
-    Returns 0. Raises `FastbgError`.
+    ``last``: None for `LAST`, and for `MAX_LAST` in a page. ``save``: files for the picture or the page. Returns 0.
+    Raises `FastbgError`.
     """
-    history = read_history(*find_journals(arguments, data_folder), last=last)
+    for path in save:
+        check_picture(path)
+    kept = MAX_LAST if last is None and any(path.suffix == PAGE for path in save) else last
+    whole = read_history(*find_journals(arguments, data_folder), last=LAST if kept is None else kept)
+    shown = LAST if last is None else last
+    history = replace(whole, last=whole.last[len(whole.last) - min(shown, len(whole.last)) :])
+    _show(history, as_json=as_json)
+    for path in save:
+        _save(whole if path.suffix == PAGE else history, path)
+        notify(f"Saved {path}")
+    return 0
+
+
+def _show(history: JournalSummary, *, as_json: bool) -> None:
     if as_json:
         import json
 
@@ -46,7 +67,18 @@ def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: 
 
         console = plain_console()
         console.print(journal_report(history, encoding=console.encoding))
-    return 0
+
+
+def _save(history: JournalSummary, path: Path) -> None:
+    if path.suffix == PAGE:
+        from fastbg.page.journal_page import save_journal_page
+
+        save_journal_page(history, path)
+    else:
+        from fastbg.report.history import journal_report
+        from fastbg.report.picture import save_svg
+
+        save_svg([journal_report(history, encoding="utf-8")], path, title="fastbg report")
 
 
 def read_history(*journals: Path, last: int) -> JournalSummary:

@@ -1,13 +1,17 @@
 """The options that several commands have, the panels of options in the help, and the completion of values."""
 
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fastbg.errors import FastbgError
+
 SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
 DATA_FOLDER, EXAMPLE_APP, QUEUE = "Data folder", "Example app", "Queue"
+LIVE_PAGE = "Live page"
 
 
 def finite(value: float | None) -> float | None:
@@ -15,6 +19,14 @@ def finite(value: float | None) -> float | None:
     if value is not None and not isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
+
+
+def refuse_together(some: Mapping[str, bool], others: Mapping[str, bool]) -> None:
+    """Raise `FastbgError` if one of the options ``some`` is used with one of ``others``. Each has its name."""
+    for first, second in ((first, second) for first in some for second in others if some[first] and others[second]):
+        raise FastbgError(
+            f"{first} and {second} cannot be combined", where=f"{first} {second}", remedy="use only one of them"
+        )
 
 
 def complete_script(incomplete: str) -> list[str]:
@@ -82,6 +94,16 @@ Broker = Annotated[
         metavar="ADDRESS",
         rich_help_panel=QUEUE,
         help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
+    ),
+]
+Save = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        autocompletion=complete_file,
+        rich_help_panel=OUTPUT,
+        help="Save the report as a picture (.svg) or as a page (.html). Can be given several times.",
     ),
 ]
 AppDir = Annotated[

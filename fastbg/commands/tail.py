@@ -6,8 +6,10 @@ between two lines (exit codes 130 and 143). If the reader of a pipe exits, the c
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastbg.commands.stop_signals import OutputBlockedError, StopSignals
 from fastbg.commands.tail_last_lines import Sources, is_missing, show_last_lines
@@ -18,6 +20,10 @@ from fastbg.report.json_lines import JsonPrinter
 from fastbg.report.stream import Stream
 from fastbg.report.text_lines import TextPrinter, labels
 
+if TYPE_CHECKING:
+    from fastbg.commands.tail_web import WebOptions
+
+Server = AbstractAsyncContextManager[None]
 LINES_PER_REQUEST = 20  # of a journal that are read to show one request; a request with one task has 6
 
 
@@ -25,7 +31,7 @@ LINES_PER_REQUEST = 20  # of a journal that are read to show one request; a requ
 class TailOptions:
     """What to show. ``files``: named by the user; empty for those of the data folder. ``lines``: last lines per file.
 
-    ``journal``: show the requests of the data folder's journal too.
+    ``journal``: show the requests of the data folder's journal too. ``web``: show them on a page, None for lines.
     """
 
     directory: Path
@@ -34,6 +40,7 @@ class TailOptions:
     lines: int = 10
     follow: bool = True
     as_json: bool = False
+    web: "WebOptions | None" = None
 
     @property
     def sources(self) -> Sources:
@@ -55,10 +62,13 @@ def tail(options: TailOptions) -> int:
     sources = options.sources
     if not options.files and not options.follow:
         _refuse_empty(options.directory, sources.paths)
-    stream = _stream(options, sources)
+    stream, server = _shown(options, sources)
     with StopSignals() as signals:
         try:
-            code = (_follow if options.follow else _show_last_lines)(sources, stream, signals)
+            if options.follow:
+                code = _follow(sources, stream, signals, server)
+            else:
+                code = _show_last_lines(sources, stream, signals)
             stream.close()
             if signals.code and sys.stdout.isatty():
                 print()  # noqa: T201  (the terminal shows ^C: start a new line for the prompt)
@@ -83,7 +93,20 @@ def _stream(options: TailOptions, sources: Sources) -> Stream:
     return JournalStream(RequestPrinter(names, sys.stdout, optional), sources.journals, options.lines)
 
 
-def _follow(sources: Sources, stream: Stream, signals: StopSignals) -> int:
+def _shown(options: TailOptions, sources: Sources) -> tuple[Stream, Server]:
+    """Return what shows the sources, and the server of the live page if there is one. Raises `ServerError`."""
+    if options.web is None:
+        return _stream(options, sources), nullcontext()
+    from fastbg.commands.tail_web import start
+    from fastbg.page.live import LiveFeed
+    from fastbg.report.journal_stream import JournalStream
+
+    feed = LiveFeed()
+    return JournalStream(feed, sources.journals, options.lines), start(feed, options.web, options.directory)
+
+
+def _follow(sources: Sources, stream: Stream, signals: StopSignals, server: Server) -> int:
+    """Show what is new while ``server`` runs."""
     import asyncio
 
     from fastbg.commands.tail_following import follow, refusals
@@ -91,7 +114,12 @@ def _follow(sources: Sources, stream: Stream, signals: StopSignals) -> int:
     refused = refusals(sources.paths)
     code = _report(list(refused.values()), of=len(sources.paths))
     if len(refused) < len(sources.paths):
-        asyncio.run(follow(sources, refused, stream, signals))
+
+        async def run() -> None:
+            async with server:
+                await follow(sources, refused, stream, signals)
+
+        asyncio.run(run())
     return code
 
 

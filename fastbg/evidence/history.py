@@ -78,7 +78,7 @@ class JournalSummary:
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class OpenRequest:
     """An unfinished request.
 
     ``size``: bytes of its journal lines. ``events``: its task events. ``running``: numbers of the tasks that run, or
@@ -128,7 +128,7 @@ class JournalAggregator:
         self._held = 0
         self._hosts: set[str] = set()
         self._processes: set[tuple[str | None, str, int]] = set()
-        self._open: dict[Key, _Open] = {}
+        self._open: dict[Key, OpenRequest] = {}
         self._counts: dict[Verdict, int] = dict.fromkeys(get_args(Verdict), 0)
         self._responses = Distribution()
         self._works = Distribution()
@@ -284,7 +284,7 @@ class JournalAggregator:
         if key in self._open:
             self._open[key].request.server.flaw = request.server.flaw = REUSED
             self._close(key)
-        self._open[key] = _Open(request, size, self._left.of(key_of(detail)))
+        self._open[key] = OpenRequest(request, size, self._left.of(key_of(detail)))
         self._held += size
         self._requests += 1
         self._last.append(request)
@@ -300,7 +300,7 @@ class JournalAggregator:
                     request.server.shutdown_ms = request.ms(event.t_ns)
                 entry.shut_down = not detail.get("waits", False)
 
-    def _end(self, key: Key, entry: _Open) -> None:
+    def _end(self, key: Key, entry: OpenRequest) -> None:
         """Close a request that was not finished when the journal ended."""
         self._unfinished += 1
         is_shut_down = entry.shut_down and not entry.in_worker
@@ -308,7 +308,7 @@ class JournalAggregator:
         entry.request.server.process = self._left.leave(entry.process, len(entry.running), shut_down=is_shut_down)
         self._close(key)
 
-    def _record(self, key: Key, entry: _Open, event: Event) -> None:
+    def _record(self, key: Key, entry: OpenRequest, event: Event) -> None:
         server, name, detail = entry.request.server, event.name, event.detail
         if name in _TASK_EVENTS:
             entry.events.append(event)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastbg.evidence.tasks import Mark, Task, marks_ms, ms_between, spans_ms
+from fastbg.evidence.trace import Write
 from fastbg.evidence.verdict import UNFINISHED, Judgement, ServerRecord
 
 
@@ -14,7 +15,8 @@ class RecordedRequest:
     ``host``: None in a journal of an older fastbg. ``journal``: the name of its journal. ``received_ns``: monotonic, of
     the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``: number of tasks that are not in
     ``tasks``. ``part``: the heading above it, in a report of several hosts or journals. ``x_request_id``: the header
-    that the client sent.
+    that the client sent. ``writes``: what was seen in files, empty in a report: a journal records no writes.
+    ``is_over``: False while more events may come.
     """
 
     request_id: str
@@ -32,8 +34,8 @@ class RecordedRequest:
     more_tasks: int = 0
     judgement: Judgement = Judgement("unproven", (), UNFINISHED)  # noqa: RUF009  # frozen
     part: str = ""
-
-    is_over = True
+    writes: Sequence[Write] = ()
+    is_over: bool = True
 
     @property
     def name(self) -> str:
@@ -67,5 +69,4 @@ class RecordedRequest:
 
     @property
     def writes_ms(self) -> Sequence[float]:
-        """Always empty: a journal records no writes."""
-        return ()
+        return [self.ms(write.t_ns) or 0.0 for write in self.writes]

@@ -104,14 +104,22 @@ def overview(runs: Sequence[RunResult], *, encoding: str, more: int = 0) -> Rend
 
 
 def heading(run: RunResult) -> Iterable[Text]:
-    work = "" if run.work is None else f", {run.work:g} s of work in each task"
     if run.warning:
         yield Text(escape_control(run.warning), style="yellow")
-    name = run.name if run.name.startswith("--") else quote(run.name)  # a draft has an option as its name
-    command = "fastbg demo" if run.name == DEFAULT else f"fastbg demo {name}"
-    yield Text.assemble((escape_control(command), "bold"), "  ", escape_control(run.server + work))
+    yield Text.assemble((escape_control(command(run)), "bold"), "  ", escape_control(served(run)))
     if run.title:
         yield Text(escape_control(run.title), style="bold")
+
+
+def command(run: RunResult) -> str:
+    """Return the command of a run, as a shell understands it."""
+    name = run.name if run.name.startswith("--") else quote(run.name)  # a draft has an option as its name
+    return "fastbg demo" if run.name == DEFAULT else f"fastbg demo {name}"
+
+
+def served(run: RunResult) -> str:
+    """Return the app or the URL, and how long its tasks work."""
+    return run.server if run.work is None else f"{run.server}, {run.work:g} s of work in each task"
 
 
 def explanation(run: RunResult) -> Iterable[Text]:

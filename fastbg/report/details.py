@@ -1,7 +1,8 @@
 """The unmet expectations of a run, and the reasons of its verdicts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -21,38 +22,42 @@ MAX_REASONS = 20
 
 
 def details(run: RunResult, *, encoding: str) -> Iterable[RenderableType]:
-    """Yield the unmet expectations, the reasons of verdicts that need one, delays, remarks, and a stopped server."""
-    reasons: dict[str, list[str]] = {}
-    explained: set[tuple[str, str, Verdict]] = set()  # one reason is enough for requests that are alike
-    unmet = 0
-    for result in run.requests:
-        reason = result.judgement.reason
-        if result.unmet:
-            unmet += 1
-            if unmet <= MAX_UNMET:
-                yield from _unmet(result, encoding=encoding)
-        elif reason and reason != NOTHING_QUEUED:
-            kind = result.part, result.trace.name, result.judgement.verdict
-            if kind in explained:
-                continue
-            explained.add(kind)
-            reasons.setdefault(reason, []).append(full_name(result.part, result.trace.name))
-    more = [f"{run.unmet - MAX_UNMET} more requests were not as expected"] if run.unmet > MAX_UNMET else []
-    lines = [(line, "red") for line in more]
-    lines += [(f"{_listed(names)}: {reason}", "") for reason, names in reasons.items()][:MAX_REASONS]
+    """Yield the unmet expectations, and the `remarks`."""
+    for result in [result for result in run.requests if result.unmet][:MAX_UNMET]:
+        yield from _unmet(result, encoding=encoding)
+    if lines := list(remarks(run)):
+        yield Text()
+    yield from (Text(escape_control(line), style=style) for line, style in lines)
+
+
+def remarks(run: RunResult) -> Iterator[tuple[str, str]]:
+    """Yield lines and their styles: the reasons of verdicts that need one, delays, remarks, and a stopped server."""
+    if run.unmet > MAX_UNMET:
+        yield f"{run.unmet - MAX_UNMET} more requests were not as expected", "red"
+    yield from ((f"{_listed(names)}: {reason}", "") for reason, names in islice(_reasons(run).items(), MAX_REASONS))
     told = [
         Told(
             _listed([full_name(each.part, each.trace.name)]), each.trace.tasks, each.judgement.reason, each.trace.error
         )
         for each in run.requests
     ]
-    lines += [(line, "yellow") for line in (*delays(told), *blocked_places(run.blocked), *notes(told))]
-    lines += [(remark, "yellow") for remark in run.remarks if remark != run.warning]
+    yield from ((line, "yellow") for line in (*delays(told), *blocked_places(run.blocked), *notes(told)))
+    yield from ((remark, "yellow") for remark in run.remarks if remark != run.warning)
     if run.stopped:
-        lines += [(run.stopped, "bold red"), *((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])]
-    if lines:
-        yield Text()
-    yield from (Text(escape_control(line), style=style) for line, style in lines)
+        yield run.stopped, "bold red"
+        yield from ((f"  | {line}", "") for line in run.stderr[-LAST_LINES:])
+
+
+def _reasons(run: RunResult) -> dict[str, list[str]]:
+    """Return the reasons of verdicts that are as expected and need one, and the names of their requests."""
+    reasons: dict[str, list[str]] = {}
+    explained: set[tuple[str, str, Verdict]] = set()  # one reason is enough for requests that are alike
+    for result in run.requests:
+        reason, kind = result.judgement.reason, (result.part, result.trace.name, result.judgement.verdict)
+        if not result.unmet and reason and reason != NOTHING_QUEUED and kind not in explained:
+            explained.add(kind)
+            reasons.setdefault(reason, []).append(full_name(result.part, result.trace.name))
+    return reasons
 
 
 def _listed(names: Iterable[str]) -> str:

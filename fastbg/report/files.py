@@ -5,6 +5,18 @@ from pathlib import Path
 
 from fastbg.errors import FastbgError
 
+PICTURE, PAGE = ".svg", ".html"
+
+
+def check_picture(path: Path) -> None:
+    """Raise `FastbgError` if ``path`` of ``--save`` is not a picture or a page, or cannot be written."""
+    where = f"--save {path}"
+    if path.suffix not in (PICTURE, PAGE):
+        raise FastbgError(
+            "a picture must be an .svg or .html file", where=where, remedy="use a name that ends in .svg or .html"
+        )
+    check_place(path, "the page" if path.suffix == PAGE else "the picture", where)
+
 
 def check_place(path: Path, what: str, where: str) -> None:
     """Raise `FastbgError` if ``what`` ("the picture") cannot be written to ``path``; ``where``: "--save x.svg"."""

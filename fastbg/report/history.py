@@ -34,7 +34,7 @@ def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
             timelines(last, encoding=encoding, legend=JOURNAL_LEGEND),
             Text(),
             requests(last),
-            *_with_gap([*reasons(last), *_remarks(last, history.blocked)]),
+            *_with_gap([*reasons(last), *remarks(last, history.blocked)]),
         ]
     if history.journals:
         parts += [Text(), journals_table(history.journals)]
@@ -43,11 +43,16 @@ def journal_report(history: JournalSummary, *, encoding: str) -> RenderableType:
 
 def heading(history: JournalSummary) -> Text:
     journal = f"{len(history.journals)} journals" if history.journals else history.journal
+    return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", counts_of(history))
+
+
+def counts_of(history: JournalSummary) -> str:
+    """Return how many events, requests and processes the journals have, and how many requests are shown."""
     counts = f"{counted(history.events, 'event')}, {counted(history.requests, 'request')}"
     counts += f", {counted(history.processes, 'server process', 'server processes')}"
     if len(history.last) < history.requests:
         counts += f"; the last {counted(len(history.last), 'request')}:" if history.last else ""
-    return Text.assemble(("fastbg report", "bold"), "  ", escape_control(journal), "\n", counts)
+    return counts
 
 
 def requests(recorded: Iterable[RecordedRequest]) -> Table:
@@ -95,7 +100,7 @@ def reasons(recorded: Iterable[RecordedRequest]) -> Iterable[Text]:
     yield from (Text(escape_control(f"{', '.join(who)}: {reason}")) for reason, who in names.items())
 
 
-def _remarks(recorded: Sequence[RecordedRequest], blocked: Sequence[BlockedPlace]) -> Iterable[Text]:
+def remarks(recorded: Sequence[RecordedRequest], blocked: Sequence[BlockedPlace]) -> Iterable[Text]:
     """Yield what tasks and other code did to the server, and what is unusual."""
     told = [Told(each.name, each.tasks, each.judgement.reason, each.server.error) for each in recorded]
     yield from (

@@ -1,13 +1,13 @@
-"""The report as a picture: a self-contained SVG file or HTML page."""
+"""The report as a picture: a self-contained SVG file."""
 
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.rule import Rule
 
 from fastbg.evidence.results import RunResult
@@ -28,7 +28,13 @@ def _in_cells(text: re.Match[str]) -> str:
 
 
 def save_picture(runs: Sequence[RunResult], path: Path) -> None:
-    """Write the final report of each run to ``path`` (.svg or .html), `WIDTH` columns wide. Raises `FastbgError`."""
+    """Write the final report of each run to ``path``. Raises `FastbgError`."""
+    reports = [part for run in runs for part in (Rule(), final(run, encoding="utf-8"))]
+    save_svg(reports[1:], path, title="fastbg demo")
+
+
+def save_svg(reports: Iterable[RenderableType], path: Path, *, title: str) -> None:
+    """Write what a terminal shows of ``reports`` to ``path``, `WIDTH` columns wide. Raises `FastbgError`."""
     console = Console(
         record=True,
         width=WIDTH,
@@ -37,11 +43,5 @@ def save_picture(runs: Sequence[RunResult], path: Path) -> None:
         color_system="truecolor",
         legacy_windows=False,
     )
-    for number, run in enumerate(runs):
-        console.print(*([Rule()] if number else []), final(run, encoding="utf-8"))
-    title = "fastbg demo"
-    if path.suffix == ".svg":
-        content = _TEXT.sub(_in_cells, _WEB_FONT.sub("", console.export_svg(title=title)))
-    else:
-        content = console.export_html(inline_styles=True)
-    write(path, content, "the picture")
+    console.print(*reports)
+    write(path, _TEXT.sub(_in_cells, _WEB_FONT.sub("", console.export_svg(title=title))), "the picture")

@@ -1,7 +1,8 @@
 """The tables of a run: writes, verdicts, distributions of times."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -10,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbg.evidence.results import Group, RequestResult, RunResult, percentile
-from fastbg.evidence.trace import Write
 from fastbg.report.line_layout import tree_for
 from fastbg.report.numbers import milliseconds
 from fastbg.report.style import SHARES, STYLES, unmet_mark, verdict_text
@@ -19,17 +19,34 @@ from fastbg.text import escape_control
 INDENT = "  "
 
 
-def written(run: RunResult, last: int | None = None) -> RenderableType:
-    """Return all writes that were seen, in the order of time; only the ``last`` ones if set.
+class SeenWrite(NamedTuple):
+    """A write in the list of writes. ``name``: of its request. ``expected``: whether a request should make it."""
 
-    A write that nothing expects is dim. It has the request whose task wrote it, or ``?``.
-    """
-    rows = [(each.t_ns, result.full_name, each.file, each.change or each.text, "") for result, each in _expected(run)]
-    rows += [
-        (each.t_ns, each.writer.full_name if each.writer else "?", each.file, each.text, "dim") for each in run.others
+    t_ns: int
+    name: str
+    file: str
+    text: str
+    expected: bool
+
+
+def writes_of(run: RunResult) -> list[SeenWrite]:
+    """Return all writes that were seen, in the order of time. One whose request is not known has ``?`` as name."""
+    writes = [
+        SeenWrite(write.t_ns, result.full_name, write.file, write.change or write.text, True)
+        for result in run.requests
+        for write in result.trace.writes
     ]
-    rows.sort(key=lambda row: row[0])
-    if not rows:
+    writes += [
+        SeenWrite(each.t_ns, each.writer.full_name if each.writer else "?", each.file, each.text, False)
+        for each in run.others
+    ]
+    return sorted(writes, key=lambda write: write.t_ns)
+
+
+def written(run: RunResult, last: int | None = None) -> RenderableType:
+    """Return a list of all writes; only the ``last`` ones if set. A write that nothing expects is dim."""
+    writes = writes_of(run)
+    if not writes:
         why = "no write was seen" if run.files else "no file is followed: name the files that tasks write in `follow`"
         return Text(why, style="dim")
     table = Table.grid(padding=(0, 1), expand=True)
@@ -37,19 +54,15 @@ def written(run: RunResult, last: int | None = None) -> RenderableType:
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for t_ns, name, file, text, style in rows if last is None else rows[-last:]:
+    for write in writes if last is None else writes[-last:]:
         table.add_row(
-            Text(f"{milliseconds((t_ns - run.begin_ns) / 1e6)} ms", style="dim"),
-            Text(escape_control(name)),
-            Text(escape_control(run.name_of(file)), style="cyan"),
-            Text(escape_control(text.strip("\r\n"))),
-            style=style,
+            Text(f"{milliseconds((write.t_ns - run.begin_ns) / 1e6)} ms", style="dim"),
+            Text(escape_control(write.name)),
+            Text(escape_control(run.name_of(write.file)), style="cyan"),
+            Text(escape_control(write.text.strip("\r\n"))),
+            style="" if write.expected else "dim",
         )
     return table
-
-
-def _expected(run: RunResult) -> Iterator[tuple[RequestResult, Write]]:
-    return ((result, write) for result in run.requests for write in result.trace.writes)
 
 
 def _table(*headers: str) -> Table:

@@ -167,12 +167,11 @@ class Bar:
             for at in range(first, last):
                 if cells[at] == "idle":
                     cells[at] = "working"
-        marks = [(write_ms, "write") for write_ms in result.writes_ms]
-        for ms, mark in result.marks_ms:
-            if ms is not None or now is None:  # while the bar grows, an open end is no news
-                marks.append((self.end_ms if ms is None else ms, mark))
-        if result.response_ms is not None:
-            marks.append((result.response_ms, "response"))
+        marks = [
+            (self.end_ms if ms is None else ms, kind)
+            for ms, kind in marks_of(result)
+            if ms is not None or now is None  # while the bar grows, an open end is no news
+        ]
         self._place(cells, [(column(ms), kind) for ms, kind in sorted(marks)])
         return cells
 
@@ -187,6 +186,15 @@ class Bar:
         for column, (_, kind) in zip(columns, marks, strict=True):
             if column >= 0:
                 cells[column] = kind
+
+
+def marks_of(result: Timed) -> list[tuple[float | None, str]]:
+    """Return the time and the kind of each mark of a bar. None: an open end, which is drawn at the end of the scale."""
+    marks: list[tuple[float | None, str]] = [(ms, "write") for ms in result.writes_ms]
+    marks += result.marks_ms
+    if result.response_ms is not None:
+        marks.append((result.response_ms, "response"))
+    return marks
 
 
 def timelines(

@@ -222,7 +222,11 @@ def test_terminal_that_knows_no_unicode_gets_ascii(tmp_path: Path) -> None:
 def test_picture_is_kept_as_a_page(tmp_path: Path) -> None:
     result = fastbg("demo", "--work", "0", "--save", "demo.html", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, b"Saved demo.html\n")
-    assert "response-first" in (tmp_path / "demo.html").read_text("utf-8")
+    page = (tmp_path / "demo.html").read_text("utf-8")
+    assert '"response-first"' in page
+    assert "<h1>Which endpoints of the example app make the client wait?</h1>" in page
+    assert "<figcaption>app.py</figcaption>" in page
+    assert str(tmp_path) not in page  # it is handed on
 
 
 def words(picture: Path) -> list[str]:

@@ -276,3 +276,38 @@ def test_worker_that_may_serve_two_requests_proves_nothing(tmp_path: Path) -> No
     write(tmp_path / "worker", by_worker(1010, "task_started"), by_worker(1020, "task_finished"))
     requests = document("pod1", "pod2", "worker", cwd=tmp_path)["requests"]
     assert [each["verdict"] for each in requests] == ["unproven", "unproven"]
+
+
+# saved files
+
+
+def rows(page: Path) -> list[Any]:
+    """Return the rows that the script of a page draws."""
+    data = re.search(r'<script type="application/json">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    assert data is not None
+    found: list[Any] = json.loads(data[1])["rows"]
+    return found
+
+
+def test_page_has_all_requests_and_the_terminal_the_last(tmp_path: Path) -> None:
+    write(tmp_path, *(mail(request=f"r{number}") for number in range(30)))
+    result = fastbg("report", ".", "--save", "page.html", "--save", "picture.svg", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"Saved page.html\nSaved picture.svg\n")
+    assert len(rows(tmp_path / "page.html")) == 30
+    assert b"the last 20 requests" in result.stdout
+    assert "20" in (tmp_path / "picture.svg").read_text("utf-8")
+    fastbg("report", ".", "--save", "page.html", "--last", "5", cwd=tmp_path)
+    assert len(rows(tmp_path / "page.html")) == 5
+
+
+def test_page_of_several_journals_has_their_hosts(tmp_path: Path) -> None:
+    write(tmp_path / "a", at(0, "r1", POD_1))
+    write(tmp_path / "b", at(1, "r2", POD_2))
+    report_ = fastbg("report", "a", "b", "--save", "page.html", "--json", cwd=tmp_path)
+    assert json.loads(report_.stdout)["summary"]["requests"] == 2
+    assert all(pod in (tmp_path / "page.html").read_text("utf-8") for pod in (POD_1, POD_2))
+
+
+def test_file_that_cannot_be_saved_is_refused_first(tmp_path: Path) -> None:
+    assert "must be an .svg or .html file" in refusal("--save", "x.png", cwd=tmp_path)
+    assert "the folder" in refusal("--save", "no/x.html", cwd=tmp_path)

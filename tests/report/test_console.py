@@ -1,6 +1,5 @@
 """The terminal output of a finished run."""
 
-import html.parser
 import io
 import json
 import re
@@ -199,14 +198,6 @@ def test_svg_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     assert "response-first" in content
     assert re.findall(r"https?://[^\s\"')]+", content) == ["http://www.w3.org/2000/svg", "https://www.textualize.io"]
     assert 'url("http' not in content
-
-
-def test_html_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
-    save_picture(runs(), tmp_path / "demo.html")
-    content = (tmp_path / "demo.html").read_text("utf-8")
-    html.parser.HTMLParser().feed(content)
-    assert "response-first" in content
-    assert "http" not in content
 
 
 def test_heading_is_a_command_that_a_shell_understands() -> None:

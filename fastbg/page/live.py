@@ -1,0 +1,145 @@
+"""The live page: what `fastbg tail` reads, as messages for the script of the page."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from fastbg.clock import time_ns
+from fastbg.events import LOST, Event, Notice, boot_id
+from fastbg.evidence.activity import ActiveRequest, ActiveTask
+from fastbg.evidence.blocked_places import BlockedPlace
+from fastbg.evidence.live_requests import LiveRequests
+from fastbg.evidence.trace import Write
+from fastbg.follow.lines import Piece
+from fastbg.page.document import MAX_KEPT, document, json_data, view
+from fastbg.page.markup import Markup, element
+from fastbg.page.rows import encoded, row_of_record
+from fastbg.report.delays import blocked_places
+from fastbg.report.lines import Entry, Sighting
+from fastbg.report.moments import exact_time, wall_ns_of
+from fastbg.report.timelines import JOURNAL_LEGEND
+from fastbg.text import escape_control
+
+BATCH_S = 0.1  # between two messages
+MAX_BATCH = 500  # requests of a message: more follow at once
+MAX_NOTICES = 50
+CHECK_S = 1.0  # between two looks at the processes with unfinished requests
+QUIET_S = 10.0  # after this time without news a message is sent, so that a page notices a lost connection
+LIVE_LEGEND = replace(JOURNAL_LEGEND, write="write seen", open="still runs")
+
+
+class LiveFeed:
+    """Takes what a `JournalStream` reads, and keeps the last requests for any number of pages."""
+
+    def __init__(self) -> None:
+        self.requests = LiveRequests(MAX_KEPT)
+        self._notices: deque[str] = deque(maxlen=MAX_NOTICES)
+        self._noticed = 0  # number of notices so far
+        self._closing = asyncio.Event()
+
+    def event(self, entry: Entry, *, last: bool) -> None:
+        event = entry.event
+        self.requests.add(event, len(str(event.detail)))
+        if text := _notice_of(event):
+            self._notify(text, event.t_ns)
+
+    def piece(self, path: Path, piece: Piece, sighting: Sighting | None) -> None:
+        if sighting is None or sighting.writer is None:
+            return
+        write = Write(str(path), piece.text, sighting.t_ns, piece.offset, sighting.end - piece.offset)
+        self.requests.add_write(sighting.writer.pid, boot_id(), sighting.writer.request_id, write)
+
+    def notice(self, notice: Notice) -> None:
+        if notice.kind not in ("missing", "appeared"):
+            self._notify(f"{notice.path.name} {notice.message}", notice.t_ns)
+
+    def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
+        self._notify(f"{path.name} has a line that is not an event: {text[:100]}", seen_ns)
+
+    def overdue(self, request: ActiveRequest, task: ActiveTask | None, now_ns: int) -> None:
+        """Ignore it: the page shows how long each request has been running."""
+
+    def lost(self, request: ActiveRequest, now_ns: int) -> None:
+        """Ignore it: `watch` finds the requests whose process is gone."""
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def close(self) -> None:
+        """End the messages to all pages."""
+        self._closing.set()
+
+    async def watch(self) -> None:
+        """End the requests of processes that are gone, until `close`."""
+        while not await self._closes_within(CHECK_S):
+            self.requests.end_of_processes()
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield server-sent events: first all requests in batches, then what changes, until `close`."""
+        version, noticed, is_first, quiet_s = 0, -1, True, 0.0
+        while not self._closing.is_set():
+            changes = self.requests.changes(version, MAX_BATCH)
+            if changes or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
+                message: dict[str, object] = {"now": time_ns() / 1e6, "total": self.requests.total}
+                message |= {"first": True} if is_first else {}
+                message |= {"notices": [*self._notices]} if noticed != self._noticed else {}
+                message |= encoded(row_of_record(each.request, str(each.number)) for each in changes)
+                yield b"data: %s\n\n" % json_data(message).encode()
+                version = changes[-1].version if changes else version
+                noticed, is_first, quiet_s = self._noticed, False, 0.0
+            if len(changes) < MAX_BATCH:
+                await self._closes_within(BATCH_S)
+                quiet_s += BATCH_S
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        return self._closing.is_set()
+
+    def _notify(self, text: str, t_ns: int | None) -> None:
+        time = "" if t_ns is None else f"{exact_time(wall_ns_of(t_ns))} "
+        self._notices.appendleft(escape_control(time + text))
+        self._noticed += 1
+
+
+def _notice_of(event: Event) -> str:
+    """Return what an event says about the server, empty if it is about a request."""
+    detail = event.detail
+    if event.name == "shutdown":
+        return f"server process {detail['pid']} shuts down; unfinished tasks: {detail.get('unfinished', 0)}"
+    if event.name == LOST:
+        return f"{detail.get('count', '?')} events could not be written to the journal: requests may be missing"
+    if event.name == "recording_started":
+        return f"server process {detail['pid']} records"
+    if (place := BlockedPlace.of(event)) is not None:
+        return next(blocked_places([place]))
+    return ""
+
+
+def live_page(directory: Path) -> str:
+    """Return the page; its script asks for the messages. ``directory``: the data folder."""
+    status = element("span", "connecting", data_status=True)
+    return document(
+        f"{directory.name} – fastbg tail",
+        [
+            element("p", element("code", "fastbg tail --web"), f"  {directory}: ", status, class_="quiet"),
+            element("h1", "What the server does now"),
+            element(
+                "div",
+                _panel("running", "Running now"),
+                _panel("problems", "Failed, dropped, lost or unproven"),
+                _panel("notices", "About the server"),
+                class_="panels",
+            ),
+            view([], LIVE_LEGEND, live=True),
+        ],
+    )
+
+
+def _panel(name: str, title: str) -> Markup:
+    heading = element("h2", f"{title}: ", element("span", "0", class_="number"))
+    return element("section", heading, element("ul", tabindex="0"), class_="empty", data_panel=name)

@@ -1,0 +1,196 @@
+"""Saved pages in a real Chromium."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from fastbg.commands.report import read_history
+from fastbg.evidence.results import RequestResult
+from fastbg.evidence.trace import ReceivedBody, Trace
+from fastbg.page.journal_page import save_journal_page
+from fastbg.page.run_page import save_page
+from fastbg.report.timelines import marks_of
+from fastbg.scripting.source_code import source_code
+from fastbg.scripting.source_files import AppCode
+from tests.support.browser import started, tab
+from tests.support.recordings import write_long_journal
+from tests.support.results import background, foreground, in_milliseconds, runs
+from tests.support.traces import answered, expecting, finished, requested, task, trace
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e${1}"
+FIRST = ".request >> nth=0"
+SHOP = "async def trap():\n    time.sleep(1)\n\n\ndef remedy():\n    pass\n"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+def failing() -> Trace:
+    made = task(
+        answered(trace(writes=0, verdict="failed"), 1002, size=100), 1003, "task_failed", error="ValueError: no"
+    )
+    return in_milliseconds(finished(requested(made, name="mail", part="trap")))
+
+
+def saved(folder: Path, *traces: Trace, **changes: object) -> Path:
+    path = folder / "page.html"
+    code = AppCode((source_code("/srv/shop.py", SHOP, [("trap", "time.sleep"), ("remedy", "remedy")]),), ())
+    save_page(runs(*traces, **changes), path, code=[code])
+    return path
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """A page with a response-first, a work-first and a failed request."""
+    return saved(tmp_path, background(), foreground(), failing(), title="Why?", links=("https://example.org/a",))
+
+
+def test_page_loads_nothing_and_complains_about_nothing(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        assert opened.requests == [page.as_uri()]
+        assert opened.complaints == []
+        assert opened.texts("h1") == ["Why?"]
+        assert opened.page.locator("a[href='https://example.org/a']").count() == 1
+
+
+def test_texts_from_outside_stay_texts(browser: Browser, tmp_path: Path) -> None:
+    made = expecting(requested(background(), name=HOSTILE, part=HOSTILE, url=f"http://x/{HOSTILE}"), verdict="lost")
+    made.body = ReceivedBody(HOSTILE)
+    named: dict[str, object] = dict.fromkeys(("title", "about", "server", "name", "warning"), HOSTILE)
+    path = saved(tmp_path, made, links=(f"javascript:{HOSTILE}", HOSTILE), remarks=(HOSTILE,), **named)
+    with tab(browser, path) as opened:
+        opened.page.click(FIRST)
+        assert opened.complaints == []
+        assert opened.page.locator("img").count() == 0
+        assert opened.page.locator("a[href^=javascript]").count() == 0
+        shown = r"</script><img src=x onerror=alert(1)>\x1b[31m\u202e${1}"
+        assert opened.texts("h1") == [shown]
+        assert opened.texts(".request .name") == [shown]
+
+
+def test_bars_have_the_marks_of_the_terminal(browser: Browser, tmp_path: Path) -> None:
+    made = (background(), foreground(), failing())
+    expected = [sorted(kind for _, kind in marks_of(RequestResult.of(each))) for each in made]
+    with tab(browser, saved(tmp_path, *made)) as opened:
+        bars = opened.page.locator(".request").all()
+        classes = [[str(mark.get_attribute("class")) for mark in bar.locator(".mark").all()] for bar in bars]
+        assert [sorted(each.removeprefix("mark ") for each in bar) for bar in classes] == expected
+        assert opened.texts(".item.part") == ["trap"]
+
+
+def test_mark_under_the_pointer_names_time_witness_event(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        opened.page.hover(f"{FIRST} >> .mark.write")
+        assert opened.texts(".tip:visible") == ["502 ms · file\nlog.txt got 'message'"]
+        opened.page.hover("h1")
+        assert opened.texts(".tip:visible") == []
+
+
+def test_keyboard_reaches_rows_marks_and_folds(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        opened.page.focus(FIRST)
+        opened.page.keyboard.press("ArrowRight")
+        assert opened.texts(".tip:visible") == ["2.0 ms · client\nthe client had the whole response"]
+        opened.page.keyboard.press("Escape")
+        assert opened.texts(".tip:visible") == []
+        opened.page.keyboard.press("ArrowDown")
+        opened.page.keyboard.press("Enter")
+        opened.until("() => document.querySelectorAll('.request')[1].ariaExpanded === 'true'")
+        assert "the client sent the request" in opened.texts(".fold")[0]
+        opened.page.keyboard.press("Enter")
+        opened.until("() => !document.querySelector('.fold')")
+
+
+def test_fold_has_the_events_of_its_request(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        opened.page.click(".request:has-text('mail')")
+        opened.page.wait_for_selector(".fold")
+        events = opened.texts(".fold tbody tr")
+        assert events[0] == "0.0\tclient\tthe client sent the request"
+        assert "server\tapp.write_log failed: ValueError: no" in " ".join(events)
+        assert "app.write_log failed: ValueError: no" in opened.texts(".fold .note")
+
+
+def test_rows_are_filtered_by_verdict_and_by_text(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        opened.page.click(".chip.failed")
+        opened.until("() => document.querySelectorAll('.request').length === 1")
+        assert opened.texts(".count") == ["1 request of 3"]
+        opened.page.click(".chip.failed")
+        opened.page.fill(".search", "CONTROL")
+        opened.until("() => document.querySelector('.request .name').textContent === 'control'")
+        assert opened.texts(".count") == ["1 request of 3"]
+        opened.page.fill(".search", "")
+        opened.until("() => document.querySelectorAll('.request').length === 3")
+
+
+def test_zoom_shows_a_part_of_the_time(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        whole = opened.texts(".axis .label")
+        opened.page.click("[aria-label='Zoom in']")
+        opened.until("() => !document.querySelector('.pan').disabled")
+        assert opened.texts(".axis .label") != whole
+        opened.page.fill(".pan", "1000")  # the end of the scale
+        first = "document.querySelector('.request')"
+        opened.until(f"() => {first}.querySelector('.write') && !{first}.querySelector('.response')")
+        opened.page.click("[aria-label='Show all of the time']")
+        opened.until("() => document.querySelector('.pan').disabled")
+        assert opened.texts(".axis .label") == whole
+
+
+def test_page_is_dark_where_people_want_that(browser: Browser, page: Path) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with tab(browser, page, color_scheme="dark") as opened:
+        dark = opened.page.evaluate(ground)
+        opened.page.click("text=Light or dark")
+        light = opened.page.evaluate(ground)
+    with tab(browser, page, color_scheme="light") as opened:
+        assert (light, opened.page.evaluate(ground)) == (light, light) != (dark, dark)
+        opened.page.click("text=Light or dark")
+        assert opened.page.evaluate(ground) == dark
+
+
+def test_page_fits_a_phone(browser: Browser, page: Path) -> None:
+    with tab(browser, page, viewport={"width": 400, "height": 800}) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
+        opened.page.click(FIRST)
+        opened.page.wait_for_selector(".fold")
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
+        width = opened.page.evaluate("document.querySelector('.request .bar').getBoundingClientRect().width")
+        assert width > 300  # below the name, not beside it
+
+
+def test_code_has_the_lines_of_trap_and_remedy(browser: Browser, page: Path) -> None:
+    with tab(browser, page) as opened:
+        assert opened.texts(".code.trap") == ["trap\n2\n    time.sleep(1)"]
+        assert opened.texts(".code.remedy .no") == ["5", "6"]
+        assert opened.texts("figcaption") == ["shop.py"]
+
+
+def test_tables_are_there_without_javascript(browser: Browser, page: Path) -> None:
+    with tab(browser, page, java_script_enabled=False) as opened:
+        assert "need JavaScript" in opened.texts("noscript")[0]
+        assert opened.texts("article table >> nth=0 >> tbody tr >> nth=1")[0].startswith("control\tPOST /")
+        assert not opened.page.locator("[data-theme-switch]").is_visible()
+
+
+def test_ten_thousand_requests_are_drawn_in_part(browser: Browser, tmp_path: Path) -> None:
+    write_long_journal(tmp_path / "journal.jsonl", 10_000)
+    path = tmp_path / "page.html"
+    save_journal_page(read_history(tmp_path / "journal.jsonl", last=10_000), path)
+    assert path.stat().st_size < 5_000_000
+    with tab(browser, path) as opened:
+        assert opened.texts(".count") == ["10,000 requests"]
+        opened.page.click(".chip.lost")
+        opened.until("() => document.querySelector('.count').textContent === '10 requests of 10,000'")
+        opened.page.click(".chip.lost")
+        opened.page.focus(FIRST)
+        opened.page.keyboard.press("End")
+        opened.until("() => document.activeElement.dataset.key === '9999'")
+        assert opened.page.locator(".item").count() < 100
+        assert opened.complaints == []

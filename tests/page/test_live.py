@@ -1,0 +1,220 @@
+"""The live page: `fastbg tail --web`, its messages, and who may ask for them."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from fastbg.clock import monotonic_ns, time_ns
+from fastbg.events import boot_id
+from tests.support.browser import started, tab
+from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
+from tests.support.recordings import MS, TASK
+from tests.support.servers import fetch
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+class Journal:
+    """A journal that a server of this boot writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "journal.jsonl"
+        self.path.touch()
+
+    def add(self, event: str, request: str | None = "r1", **more: Any) -> None:
+        about = {"t_ns": monotonic_ns(), "wall_ns": time_ns(), "boot": boot_id(), "pid": 1, "event": event}
+        with self.path.open("ab") as file:
+            file.write(json.dumps({**about, "request": request, **more}).encode() + b"\n")
+
+    def receive(self, request: str = "r1", path: str = "/mail") -> None:
+        self.add("request_received", request, method="POST", path=path)
+        self.add("task_queued", request, **TASK)
+
+    def answer(self, request: str = "r1") -> None:
+        self.add("response_sent", request, status=200, bytes=2, sending_ns=monotonic_ns() - MS, buffered=0)
+        self.add("task_started", request, **TASK, where="thread")
+
+    def end(self, request: str = "r1", how: str = "task_finished", **more: Any) -> None:
+        self.add(how, request, **TASK, **more)
+        self.add("request_finished", request)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+@contextmanager
+def tailing(folder: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run ``fastbg tail --web``. Yield the address and the process."""
+    command = [*FASTBG, "tail", "--web", "--dir", str(folder), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(rb"http://\S+/", process.stdout.readline())
+            assert found is not None
+            yield found[0].decode(), process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def live(journal: Journal) -> Iterator[str]:
+    with tailing(journal.path.parent) as (address, _):
+        yield address
+
+
+def test_request_appears_and_grows_while_it_runs(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive()
+        opened.until("() => document.querySelector('.request .verdict')?.textContent === 'running'")
+        opened.until("() => document.querySelector('[data-panel=running] li')?.textContent.includes('no response yet')")
+        width = "Number(document.querySelector('.request .waiting').getAttribute('x2'))"
+        assert opened.page.locator(".request .mark").count() == 0
+        assert opened.page.evaluate(width) > 0
+        journal.answer()
+        opened.page.wait_for_selector(".request .mark.response")
+        opened.until("() => document.querySelector('[data-panel=running]').textContent.includes('shop.mail runs in a')")
+        journal.end()
+        opened.until("() => document.querySelector('.request .verdict').textContent === 'response-first'")
+        opened.until("() => document.querySelector('[data-panel=running] .number').textContent === '0'")
+        assert opened.texts(".chip") == ["1 response-first"]
+        assert opened.requests == [live, f"{live}events"]
+        assert opened.complaints == []
+
+
+def test_failures_and_drops_have_their_reasons(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive()
+        journal.answer()
+        journal.end(how="task_failed", error="ValueError: <b>no</b>")
+        journal.receive("r2", "/other")
+        journal.end("r2", "task_dropped", reason="exception", detail="HTTPException 404")
+        opened.until("() => document.querySelectorAll('[data-panel=problems] li').length === 2")
+        listed = " ".join(opened.texts("[data-panel=problems] li"))
+        assert "shop.mail failed: ValueError: <b>no</b>" in listed
+        assert "shop.mail dropped: HTTPException 404" in listed
+        opened.page.click(".chip.dropped")
+        opened.page.click("[data-panel=problems] button:has-text('/mail')")  # which the filter hides
+        opened.page.wait_for_selector(".fold:has-text('ValueError')")
+        opened.page.fill(".search", "other")
+        opened.until("() => document.querySelectorAll('.request').length === 1")
+        assert opened.texts(".count") == ["1 request of 2"]
+
+
+def test_paused_page_stays_as_it_is(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive()
+        opened.page.wait_for_selector(".request")
+        opened.page.click(".pause")
+        journal.receive("r2")
+        journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True)
+        opened.until("() => document.querySelector('[data-panel=notices]').textContent.includes('shuts down')")
+        assert opened.page.locator(".request").count() == 1
+        opened.page.click(".pause")
+        opened.until("() => document.querySelectorAll('.request').length === 2")
+
+
+def test_page_says_that_its_process_has_ended(browser: Browser, journal: Journal) -> None:
+    with tailing(journal.path.parent) as (address, process), tab(browser, address) as opened:
+        opened.until("() => document.querySelector('[data-status]').textContent === 'connected'")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130  # although the page is connected
+        opened.until("() => document.querySelector('[data-status]').textContent.startsWith('not connected')")
+
+
+def first_message(address: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{address}events", timeout=PATIENCE_S) as response:
+        found: dict[str, Any] = json.loads(response.readline().removeprefix(b"data: "))
+        return found
+
+
+def test_requests_before_the_start_are_shown_too(journal: Journal) -> None:
+    journal.receive()
+    journal.receive("r2", "/new")
+    with tailing(journal.path.parent, "-n", "1") as (address, _):
+        message = first_message(address)
+        assert message["first"] is True
+        assert [message["texts"][row[1]] for row in message["rows"]] == ["POST /new"]
+
+
+def test_write_in_a_followed_file_is_a_mark(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive()
+        journal.answer()
+        opened.page.wait_for_selector(".request .mark.response")
+        (journal.path.parent / "log.txt").write_text("message\n", encoding="utf-8")
+        opened.page.wait_for_selector(".request .mark.write")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:80", "10.0.0.7"])
+def test_own_names_and_addresses_are_answered(live: str, host: str) -> None:
+    assert fetch("GET", live, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "[", "a@b"]
+)
+def test_names_of_other_sites_are_refused(live: str, host: str) -> None:
+    for path in ("", "events", "docs"):
+        response = fetch("GET", live + path, headers={"Host": host})
+        assert response.status_code == 421
+        assert "fastbg tail --web" in response.text
+
+
+def test_host_that_the_user_chose_is_answered(journal: Journal) -> None:
+    name = socket.gethostname()
+    with tailing(journal.path.parent, "--host", "localhost") as (address, _):
+        assert fetch("GET", address, headers={"Host": "localhost"}).status_code == 200
+        assert fetch("GET", address, headers={"Host": f"{name}.example"}).status_code == 421
+
+
+def test_every_response_has_the_headers_that_protect_it(live: str) -> None:
+    for path, status in (("", 200), ("docs", 404), ("openapi.json", 404)):
+        response = fetch("GET", live + path, headers={"Origin": "https://evil.example"})
+        assert response.status_code == status
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert not any(name.startswith("access-control") for name in response.headers)
+    assert fetch("POST", live).status_code == 405
+
+
+def test_port_in_use_is_an_error_in_three_parts(journal: Journal, live: str) -> None:
+    port = live.rstrip("/").rpartition(":")[2]
+    result = fastbg("tail", "--web", "--port", port, "--dir", str(journal.path.parent), cwd=journal.path.parent)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.startswith(b"fastbg: the port is in use\n  where: 127.0.0.1:%s\n  fix: " % port.encode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--web", "--json"), b"--web and --json cannot be combined"),
+        (("--web", "--files-only"), b"--web and --files-only cannot be combined"),
+        (("--web", "--no-follow"), b"--web and --no-follow cannot be combined"),
+        (("--port", "80"), b"--port needs --web"),
+        (("--host", "::1"), b"--host needs --web"),
+        (("--open",), b"--open needs --web"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(arguments: tuple[str, ...], error: bytes, tmp_path: Path) -> None:
+    result = fastbg("tail", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert error in result.stderr
