@@ -9,16 +9,17 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from fastbg.commands.report_journals import STDIN, find_journals
+from fastbg.commands.report_journals import STDIN, find_journals, is_read
 from fastbg.errors import FastbgError
-from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
+from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalListener, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
 from fastbg.evidence.process_state import state_of
 from fastbg.evidence.worker_events import WorkerEvents
+from fastbg.output import notify
 from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_journal_line
 from fastbg.recorder.rotation import numbers, part
 
@@ -26,12 +27,16 @@ BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
 
 
-def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: bool) -> int:
+def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: bool, trace: Path | None = None) -> int:
     """Render the journals of ``arguments``, or of ``data_folder``, with the ``last`` requests one by one.
 
-    Returns 0. Raises `FastbgError`.
+    ``trace``: a file that gets all requests in the Trace Event Format. Returns 0. Raises `FastbgError`.
     """
-    history = read_history(*find_journals(arguments, data_folder), last=last)
+    journals = find_journals(arguments, data_folder)
+    with nullcontext() if trace is None else _trace_file(trace, journals) as listener:
+        history = read_history(*journals, last=last, listener=listener)
+    if trace is not None:
+        notify(f"Saved {trace}")
     if as_json:
         import json
 
@@ -49,22 +54,42 @@ def report(arguments: Sequence[Path], *, data_folder: Path, last: int, as_json: 
     return 0
 
 
-def read_history(*journals: Path, last: int) -> JournalSummary:
+@contextmanager
+def _trace_file(path: Path, journals: Sequence[Path]) -> Iterator[JournalListener]:
+    """Open the file of ``--trace``, and complete it at the end, also if a journal cannot be read."""
+    from fastbg.report.files import check_place, writing
+    from fastbg.report.trace_events import TraceEvents
+
+    where = f"--trace {path}"
+    check_place(path, "the trace", where)
+    if is_read(path, journals):
+        raise FastbgError("the trace would replace a journal", where=where, remedy="choose another file")
+    with writing(path, "the trace") as write:
+        events = TraceEvents(write)
+        try:
+            yield events
+        finally:
+            events.end()
+
+
+def read_history(*journals: Path, last: int, listener: JournalListener | None = None) -> JournalSummary:
     """Summarize ``journals`` (`STDIN` may be one), each in constant memory. Raises `FastbgError`."""
     if len(journals) == 1:
-        return _aggregate(journals[0], last, None).summary()
+        return _aggregate(journals[0], last, None, listener).summary()
     workers = WorkerEvents(MAX_HELD)
     aggregators = []
     for journal in journals:
-        aggregators.append(_aggregate(journal, last, workers))
+        aggregators.append(_aggregate(journal, last, workers, listener))
         aggregators[-1].end()
     join_workers(aggregators, workers)
     return merge([each.summary() for each in aggregators], last=last, strays=workers.count)
 
 
-def _aggregate(journal: Path, last: int, elsewhere: WorkerEvents | None) -> JournalAggregator:
+def _aggregate(
+    journal: Path, last: int, elsewhere: WorkerEvents | None, listener: JournalListener | None
+) -> JournalAggregator:
     name = "standard input" if journal == STDIN else str(journal)
-    aggregator = JournalAggregator(last, name, elsewhere, state_of)
+    aggregator = JournalAggregator(last, name, elsewhere, state_of, listener)
     try:
         with ExitStack() as stack:
             if journal == STDIN:
