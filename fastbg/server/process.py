@@ -17,6 +17,7 @@ from fastbg.server.settings import ServerSettings
 PROGRAM = "import gc; gc.disable(); from fastbg.server.child import main; main()"
 EXIT_S = 10.0  # how long a server may take to exit after it has stopped responding
 READY = b'{"ready": true}\n'  # the status of the child when its app has started
+FINISHED = b'{"finished": true}\n'  # its last status: only the interpreter's own shutdown is left
 
 
 class ServerProcess:
@@ -26,8 +27,9 @@ class ServerProcess:
     has started. It also ends when this process ends, even by SIGKILL: its standard input is a pipe that then closes.
     With the option ``uds`` of its settings, ``url`` is the address of a Unix socket.
 
-    ``output``: its standard output and error. ``status``: one line of JSON, `READY` or the three parts of a
-    `ServerError`; its end of file means that the server has finished. Both are non-blocking descriptors to read from.
+    ``output``: its standard output and error. ``status``: lines of JSON, first `READY` or the three parts of a
+    `ServerError`, at the end `FINISHED`. Both are non-blocking descriptors to read from. An end of file alone means
+    nothing: an app may close descriptors that it does not know.
     Raises `ServerError` if no port is free or the data folder cannot be created.
     """
 
