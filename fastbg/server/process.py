@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from fastbg.errors import ServerError
 from fastbg.server.address import Address
 from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.settings import ServerSettings
@@ -74,7 +75,17 @@ class ServerProcess:
             url = str(Address.of(listener, tls="ssl_certfile" in dict(settings.options)))
             command = [sys.executable, "-P", "-c", PROGRAM, str(listener.fileno()), str(status)]
             descriptors = (listener.fileno(), status)
-            return url, popen(command, settings, os.environ | settings.environment(), descriptors)
+            try:
+                return url, popen(command, settings, os.environ | settings.environment(), descriptors)
+            except OSError as error:
+                raise not_started(error, settings.name) from None
+
+
+def not_started(error: OSError, where: str) -> ServerError:
+    """Return the error for a process whose environment is too large, or whose folder is missing."""
+    reason = error.strerror if error.filename in (None, where) else f"{error.strerror}: {error.filename}"
+    remedy = "check the folder, the environment variables and the limits of the system"
+    return ServerError(f"the process cannot be started: {reason}", where=where, remedy=remedy)
 
 
 def popen(
