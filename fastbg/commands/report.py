@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastbg.commands.report_journals import STDIN, find_journals, is_read
+from fastbg.data_folder import check_regular
 from fastbg.errors import FastbgError
 from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalListener, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
@@ -24,6 +25,7 @@ from fastbg.recorder.journal_lines import MAX_LINE_BYTES, JournalLines, read_jou
 from fastbg.recorder.rotation import numbers, part
 
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
+DESCRIPTORS = ("/dev/fd", "/dev/stdin")  # of pipes that are open: the shell makes one for <(zcat journal.jsonl.gz)
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
 
 
@@ -128,7 +130,7 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     """
     newest = None
     try:  # opened first: every older part has already been renamed to its number
-        newest = stack.enter_context(journal.open("rb"))
+        newest = _open_part(journal, stack)
     except FileNotFoundError:
         if not numbers(journal):
             raise
@@ -136,7 +138,7 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     before = 0
     for number in numbers(journal):
         try:
-            opened = stack.enter_context(part(journal, number).open("rb"))
+            opened = _open_part(part(journal, number), stack)
         except FileNotFoundError:  # rotation has just deleted it
             continue
         parts.append(Part(opened, number - before - 1))
@@ -144,6 +146,13 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
         if newest is not None and os.path.sameopenfile(opened.fileno(), newest.fileno()):
             return parts
     return [*parts, Part(newest)] if newest is not None else parts
+
+
+def _open_part(path: Path, stack: ExitStack) -> BinaryIO:
+    """Open a file of a journal. Raises `OSError` for one that has no end, or whose other end nobody has opened."""
+    if not any(map(path.is_relative_to, DESCRIPTORS)):
+        check_regular(path)
+    return stack.enter_context(path.open("rb"))
 
 
 def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None:
