@@ -276,3 +276,34 @@ def test_worker_that_may_serve_two_requests_proves_nothing(tmp_path: Path) -> No
     write(tmp_path / "worker", by_worker(1010, "task_started"), by_worker(1020, "task_finished"))
     requests = document("pod1", "pod2", "worker", cwd=tmp_path)["requests"]
     assert [each["verdict"] for each in requests] == ["unproven", "unproven"]
+
+
+# numbers that are too large
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--trace", "trace.json")], ids=["text", "json", "trace"])
+@pytest.mark.parametrize("field", ["ms", "waited_ms", "unfinished", "count", "status", "bytes", "n", "pid", "wall_ns"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_number_that_is_too_large_is_no_traceback(
+    field: str, arguments: tuple[str, ...], sign: str, tmp_path: Path
+) -> None:
+    number = "1.7e308" if field.endswith("_ms") or field == "ms" else "9" * 4200
+    lines = [
+        received(),
+        line(1001, "task_queued", **TASK),
+        sent(),
+        line(1003, "task_started", **TASK, where="thread", waited_ms=1.5),
+        *[line(1004, "loop_blocked", **TASK, ms=1.5)] * 3,
+        line(1004, "loop_blocked", None, place="x", path="", ms=1.5),
+        line(1005, "task_finished", **TASK),
+        line(1005, "events_lost", None, count=1),
+        line(1005, "shutdown", None, unfinished=1, requests=1, tasks=["a"], since_ns=0, waits=False),
+        line(1006, "request_finished"),
+    ]
+    large = re.sub(rf'("{field}": )[^,}}]+'.encode(), rb"\g<1>" + (sign + number).encode(), b"".join(lines))
+    assert large != b"".join(lines)
+    journal = write(tmp_path, *lines[:1], line(1000, "request_finished"), large)
+    result = fastbg("report", journal, *arguments, cwd=tmp_path)
+    assert (result.returncode, b"Traceback" in result.stderr) == (0, False)
+    if arguments == ("--json",):
+        json.loads(result.stdout)
