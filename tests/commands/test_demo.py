@@ -440,6 +440,34 @@ def test_task_that_closes_all_descriptors_hangs_nothing(tmp_path: Path, interrup
     assert not any(map(is_alive, pids(tmp_path / ".fastbg")))
 
 
+DYING = """
+import os
+from fastapi import BackgroundTasks, FastAPI
+app, other = FastAPI(), FastAPI()
+
+@app.get("/")
+def die(tasks: BackgroundTasks):
+    tasks.add_task(os._exit, 3)
+
+@other.get("/")
+def live(tasks: BackgroundTasks):
+    tasks.add_task(print)
+"""
+
+
+def test_server_that_dies_takes_no_parts_of_other_servers_with_it(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(DYING)
+    part = (
+        '[[part]]\nname = "{0}"\napp = "own:{1}"\n[[part.request]]\nname = "{0}"\npath = "/"\nexpect.verdict = "{2}"\n'
+    )
+    parts = [("dies", "app", "lost"), ("again", "app", "unproven"), ("lives", "other", "response-first")]
+    (tmp_path / "s.toml").write_text("".join(part.format(*each) for each in parts))
+    written = document("s.toml", cwd=tmp_path, ok=False)
+    assert of(written, "verdict") == {"dies": "lost", "again": "unproven", "lives": "response-first"}
+    assert of(written, "reason")["again"].startswith("not sent: ")
+    assert written["stopped"] == "the server ended with exit code 3"
+
+
 def test_interrupted_run_keeps_finished_scripts_and_files(tmp_path: Path) -> None:
     run = subprocess.Popen(
         [*FASTBG, "demo", "instant", "default", "inline", "--work", "3600", "--save", "x.svg"],
