@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from fastbg.errors import ServerError
+from fastbg.errors import TOO_MANY_FILES_ERRNOS, ServerError
 from fastbg.server.address import Address
 from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.settings import ServerSettings
@@ -78,6 +78,8 @@ class ServerProcess:
             try:
                 return url, popen(command, settings, os.environ | settings.environment(), descriptors)
             except OSError as error:
+                if error.errno in TOO_MANY_FILES_ERRNOS:
+                    raise
                 raise not_started(error, settings.name) from None
 
 
