@@ -455,7 +455,7 @@ def live(tasks: BackgroundTasks):
 """
 
 
-def test_server_that_dies_takes_no_parts_of_other_servers_with_it(tmp_path: Path) -> None:
+def test_server_that_dies_takes_no_other_servers_with_it(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(DYING)
     part = (
         '[[part]]\nname = "{0}"\napp = "own:{1}"\n[[part.request]]\nname = "{0}"\npath = "/"\nexpect.verdict = "{2}"\n'
