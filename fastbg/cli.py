@@ -466,6 +466,15 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            autocompletion=complete_file,
+            rich_help_panel=OUTPUT,
+            help="Also write all requests as a trace for Perfetto and chrome://tracing.",
+        ),
+    ] = None,
     directory: Folder = DEFAULT,
 ) -> None:
     """Show what servers recorded in their journals. Sends no requests."""
@@ -480,7 +489,9 @@ def report(
             where=f"--dir {directory}",
             remedy="name the folder as one more JOURNAL, or leave out --dir",
         )
-    raise typer.Exit(report(journals or [], data_folder=directory, last=last, as_json=as_json, save=save or ()))
+    raise typer.Exit(
+        report(journals or [], data_folder=directory, last=last, as_json=as_json, save=save or (), trace=trace)
+    )
 
 
 @app.command(cls=Command, epilog=examples("fastbg explain evidence", "fastbg explain blocked the event loop"))

@@ -1,8 +1,17 @@
 """The data folder: where a server and its background tasks write."""
 
+import errno
+import stat
 from pathlib import Path
 
 DEFAULT = Path(".fastbg")
+KINDS = (  # of files that are not regular
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 GITIGNORE = "# Created by fastbg.\n*\n"
 
 
@@ -29,3 +38,17 @@ def server_log_of(folder: Path) -> Path:
 def written_files(folder: Path) -> tuple[Path, Path]:
     """Return the paths of the files that the tasks of the example app write."""
     return folder / "README.md", folder / "log.txt"
+
+
+def check_regular(path: Path) -> None:
+    """Raise `OSError` if ``path`` exists and is not a regular file.
+
+    To open a named pipe may wait for ever, to open a device may have an effect, and reading one may have no end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    for is_kind, what in KINDS:
+        if is_kind(mode):
+            raise OSError(errno.EINVAL, f"this is {what}, not a regular file", str(path))

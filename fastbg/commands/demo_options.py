@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastbg.errors import FastbgError
 from fastbg.report.files import check_picture, check_place
-from fastbg.server.address import UNIX
+from fastbg.server.address import UNIX, is_valid
 from fastbg.server.discovery import locate
 from fastbg.server.settings import ServerSettings
 
@@ -102,7 +101,7 @@ class DemoOptions:
                 where=f"--url {self.url} --app {self.app}",
                 remedy="use only one of them",
             )
-        if self.server_url is not None and not _is_http(self.server_url):
+        if self.server_url is not None and not is_valid(self.server_url):
             raise FastbgError(
                 "not a valid URL",
                 where=f"--url {self.url}",
@@ -114,15 +113,3 @@ class DemoOptions:
             yield self.junit, "the JUnit report", f"--junit {self.junit}"
         if self.summary is not None:
             yield self.summary, "the summary for GitHub", f"GITHUB_STEP_SUMMARY={self.summary}"
-
-
-def _is_http(url: str) -> bool:
-    """Return whether ``url`` has a scheme, a host and, if any, a port that an HTTP client can use; or a Unix socket."""
-    if url.startswith(UNIX):
-        return url != UNIX
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme in ("http", "https") and bool(host) and not host.isdecimal() and parts.port != 0
-    except ValueError:  # an unmatched bracket, or a port above 65535
-        return False

@@ -9,14 +9,15 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from fastbg.commands.report_journals import STDIN, find_journals
+from fastbg.commands.report_journals import STDIN, find_journals, is_read
+from fastbg.data_folder import check_regular
 from fastbg.errors import FastbgError
-from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalSummary
+from fastbg.evidence.history import MAX_HELD, JournalAggregator, JournalListener, JournalSummary
 from fastbg.evidence.journals import join_workers, merge
 from fastbg.evidence.process_state import state_of
 from fastbg.evidence.worker_events import WorkerEvents
@@ -28,27 +29,33 @@ from fastbg.report.files import PAGE, check_picture
 LAST = 20  # requests that are shown one by one
 MAX_LAST = 10_000
 BLOCK = 64 * 1024  # bytes per read, and per step of the progress bar
+DESCRIPTORS = ("/dev/fd", "/dev/stdin")  # of pipes that are open: the shell makes one for <(zcat journal.jsonl.gz)
 BAR_FROM = 8 * 2**20  # bytes; a smaller journal is read before a bar would be visible
 
 
 def report(
-    arguments: Sequence[Path], *, data_folder: Path, last: int | None, as_json: bool, save: Sequence[Path] = ()
-) -> int:
+    arguments: Sequence[Path], *, data_folder: Path, last: int | None, as_json: bool, save: Sequence[Path] = (),
+    trace: Path | None = None,
+) -> int:  # fmt: skip
     """Render the journals of ``arguments``, or of ``data_folder``, with the ``last`` requests one by one.
 
-    ``last``: None for `LAST`, and for `MAX_LAST` in a page. ``save``: files for the picture or the page. Returns 0.
-    Raises `FastbgError`.
+    ``last``: None for `LAST`, and for `MAX_LAST` in a page. ``save``: files for the picture or the page. ``trace``: a
+    file that gets all requests in the Trace Event Format. Returns 0. Raises `FastbgError`.
     """
     for path in save:
         check_picture(path)
     kept = MAX_LAST if last is None and any(path.suffix == PAGE for path in save) else last
-    whole = read_history(*find_journals(arguments, data_folder), last=LAST if kept is None else kept)
+    journals = find_journals(arguments, data_folder)
+    with nullcontext() if trace is None else _trace_file(trace, journals) as listener:
+        whole = read_history(*journals, last=LAST if kept is None else kept, listener=listener)
     shown = LAST if last is None else last
     history = replace(whole, last=whole.last[len(whole.last) - min(shown, len(whole.last)) :])
     _show(history, as_json=as_json)
     for path in save:
         _save(whole if path.suffix == PAGE else history, path)
         notify(f"Saved {path}")
+    if trace is not None:
+        notify(f"Saved {trace}")
     return 0
 
 
@@ -81,22 +88,42 @@ def _save(history: JournalSummary, path: Path) -> None:
         save_svg([journal_report(history, encoding="utf-8")], path, title="fastbg report")
 
 
-def read_history(*journals: Path, last: int) -> JournalSummary:
+@contextmanager
+def _trace_file(path: Path, journals: Sequence[Path]) -> Iterator[JournalListener]:
+    """Open the file of ``--trace``, and complete it at the end, also if a journal cannot be read."""
+    from fastbg.report.files import check_place, writing
+    from fastbg.report.trace_events import TraceEvents
+
+    where = f"--trace {path}"
+    check_place(path, "the trace", where)
+    if is_read(path, journals):
+        raise FastbgError("the trace would replace a journal", where=where, remedy="choose another file")
+    with writing(path, "the trace") as write:
+        events = TraceEvents(write)
+        try:
+            yield events
+        finally:
+            events.end()
+
+
+def read_history(*journals: Path, last: int, listener: JournalListener | None = None) -> JournalSummary:
     """Summarize ``journals`` (`STDIN` may be one), each in constant memory. Raises `FastbgError`."""
     if len(journals) == 1:
-        return _aggregate(journals[0], last, None).summary()
+        return _aggregate(journals[0], last, None, listener).summary()
     workers = WorkerEvents(MAX_HELD)
     aggregators = []
     for journal in journals:
-        aggregators.append(_aggregate(journal, last, workers))
+        aggregators.append(_aggregate(journal, last, workers, listener))
         aggregators[-1].end()
     join_workers(aggregators, workers)
     return merge([each.summary() for each in aggregators], last=last, strays=workers.count)
 
 
-def _aggregate(journal: Path, last: int, elsewhere: WorkerEvents | None) -> JournalAggregator:
+def _aggregate(
+    journal: Path, last: int, elsewhere: WorkerEvents | None, listener: JournalListener | None
+) -> JournalAggregator:
     name = "standard input" if journal == STDIN else str(journal)
-    aggregator = JournalAggregator(last, name, elsewhere, state_of)
+    aggregator = JournalAggregator(last, name, elsewhere, state_of, listener)
     try:
         with ExitStack() as stack:
             if journal == STDIN:
@@ -136,7 +163,7 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     """
     newest = None
     try:  # opened first: every older part has already been renamed to its number
-        newest = stack.enter_context(journal.open("rb"))
+        newest = _open_part(journal, stack)
     except FileNotFoundError:
         if not numbers(journal):
             raise
@@ -144,7 +171,7 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
     before = 0
     for number in numbers(journal):
         try:
-            opened = stack.enter_context(part(journal, number).open("rb"))
+            opened = _open_part(part(journal, number), stack)
         except FileNotFoundError:  # rotation has just deleted it
             continue
         parts.append(Part(opened, number - before - 1))
@@ -152,6 +179,13 @@ def open_parts(journal: Path, stack: ExitStack) -> list[Part]:
         if newest is not None and os.path.sameopenfile(opened.fileno(), newest.fileno()):
             return parts
     return [*parts, Part(newest)] if newest is not None else parts
+
+
+def _open_part(path: Path, stack: ExitStack) -> BinaryIO:
+    """Open a file of a journal. Raises `OSError` for one that has no end, or whose other end nobody has opened."""
+    if not any(map(path.is_relative_to, DESCRIPTORS)):
+        check_regular(path)
+    return stack.enter_context(path.open("rb"))
 
 
 def _read_with_bar(parts: Sequence[Part], aggregator: JournalAggregator) -> None:

@@ -71,6 +71,15 @@ def _refuse_repeated(journals: Sequence[Path]) -> None:
             seen[key] = journal
 
 
+def is_read(path: Path, journals: Sequence[Path]) -> bool:
+    """Return whether ``path`` is a file of one of ``journals``."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return any((status.st_dev, status.st_ino) in _files(journal) for journal in journals)
+
+
 def _files(journal: Path) -> Iterator[tuple[int, int] | Path]:
     """Yield what identifies the files of ``journal``: device and inode, or `STDIN`."""
     if journal == STDIN:

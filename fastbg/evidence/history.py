@@ -10,14 +10,14 @@ requests, and counts.
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 from fastbg.events import LOST, Event, Verdict
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
 from fastbg.evidence.distribution import Distribution
 from fastbg.evidence.processes import Processes, ProcessState, RecordedProcess, key_of
 from fastbg.evidence.recorded_request import RecordedRequest
-from fastbg.evidence.tasks import tasks_of
+from fastbg.evidence.tasks import Task, tasks_of
 from fastbg.evidence.verdict import SentResponse, judge_recorded, why_not_sent
 from fastbg.evidence.worker_events import Key, WorkerEvents
 from fastbg.recorder.request_ids import is_probe
@@ -98,6 +98,18 @@ class OpenRequest:
         return any(event.detail.get("where") == "worker" for event in self.events)
 
 
+class JournalListener(Protocol):
+    """Gets what a journal has, at once."""
+
+    def closed(
+        self, request: RecordedRequest, tasks: Sequence[Task], events: Sequence[Event], process: RecordedProcess
+    ) -> None:
+        """Take a judged request with all its tasks, and the events that are about them. ``process``: of its server."""
+
+    def blocked(self, event: Event, process: RecordedProcess) -> None:
+        """Take an event of code outside of tasks that blocked the event loop of ``process``."""
+
+
 class JournalAggregator:
     """Aggregates the events of a journal in the order of its lines; keeps the ``last`` requests.
 
@@ -111,11 +123,13 @@ class JournalAggregator:
         journal: str = "",
         elsewhere: WorkerEvents | None = None,
         state_of: Callable[[RecordedProcess], ProcessState] = lambda _: None,
+        listener: JournalListener | None = None,
     ) -> None:
         self._left = Processes(state_of)
         self.foreign = 0
         self._journal = journal
         self._elsewhere = elsewhere
+        self._listener = listener
         self._skipped = 0
         self._cut = 0
         self._events = 0
@@ -178,6 +192,8 @@ class JournalAggregator:
             self._shut_down_server(server, event)
         elif (place := BlockedPlace.of(event)) is not None:
             self._blocked.add([place])
+            if self._listener is not None:
+                self._listener.blocked(event, self._left.of(key_of(detail)))
         elif event.name == "request_received" and event.request_id is not None:
             self._start(key, event, size)
         elif key not in self._open:
@@ -324,6 +340,7 @@ class JournalAggregator:
             server.status, server.not_sent = detail.get("status"), why_not_sent(event)
         else:
             server.finished, server.error = True, detail.get("error")
+            entry.request.finished_ns = event.t_ns
         if server.finished and not entry.running:  # tasks in threads and workers outlive the call
             self._close(key)
 
@@ -333,6 +350,8 @@ class JournalAggregator:
         request, tasks = entry.request, tasks_of(entry.events)
         request.judgement = judge_recorded(request.server, tasks)
         request.tasks, request.more_tasks = tasks[:MAX_TASKS], max(len(tasks) - MAX_TASKS, 0)
+        if self._listener is not None:
+            self._listener.closed(request, tasks, entry.events, entry.process)
         self._counts[request.judgement.verdict] += 1
         if (sent := request.server.sent) is not None:
             self._responses.add(sent.left_ns - request.received_ns)

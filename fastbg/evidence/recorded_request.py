@@ -15,8 +15,9 @@ class RecordedRequest:
     ``host``: None in a journal of an older fastbg. ``journal``: the name of its journal. ``received_ns``: monotonic, of
     the boot ``boot``. ``wall_ns``: the same moment as wall-clock time. ``more_tasks``: number of tasks that are not in
     ``tasks``. ``part``: the heading above it, in a report of several hosts or journals. ``x_request_id``: the header
-    that the client sent. ``writes``: what was seen in files, empty in a report: a journal records no writes.
-    ``is_over``: False while more events may come.
+    that the client sent. ``finished_ns``: when the app's call ended, None if the journal does not say so. ``writes``:
+    what was seen in files, empty in a report: a journal records no writes. ``is_over``: False while more events may
+    come.
     """
 
     request_id: str
@@ -34,6 +35,7 @@ class RecordedRequest:
     more_tasks: int = 0
     judgement: Judgement = Judgement("unproven", (), UNFINISHED)  # noqa: RUF009  # frozen
     part: str = ""
+    finished_ns: int | None = None
     writes: Sequence[Write] = ()
     is_over: bool = True
 

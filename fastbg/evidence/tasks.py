@@ -47,10 +47,10 @@ class Task:
 
     @property
     def is_open(self) -> bool:
-        return self.state not in _ENDS
+        return self.state not in ENDS
 
 
-_TASK_STATES: Mapping[str, TaskState] = {
+TASK_STATES: Mapping[str, TaskState] = {
     "task_queued": "queued",
     "task_started": "started",
     "task_retried": "queued",
@@ -58,9 +58,9 @@ _TASK_STATES: Mapping[str, TaskState] = {
     "task_failed": "failed",
     "task_dropped": "dropped",
 }
-_EVENTS = {*_TASK_STATES, "loop_blocked"}
+_EVENTS = {*TASK_STATES, "loop_blocked"}
 _T_NS = attrgetter("t_ns")
-_ENDS = ("finished", "failed", "dropped")
+ENDS = ("finished", "failed", "dropped")
 _FIELDS = ("where", "error", "traceback", "reason", "detail", "waited_ms")
 
 
@@ -80,7 +80,7 @@ def tasks_of(events: Iterable[Event]) -> list[Task]:
         task = tasks.get(detail["n"])
         if task is None:
             task = tasks[detail["n"]] = Task(detail["task"], "queued", tries=0)
-        _record(task, _TASK_STATES[event.name], event)
+        _record(task, TASK_STATES[event.name], event)
     for task in tasks.values():
         task.tries = max(task.tries, 1)
     return [tasks[n] for n in sorted(tasks)]
@@ -94,7 +94,7 @@ def _record(task: Task, state: TaskState, event: Event) -> None:
     if state == "started":
         task.tries += 1
         task.started_ns = t_ns if task.started_ns is None else task.started_ns
-    if task.state in _ENDS and not (state == "finished" and task.state != "finished"):
+    if task.state in ENDS and not (state == "finished" and task.state != "finished"):
         return
     task.state = state
     for key in _FIELDS:
@@ -104,7 +104,7 @@ def _record(task: Task, state: TaskState, event: Event) -> None:
         task.error = task.traceback = task.reason = task.dropped_ns = None  # of an earlier end
     if state == "dropped":
         task.dropped_ns = t_ns
-    elif state in _ENDS:
+    elif state in ENDS:
         task.ended_ns = t_ns
 
 

@@ -3,14 +3,14 @@
 `fastbg.evidence.verdict` decides the verdict from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fastbg.events import Event, ExpectedVerdict
-from fastbg.evidence.tasks import Task, TaskState, ms_between, tasks_of
+from fastbg.evidence.tasks import ENDS, TASK_STATES, Task, TaskState, ms_between, tasks_of
 from fastbg.scripting.placeholders import KeyPath
 
 Change = Literal["created", "deleted"]
@@ -198,10 +198,46 @@ class Witnesses:
         return self.journal and not self.gap
 
 
+class _Index:
+    """What is asked about the events of a request at each new one. It reads each event once.
+
+    ``first``: the first event of each name. ``open``: the tasks without an end, by number, with the place where they
+    run. ``tasks``: all tasks, None if they are not built from all of these events.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.first: dict[str, Event] = {}
+        self.open: dict[int, str | None] = {}
+        self.tasks: list[Task] | None = None
+        self._count = 0
+        self._ended: set[int] = set()
+
+    def read(self) -> None:
+        """Read the events that are new."""
+        if self._count == len(self.events):
+            return
+        for number in range(self._count, len(self.events)):
+            event = self.events[number]
+            self.first.setdefault(event.name, event)
+            if event.name in TASK_STATES:
+                self._add(event)
+        self._count, self.tasks = len(self.events), None
+
+    def _add(self, event: Event) -> None:
+        n = event.detail["n"]
+        if TASK_STATES[event.name] in ENDS:
+            self.open.pop(n, None)
+            self._ended.add(n)
+        elif n not in self._ended:
+            self.open[n] = event.detail.get("where") or self.open.get(n)
+
+
 @dataclass(slots=True)
 class Trace:
     """Everything that was seen of one request.
 
+    ``events``: may be appended to, or be replaced as a list, but not changed in place.
     ``unsaved``: sources of the values that the response did not contain, by their name in ``save``.
     ``similar_routes``: routes of the app, if the request did not reach one, such as "GET /users/{id}". ``answered``:
     whether the client has finished. ``ended``: why the wait for more events was stopped, at ``ended_ns``: because
@@ -220,6 +256,7 @@ class Trace:
     ended_ns: int | None = None
     server_gone: bool = False
     interrupted: bool = False
+    _known: _Index = field(default_factory=lambda: _Index(()), init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -236,10 +273,14 @@ class Trace:
         return received.detail.get("x_request_id") if received else None
 
     def find(self, name: str) -> Event | None:
-        for event in self.events:  # not a generator, which takes twice the time: called some 30 times per request
-            if event.name == name:
-                return event
-        return None
+        return self._index.first.get(name)
+
+    @property
+    def _index(self) -> _Index:
+        if self._known.events is not self.events:
+            self._known = _Index(self.events)
+        self._known.read()
+        return self._known
 
     def time(self, name: str) -> int | None:
         event = self.find(name)
@@ -330,7 +371,7 @@ class Trace:
             return None
         if not self.witnesses.journal:  # nobody sees the tasks
             return max(known) if self.answered else None
-        return max(known) if self.find("request_finished") and not self._open_tasks else None
+        return max(known) if self.find("request_finished") and not self._index.open else None
 
     @property
     def due_ns(self) -> int | None:
@@ -341,17 +382,16 @@ class Trace:
     @property
     def tasks(self) -> list[Task]:
         """The background tasks in the server's journal, in the order in which they were queued."""
-        return tasks_of(self.events)
+        index = self._index
+        if index.tasks is None:
+            index.tasks = tasks_of(self.events)
+        return index.tasks
 
     @property
     def with_broker(self) -> bool:
         """Whether only a broker and its workers have open tasks, which do not need the server."""
-        tasks = self._open_tasks
-        return bool(tasks) and self.find("request_finished") is not None and all(t.where == "worker" for t in tasks)
-
-    @property
-    def _open_tasks(self) -> list[Task]:
-        return [task for task in self.tasks if task.is_open]
+        places = self._index.open.values()
+        return bool(places) and self.find("request_finished") is not None and all(each == "worker" for each in places)
 
     def was_active(self, begin_ns: int, end_ns: int) -> bool:
         """Return whether the request or one of its tasks ran between two monotonic times."""
@@ -359,7 +399,7 @@ class Trace:
         if sent_ns is None or sent_ns > end_ns:
             return False
         finished_ns = self.time("request_finished")
-        if finished_ns is None or self._open_tasks:
+        if finished_ns is None or self._index.open:
             return True
         return max([finished_ns, *(task.ended_ns or 0 for task in self.tasks)]) >= begin_ns
 
@@ -379,11 +419,10 @@ class Trace:
             return not self.missing
         if not finished:
             return False
-        tasks = self.tasks
         # A task in a thread outlives a cancelled call, and a task of a worker outlives the request.
-        if any(task.is_open for task in tasks):
+        if self._index.open:
             return False
-        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in tasks)
+        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in self.tasks)
         return not self.unread and (hopeless or not self.missing)
 
     @property
@@ -397,6 +436,6 @@ class Trace:
 
         False while the follower reads what was appended.
         """
-        if not self.answered or not self.find("request_finished") or self._open_tasks:
+        if not self.answered or not self.find("request_finished") or self._index.open:
             return False
         return all(write.file in self.witnesses.disturbed for write in self.unread)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from fastbg.clock import monotonic_ns, time_ns
+from fastbg.data_folder import KINDS
 from fastbg.errors import FollowError
 from fastbg.events import Appended, Notice
 from fastbg.follow.lines import BLOCK, last_lines
@@ -18,14 +19,6 @@ NoticeKind = Literal["missing", "appeared", "truncated", "replaced", "skipped", 
 
 KNOWN_TAIL = 64  # bytes before the read position that are compared at each read, to detect a rewritten file
 MAX_SPANS = 1024  # size changes with their own time that are stored for a slow reader
-
-_KINDS = (
-    (stat.S_ISDIR, "this is a folder"),
-    (stat.S_ISFIFO, "this is a named pipe"),
-    (stat.S_ISSOCK, "this is a socket"),
-    (stat.S_ISCHR, "this is a device"),
-    (stat.S_ISBLK, "this is a device"),
-)
 
 
 def file_at(path: Path) -> FileId:
@@ -39,9 +32,11 @@ def file_at(path: Path) -> FileId:
         raise FileNotFoundError(error.errno, "does not exist", path) from error
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from error
-    for is_kind, what in _KINDS:
+    for is_kind, what in KINDS:
         if is_kind(status.st_mode):
-            raise FollowError(f"{what}, only files can be followed", where=str(path), remedy="choose a regular file")
+            raise FollowError(
+                f"this is {what}, only files can be followed", where=str(path), remedy="choose a regular file"
+            )
     return status.st_dev, status.st_ino
 
 

@@ -10,6 +10,7 @@ from fastbg.events import Event
 from fastbg.strict_json import MAX_DEPTH, decode, is_deeper
 
 MAX_LINE_BYTES = 256 * 1024  # a longer line is not a valid event
+MAX_MS = 1e13  # 300 years: a longer time is not a valid one, and its nanoseconds may not be finite
 
 _REQUIRED = {"t_ns": int, "wall_ns": int, "boot": str, "pid": int, "event": str}
 _KINDS = _REQUIRED | {
@@ -28,13 +29,14 @@ class _Shape:
     """What the names of a line's fields and the types of their values show about it.
 
     ``valid``: whether the line may be an event. ``has_null``: some values are null. ``nested``: some values contain
-    others. ``names_task``: it has the fields of a task.
+    others. ``names_task``: it has the fields of a task. ``times``: the names of the values in milliseconds.
     """
 
     valid: bool
     has_null: bool
     nested: bool
     names_task: bool
+    times: tuple[str, ...]
 
 
 @lru_cache(maxsize=128)  # a journal has millions of lines of some ten shapes: this takes 1 µs less per line
@@ -46,6 +48,7 @@ def _shape_of(*names_and_types: Any) -> _Shape:
         has_null=NoneType in types.values(),
         nested=not {dict, list}.isdisjoint(types.values()),
         names_task=types.keys() >= {"task", "n"},
+        times=tuple(name for name in types if _KINDS.get(name) is float),
     )
 
 
@@ -68,6 +71,8 @@ def read_journal_line(line: bytes) -> Event | None:
         fields = {key: value for key, value in fields.items() if value is not None}
         shape = _shape_of(*fields, *map(type, fields.values()))
     if not shape.valid or (shape.nested and not _has_valid_items(fields)):
+        return None
+    if shape.times and not all(-MAX_MS < fields[name] < MAX_MS for name in shape.times):
         return None
     name: str = fields.pop("event")
     if not shape.names_task and (name.startswith("task_") or (name.startswith("loop_") and "place" not in fields)):

@@ -30,6 +30,6 @@ def describe(error: BaseException) -> str:
     """Return ``"ValueError: text"``, or only the type if the text is empty."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001  # the user's __str__ may raise any exception
+    except BaseException:  # noqa: BLE001  # the user's __str__ may raise any exception, also a SystemExit
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

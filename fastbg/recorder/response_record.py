@@ -73,19 +73,22 @@ class ResponseRecord:
         def watched(message: Message) -> Awaitable[None]:
             if self.is_over:
                 return send(message)
-            kind = message["type"]
-            if kind == "http.response.body":
-                self._size = size = self._size + len(message.get("body", b""))
-                is_last = not (message.get("more_body") or self._has_trailers)
-                is_end = is_last if self._length is None else size == self._length
-            elif kind == "http.response.start":
-                is_last = False
-                is_end = message["status"] >= 200 and self._start(message)
-            else:
-                is_last = kind == _FILE or (
-                    kind == "http.response.trailers" and not message.get("more_trailers", False)
-                )
-                is_end = kind == _FILE or (is_last and self._length in (None, self._size))
+            try:
+                kind = message["type"]
+                if kind == "http.response.body":
+                    self._size = size = self._size + len(message.get("body", b""))
+                    is_last = not (message.get("more_body") or self._has_trailers)
+                    is_end = is_last if self._length is None else size == self._length
+                elif kind == "http.response.start":
+                    is_last = False
+                    is_end = message["status"] >= 200 and self._start(message)
+                else:
+                    is_last = kind == _FILE or (
+                        kind == "http.response.trailers" and not message.get("more_trailers", False)
+                    )
+                    is_end = kind == _FILE or (is_last and self._length in (None, self._size))
+            except (AttributeError, LookupError, TypeError, ValueError):  # not a valid message: the server refuses it
+                return send(message)
             return self._send_end(send, message, is_last) if is_end else send(message)
 
         return watched

@@ -15,6 +15,8 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
+from fastbg.data_folder import check_regular
+
 KEPT = 4
 
 _NUMBER = re.compile(r"\.([1-9]\d{0,17})")
@@ -49,7 +51,8 @@ def numbers(journal: Path) -> list[int]:
 def open_to_write(journal: Path) -> int:
     """Open ``journal`` for appending, create it if it does not exist, and lock it. Raises `OSError`."""
     while True:
-        descriptor = os.open(journal, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        check_regular(journal)
+        descriptor = os.open(journal, os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         try:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

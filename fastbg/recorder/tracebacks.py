@@ -42,7 +42,7 @@ def format_traceback(error: BaseException) -> str | None:
     """Return the lines of ``error``, without control characters; None if they cannot be made. Never raises."""
     try:
         return "\n".join(_lines(error))
-    except Exception:  # noqa: BLE001  # it calls methods of the user's exceptions and loaders
+    except BaseException:  # noqa: BLE001  # it calls methods of the user's exceptions and loaders
         return None
 
 

@@ -1,6 +1,8 @@
 """Writing the files that the user requested. `check_place` finds faults before the run."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastbg.errors import FastbgError
@@ -35,10 +37,32 @@ def check_place(path: Path, what: str, where: str) -> None:
 
 def write(path: Path, content: str, what: str, *, append: bool = False) -> None:
     """Write or append ``content``, called ``what`` in an error, to ``path``. Raises `FastbgError`."""
+    with writing(path, what, append=append) as write_text:
+        write_text(content)
+
+
+@contextmanager
+def writing(path: Path, what: str, *, append: bool = False) -> Iterator[Callable[[str], None]]:
+    """Open ``path`` and yield a function that writes a text to it. Opening, writing, closing raise `FastbgError`."""
     try:
-        with path.open("a" if append else "w", encoding="utf-8") as file:
-            file.write(content)
+        file = path.open("a" if append else "w", encoding="utf-8")
     except OSError as error:
-        raise FastbgError(
-            f"{what} cannot be written: {error.strerror}", where=str(path), remedy="choose another file"
-        ) from error
+        raise _cannot_be_written(path, what, error) from error
+
+    def write_text(text: str) -> None:
+        try:
+            file.write(text)
+        except OSError as error:
+            raise _cannot_be_written(path, what, error) from error
+
+    try:
+        yield write_text
+    finally:
+        try:
+            file.close()
+        except OSError as error:
+            raise _cannot_be_written(path, what, error) from error
+
+
+def _cannot_be_written(path: Path, what: str, error: OSError) -> FastbgError:
+    return FastbgError(f"{what} cannot be written: {error.strerror}", where=str(path), remedy="choose another file")

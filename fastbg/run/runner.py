@@ -4,7 +4,7 @@ import asyncio
 import gc
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from fastbg.evidence.observer import Observer
 from fastbg.evidence.results import RequestResult, RunResult
 from fastbg.evidence.trace import Trace
 from fastbg.evidence.verdict import Judgement
+from fastbg.follow.files import file_at
 from fastbg.follow.follower import Follower
 from fastbg.recorder.request_ids import RUN_TEXTS, id_of_request, new_run, pattern_of_ids, run_text
 from fastbg.run.options import RunOptions
@@ -39,7 +40,7 @@ INTERRUPTED = Judgement("unproven", (), "the run was interrupted before the requ
 class Runner:
     """One run of the script in ``source``. ``child``: the server of the first part, if it was already started.
 
-    `result` may be called at any time and from any thread.
+    `result` may be called at any time and from any thread. Raises `FollowError` if a followed file cannot be read.
 
     ``pause``: awaited before each step, and after the last one. If it is set, the runner also waits for the writes of
     a step before it begins the next one.
@@ -56,6 +57,9 @@ class Runner:
         self._run_seed = secrets.randbelow(RUN_TEXTS)
         known = known_values(source, options.directory, options.environment)
         paths = RunPaths.of(source, options.directory, known)
+        for path in paths.files.values():
+            with suppress(FileNotFoundError):  # a task creates it
+                file_at(path)
         self._observer = Observer(
             paths.files.values(),
             journal_of(options.directory),

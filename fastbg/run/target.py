@@ -25,12 +25,14 @@ class TargetServer:
     """The server under test. Use it as ``async with TargetServer(observer, child) as server``; it stops on exit.
 
     ``child``: a process that was already started. ``log``: keeps the output of our servers. ``client``: None while no
-    server runs. ``stopped``: why our server ended by itself. ``stderr``: the last lines that it wrote there.
+    server runs. ``stopped``: why a server of ours ended by itself, the first one that did. ``stderr``: the last lines
+    that it wrote there.
     """
 
     def __init__(self, observer: Observer, child: ServerProcess | None, log: ServerLog | None = None) -> None:
         self.client: Client | None = None
         self.stopped: str | None = None
+        self._died: str | None = None  # why the present server ended by itself
         self.stderr: list[str] = []
         self.child = child
         self._observer = observer
@@ -53,8 +55,8 @@ class TargetServer:
     @property
     def gone(self) -> str | None:
         """Why the server has ended, or None if it may still run."""
-        if self.stopped or self._monitor is None or self._monitor.returncode is None:
-            return self.stopped
+        if self._died or self._monitor is None or self._monitor.returncode is None:
+            return self._died
         return self._signal_reason
 
     @property
@@ -71,6 +73,15 @@ class TargetServer:
         running = self._monitor is not None and self._monitor.returncode is None and not self._sent_signal
         return running and self.child is not None and self.child.settings == wanted
 
+    @property
+    def has_exited(self) -> bool:
+        """Whether the process of our server has ended, for whatever reason."""
+        return self._monitor is not None and self._monitor.returncode is not None
+
+    def has_died(self, wanted: ServerSettings) -> bool:
+        """Whether the server with these settings ran, and has ended by itself."""
+        return self._died is not None and self.child is not None and self.child.settings == wanted
+
     async def connect(self, url: str, *, verify: bool = True) -> "Client":
         """Create a client for the server at ``url``. ``verify``: check its certificate."""
         from fastbg.run.client import Client
@@ -83,7 +94,7 @@ class TargetServer:
         """Start a child server. A task in ``group`` watches for its end."""
         if self.child is None or self.child.settings != wanted or self.child.process.poll() is not None:
             self.child = self._stack.enter_context(process_of(wanted))
-        self._sent_signal = None
+        self._sent_signal = self._died = None
         self._monitor = await self._stack.enter_async_context(
             ServerMonitor(self.child, stop_s=STOP_S, on_output=self._on_output)
         )
@@ -118,6 +129,7 @@ class TargetServer:
         error = await monitor.died()
         await self._observer.read_all()
         if not self._sent_signal:
-            self.stopped = error.what
-            self.stderr = error.stderr
+            self._died = error.what
+            if self.stopped is None:
+                self.stopped, self.stderr = error.what, error.stderr
         self._observer.wake()

@@ -86,8 +86,10 @@ class Testbed:
         wanted = await self._settings(part)
         if self.server.serves(wanted):
             return
+        if self.server.has_exited:
+            await self.server.notice_end()
         await self.server.stop()
-        if not self.server.stopped:
+        if not self.server.has_died(wanted):  # it would die again
             self._begin_log(f"{wanted.name}, {part.name}" if part.name else wanted.name)
             client = await self.server.start(wanted, group)
             self.journal = True

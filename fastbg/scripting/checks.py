@@ -4,7 +4,6 @@ The checks read the raw TOML data, so that their faults are reported together wi
 values of a wrong type. Pure, except that they check whether folders and files exist.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
@@ -17,6 +16,7 @@ from fastbg.scripting import placeholders
 from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.measured import mistakes
 from fastbg.scripting.placeholders import PORT, KeyPath
+from fastbg.scripting.refused_values import check_fields, check_length, check_process, check_target, check_url
 from fastbg.scripting.request_names import with_names
 from fastbg.scripting.saved_values import unknown_value
 from fastbg.scripting.server_checks import check_server
@@ -27,9 +27,6 @@ MAIL = ("mail.host", "mail.port")
 RESERVED = ("mark", "run", "dir")
 COMMON = ("headers", "query", "cookies")  # of all requests
 NO_PLACEHOLDERS = ("part", "request", "moral", *COMMON, "code")  # code is quoted, the others are checked on their own
-NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
-
-_TOKEN = re.compile(rf"(?:{NAME_CHARACTER}|\$\{{[^{{}}]*\}})+", re.ASCII)  # or placeholders
 
 
 def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> list[Fault]:
@@ -37,6 +34,8 @@ def check(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str])
     return [
         *_numbers(data),
         *_target(data),
+        *check_url(data.get("url")),
+        *(fault for path, table in _with_settings(data) for fault in check_process(path, table)),
         *_folder(data, folder),
         *_commands(data),
         *_servers(data, folder),
@@ -60,6 +59,11 @@ def _tables(value: object, *path: str | int) -> list[Table]:
     return [((*path, number), item) for number, item in enumerate(items) if isinstance(item, Mapping)]
 
 
+def _with_settings(data: Mapping[str, Any]) -> list[Table]:
+    """Return the script and its parts, each with its path: they have settings of a server."""
+    return [((), data), *_tables(data.get("part"), "part")]
+
+
 def _numbers(data: Mapping[str, Any]) -> Iterator[Fault]:
     for path, value in placeholders.leaves(data):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -76,7 +80,7 @@ def _target(data: Mapping[str, Any]) -> Iterator[Fault]:
     if "part" in data and "code" in data:
         yield Fault(("code",), "a script with parts marks the code of each part: move it into a [[part]]")
     if "url" in data:
-        for path, table in [((), data), *_tables(data.get("part"), "part")]:
+        for path, table in _with_settings(data):
             for key in ("app", "command", "env", "server", "worker", "code"):
                 if key in table:
                     yield Fault((*path, key), f"url is the address of a running server: remove url or {key}")
@@ -97,7 +101,7 @@ def _folder(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
 
 
 def _commands(data: Mapping[str, Any]) -> Iterator[Fault]:
-    for path, table in [((), data), *_tables(data.get("part"), "part")]:
+    for path, table in _with_settings(data):
         command = table.get("command")
         words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
         has_port = PORT in placeholders.used([words, data.get("env", {}), table.get("env", {})])
@@ -111,7 +115,7 @@ def _commands(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _servers(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
-    for path, table in [((), data), *_tables(data.get("part"), "part")]:
+    for path, table in _with_settings(data):
         server = table.get("server")
         if isinstance(server, Mapping):
             yield from check_server((*path, "server"), server, _base(data, folder))
@@ -135,7 +139,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     files = [*(follow if isinstance(follow, list) else []), data.get("mail")]
     base = _base(data, folder)
     for table in ("headers", "cookies"):
-        yield from _printable((table,), data.get(table))
+        yield from check_fields((table,), data.get(table))
     for part_path, part in parts(data):
         seen: set[object] = set()
         for path, request in _tables(part.get("request"), *part_path, "request"):
@@ -143,7 +147,7 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
             if isinstance(name, str) and name in seen:
                 yield Fault((*path, "name"), f"another request already has the name {describe_value(name)}")
             seen.add(name if isinstance(name, str) else None)
-            yield from _request(path, request, [str(file) for file in files if file], base)
+            yield from _request(path, request, [str(file) for file in files if file], base, data.get("headers"))
             yield from _save((*path, "save"), request, {key: data.get(key) for key in COMMON})
             signal = request.get("signal")
             to = signal.get("to", "server") if isinstance(signal, Mapping) else "server"
@@ -153,10 +157,14 @@ def _requests(data: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
                 yield Fault((*path, "signal"), "fastbg cannot send signals to the server at url: remove signal")
 
 
-def _request(path: KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path) -> Iterator[Fault]:
+def _request(
+    path: KeyPath, request: Mapping[str, Any], files: Sequence[str], base: Path, headers: object
+) -> Iterator[Fault]:
     yield from _json((*path, "json"), request.get("json"))
     for table in ("headers", "cookies"):
-        yield from _printable((*path, table), request.get(table))
+        yield from check_fields((*path, table), request.get(table))
+    yield from check_target((*path, "path"), request.get("path"))
+    yield from check_length(path, request, headers)
     bodies = [key for key in request if key in BODIES]
     if len(bodies) > 1 and set(bodies) != {"form", "files"}:
         yield Fault((*path, bodies[1]), f"a request can have only one body, found {' and '.join(bodies)}")
@@ -198,16 +206,6 @@ def _json(path: KeyPath, value: object) -> Iterator[Fault]:
             yield Fault(place, f"found {leaf}, but JSON has no dates: put it in quotes")
         if isinstance(leaf, float) and not isfinite(leaf):
             yield Fault(place, f"found {leaf}, but JSON has only finite numbers")
-
-
-def _printable(path: KeyPath, table: object) -> Iterator[Fault]:
-    for name, value in table.items() if isinstance(table, Mapping) else ():
-        if not _TOKEN.fullmatch(name):
-            yield Fault((*path, name), "is not a valid name: use letters, digits and !#$%&'*+-.^_`|~")
-        elif isinstance(value, str) and not value.isprintable():
-            yield Fault((*path, name), f"found {describe_value(value)}, but only printable characters are allowed")
-        elif isinstance(value, str) and path[-1] == "cookies" and ";" in value:
-            yield Fault((*path, name), f"found {describe_value(value)}, but the value of a cookie cannot contain ;")
 
 
 def _expect(path: KeyPath, expect: Mapping[str, Any], files: Sequence[str]) -> Iterator[Fault]:

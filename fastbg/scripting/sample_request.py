@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from fastbg.scripting.checks import NAME_CHARACTER
 from fastbg.scripting.openapi import Schemas, example, is_upload
+from fastbg.scripting.refused_values import NAME_CHARACTER
 from fastbg.scripting.routes import Operation
 from fastbg.scripting.sample_names import MARK
 from fastbg.scripting.samples import Samples, cleaned

@@ -47,3 +47,15 @@ class Address:
 
     def __str__(self) -> str:
         return self.url if self.unix_socket is None else UNIX + self.unix_socket
+
+
+def is_valid(address: str) -> bool:
+    """Return whether ``address`` has a scheme, a host and, if any, a port that an HTTP client can use; or a socket."""
+    if address.startswith(UNIX):
+        return address != UNIX
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        return parts.scheme in ("http", "https") and bool(host) and not host.isdecimal() and parts.port != 0
+    except ValueError:  # an unmatched bracket, or a port above 65535
+        return False

@@ -21,7 +21,7 @@ from fastbg.errors import ServerError
 from fastbg.server.app import application
 from fastbg.server.importer import load
 from fastbg.server.parent import end_with
-from fastbg.server.process import READY
+from fastbg.server.process import FINISHED, READY
 from fastbg.server.settings import ServerSettings
 from fastbg.server.supervisors import run
 from fastbg.server.uvicorn_options import parse, prepare, words_of
@@ -77,9 +77,8 @@ class FastShutdownServer(UvicornServer):
 
 
 def main() -> None:
-    listener, status = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    for descriptor in (listener.fileno(), status):
-        os.set_inheritable(descriptor, False)
+    listener, status = socket.socket(fileno=int(sys.argv[1])), _Status(int(sys.argv[2]))
+    os.set_inheritable(listener.fileno(), False)
     atexit.register(_finish, status)  # registered first, so called last: after the atexit functions of the app
     end_with(sys.stdin.fileno())
     settings = ServerSettings.from_environment()
@@ -89,15 +88,34 @@ def main() -> None:
         load(settings.app, settings.app_dir, factory=settings.factory)
     except ServerError as error:
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        os.write(status, json.dumps(parts).encode() + b"\n")
+        status.write(json.dumps(parts).encode() + b"\n")
         sys.exit(2)
     gc.enable()
 
     config = uvicorn.Config(application, factory=True, **options)
-    sys.exit(run(FastShutdownServer(config, lambda: os.write(status, READY)), listener))
+    sys.exit(run(FastShutdownServer(config, lambda: status.write(READY)), listener))
 
 
-def _finish(status: int) -> None:
+class _Status:
+    """The pipe for the status. The app may have closed its descriptor, and another file may have the number now."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._descriptor = descriptor
+        self._file = self._identity()
+
+    def write(self, line: bytes) -> None:
+        """Write ``line`` unless the pipe was closed."""
+        with suppress(OSError):  # closed, or nobody reads
+            if self._identity() == self._file:
+                os.write(self._descriptor, line)
+
+    def _identity(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+
+def _finish(status: _Status) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.close(status)  # the parent does not have to wait for the interpreter's own shutdown
+    status.write(FINISHED)  # the parent does not have to wait for the interpreter's own shutdown

@@ -13,8 +13,8 @@ from typing import Self
 from fastbg.clock import monotonic
 from fastbg.errors import ServerDied, ServerError
 from fastbg.server.address import Address
-from fastbg.server.process import EXIT_S, READY, ServerProcess
-from fastbg.server.starting import READY_S
+from fastbg.server.process import EXIT_S, FINISHED, READY, ServerProcess
+from fastbg.server.starting import PAUSE_S, READY_S
 
 LINES = 200  # of the server's output that are kept
 LINE_BYTES = 2000  # of each of them
@@ -41,7 +41,7 @@ class ServerMonitor:
         self._rest = b""
         self._status = b""
         self._has_status = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._has_closed = asyncio.Event()  # its status, at its end or by mistake
 
     @property
     def url(self) -> str:
@@ -77,14 +77,14 @@ class ServerMonitor:
         try:
             async with asyncio.timeout(timeout):
                 await self._has_status.wait()
+                if not self._status.startswith(READY):
+                    raise await self.died()
         except TimeoutError:
             raise ServerError(
                 f"the server did not start up within {timeout:g} s",
                 where=self._child.settings.name,
                 remedy="find the code that blocks its startup",
             ) from None
-        if self._status != READY:
-            raise await self.died()
 
     async def listening(self, timeout: float = READY_S) -> None:  # noqa: ASYNC109  # the error shows it
         """Wait until the port accepts connections. Raises `ServerDied`, `ServerError` after ``timeout``."""
@@ -93,7 +93,7 @@ class ServerMonitor:
             try:
                 address.connect(CONNECT_S).close()
             except OSError:
-                if self._ended.is_set() or self.returncode is not None:
+                if self.returncode is not None:
                     raise await self.died() from None
                 if monotonic() > end:
                     raise ServerError(
@@ -107,11 +107,13 @@ class ServerMonitor:
 
     async def died(self) -> ServerDied:
         """Wait until the process has ended, and return the reason."""
-        await self._ended.wait()
-        code = self._child.process.wait()  # it exits within milliseconds
+        await self._has_closed.wait()
+        while (code := self.returncode) is None:
+            await asyncio.sleep(PAUSE_S)  # it exits within milliseconds, if it has not closed its status by mistake
         self._read_output()
-        if self._status.endswith(b"\n") and self._status != READY:
-            return ServerDied(**json.loads(self._status), stderr=self.stderr_tail())
+        first, *_ = self._status.splitlines(keepends=True) or [READY]
+        if first.endswith(b"\n") and first not in (READY, FINISHED):
+            return ServerDied(**json.loads(first), stderr=self.stderr_tail())
         return ServerDied(
             f"the server {_ending(code)}",
             where=self._child.settings.name,
@@ -139,7 +141,9 @@ class ServerMonitor:
             self.send(self._child.stop_signal)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await self._ended.wait()
+                await self._has_closed.wait()
+                while not self._status.endswith(FINISHED) and self.returncode is None:
+                    await asyncio.sleep(PAUSE_S)
 
     def stderr_tail(self) -> list[str]:
         """Return the last lines that were read from the server's standard output and error."""
@@ -182,8 +186,8 @@ class ServerMonitor:
         self._status += data
         if self._status.endswith(b"\n") or not data:
             self._has_status.set()
-        if not data:  # the child closes it when everything else is done
-            self._ended.set()
+        if not data or self._status.endswith(FINISHED):
+            self._has_closed.set()
 
 
 def _text(line: bytes) -> str:

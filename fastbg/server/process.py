@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from fastbg.errors import TOO_MANY_FILES_ERRNOS, ServerError
 from fastbg.server.address import Address
 from fastbg.server.listener import bind, bind_unix, remove_unused
 from fastbg.server.settings import ServerSettings
@@ -17,6 +18,7 @@ from fastbg.server.settings import ServerSettings
 PROGRAM = "import gc; gc.disable(); from fastbg.server.child import main; main()"
 EXIT_S = 10.0  # how long a server may take to exit after it has stopped responding
 READY = b'{"ready": true}\n'  # the status of the child when its app has started
+FINISHED = b'{"finished": true}\n'  # its last status: only the interpreter's own shutdown is left
 
 
 class ServerProcess:
@@ -26,8 +28,9 @@ class ServerProcess:
     has started. It also ends when this process ends, even by SIGKILL: its standard input is a pipe that then closes.
     With the option ``uds`` of its settings, ``url`` is the address of a Unix socket.
 
-    ``output``: its standard output and error. ``status``: one line of JSON, `READY` or the three parts of a
-    `ServerError`; its end of file means that the server has finished. Both are non-blocking descriptors to read from.
+    ``output``: its standard output and error. ``status``: lines of JSON, first `READY` or the three parts of a
+    `ServerError`, at the end `FINISHED`. Both are non-blocking descriptors to read from. An end of file alone means
+    nothing: an app may close descriptors that it does not know.
     Raises `ServerError` if no port is free or the data folder cannot be created.
     """
 
@@ -72,7 +75,19 @@ class ServerProcess:
             url = str(Address.of(listener, tls="ssl_certfile" in dict(settings.options)))
             command = [sys.executable, "-P", "-c", PROGRAM, str(listener.fileno()), str(status)]
             descriptors = (listener.fileno(), status)
-            return url, popen(command, settings, os.environ | settings.environment(), descriptors)
+            try:
+                return url, popen(command, settings, os.environ | settings.environment(), descriptors)
+            except OSError as error:
+                if error.errno in TOO_MANY_FILES_ERRNOS:
+                    raise
+                raise not_started(error, settings.name) from None
+
+
+def not_started(error: OSError, where: str) -> ServerError:
+    """Return the error for a process whose environment is too large, or whose folder is missing."""
+    reason = error.strerror if error.filename in (None, where) else f"{error.strerror}: {error.filename}"
+    remedy = "check the folder, the environment variables and the limits of the system"
+    return ServerError(f"the process cannot be started: {reason}", where=where, remedy=remedy)
 
 
 def popen(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fastbg.clock import monotonic_ns
-from fastbg.data_folder import journal_of, make, written_files
+from fastbg.data_folder import check_regular, journal_of, make, written_files
 from fastbg.errors import CANNOT_WRITE_ERRNOS, ServerError
 
 EXAMPLE = "fastbg.example:app"
@@ -101,6 +101,7 @@ class ServerSettings:
         try:
             make(self.directory)
             if self.record:
+                check_regular(self.journal)
                 with self.journal.open("ab"):
                     pass
                 trial = self.directory / f".free-space-{os.getpid()}-{monotonic_ns()}"

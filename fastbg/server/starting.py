@@ -1,7 +1,7 @@
 """Waiting for a process to start or to end."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from fastbg.clock import monotonic
 from fastbg.errors import ServerError
@@ -12,7 +12,7 @@ PAUSE_S = 0.01
 
 def pauses(
     is_reached: Callable[[], bool], failure: ServerError, process: "subprocess.Popen[bytes] | None" = None
-) -> Iterator[float]:
+) -> Generator[float, None, None]:
     """Yield the seconds to sleep before the next check, until ``is_reached()``.
 
     Raises ``failure`` after `READY_S`, or when ``process`` has ended.

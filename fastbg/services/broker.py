@@ -12,18 +12,20 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fastbg.clock import monotonic
 from fastbg.data_folder import make
 from fastbg.errors import FastbgError, ServerError, install_command
 from fastbg.server.listener import bind
 from fastbg.server.parent import death_signal
-from fastbg.server.starting import pauses
+from fastbg.server.starting import PAUSE_S, pauses
 
+ANSWER_S = 0.1  # timeout of an attempt to connect to it, which an event loop may wait for
 STOP_S = 5.0  # how long the server may take to exit after SIGTERM
 HOST = "127.0.0.1"
 
@@ -88,7 +90,6 @@ class Broker:
         except BaseException:
             self.stop()
             raise
-        address_file(self.folder.parent).write_text(self.address + "\n", encoding="ascii")
         return self
 
     def __exit__(
@@ -103,10 +104,15 @@ class Broker:
 
     def start(self) -> None:
         """Start the server, and wait until it accepts connections. Raises `ServerError`."""
+        for pause_s in self.starting():
+            time.sleep(pause_s)
+
+    def starting(self) -> Generator[float, None, None]:
+        """Start the server. Yield the seconds to sleep until it accepts connections. Raises `ServerError`."""
         self._process = self._spawn()
         failure = ServerError("the broker did not start", where=self.program, remedy=f"read its log: {self.log}")
-        for pause_s in pauses(self._accepts_connections, failure, self._process):
-            time.sleep(pause_s)
+        yield from pauses(self._accepts_connections, failure, self._process)
+        address_file(self.folder.parent).write_text(self.address + "\n", encoding="ascii")
 
     def send_signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -119,12 +125,19 @@ class Broker:
 
     def stop(self) -> None:
         """Send SIGTERM, so that the server closes its files. Kill it after `STOP_S`."""
-        if self._process is not None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_S)
+        for pause_s in self.stopping():
+            time.sleep(pause_s)
+
+    def stopping(self) -> Generator[float, None, None]:
+        """Stop the server. Yield the seconds to sleep until it has ended; if it is closed before, kill the server."""
+        end = monotonic() + STOP_S
+        try:
+            self.send_signal(signal.SIGTERM)
+            while self.pid is not None and monotonic() < end:
+                yield PAUSE_S
+        finally:
             self.kill()
-        os.close(self._lock)
+            os.close(self._lock)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as log:
@@ -144,7 +157,7 @@ class Broker:
 
     def _accepts_connections(self) -> bool:
         """Return whether the server sends its INFO message to a new connection."""
-        with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
+        with suppress(OSError), socket.create_connection((HOST, self.port), ANSWER_S) as connection:
             return connection.recv(4) == b"INFO"
         return False
 

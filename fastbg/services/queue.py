@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Self
 
@@ -34,25 +34,25 @@ class TaskQueue:
         self._worker: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self.broker.__enter__()
         try:
+            await _sleep(self.broker.starting())
             await self._start_worker()
         except BaseException:
-            self._end()
+            await self._end()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end()
+        await self._end()
 
     async def signal(self, to: str, number: signal.Signals) -> None:
         """Send a signal to the "broker" or the "worker", wait until it has ended, and start it again."""
         if to == "broker":
             self.broker.send_signal(number)
             await _until_ended("the broker", lambda: self.broker.pid is None)
-            self.broker.start()
+            await _sleep(self.broker.starting())
             return
         if (worker := self._worker) is not None:
             if number == signal.SIGKILL:  # the whole group: the manager would restart a killed worker process
@@ -67,8 +67,7 @@ class TaskQueue:
         begin = self.log.stat().st_size if self.log.exists() else 0
         self._worker = self._spawn_worker()
         failure = ServerError("the worker did not start", where=self.settings.app, remedy=f"read its log: {self.log}")
-        for pause_s in pauses(lambda: READY_MESSAGE in self.log.read_bytes()[begin:], failure, self._worker):
-            await asyncio.sleep(pause_s)
+        await _sleep(pauses(lambda: READY_MESSAGE in self.log.read_bytes()[begin:], failure, self._worker))
 
     def _spawn_worker(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as log:
@@ -82,9 +81,9 @@ class TaskQueue:
                 start_new_session=True,
             )
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         self._end_worker()
-        self.broker.stop()
+        await _sleep(self.broker.stopping())
 
     def _end_worker(self) -> None:
         if self._worker is not None:
@@ -94,5 +93,10 @@ class TaskQueue:
 
 async def _until_ended(who: str, has_ended: Callable[[], bool]) -> None:
     failure = ServerError(f"{who} did not end within {READY_S:g} s", where="signal", remedy="send SIGKILL")
-    for pause_s in pauses(has_ended, failure):
-        await asyncio.sleep(pause_s)
+    await _sleep(pauses(has_ended, failure))
+
+
+async def _sleep(pauses_s: Generator[float, None, None]) -> None:
+    with closing(pauses_s):  # after a Ctrl-C too
+        for pause_s in pauses_s:
+            await asyncio.sleep(pause_s)

@@ -25,6 +25,7 @@ from tests.support.processes import (
     read_until,
     terminal,
     wait_for,
+    wait_until,
 )
 from tests.support.servers import ROOT, fastbg_serve, uvicorn
 
@@ -404,6 +405,71 @@ def test_signal_ends_the_run_and_the_server(tmp_path: Path, number: signal.Signa
     assert re.search(r"\nInterrupted after [\d.]+ s: \d of \d requests? finished\.\n$", shown.decode())
     (server,) = pids(tmp_path / ".fastbg")
     until_gone(server)
+
+
+CLOSING = """
+import os
+from fastapi import BackgroundTasks, FastAPI
+app = FastAPI()
+
+def work():
+    os.closerange(3, 256)
+    open("closed", "w").close()
+
+@app.get("/")
+def close(tasks: BackgroundTasks):
+    tasks.add_task(work)
+"""
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_task_that_closes_all_descriptors_hangs_nothing(tmp_path: Path, interrupted: bool) -> None:
+    (tmp_path / "app.py").write_text(CLOSING)
+    (tmp_path / "s.toml").write_text(f"""
+        app = "app:app"
+        timeout = {3600 if interrupted else 1}
+        [[request]]
+        name = "close"
+        path = "/"
+    """)
+    run = subprocess.Popen(
+        [*FASTBG, "demo", "s.toml", "--json"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
+    )
+    wait_until((tmp_path / "closed").exists)
+    if interrupted:
+        run.send_signal(signal.SIGINT)
+    written = json.loads(run.communicate(timeout=PATIENCE_S)[0])
+    assert of(written, "verdict")["close"] == ("unproven" if interrupted else "lost")
+    assert run.returncode == (130 if interrupted else 1)
+    assert not any(map(is_alive, pids(tmp_path / ".fastbg")))
+
+
+DYING = """
+import os
+from fastapi import BackgroundTasks, FastAPI
+app, other = FastAPI(), FastAPI()
+
+@app.get("/")
+def die(tasks: BackgroundTasks):
+    tasks.add_task(os._exit, 3)
+
+@other.get("/")
+def live(tasks: BackgroundTasks):
+    tasks.add_task(print)
+"""
+
+
+def test_server_that_dies_takes_no_other_servers_with_it(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(DYING)
+    part = (
+        '[[part]]\nname = "{0}"\napp = "own:{1}"\n[[part.request]]\nname = "{0}"\npath = "/"\nexpect.verdict = "{2}"\n'
+    )
+    parts = [("dies", "app", "lost"), ("again", "app", "unproven"), ("lives", "other", "response-first")]
+    (tmp_path / "s.toml").write_text("".join(part.format(*each) for each in parts))
+    written = document("s.toml", cwd=tmp_path, ok=False)
+    assert of(written, "verdict") == {"dies": "lost", "again": "unproven", "lives": "response-first"}
+    assert of(written, "reason")["again"].startswith("not sent: ")
+    assert written["stopped"] == "the server ended with exit code 3"
 
 
 def test_interrupted_run_keeps_finished_scripts_and_files(tmp_path: Path) -> None:

@@ -311,3 +311,34 @@ def test_page_of_several_journals_has_their_hosts(tmp_path: Path) -> None:
 def test_file_that_cannot_be_saved_is_refused_first(tmp_path: Path) -> None:
     assert "must be an .svg or .html file" in refusal("--save", "x.png", cwd=tmp_path)
     assert "the folder" in refusal("--save", "no/x.html", cwd=tmp_path)
+
+
+# numbers that are too large
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--trace", "trace.json")], ids=["text", "json", "trace"])
+@pytest.mark.parametrize("field", ["ms", "waited_ms", "unfinished", "count", "status", "bytes", "n", "pid", "wall_ns"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_number_that_is_too_large_is_no_traceback(
+    field: str, arguments: tuple[str, ...], sign: str, tmp_path: Path
+) -> None:
+    number = "1.7e308" if field.endswith("_ms") or field == "ms" else "9" * 4200
+    lines = [
+        received(),
+        line(1001, "task_queued", **TASK),
+        sent(),
+        line(1003, "task_started", **TASK, where="thread", waited_ms=1.5),
+        *[line(1004, "loop_blocked", **TASK, ms=1.5)] * 3,
+        line(1004, "loop_blocked", None, place="x", path="", ms=1.5),
+        line(1005, "task_finished", **TASK),
+        line(1005, "events_lost", None, count=1),
+        line(1005, "shutdown", None, unfinished=1, requests=1, tasks=["a"], since_ns=0, waits=False),
+        line(1006, "request_finished"),
+    ]
+    large = re.sub(rf'("{field}": )[^,}}]+'.encode(), rb"\g<1>" + (sign + number).encode(), b"".join(lines))
+    assert large != b"".join(lines)
+    journal = write(tmp_path, *lines[:1], line(1000, "request_finished"), large)
+    result = fastbg("report", journal, *arguments, cwd=tmp_path)
+    assert (result.returncode, b"Traceback" in result.stderr) == (0, False)
+    if arguments == ("--json",):
+        json.loads(result.stdout)

@@ -244,3 +244,48 @@ def test_an_error_without_a_text_is_recorded_by_its_type(tmp_path: Path) -> None
             raise RuntimeError("not a word")
 
     assert describe(SilentError()) == "SilentError"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_task_whose_error_has_no_text_is_failed(tmp_path: Path, raised: type[BaseException]) -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise raised
+
+    def work() -> None:
+        raise SilentError
+
+    response = PlainTextResponse("ok", background=BackgroundTask(work))
+    journal = Journal(tmp_path / "journal.jsonl")
+    asyncio.run(call(Recorder(response, journal)))
+    failed = [event["error"] for event in read(journal.path) if event["event"] == "task_failed"]
+    assert failed == ["SilentError"]
+
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [START, {"type": "http.response.body", "body": None}],
+        [START, {"type": "http.response.body", "body": 1}],
+        [START, {}],
+        [START, None],
+        [{"type": "http.response.start"}],
+        [{"type": "http.response.start", "status": "200"}],
+        [{"type": "http.response.start", "status": None}],
+        [{"type": "http.response.start", "status": 200, "headers": None}],
+        [{"type": "http.response.start", "status": 200, "headers": [(b"a", b"b", b"c")]}],
+        [{"type": "http.response.start", "status": 200, "headers": [("content-length", "1")]}],
+        [{"type": "http.response.start", "status": 200, "headers": [(None, None)]}],
+    ],
+)
+def test_message_that_is_not_valid_reaches_the_server(tmp_path: Path, messages: list[Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    recorded = Recorder(app, Journal(tmp_path / "journal.jsonl"))
+    assert asyncio.run(call(recorded)) == asyncio.run(call(app)) == [*messages, {"returned": None}]

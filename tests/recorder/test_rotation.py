@@ -244,3 +244,13 @@ def test_rotation_closes_its_descriptors(path: Path) -> None:
     before = held(path.parent)
     write(journal, range(500))
     assert held(path.parent) == before
+
+
+def test_named_pipe_is_no_journal_and_does_not_block(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "journal.jsonl"
+    os.mkfifo(path)
+    journal = Journal(path)
+    journal.check()
+    journal.write(received("r1"))
+    assert journal.lost == 1
+    assert "this is a named pipe, not a regular file" in caplog.text

@@ -47,6 +47,11 @@ def work(file: str):
 async def start(tasks: BackgroundTasks, file: str):
     tasks.add_task(work, file)
 
+@app.get("/close")
+async def close(file: str):
+    # The status, which the app does not know: its number is now that of a file.
+    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), int(sys.argv[2]))
+
 @app.get("/print")
 async def say(lines: int, length: int):
     for number in range(lines):
@@ -132,6 +137,36 @@ def test_a_task_that_takes_too_long_is_killed_with_the_server(tmp_path: Path) ->
 
     run(test)
     assert not (tmp_path / "written").exists()
+
+
+def test_app_that_closes_the_status_goes_on_and_keeps_its_file(tmp_path: Path) -> None:
+    async def let_it_finish(server: ServerMonitor) -> None:
+        await until_output(server, "Waiting for background tasks to complete")
+        (tmp_path / "written.now").touch()
+
+    async def test() -> None:
+        async with serving(tmp_path) as server:
+            await get(server, "/close", file=str(tmp_path / "own.txt"))
+            dying = asyncio.create_task(server.died())
+            await start_work(server, tmp_path)
+            assert not dying.done()
+            finishing = asyncio.create_task(let_it_finish(server))
+            await server.stop(PATIENCE_S)
+            await finishing
+            assert (await dying).what == "the server ended with exit code 0"
+
+    run(test)
+    assert (tmp_path / "written").read_text() == "done"
+    assert (tmp_path / "own.txt").read_bytes() == b""
+
+
+def test_startup_that_closes_the_status_ends_at_its_limit(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, startup="os.close(int(sys.argv[2]))", stop_s=0.1) as server:
+            with pytest.raises(ServerError, match=r"the server did not start up within 0\.5 s"):
+                await server.ready(0.5)
+
+    run(test)
 
 
 def test_a_cancelled_monitor_ends_the_server(tmp_path: Path) -> None:
