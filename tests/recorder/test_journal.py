@@ -79,15 +79,17 @@ def test_a_deleted_journal_is_created_again(tmp_path: Path) -> None:
     assert journal.path.read_bytes().count(b"\n") == 1
 
 
-def test_a_full_disk_is_logged_once_without_an_exception(caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal(Path("/dev/full"))
+def test_a_full_disk_is_logged_once_without_an_exception(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), journal._fd)
     with caplog.at_level(logging.WARNING, "fastbg"):
         journal.write(received("id"))
         journal.write(received("id"))
     assert journal.lost == 2
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "/dev/full" in message
+    assert str(journal.path) in message
     assert "No space left on device" in message
 
 
