@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from fastbg.clock import time_ns
+from fastbg.clock import monotonic_ns
 from fastbg.events import LOST, Event, Notice, boot_id
 from fastbg.evidence.activity import ActiveRequest, ActiveTask
 from fastbg.evidence.blocked_places import BlockedPlace
@@ -83,7 +83,7 @@ class LiveFeed:
         while not self._closing.is_set():
             changes = self.requests.changes(version, MAX_BATCH)
             if changes or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
-                message: dict[str, object] = {"now": time_ns() / 1e6, "total": self.requests.total}
+                message: dict[str, object] = {"now": wall_ns_of(monotonic_ns()) / 1e6, "total": self.requests.total}
                 message |= {"first": True} if is_first else {}
                 message |= {"notices": [*self._notices]} if noticed != self._noticed else {}
                 message |= encoded(row_of_record(each.request, str(each.number)) for each in changes)

@@ -1,5 +1,7 @@
 """The lines that the journal writes, also after its file or its disk has failed."""
 
+import ctypes
+import errno
 import json
 import logging
 import multiprocessing
@@ -79,11 +81,16 @@ def test_a_deleted_journal_is_created_again(tmp_path: Path) -> None:
     assert journal.path.read_bytes().count(b"\n") == 1
 
 
-def test_a_full_disk_is_logged_once_without_an_exception(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_once_without_an_exception(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object) -> int:
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
-    with open("/dev/full", "wb") as full:
-        os.dup2(full.fileno(), journal._fd)
+    monkeypatch.setattr(module, "_write", write)
     with caplog.at_level(logging.WARNING, "fastbg"):
         journal.write(received("id"))
         journal.write(received("id"))

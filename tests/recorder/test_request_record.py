@@ -303,7 +303,7 @@ def test_tasks_after_the_request_are_recorded_and_not_kept(tmp_path: Path) -> No
     assert names[-4:] == ["task_queued", "task_queued", "task_started", "task_finished"]
 
 
-def test_task_made_by_a_thread_while_the_app_returns_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_made_by_a_thread_meanwhile_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_another(self: MadeTask) -> bool:
         others.append(BackgroundTask(work))
         made.add(others[-1])

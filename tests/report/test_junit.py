@@ -162,7 +162,7 @@ def test_demo_writes_a_valid_report_beside_what_it_shows(tmp_path: Path) -> None
 
 def test_report_of_a_failed_demo_is_written_too(tmp_path: Path) -> None:
     (tmp_path / ".fastbg").mkdir()
-    (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
+    (tmp_path / ".fastbg" / "README.md").symlink_to("missing/README.md")
     result = fastbg("demo", *WORK, "--junit", "report.xml", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, b"Saved report.xml\n")
     root = parsed((tmp_path / "report.xml").read_text("utf-8"))

@@ -141,7 +141,7 @@ def test_quiet_prints_one_line_and_the_failures(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout == b"ok: 7 requests, 5 response-first, 1 work-first, 1 no-work\n"
     (tmp_path / ".fastbg" / "README.md").unlink()
-    (tmp_path / ".fastbg" / "README.md").symlink_to("/dev/full")
+    (tmp_path / ".fastbg" / "README.md").symlink_to("missing/README.md")
     result = fastbg("demo", "--quiet", *WORK, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, b"")
     *failures, line = result.stdout.decode().splitlines()
