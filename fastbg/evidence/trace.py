@@ -202,13 +202,15 @@ class _Index:
     """What is asked about the events of a request at each new one. It reads each event once.
 
     ``first``: the first event of each name. ``open``: the tasks without an end, by number, with the place where they
-    run. ``tasks``: all tasks, None if they are not built from all of these events.
+    run. ``started``: the numbers of those that have started. ``tasks``: all tasks, None if they are not built from all
+    of these events.
     """
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
         self.first: dict[str, Event] = {}
         self.open: dict[int, str | None] = {}
+        self.started: set[int] = set()
         self.tasks: list[Task] | None = None
         self._count = 0
         self._ended: set[int] = set()
@@ -230,6 +232,8 @@ class _Index:
             self.open.pop(n, None)
             self._ended.add(n)
         elif n not in self._ended:
+            if event.name == "task_started":
+                self.started.add(n)
             self.open[n] = event.detail.get("where") or self.open.get(n)
 
 
@@ -389,9 +393,13 @@ class Trace:
 
     @property
     def with_broker(self) -> bool:
-        """Whether only a broker and its workers have open tasks, which do not need the server."""
-        places = self._index.open.values()
-        return bool(places) and self.find("request_finished") is not None and all(each == "worker" for each in places)
+        """Whether only a broker and its workers have open tasks, which do not need the server.
+
+        Before the end of the request, which a killed server does not record, the broker has only what a worker started.
+        """
+        tasks = self._index.open
+        with_worker = bool(tasks) and all(place == "worker" for place in tasks.values())
+        return with_worker and (self.find("request_finished") is not None or tasks.keys() <= self._index.started)
 
     def was_active(self, begin_ns: int, end_ns: int) -> bool:
         """Return whether the request or one of its tasks ran between two monotonic times."""

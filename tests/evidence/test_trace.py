@@ -155,6 +155,8 @@ def test_broker_needs_no_server_only_for_its_own_tasks() -> None:
     seen = trace(writes=0)
     seen.events.append(event(1001, "server", "task_queued", **queued))
     assert not seen.with_broker  # the request is not finished
+    seen.events.append(event(1001, "server", "task_started", **queued))
+    assert seen.with_broker  # a server that is killed now is not needed
     assert finished(seen).with_broker
     seen.events.append(event(1002, "server", "task_queued", task="app.mail", n=1))
     assert not seen.with_broker

@@ -19,6 +19,7 @@ from fastbg.commands.demo import demo
 from fastbg.commands.demo_options import DemoOptions
 from fastbg.errors import FastbgError, ServerError
 from fastbg.run.body import LIMIT
+from tests.support import forks
 from tests.support.hostile_server import CHUNKED, OK, RawResponse, peak_memory_of_body, redirect, respond_with
 from tests.support.processes import PATIENCE_S
 
@@ -99,6 +100,7 @@ ODD: Mapping[str, tuple[bytes, int, object]] = {
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Check that a test leaves no thread and no descriptor."""
+    forks.start()
     gc.collect()  # from other tests
     threads, descriptors = set(threading.enumerate()), _descriptors()
     yield
