@@ -41,6 +41,7 @@ from fastbg.commands.shared_options import (
     complete_file,
     complete_script,
     complete_topic,
+    file_option,
     finite,
     refuse_together,
 )
@@ -276,15 +277,7 @@ def demo(
         bool, typer.Option("--quiet", rich_help_panel=OUTPUT, help="Print one line, and one per failure.")
     ] = False,
     save: Save = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            autocompletion=complete_file,
-            rich_help_panel=OUTPUT,
-            help="Write a JUnit report for CI servers.",
-        ),
-    ] = None,
+    junit: Annotated[Path | None, file_option(OUTPUT, "Write a JUnit report for CI servers.")] = None,
     show_list: Annotated[
         bool, typer.Option("--list", rich_help_panel=SCRIPTS, help="List the built-in scripts and exit.")
     ] = False,
@@ -467,13 +460,7 @@ def report(
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document instead of the report.")
     ] = False,
     trace: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            autocompletion=complete_file,
-            rich_help_panel=OUTPUT,
-            help="Also write all requests as a trace for Perfetto and chrome://tracing.",
-        ),
+        Path | None, file_option(OUTPUT, "Also write all requests as a trace for Perfetto and chrome://tracing.")
     ] = None,
     directory: Folder = DEFAULT,
 ) -> None:

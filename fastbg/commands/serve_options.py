@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastbg.commands.help import Command
-from fastbg.commands.shared_options import complete_file
+from fastbg.commands.shared_options import file_option
 from fastbg.errors import FastbgError
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ UVICORN = "uvicorn"
 Factory = Annotated[bool, typer.Option("--factory", help="APP is a function that returns the app.")]
 EnvFile = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", autocompletion=complete_file, rich_help_panel=UVICORN, help="Environment variables for the app."
-    ),
+    file_option(UVICORN, "Environment variables for the app."),
 ]
 LogLevel = Annotated[
     str | None,
@@ -39,22 +37,15 @@ ProxyHeaders = Annotated[
 ]
 Uds = Annotated[
     str | None,
-    typer.Option(
-        metavar="SOCKET",
-        autocompletion=complete_file,
-        rich_help_panel=UVICORN,
-        help="Listen on this Unix socket, not on a port.",
-    ),
+    file_option(UVICORN, "Listen on this Unix socket, not on a port.", metavar="SOCKET"),
 ]
 SslKeyfile = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE", autocompletion=complete_file, rich_help_panel=UVICORN, help="The key of the certificate."
-    ),
+    file_option(UVICORN, "The key of the certificate."),
 ]
 SslCertfile = Annotated[
     str | None,
-    typer.Option(metavar="FILE", autocompletion=complete_file, rich_help_panel=UVICORN, help="Certificate, for HTTPS."),
+    file_option(UVICORN, "Certificate, for HTTPS."),
 ]
 UvicornWords = Annotated[
     list[str] | None,

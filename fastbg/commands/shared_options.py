@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from fastbg.errors import FastbgError
 
@@ -96,6 +97,14 @@ Broker = Annotated[
         help="NATS servers that store the tasks, such as nats://host:4222, separated by commas.",
     ),
 ]
+
+
+def file_option(panel: str, help_: str, metavar: str = "FILE") -> OptionInfo:
+    """Return an option with the path of a file."""
+    option: OptionInfo = typer.Option(metavar=metavar, autocompletion=complete_file, rich_help_panel=panel, help=help_)
+    return option
+
+
 Save = Annotated[
     list[Path] | None,
     typer.Option(
