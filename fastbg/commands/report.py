@@ -49,7 +49,7 @@ def report(
     with nullcontext() if trace is None else _trace_file(trace, journals) as listener:
         whole = read_history(*journals, last=LAST if kept is None else kept, listener=listener)
     shown = LAST if last is None else last
-    history = replace(whole, last=whole.last[len(whole.last) - min(shown, len(whole.last)) :])
+    history = replace(whole, last=whole.last[max(len(whole.last) - shown, 0) :])
     _show(history, as_json=as_json)
     for path in save:
         _save(whole if path.suffix == PAGE else history, path)

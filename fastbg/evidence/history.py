@@ -176,10 +176,7 @@ class JournalAggregator:
         detail, server = event.detail, key[0]
         if event.name == LOST:
             self._lost += detail.get("count", 0)
-            for each in self._open.values():  # also of other processes: this one may run their tasks
-                each.request.server.flaw = GAP
-            if self._elsewhere is not None:
-                self._elsewhere.flaw = GAP
+            self._doubt_open()
             return
         if is_probe(event.request_id):
             self._probes += 1
@@ -215,9 +212,14 @@ class JournalAggregator:
     def cut(self, processes: int) -> None:
         """Say that ``processes`` could not write their last events, which may be those of any unfinished request."""
         self._cut = processes
-        for entry in self._open.values() if processes else ():
+        if processes:
+            self._doubt_open()
+
+    def _doubt_open(self) -> None:
+        """Note that events of any unfinished request may be missing, also of other processes, which run their tasks."""
+        for entry in self._open.values():
             entry.request.server.flaw = GAP
-        if processes and self._elsewhere is not None:
+        if self._elsewhere is not None:
             self._elsewhere.flaw = GAP
 
     @property

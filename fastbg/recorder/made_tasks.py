@@ -69,8 +69,7 @@ class MadeTasks:
     def __init__(self) -> None:
         self._made: dict[int, MadeTask] = {}
         self._gone: list[MadeTask] = []
-        # The values of a `Holder` by the id of a collection, which its queued tasks keep alive.
-        self._holders: dict[int, tuple[type[Response], bool]] = {}
+        self._holders: dict[int, Holder] = {}  # by the id of a collection, which its queued tasks keep alive
 
     @property
     def has_any(self) -> bool:
@@ -101,18 +100,17 @@ class MadeTasks:
     def give(self, background: BackgroundTask, response: Response) -> None:
         """Store that ``response`` has ``background``."""
         # FastAPI's injected response has no status until the endpoint sets one.
-        holder = type(response), getattr(response, "status_code", None) is None
+        holder = Holder(type(response), getattr(response, "status_code", None) is None)
         if isinstance(background, BackgroundTasks):
             self._holders[id(background)] = holder
-        if self._made:
-            for task in _tasks_in(background):
-                if id(task) in self._made:
-                    self._made[id(task)].holder = Holder(*holder)
+        for task in _tasks_in(background):
+            if id(task) in self._made:
+                self._made[id(task)].holder = holder
 
     def why(self, tasks: BackgroundTasks | None) -> str | None:
         """Return why nothing called ``tasks``, None if no response has them."""
         holder = self._holders.get(id(tasks))
-        return None if holder is None else str(Holder(*holder))
+        return None if holder is None else str(holder)
 
     def never_called(self, error: BaseException | None) -> Sequence[MadeTask]:
         """Return the tasks that nothing can call any more. ``error``: the app's call, which has ended, raised it."""
