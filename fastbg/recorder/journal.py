@@ -9,11 +9,9 @@ import logging
 import os
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from types import coroutine
 
 from fastbg.clock import monotonic_ns
 from fastbg.recorder.journal_events import Line, events_lost
@@ -53,7 +51,7 @@ class Journal:
         self.lost = 0
         self._size = size
         self._fd = -1
-        self._file: tuple[int, int] | None = None
+        self._file: tuple[int, int] | None = None  # inode and device, as a status has them
         self._checked_ns = 0
         self._torn = False  # the last line is incomplete
         self._is_missing = False  # the file was deleted or moved, and cannot be created again
@@ -64,16 +62,17 @@ class Journal:
 
     def open(self) -> None:
         """Open the file, and create it if it does not exist. Raises `OSError`."""
-        self._leave_foreign()
-        fd = open_to_write(self.path)
-        status = os.fstat(fd)
-        if self._fd < 0:
-            self._fd = fd
-        else:  # another thread may write now: the descriptor keeps its number
-            os.dup2(fd, self._fd, inheritable=False)
-            os.close(fd)
-        self._file = status.st_dev, status.st_ino
-        self._torn = self._is_missing = False
+        with _writing:
+            self._leave_foreign()
+            fd = open_to_write(self.path)
+            status = os.fstat(fd)
+            if self._fd < 0:
+                self._fd = fd
+            else:  # another thread may write now: the descriptor keeps its number
+                os.dup2(fd, self._fd, inheritable=False)
+                os.close(fd)
+            self._file = status.st_ino, status.st_dev
+            self._torn = self._is_missing = False
 
     def check(self) -> int:
         """Call `refresh`, at most once per second. Return the time at which this was called."""
@@ -91,7 +90,7 @@ class Journal:
         self._checked_ns = monotonic_ns()
         try:
             status = self.path.stat()
-            if (status.st_dev, status.st_ino) == self._file:
+            if (status.st_ino, status.st_dev) == self._file:
                 self._is_missing = False
                 if not self._size or status.st_size < self._size:
                     return
@@ -125,12 +124,6 @@ class Journal:
         self._later.append(line)
         if _get_running_loop() is not self._loop:
             self._flush_soon()
-
-    @coroutine
-    def written(self) -> Generator[None, None, None]:
-        """Wait until the kernel has the lines of `write_later`: for one turn of the event loop."""
-        if self._loop is not _NO_LOOP:  # its `call_soon` is older than that of this task
-            yield
 
     def flush(self, line: Line = b"") -> None:
         """Append the lines of `write_later`, then ``line``. May be called in any thread, and in a signal handler."""
@@ -173,21 +166,23 @@ class Journal:
 
     def _put(self, lines: bytes) -> int:
         """Give ``lines`` to the kernel, and return the number of bytes that it has accepted, -1 after an error."""
-        if self._leave_foreign():
-            with suppress(OSError):
-                self.open()
+        if self._is_foreign():
+            with _writing:  # another thread may open it in this moment
+                if self._leave_foreign():
+                    with suppress(OSError):
+                        self.open()
         written: int = _write(self._fd, lines, len(lines))
         return written
 
-    def _leave_foreign(self) -> bool:
-        """Forget a descriptor that is no longer the journal's: an app may close it, and get its number for a file."""
-        if self._fd < 0:
-            return False
+    def _is_foreign(self) -> bool:
+        """Return whether the descriptor is not the journal's: an app may close it, and get its number for a file."""
         try:
-            status = os.fstat(self._fd)
+            return os.fstat(self._fd)[1:3] != self._file
         except OSError:
-            status = None
-        if status is not None and (status.st_dev, status.st_ino) == self._file:
+            return True
+
+    def _leave_foreign(self) -> bool:
+        if self._fd < 0 or not self._is_foreign():
             return False
         self._fd = -1
         logger.warning("the app has closed fastbg's journal %s; it is opened again", escape_control(str(self.path)))

@@ -67,8 +67,6 @@ class Recorder:
         if self._watch.thread is None:
             self._watch.start()
         try:
-            # All requests of this turn of the event loop share one system call, half the cost of a line.
-            await journal.written()
             request.call = call = self.app(scope, receive, request.response.watch(send))
             await call
         except BaseException as error:

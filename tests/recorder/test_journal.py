@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from fastbg.recorder.journal import Journal
 from fastbg.recorder.journal_events import request_text, task_started, task_text
 from fastbg.recorder.journal_lines import read_journal_line
 from tests.support.journals import read, received
-from tests.support.processes import environment, fastbg
+from tests.support.processes import PATIENCE_S, environment, fastbg
 from tests.support.servers import ROOT
 
 LINES = 500
@@ -239,3 +240,33 @@ def test_connection_with_the_number_of_the_journal_gets_nothing(tmp_path: Path) 
             with pytest.raises(BlockingIOError):
                 each.recv(1)
     assert len(read(tmp_path / "journal.jsonl")) == 1
+
+
+def test_line_written_while_the_journal_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread sees the descriptor with the new file, before the journal knows this file."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.check()
+    looked, dup2, is_foreign = threading.Event(), os.dup2, Journal._is_foreign
+    writer = threading.Thread(target=journal.write, args=[received("1")])
+
+    def look(self: Journal) -> bool:
+        found = is_foreign(self)
+        if threading.current_thread() is writer:
+            looked.set()
+        return found
+
+    def opened(descriptor: int, number: int, inheritable: bool = True) -> None:
+        dup2(descriptor, number, inheritable)
+        writer.start()
+        assert looked.wait(PATIENCE_S)
+
+    (tmp_path / "journal.jsonl").rename(tmp_path / "old.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_is_foreign", look)
+        patch.setattr(os, "dup2", opened)
+        journal.refresh()
+        writer.join()
+    assert [event["request"] for event in read(journal.path)] == ["1"]
+    assert caplog.text == ""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from fastbg.recorder.middleware import Recorder
 from fastbg.server.process import ServerProcess
 from fastbg.server.settings import ServerSettings
 from tests.support.journals import Fields, describe_events, events_of, read
-from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for
+from tests.support.processes import FASTBG, PATIENCE_S, environment, wait_for, wait_until
 from tests.support.servers import ROOT, URL
 
 
@@ -348,11 +348,9 @@ def served_with_options(folder: Path, **options: int) -> Iterator[tuple[httpx.Cl
 
 @pytest.mark.parametrize("untrusted", [None, "x" * 129, "café", "tab\tstop"])
 def test_an_invalid_request_id_is_replaced(server: Recorded, untrusted: str | None) -> None:
-    known = {event["request"] for event in read(server.journal)} | {None}  # of a loop that was blocked by other work
     headers = {} if untrusted is None else {b"X-Fastbg-Request-ID": untrusted.encode("utf-8")}
-    server.client.get("/all-threads", headers=headers)
-    (new,) = {event["request"] for event in read(server.journal)} - known
-    assert re.fullmatch("[0-9a-f]{32}", new)
+    found = _id_of_new(server, lambda: server.client.get("/all-threads", headers=headers))
+    assert re.fullmatch("[0-9a-f]{32}", found)
 
 
 @pytest.mark.parametrize(
@@ -412,10 +410,20 @@ def test_writes_while_the_last_byte_is_sent_are_recorded(tmp_path: Path, monkeyp
 
 
 def events_without_id(server: Recorded) -> list[Fields]:
-    known = {event["request"] for event in read(server.journal)}
-    server.client.get("/all-threads")
-    (new,) = {event["request"] for event in read(server.journal)} - known
-    return events_of(server.journal, new)
+    return events_of(server.journal, _id_of_new(server, lambda: server.client.get("/all-threads")))
+
+
+def _id_of_new(server: Recorded, send: Callable[[], object]) -> str:
+    """Return the id that the recorder gives to the request that ``send`` sends."""
+
+    def ids() -> set[str]:
+        return {event["request"] for event in read(server.journal) if event["request"] is not None}
+
+    known = ids()
+    send()
+    wait_until(lambda: ids() > known)
+    (found,) = ids() - known
+    return found
 
 
 def test_buffered_bytes_of_a_big_response_are_recorded(server: Recorded) -> None:
