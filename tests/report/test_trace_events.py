@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from fastbg.evidence.history import JournalAggregator
+from fastbg.recorder.journal_lines import read_journal_line
+from fastbg.report import trace_events
 from tests.support.processes import fastbg
 from tests.support.recordings import TASK, line, mail, received, sent, write_long_journal
 
@@ -61,7 +64,7 @@ def test_requests_and_tasks_are_slices_with_arguments(tmp_path: Path) -> None:
     assert spans(found) == {"POST /mail": (0, 504), "until the response was sent": (0, 2), "shop.mail": (3, 503)}
     request, task = named(found, "POST /mail", "b"), named(found, "shop.mail", "b")
     assert request["args"] == {"status": 200, "verdict": "response-first", "request": "r1"}
-    assert task["args"] == {"state": "finished", "where": "thread"}
+    assert task["args"] == {"state": "finished", "where": "thread", "request": "r1"}
     assert request["ts"] == WALL_US
     assert request["id"] != task["id"], "slices with the same id must be nested, and a task may outlive its request"
 
@@ -101,6 +104,58 @@ def test_blocked_event_loops_are_slices_of_their_track(tmp_path: Path) -> None:
         ("blocked by shop.mail", 63_000, 200_000, 7),
         ("blocked by shop.py:4 in pay", 0, 60_000, 7),
     ]
+
+
+def in_thread(thread_id: int, begin_ms: float, end_ms: float | None, request: str) -> bytes:
+    """Return the lines of a request whose task runs in a thread."""
+    begun = line(begin_ms, "task_started", request, **TASK, where="thread", thread_id=thread_id, waited_ms=0.5)
+    before = received(1000, request) + sent(1001, request) + begun
+    if end_ms is None:
+        return before
+    return before + line(end_ms, "task_finished", request, **TASK) + line(end_ms, "request_finished", request)
+
+
+def test_tasks_in_threads_are_on_named_tracks(tmp_path: Path) -> None:
+    found = trace(
+        tmp_path, in_thread(70, 1002, 1100, "r1") + in_thread(71, 1003, 1200, "r2") + in_thread(70, 1101, 1150, "r3")
+    )
+    names = {each["tid"]: each["args"]["name"] for each in found if each["name"] == "thread_name"}
+    assert names == {7: "event loop", 70: "thread 70", 71: "thread 71"}
+    assert [each["name"] for each in found].count("thread_name") == 3
+    tasks = [each for each in found if each.get("cat") == "task"]
+    ran = [(each["ph"], each["tid"], each["args"]["request"], round(each["dur"] / 1000)) for each in tasks]
+    assert sorted(ran) == [("X", 70, "r1", 98), ("X", 70, "r3", 49), ("X", 71, "r2", 197)]
+
+
+def test_task_in_a_thread_without_an_end_stays_open(tmp_path: Path) -> None:
+    found = trace(tmp_path, in_thread(70, 1002, None, "r1"))
+    begin = named(found, "shop.mail", "B")
+    assert (begin["tid"], begin["args"]["state"]) == (70, "started")
+
+
+@pytest.mark.parametrize("thread_id", [7, 0, -1, 2**22, 10**30])
+def test_thread_id_that_no_thread_has_gets_no_track(thread_id: int, tmp_path: Path) -> None:
+    found = trace(tmp_path, in_thread(thread_id, 1002, 1100, "r1"))
+    assert {each["tid"] for each in found} == {7}
+    assert spans(found)["shop.mail"] == (2, 100)
+
+
+def test_number_of_thread_tracks_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(trace_events, "MAX_THREADS", 1)
+    written: list[str] = []
+    writer = trace_events.TraceEvents(written.append)
+    aggregator = JournalAggregator(0, listener=writer)
+    lines = in_thread(70, 1002, 1100, "r1") + in_thread(71, 1003, 1200, "r2") + in_thread(70, 1101, 1150, "r3")
+    for each in lines.splitlines():
+        found = read_journal_line(each)
+        assert found is not None
+        aggregator.add(found, len(each))
+    writer.end()
+    (tmp_path / "trace.json").write_text("".join(written), "ascii")
+    tasks = [each for each in events(tmp_path / "trace.json") if each.get("cat") == "task" and "args" in each]
+    assert sorted((each["args"]["request"], each["ph"], each["tid"]) for each in tasks) == [
+        ("r1", "X", 70), ("r2", "b", 7), ("r3", "X", 70),
+    ]  # fmt: skip
 
 
 def test_task_in_a_worker_is_in_the_process_of_the_worker(tmp_path: Path) -> None:
