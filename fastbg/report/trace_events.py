@@ -3,7 +3,8 @@
 Each server process and each worker is a process with the track "event loop", on which the blocked steps are, and one
 for each thread that ran tasks: it runs one function at a time. Requests, and the tasks of an event loop, overlap in any
 way, and slices of one track must not. So they are asynchronous slices: each has an id of its own, and the viewer finds
-a lane for it.
+a lane for it. Viewers make one track of all outermost slices with one name, and paths are many: so the outermost slice
+of a request is named by its verdict. An id is of its process: Perfetto shows any other id outside of all processes.
 
 The timestamps are microseconds since 1970: the monotonic clock of a boot, moved by one reading of its wall clock. So
 the order within a boot is exact, and between boots approximate.
@@ -28,7 +29,8 @@ MAX_PID = 2**22  # Linux gives smaller ids: this one and larger ones are for pro
 MAX_WALL_NS = 2**62  # a viewer cannot show a later time
 
 _OTHERS: ProcessKey = (None, "", 0)
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+# Perfetto refuses the escapes of characters beyond U+FFFF, as in most emoji: so nothing is ASCII only.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _ENDS = ("task_finished", "task_failed")
 
 
@@ -54,8 +56,10 @@ class TraceEvents:
         sent_ns = request.server.sent.left_ns if request.server.sent else None
         about: dict[str, Any] = {"status": request.server.status, "verdict": request.judgement.verdict}
         about |= {"reason": request.judgement.reason, "error": request.server.error, "request": request.request_id}
-        slice_ = {"cat": "request", "id": next(self._ids), "pid": pid, "tid": pid}
+        slice_ = {"cat": "request", "id2": self._id(), "pid": pid, "tid": pid}
+        track = f"requests: {request.judgement.verdict}"
         begin_us = _us(request.received_ns + shift_ns)
+        self._add(ph="b", name=track, ts=begin_us, **slice_)
         self._add(ph="b", name=request.name, ts=begin_us, args=_known(about), **slice_)
         if sent_ns is not None:
             self._add(ph="b", name="until the response was sent", ts=begin_us, **slice_)
@@ -64,6 +68,7 @@ class TraceEvents:
         if request.finished_ns is not None:
             end_us = max(begin_us, _us(max(request.finished_ns, sent_ns or 0) + shift_ns))
             self._add(ph="e", name=request.name, ts=end_us, **slice_)
+            self._add(ph="e", name=track, ts=end_us, **slice_)
         for task, its_events in zip(tasks, _by_task(events), strict=True):
             self._task(task, its_events, pid)
 
@@ -89,8 +94,7 @@ class TraceEvents:
             if event.name == "loop_blocked":
                 self._block(event, pid, task.name, {})
             elif event.name == "task_dropped" and start is None:
-                mark = {"id": next(self._ids), "tid": pid}
-                self._add(ph="n", ts=self._us_of(event), args=_known(about), **slice_, **mark)
+                self._add(ph="n", ts=self._us_of(event), id2=self._id(), tid=pid, args=_known(about), **slice_)
         if start is None:
             return
         begin_us = self._us_of(start)
@@ -105,10 +109,10 @@ class TraceEvents:
         elif tid is not None:
             self._add(ph="B", ts=begin_us, tid=tid, **slice_)
         else:
-            id_, tid, about = next(self._ids), slice_["pid"], slice_.pop("args")
-            self._add(ph="b", ts=begin_us, id=id_, tid=tid, args=about, **slice_)
+            about, slice_ = slice_.pop("args"), slice_ | {"id2": self._id(), "tid": slice_["pid"]}
+            self._add(ph="b", ts=begin_us, args=about, **slice_)
             if end_us is not None:
-                self._add(ph="e", ts=end_us, id=id_, tid=tid, **slice_)
+                self._add(ph="e", ts=end_us, **slice_)
 
     def _block(self, event: Event, pid: int, what: str, about: dict[str, Any]) -> None:
         took_ns = int(min(max(event.detail.get("ms", 0.0), 0.0) * 1e6, event.t_ns))
@@ -117,8 +121,12 @@ class TraceEvents:
         slice_ = {"name": f"blocked by {what}", "cat": "blocked", "pid": pid, "tid": pid}
         self._add(ph="X", ts=begin_us, dur=end_us - begin_us, args=about, **slice_)
 
+    def _id(self) -> dict[str, str]:
+        return {"local": hex(next(self._ids))}
+
     def _add(self, **fields: Any) -> None:
-        self._write(f"{self._before}\n{_encode(fields)}")
+        text = _encode(fields).encode("utf-8", "replace").decode()  # a lone surrogate is no character
+        self._write(f"{self._before}\n{text}")
         self._before = ","
 
     def _pid(self, key: ProcessKey, name: str) -> int:

@@ -32,7 +32,7 @@ def events(path: Path) -> list[Fields]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    found: list[Fields] = json.loads(path.read_text("ascii"), parse_constant=refuse)["traceEvents"]
+    found: list[Fields] = json.loads(path.read_text("utf-8"), parse_constant=refuse)["traceEvents"]
     begins: dict[tuple[int, str], float] = {}
     for event in found:
         assert {"ph", "name", "pid", "tid"} <= event.keys()
@@ -40,9 +40,9 @@ def events(path: Path) -> list[Fields]:
         assert event["ph"] == "M" or 0 <= event["ts"] < 2**63 / 1000
         assert event["ph"] != "X" or event["dur"] >= 0
         if event["ph"] == "b":
-            begins[event["id"], event["name"]] = event["ts"]
+            begins[event["id2"]["local"], event["name"]] = event["ts"]
         elif event["ph"] == "e":
-            assert event["ts"] >= begins.pop((event["id"], event["name"]))
+            assert event["ts"] >= begins.pop((event["id2"]["local"], event["name"]))
     return found
 
 
@@ -61,12 +61,27 @@ def spans(found: list[Fields]) -> dict[str, tuple[float, float]]:
 
 def test_requests_and_tasks_are_slices_with_arguments(tmp_path: Path) -> None:
     found = trace(tmp_path, mail())
-    assert spans(found) == {"POST /mail": (0, 504), "until the response was sent": (0, 2), "shop.mail": (3, 503)}
+    assert spans(found) == {
+        "requests: response-first": (0, 504),
+        "POST /mail": (0, 504),
+        "until the response was sent": (0, 2),
+        "shop.mail": (3, 503),
+    }
     request, task = named(found, "POST /mail", "b"), named(found, "shop.mail", "b")
     assert request["args"] == {"status": 200, "verdict": "response-first", "request": "r1"}
     assert task["args"] == {"state": "finished", "where": "thread", "request": "r1"}
     assert request["ts"] == WALL_US
-    assert request["id"] != task["id"], "slices with the same id must be nested, and a task may outlive its request"
+    assert request["id2"] != task["id2"], "slices with the same id must be nested, and a task may outlive its request"
+
+
+def test_slices_are_grouped_in_their_process_by_verdict(tmp_path: Path) -> None:
+    """Viewers group by the name of the outermost slice, which comes first; Perfetto by process only with this id."""
+    found = trace(tmp_path, mail() + mail(request="r2", path="/other"))
+    slices = [each for each in found if each.get("cat") == "request"]
+    outermost = {each["id2"]["local"]: each["name"] for each in reversed(slices) if each["ph"] == "b"}
+    assert list(outermost.values()) == ["requests: response-first"] * 2
+    assert {each["pid"] for each in slices} == {7}
+    assert not any("id" in each for each in found)
 
 
 def test_processes_and_their_event_loops_have_names(tmp_path: Path) -> None:
@@ -151,7 +166,7 @@ def test_number_of_thread_tracks_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp
         assert found is not None
         aggregator.add(found, len(each))
     writer.end()
-    (tmp_path / "trace.json").write_text("".join(written), "ascii")
+    (tmp_path / "trace.json").write_text("".join(written), "utf-8")
     tasks = [each for each in events(tmp_path / "trace.json") if each.get("cat") == "task" and "args" in each]
     assert sorted((each["args"]["request"], each["ph"], each["tid"]) for each in tasks) == [
         ("r1", "X", 70), ("r2", "b", 7), ("r3", "X", 70),
@@ -185,7 +200,7 @@ def test_trace_has_all_requests_and_keeps_none_in_memory(tmp_path: Path) -> None
     result = fastbg("report", "--last", "0", "--trace", "trace.json", "journal.jsonl", cwd=tmp_path)
     assert result.returncode == 0
     found = events(tmp_path / "trace.json")
-    assert sum(event["ph"] == "b" and event["cat"] == "request" for event in found) == 2 * 3000
+    assert sum(event["ph"] == "b" and event["cat"] == "request" for event in found) == 3 * 3000
     places = [number for number, event in enumerate(found) if event["ph"] == "e"]
     assert places[0] < 100, "a request is written when it is over"
 
@@ -193,7 +208,7 @@ def test_trace_has_all_requests_and_keeps_none_in_memory(tmp_path: Path) -> None
 def test_hostile_journal_makes_a_trace_that_can_be_read(tmp_path: Path) -> None:
     hostile = b"".join(
         (
-            received(method="\x1b[2J</script>", path='"\u2028\ud800', wall_ns=10**40),
+            received(method="\x1b[2J</script>", path='"\u2028\ud800 🎉', wall_ns=10**40),
             line(1001, "task_queued", **TASK),
             line(1002, "task_started", **TASK, where="loop"),
             line(1003, "loop_blocked", **TASK, ms=1.7e308),
@@ -206,7 +221,8 @@ def test_hostile_journal_makes_a_trace_that_can_be_read(tmp_path: Path) -> None:
         )
     )
     found = trace(tmp_path, hostile)
-    assert named(found, '\x1b[2J</script> "\u2028\ud800', "b")
+    assert named(found, '\x1b[2J</script> "\u2028? 🎉', "b")
+    assert "\\ud" not in (tmp_path / "trace.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
