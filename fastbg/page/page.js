@@ -9,6 +9,7 @@ const EDGE = 8; // px beside the scale, for half a mark
 const RUNNING = "running";
 const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
+const BEHIND = 1000; // ms that a live page may be behind without saying so
 
 const create = (name, className, text) => {
   const made = document.createElement(name);
@@ -93,7 +94,7 @@ class View {
     this.shown = new Map(); // key of an item: its element
     this.items = [];
     this.paused = false;
-    this.skew = 0; // ms between the clocks of server and browser
+    this.skew = -Infinity; // ms from the clock of the browser to that of the server
     this.focus = null; // [key of a row, number of a mark or -1]
     this.build();
     this.take(data);
@@ -177,10 +178,13 @@ class View {
     return button;
   }
 
-  // Adds and replaces rows. `message`: {texts, rows}, and of a live page also {first, now, total}.
+  // Adds and replaces rows. `message`: {texts, rows}, and of a live page also {first, now, total, behind}.
   take(message) {
-    if (message.first) this.rows.clear();
-    if (message.now) this.skew = message.now - Date.now();
+    if (message.first) {
+      this.rows.clear();
+      this.skew = -Infinity;
+    }
+    if (message.now) this.skew = Math.max(this.skew, message.now - performance.now()); // of the fastest message
     if (message.total !== undefined) this.total = message.total;
     for (const list of message.rows) {
       const row = decodedRow(message.texts, list);
@@ -205,8 +209,12 @@ class View {
     this.frame = requestAnimationFrame(() => { this.frame = null; this.render(); });
   }
 
+  clock() {
+    return performance.now() + this.skew;
+  }
+
   now(row) {
-    return Date.now() + this.skew - row.at;
+    return this.clock() - row.at;
   }
 
   lastOf(row) {
@@ -529,8 +537,10 @@ class Live {
   }
 
   take(message) {
-    this.say("connected", true);
     this.view.take(message);
+    const behind = (message.behind ?? 0) + this.view.clock() - message.now; // and how long the message waited
+    this.say(behind < BEHIND ? "connected" : `connected, ${age(behind)} behind`, true);
+    this.status.classList.toggle("late", behind >= BEHIND);
     if (message.notices) this.fill(this.notices, message.notices.map((text) => [text, ""]));
     this.isStale = true;
   }

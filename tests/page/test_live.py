@@ -138,6 +138,66 @@ def test_page_says_that_its_process_has_ended(browser: Browser, journal: Journal
         opened.until("() => document.querySelector('[data-status]').textContent.startsWith('not connected')")
 
 
+def message(now: float, **more: Any) -> str:
+    """Return a server-sent event without news, sent at ``now`` by the clock of the server."""
+    return f"data: {json.dumps({'now': now, 'total': 0, 'texts': [], 'rows': [], **more})}\n\n"
+
+
+RECORD_STATUS = """
+    window.said = [];
+    new MutationObserver(() => said.push(document.querySelector("[data-status]")?.textContent))
+      .observe(document, {subtree: true, childList: true});
+"""
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (message(1e12, first=True), "said.at(-1) === 'connected'"),
+        (message(1e12, first=True, behind=4000), "parseFloat(said.at(-1).split(', ')[1]) >= 4"),
+        (message(1e12, first=True) + message(1e12 - 5000, behind=4000), "parseFloat(said.at(-1).split(', ')[1]) >= 9"),
+        (message(1e12, first=True, behind=4000) + message(2e12), "said.at(-1) === 'connected'"),
+    ],
+    ids=["in time", "late at the server", "late on its way too", "in time again"],
+)
+def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str, expected: str) -> None:
+    """The clocks of server and browser differ by decades here: late is what took longer than the fastest message."""
+    stream += "data: {}\n\n"  # which raises an exception: the status stays as it is
+    with tab(browser, live) as opened:
+        kind = "text/event-stream"
+        opened.page.add_init_script(RECORD_STATUS)
+        opened.page.route("**/events", lambda route: route.fulfill(body=stream, content_type=kind))
+        opened.page.reload()
+        opened.until("() => said.at(-1)?.startsWith('not connected')")
+        opened.page.evaluate("() => { while (said.at(-1).startsWith('not')) said.pop(); }")
+        assert opened.page.evaluate(f"() => {expected}"), opened.page.evaluate("() => said")
+
+
+def test_page_that_does_not_read_gets_later_states_instead(journal: Journal, live: str) -> None:
+    host, port = live.removeprefix("http://").rstrip("/").split(":")
+    path, rounds, requests, sent = "long" * 1000, 40, 50, 0
+    with socket.socket() as slow, urllib.request.urlopen(f"{live}events", timeout=PATIENCE_S) as quick:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow.settimeout(PATIENCE_S)
+        slow.connect((host, int(port)))
+        slow.sendall(f"GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        for each in range(requests):
+            journal.receive(f"r{each}", f"/{each}/{path}")
+        for number in range(rounds):
+            for each in range(requests):
+                journal.add("task_queued", f"r{each}", task=f"shop.round{number}", n=1 + number)
+            journal.add("shutdown", None, unfinished=number, tasks=[], waits=True)
+            news = b""
+            while f'unfinished tasks: {number}"'.encode() not in news:
+                news = quick.readline()
+                sent += len(news)
+        got = bytearray()
+        while f'unfinished tasks: {rounds - 1}"'.encode() not in got:
+            got += slow.recv(2**20)
+    assert sent > 4 * 2**20
+    assert len(got) < 2 * 2**20
+
+
 def first_message(address: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"{address}events", timeout=PATIENCE_S) as response:
         found: dict[str, Any] = json.loads(response.readline().removeprefix(b"data: "))
