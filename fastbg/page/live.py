@@ -145,6 +145,7 @@ def live_page(directory: Path) -> str:
     return document(
         f"{directory.name} – fastbg tail",
         [
+            element("a", "To the requests", href="#requests", class_="skip"),
             element("p", element("code", "fastbg tail --web"), f"  {directory}: ", status, class_="quiet"),
             element("h1", "What the server does now"),
             element(
@@ -154,7 +155,7 @@ def live_page(directory: Path) -> str:
                 _panel("notices", "About the server"),
                 class_="panels",
             ),
-            view([], LIVE_LEGEND, live=True),
+            element("div", view([], LIVE_LEGEND, live=True), id="requests", tabindex="-1"),
         ],
     )
 

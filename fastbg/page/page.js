@@ -9,6 +9,9 @@ const EDGE = 8; // px beside the scale, for half a mark
 const RUNNING = "running";
 const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
+const ORDER = ["running", "response-first", "overlapping", "work-first", "no-work", ...PROBLEMS]; // of the filters
+const MAX_PRINTED = 1000; // rows on paper
+const PRINTED_WIDTH = 300; // px of the scale on paper, which is narrower than a window
 const BEHIND = 1000; // ms that a live page may be behind without saying so
 
 const create = (name, className, text) => {
@@ -95,6 +98,7 @@ class View {
     this.items = [];
     this.paused = false;
     this.skew = -Infinity; // ms from the clock of the browser to that of the server
+    this.behind = 0; // ms: what happened since then is not known yet
     this.focus = null; // [key of a row, number of a mark or -1]
     this.build();
     this.take(data);
@@ -214,7 +218,7 @@ class View {
   }
 
   now(row) {
-    return this.clock() - row.at;
+    return this.clock() - this.behind - row.at;
   }
 
   lastOf(row) {
@@ -271,7 +275,8 @@ class View {
           if (!this.states.delete(state)) this.states.add(state);
           this.changed();
         });
-        this.chips.append(chip);
+        const rank = ORDER.indexOf(state);
+        this.chips.insertBefore(chip, [...this.chips.children].find((other) => ORDER.indexOf(other.dataset.state) > rank) ?? null);
       }
       known.delete(state);
       chip.textContent = `${count.toLocaleString("en")} ${state}`;
@@ -303,7 +308,7 @@ class View {
     if (this.isStale) this.select();
     this.isStale = false;
     this.until = this.to ?? this.end;
-    this.scaleWidth = Math.max(this.axis.clientWidth - 2 * EDGE, 1);
+    this.scaleWidth = this.isPrinting ? PRINTED_WIDTH : Math.max(this.axis.clientWidth - 2 * EDGE, 1);
     this.scale = [this.from, this.until, this.scaleWidth].join(" ");
     this.pan.disabled = this.to === null;
     this.pan.value = this.to === null ? 0 : (this.from / Math.max(this.end - (this.to - this.from), 1e-9)) * 1000;
@@ -325,24 +330,38 @@ class View {
     this.axis.replaceChildren(...parts);
   }
 
+  print(isPrinting) {
+    this.isPrinting = isPrinting;
+    this.version++;
+    this.render();
+  }
+
   height() {
     return parseFloat(getComputedStyle(this.list).getPropertyValue("--row"));
   }
 
-  // Puts the items that the window shows into the document, each at its place, and removes all others.
+  // Puts the items that the window shows into the document, each at its place, and removes all others. On paper: all.
   placeItems() {
     const height = this.height();
-    const top = this.scroller.scrollTop - MARGIN;
-    const bottom = top + this.scroller.clientHeight + 2 * MARGIN;
+    const top = this.isPrinting ? -Infinity : this.scroller.scrollTop - MARGIN;
+    const bottom = this.isPrinting ? Infinity : top + this.scroller.clientHeight + 2 * MARGIN;
     const wanted = new Set();
+    let first;
     let y = 0;
-    for (const item of this.items) {
+    for (const item of this.isPrinting ? this.items.slice(0, MAX_PRINTED) : this.items) {
       const own = height + (this.open.get(item.key) ?? 0);
       if (y + own > top && y < bottom) {
         wanted.add(item.key);
         this.place(item, y, height);
+        if (item.row && y >= this.scroller.scrollTop) first ??= item.key;
       }
       y += own;
+    }
+    // One stop for the Tab key, however many rows there are: the arrow keys go on from there.
+    const stop = wanted.has(this.focus?.[0]) ? this.focus[0] : first;
+    for (const key of wanted) {
+      const line = this.shown.get(key).querySelector(".request");
+      if (line) line.tabIndex = key === stop ? 0 : -1;
     }
     for (const [key, element] of this.shown)
       if (!wanted.has(key)) {
@@ -390,7 +409,7 @@ class View {
   line(row, isOpen) {
     const line = create("div", "line request");
     line.dataset.key = row.key;
-    line.tabIndex = 0;
+    line.tabIndex = -1; // one of all rows has 0: see `placeItems`
     line.setAttribute("role", "button");
     line.setAttribute("aria-expanded", String(isOpen));
     const verdict = row.asExpected ? row.state : `✗ ${row.state}`;
@@ -539,6 +558,7 @@ class Live {
   take(message) {
     this.view.take(message);
     const behind = (message.behind ?? 0) + this.view.clock() - message.now; // and how long the message waited
+    this.view.behind = behind < BEHIND ? 0 : behind;
     this.say(behind < BEHIND ? "connected" : `connected, ${age(behind)} behind`, true);
     this.status.classList.toggle("late", behind >= BEHIND);
     if (message.notices) this.fill(this.notices, message.notices.map((text) => [text, ""]));
@@ -589,4 +609,6 @@ function startThemeSwitch() {
 startThemeSwitch();
 tip.start();
 const views = [...document.querySelectorAll("[data-view]")].map((root) => new View(root));
+addEventListener("beforeprint", () => views.forEach((view) => view.print(true)));
+addEventListener("afterprint", () => views.forEach((view) => view.print(false)));
 if (views[0]?.settings.live) new Live(views[0]);

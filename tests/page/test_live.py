@@ -173,6 +173,31 @@ def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str
         assert opened.page.evaluate(f"() => {expected}"), opened.page.evaluate("() => said")
 
 
+def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser, live: str) -> None:
+    """A request that ran 1 s ago, as far as the page knows, has not run since then."""
+    running = ["1", 0, 1, 0, 2, 1, None, None, 1e12 - 61_000, [], [], [], [], [3, 0]]
+    texts = ["GET /mail", "", "running", "no response yet"]
+    stream = message(1e12, first=True, total=1, texts=texts, rows=[running], behind=60_000)
+    with tab(browser, live) as opened:
+        kind = "text/event-stream"
+        opened.page.route("**/events", lambda route: route.fulfill(body=stream, content_type=kind))
+        opened.page.reload()
+        opened.until("() => document.querySelector('[data-panel=running] .more')")
+        shown = opened.page.locator("[data-panel=running] .more").inner_text()
+        assert float(shown.removeprefix("for ").removesuffix(" s")) < 60
+
+
+def test_skip_link_leads_to_the_requests(browser: Browser, live: str) -> None:
+    with tab(browser, live) as opened:
+        opened.page.keyboard.press("Tab")
+        if opened.page.evaluate("() => document.activeElement.matches('[data-theme-switch]')"):
+            opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("() => document.activeElement.textContent") == "To the requests"
+        opened.page.keyboard.press("Enter")
+        opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("() => !!document.activeElement.closest('#requests')")
+
+
 def test_page_that_does_not_read_gets_later_states_instead(journal: Journal, live: str) -> None:
     host, port = live.removeprefix("http://").rstrip("/").split(":")
     path, rounds, requests, sent = "long" * 1000, 40, 50, 0
