@@ -11,7 +11,7 @@ const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
 const ORDER = ["running", "response-first", "overlapping", "work-first", "no-work", ...PROBLEMS]; // of the filters
 const MAX_PRINTED = 1000; // rows on paper
-const PRINTED_WIDTH = 300; // px of the scale on paper, which is narrower than a window
+const PRINTED_WIDTH = 260; // px of the scale on paper, which is narrower than a window
 const BEHIND = 1000; // ms that a live page may be behind without saying so
 
 const create = (name, className, text) => {
@@ -255,7 +255,8 @@ class View {
     this.end = matching.reduce((most, row) => Math.max(most, this.lastOf(row)), 0) * 1.02 || 1;
     this.showChips(counts);
     const all = this.total === undefined ? this.rows.size : this.total;
-    const kept = all > this.rows.size ? ` (the last ${this.rows.size.toLocaleString("en")} are kept)` : "";
+    const some = this.rows.size.toLocaleString("en");
+    const kept = all === this.rows.size ? "" : this.rows.size < this.settings.max ? ` (${some} of them here)` : ` (the last ${some} are kept)`;
     const is = matching.length === 1 ? "request" : "requests";
     this.count.textContent = matching.length === this.rows.size
       ? `${all.toLocaleString("en")} ${all === 1 ? "request" : "requests"}${kept}`
@@ -368,6 +369,11 @@ class View {
         element.remove();
         this.shown.delete(key);
       }
+    let next = this.list.firstElementChild; // screen readers and paper have the order of the document
+    for (const key of wanted) {
+      if (this.shown.get(key) === next) next = next.nextElementSibling;
+      else this.list.insertBefore(this.shown.get(key), next);
+    }
     this.list.style.height = `${y}px`;
   }
 

@@ -222,7 +222,7 @@ def test_paper_has_all_rows_and_no_controls(browser: Browser, tmp_path: Path) ->
     with tab(browser, tmp_path / "page.html", color_scheme="dark") as opened:
         on_screen = opened.page.locator(".request").count()
         opened.page.emulate_media(media="print")
-        opened.page.set_viewport_size({"width": 700, "height": 1000})
+        opened.page.set_viewport_size({"width": 718, "height": 1000})
         opened.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
         assert on_screen < opened.page.locator(".request").count() == 300
         assert not opened.page.locator(".controls").is_visible()
@@ -230,8 +230,9 @@ def test_paper_has_all_rows_and_no_controls(browser: Browser, tmp_path: Path) ->
             "() => document.querySelector('.scroller').scrollHeight - document.querySelector('.scroller').clientHeight"
         )
         assert opened.page.evaluate(below) <= 1
-        rights = "() => [...document.querySelectorAll('.mark')].map((mark) => mark.getBoundingClientRect().right)"
-        assert max(opened.page.evaluate(rights)) < 700
+        rights = "() => [...document.querySelectorAll('.bar *')].map((mark) => mark.getBoundingClientRect().right)"
+        assert max(opened.page.evaluate(rights)) <= 718
+        assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 718
         assert opened.page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         opened.page.evaluate("() => dispatchEvent(new Event('afterprint'))")
         opened.page.emulate_media(media="screen")
