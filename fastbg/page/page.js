@@ -9,6 +9,7 @@ const EDGE = 8; // px beside the scale, for half a mark
 const RUNNING = "running";
 const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
+const MAX_NAME = 80; // characters of a name in a panel: what it does must have room too
 const ORDER = ["running", "response-first", "overlapping", "work-first", "no-work", ...PROBLEMS]; // of the filters
 const MAX_PRINTED = 1000; // rows on paper
 const PRINTED_WIDTH = 260; // px of the scale on paper, which is narrower than a window
@@ -28,6 +29,7 @@ const draw = (name, className, attributes) => {
   return made;
 };
 
+const shortened = (text) => (text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text);
 const milliseconds = (ms) => (ms === null ? "-" : Math.abs(ms) >= 100 ? ms.toFixed(0) : ms.toFixed(1));
 const age = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.floor((ms / 1000) % 60)} s`);
 const timeOfDay = (ms) => new Date(ms).toTimeString().slice(0, 8) + "." + String(Math.floor(ms % 1000)).padStart(3, "0");
@@ -579,10 +581,10 @@ class Live {
     if (!running.length && !this.isStale) return;
     this.isStale = false;
     this.fill(this.running, running.slice(0, MAX_LISTED).map((row) => [
-      `${row.name}: ${row.doing.text}`, `for ${age(Math.max(this.view.now(row) - row.doing.since, 0))}`, row.key,
+      `${shortened(row.name)}: ${row.doing.text}`, `for ${age(Math.max(this.view.now(row) - row.doing.since, 0))}`, row.key,
     ]), running.length);
     const bad = rows.filter((row) => PROBLEMS.includes(row.state)).reverse();
-    this.fill(this.problems, bad.slice(0, MAX_LISTED).map((row) => [`${row.name}: ${row.state}`, row.notes.join("; "), row.key]), bad.length);
+    this.fill(this.problems, bad.slice(0, MAX_LISTED).map((row) => [`${shortened(row.name)}: ${row.state}`, row.notes.join("; "), row.key]), bad.length);
   }
 
   fill(panel, lines, count = lines.length) {

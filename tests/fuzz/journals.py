@@ -34,7 +34,7 @@ NAMES = (
 )  # fmt: skip
 KEYS = (
     "t_ns", "wall_ns", "host", "boot", "pid", "event", "request", "method", "path", "status", "bytes", "buffered",
-    "files", "task", "n", "where", "error", "reason", "detail", "waited_ms", "ms", "unfinished", "requests",
+    "files", "task", "n", "where", "error", "reason", "detail", "thread_id", "waited_ms", "ms", "unfinished", "requests",
     "tasks", "since_ns", "waits", "worker", "server", "weather",
 )  # fmt: skip
 

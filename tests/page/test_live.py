@@ -206,6 +206,7 @@ RECORD_STATUS = """
 )
 def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str, least_s: int) -> None:
     """The clocks of server and browser differ by decades here: late is what took longer than the fastest message."""
+    stream = "retry: 3600000\n" + stream  # the page does not ask again
     with tab(browser, live) as opened:
         kind = "text/event-stream"
         opened.page.add_init_script(RECORD_STATUS)
@@ -231,6 +232,38 @@ def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser
         opened.until("() => document.querySelector('[data-panel=running] .more')")
         shown = opened.page.locator("[data-panel=running] .more").inner_text()
         assert float(shown.removeprefix("for ").removesuffix(" s")) < 60
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\ud800${1}"
+
+
+def test_texts_of_an_app_stay_texts(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive("r1", f"/{HOSTILE}")
+        journal.add("task_queued", "r1", task=HOSTILE, n=1, detail=HOSTILE)
+        journal.answer("r1")
+        journal.add("task_failed", "r1", task=HOSTILE, n=1, error=HOSTILE, traceback=HOSTILE)
+        journal.end("r1", error=HOSTILE)
+        journal.add("loop_blocked", None, place=HOSTILE, path=HOSTILE, ms=90.0)
+        opened.page.wait_for_selector("[data-panel=problems] button")
+        opened.page.wait_for_selector("[data-panel=notices] li")
+        opened.page.click(".request")
+        opened.page.wait_for_selector(".fold")
+        shown = opened.page.locator("body").inner_text()
+        assert r"</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\ud800${1}" in shown
+        assert not {"\x1b", "\u202e", "\x00"} & set(shown)
+        assert opened.page.locator("img").count() == 0
+        assert opened.complaints == []
+
+
+def test_long_path_leaves_room_for_what_its_request_does(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live, viewport={"width": 400, "height": 800}) as opened:
+        journal.receive("r1", f"/{'x' * 3000}")
+        opened.page.wait_for_selector("[data-panel=running] button")
+        (text,) = opened.texts("[data-panel=running] button")
+        assert text.endswith("…: no response yet")
+        assert len(text) < 110
+        assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 400
 
 
 def test_skip_link_leads_to_the_requests(browser: Browser, live: str) -> None:
