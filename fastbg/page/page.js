@@ -153,7 +153,9 @@ class View {
     this.root.append(controls, this.count, this.scroller);
     this.list.addEventListener("click", (event) => {
       const line = event.target.closest(".request");
-      if (line && !event.target.closest(".fold")) this.toggle(line.dataset.key);
+      const owner = event.target.closest("[data-tip]");
+      if (owner && event.pointerType === "touch") tip.show(owner, event.clientX, event.clientY); // a finger cannot hover
+      else if (line && !event.target.closest(".fold")) this.toggle(line.dataset.key);
     });
     this.list.addEventListener("keydown", (event) => this.key(event));
     this.list.addEventListener("focusin", (event) => {

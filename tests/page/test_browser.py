@@ -165,6 +165,15 @@ def test_page_fits_a_phone(browser: Browser, page: Path) -> None:
         assert width > 300  # below the name, not beside it
 
 
+def test_finger_on_a_mark_shows_what_it_is(browser: Browser, page: Path) -> None:
+    with tab(browser, page, viewport={"width": 400, "height": 800}, has_touch=True) as opened:
+        opened.page.locator(".request .mark.response").first.tap()
+        opened.page.wait_for_selector(".tip:has-text('the client had the whole response')")
+        assert opened.page.locator(".fold").count() == 0
+        opened.page.locator(".request .name").first.tap()
+        opened.page.wait_for_selector(".fold")
+
+
 def test_code_has_the_lines_of_trap_and_remedy(browser: Browser, page: Path) -> None:
     with tab(browser, page) as opened:
         assert opened.texts(".code.trap") == ["trap\n2\n    time.sleep(1)"]
