@@ -141,7 +141,7 @@ class View {
     controls.append(this.chips, search, zoom);
     if (this.settings.live) controls.append(this.pauseButton());
     this.count = create("p", "count");
-    this.count.setAttribute("role", "status");
+    if (!this.settings.live) this.count.setAttribute("role", "status"); // it would be read out ten times a second
     const axisRow = create("div", "line axis");
     axisRow.append(create("span", "name", this.settings.zero), create("span", "verdict"));
     this.axis = draw("svg", "bar", { "aria-hidden": "true" });
