@@ -46,6 +46,11 @@ class LiveRequests(JournalAggregator):
         """The number of all requests."""
         return self._requests
 
+    @property
+    def version(self) -> int:
+        """The version of the last change."""
+        return self._version
+
     def changes(self, since: int, most: int) -> list[Change]:
         """Return the ``most`` oldest changes after the version ``since``, the oldest first."""
         found: list[Change] = []

@@ -18,7 +18,8 @@ class Task:
     ``tries``: number of starts; a worker may start a task again. ``started_ns`` is the first start. ``elsewhere``: a
     worker ran it under another boot than the server's; both times are then None, because they cannot be compared.
 
-    ``detail``: what is unusual about it, as a text: why it was dropped, or how it came to run.
+    ``thread_id``: of the thread that ran it, None without one or if it is unknown. ``detail``: what is unusual about
+    it, as a text: why it was dropped, or how it came to run.
     ``waited_ms``: time until a thread was free, None without a thread. ``blocked_ms``: total time for which its steps
     blocked the event loop; short steps are not counted.
     """
@@ -29,6 +30,7 @@ class Task:
     ended_ns: int | None = None
     dropped_ns: int | None = None
     where: str | None = None  # "thread", "loop" or "worker"
+    thread_id: int | None = None
     error: str | None = None
     traceback: str | None = None  # of this error
     reason: str | None = None
@@ -61,7 +63,7 @@ TASK_STATES: Mapping[str, TaskState] = {
 _EVENTS = {*TASK_STATES, "loop_blocked"}
 _T_NS = attrgetter("t_ns")
 ENDS = ("finished", "failed", "dropped")
-_FIELDS = ("where", "error", "traceback", "reason", "detail", "waited_ms")
+_FIELDS = ("where", "thread_id", "error", "traceback", "reason", "detail", "waited_ms")
 
 
 def tasks_of(events: Iterable[Event]) -> list[Task]:

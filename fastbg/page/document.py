@@ -13,7 +13,7 @@ from fastbg.report.timelines import UNICODE, Legend
 
 MAX_KEPT = 10_000  # requests of a page
 NO_SCRIPT = (
-    "The time lines need JavaScript, which is off. The tables below have the same verdicts and times. "
+    "The time lines need JavaScript, which is off. The tables below have verdicts and times without it. "
     "The page loads nothing from the network."
 )
 

@@ -65,5 +65,5 @@ def _requests(recorded: Sequence[RecordedRequest]) -> Markup:
     headers = ("request", "host", "status", "sent ms", "done ms", "verdict", "reason")
     found = table(headers, rows, numbers=frozenset({2, 3, 4}))
     more = len(recorded) - MAX_ROWS
-    earlier = f"{more:,} earlier requests are above only." if more > 0 else None
+    earlier = f"{more:,} earlier requests are in the time lines only." if more > 0 else None
     return joined([element("p", earlier, class_="quiet") if earlier else None, found])

@@ -16,10 +16,11 @@ from fastbg.evidence.trace import Write
 from fastbg.follow.lines import Piece
 from fastbg.page.document import MAX_KEPT, document, json_data, view
 from fastbg.page.markup import Markup, element
+from fastbg.page.progress import PageProgress, ReadingDelay
 from fastbg.page.rows import encoded, row_of_record
 from fastbg.report.delays import blocked_places
 from fastbg.report.lines import Entry, Sighting
-from fastbg.report.moments import exact_time, wall_ns_of
+from fastbg.report.moments import exact_time, of_this_boot, wall_ns_of
 from fastbg.report.timelines import JOURNAL_LEGEND
 from fastbg.text import escape_control
 
@@ -36,6 +37,7 @@ class LiveFeed:
 
     def __init__(self) -> None:
         self.requests = LiveRequests(MAX_KEPT)
+        self._delay = ReadingDelay(monotonic_ns())
         self._notices: deque[str] = deque(maxlen=MAX_NOTICES)
         self._noticed = 0  # number of notices so far
         self._closing = asyncio.Event()
@@ -43,6 +45,8 @@ class LiveFeed:
     def event(self, entry: Entry, *, last: bool) -> None:
         event = entry.event
         self.requests.add(event, len(str(event.detail)))
+        if of_this_boot(event):
+            self._delay.add(event.t_ns, monotonic_ns())
         if text := _notice_of(event):
             self._notify(text, event.t_ns)
 
@@ -78,21 +82,36 @@ class LiveFeed:
             self.requests.end_of_processes()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield server-sent events: first all requests in batches, then what changes, until `close`."""
-        version, noticed, is_first, quiet_s = 0, -1, True, 0.0
+        """Yield server-sent events: first all requests in batches, then what changes, until `close`.
+
+        A page that is behind gets only the last state of each request.
+        """
+        version, noticed, behind, is_first, quiet_s = 0, -1, 0, True, 0.0
+        progress = PageProgress(self._read_ns(), self.requests.version, self._read_ns())
         while not self._closing.is_set():
+            began_ns = monotonic_ns()
             changes = self.requests.changes(version, MAX_BATCH)
-            if changes or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
+            version = changes[-1].version if changes else version
+            is_all, latest = len(changes) < MAX_BATCH, self.requests.version
+            progress.sent(version, is_all=is_all, latest=latest, read_ns=self._read_ns())
+            was_behind, behind = behind, progress.behind_ms(began_ns)
+            if changes or behind != was_behind or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
                 message: dict[str, object] = {"now": wall_ns_of(monotonic_ns()) / 1e6, "total": self.requests.total}
                 message |= {"first": True} if is_first else {}
+                message |= {"behind": behind} if behind else {}
                 message |= {"notices": [*self._notices]} if noticed != self._noticed else {}
                 message |= encoded(row_of_record(each.request, str(each.number)) for each in changes)
+                noticed, is_first, quiet_s = self._noticed, False, 0.0  # before a slow page makes it wait
                 yield b"data: %s\n\n" % json_data(message).encode()
-                version = changes[-1].version if changes else version
-                noticed, is_first, quiet_s = self._noticed, False, 0.0
-            if len(changes) < MAX_BATCH:
-                await self._closes_within(BATCH_S)
-                quiet_s += BATCH_S
+            # The journal is read meanwhile: for half of the time, also if there is more to send.
+            pause_s = BATCH_S if is_all else min((monotonic_ns() - began_ns) / 1e9, BATCH_S)
+            await self._closes_within(pause_s)
+            quiet_s += pause_s
+
+    def _read_ns(self) -> int:
+        """Return until when all that was recorded has been read."""
+        now_ns = monotonic_ns()
+        return now_ns - self._delay.at(now_ns)
 
     async def _closes_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -126,6 +145,7 @@ def live_page(directory: Path) -> str:
     return document(
         f"{directory.name} – fastbg tail",
         [
+            element("a", "To the requests", href="#requests", class_="skip"),
             element("p", element("code", "fastbg tail --web"), f"  {directory}: ", status, class_="quiet"),
             element("h1", "What the server does now"),
             element(
@@ -135,7 +155,7 @@ def live_page(directory: Path) -> str:
                 _panel("notices", "About the server"),
                 class_="panels",
             ),
-            view([], LIVE_LEGEND, live=True),
+            element("div", view([], LIVE_LEGEND, live=True), id="requests", tabindex="-1"),
         ],
     )
 

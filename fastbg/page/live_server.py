@@ -23,6 +23,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
+SEND_BUFFER = 64 * 1024  # bytes: what is on its way to a slow page cannot be replaced by a later state
 REFUSED = "The host name of this request is not one of fastbg: use the address that `fastbg tail --web` printed.\n"
 
 
@@ -87,6 +88,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(feed: LiveFeed, page: str, listener: socket.socket, host: str) -> AsyncIterator[None]:
     """Serve ``page`` on ``listener``. At the end, open connections are closed at once."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # connections inherit it
     config = uvicorn.Config(
         Guard(live_app(feed, page), host), log_config=None, access_log=False, lifespan="off", ws="none",
         server_header=False, proxy_headers=False,

@@ -9,6 +9,11 @@ const EDGE = 8; // px beside the scale, for half a mark
 const RUNNING = "running";
 const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
+const MAX_NAME = 80; // characters of a name in a panel: what it does must have room too
+const ORDER = ["running", "response-first", "overlapping", "work-first", "no-work", ...PROBLEMS]; // of the filters
+const MAX_PRINTED = 1000; // rows on paper
+const PRINTED_WIDTH = 260; // px of the scale on paper, which is narrower than a window
+const BEHIND = 1000; // ms that a live page may be behind without saying so
 
 const create = (name, className, text) => {
   const made = document.createElement(name);
@@ -24,6 +29,7 @@ const draw = (name, className, attributes) => {
   return made;
 };
 
+const shortened = (text) => (text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text);
 const milliseconds = (ms) => (ms === null ? "-" : Math.abs(ms) >= 100 ? ms.toFixed(0) : ms.toFixed(1));
 const age = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.floor((ms / 1000) % 60)} s`);
 const timeOfDay = (ms) => new Date(ms).toTimeString().slice(0, 8) + "." + String(Math.floor(ms % 1000)).padStart(3, "0");
@@ -93,7 +99,8 @@ class View {
     this.shown = new Map(); // key of an item: its element
     this.items = [];
     this.paused = false;
-    this.skew = 0; // ms between the clocks of server and browser
+    this.skew = -Infinity; // ms from the clock of the browser to that of the server
+    this.behind = 0; // ms: what happened since then is not known yet
     this.focus = null; // [key of a row, number of a mark or -1]
     this.build();
     this.take(data);
@@ -134,7 +141,7 @@ class View {
     controls.append(this.chips, search, zoom);
     if (this.settings.live) controls.append(this.pauseButton());
     this.count = create("p", "count");
-    this.count.setAttribute("role", "status");
+    if (!this.settings.live) this.count.setAttribute("role", "status"); // it would be read out ten times a second
     const axisRow = create("div", "line axis");
     axisRow.append(create("span", "name", this.settings.zero), create("span", "verdict"));
     this.axis = draw("svg", "bar", { "aria-hidden": "true" });
@@ -146,7 +153,9 @@ class View {
     this.root.append(controls, this.count, this.scroller);
     this.list.addEventListener("click", (event) => {
       const line = event.target.closest(".request");
-      if (line && !event.target.closest(".fold")) this.toggle(line.dataset.key);
+      const owner = event.target.closest("[data-tip]");
+      if (owner && event.pointerType === "touch") tip.show(owner, event.clientX, event.clientY); // a finger cannot hover
+      else if (line && !event.target.closest(".fold")) this.toggle(line.dataset.key);
     });
     this.list.addEventListener("keydown", (event) => this.key(event));
     this.list.addEventListener("focusin", (event) => {
@@ -177,10 +186,13 @@ class View {
     return button;
   }
 
-  // Adds and replaces rows. `message`: {texts, rows}, and of a live page also {first, now, total}.
+  // Adds and replaces rows. `message`: {texts, rows}, and of a live page also {first, now, total, behind}.
   take(message) {
-    if (message.first) this.rows.clear();
-    if (message.now) this.skew = message.now - Date.now();
+    if (message.first) {
+      this.rows.clear();
+      this.skew = -Infinity;
+    }
+    if (message.now) this.skew = Math.max(this.skew, message.now - performance.now()); // of the fastest message
     if (message.total !== undefined) this.total = message.total;
     for (const list of message.rows) {
       const row = decodedRow(message.texts, list);
@@ -205,8 +217,12 @@ class View {
     this.frame = requestAnimationFrame(() => { this.frame = null; this.render(); });
   }
 
+  clock() {
+    return performance.now() + this.skew;
+  }
+
   now(row) {
-    return Date.now() + this.skew - row.at;
+    return this.clock() - this.behind - row.at;
   }
 
   lastOf(row) {
@@ -243,7 +259,8 @@ class View {
     this.end = matching.reduce((most, row) => Math.max(most, this.lastOf(row)), 0) * 1.02 || 1;
     this.showChips(counts);
     const all = this.total === undefined ? this.rows.size : this.total;
-    const kept = all > this.rows.size ? ` (the last ${this.rows.size.toLocaleString("en")} are kept)` : "";
+    const some = this.rows.size.toLocaleString("en");
+    const kept = all === this.rows.size ? "" : this.rows.size < this.settings.max ? ` (${some} of them here)` : ` (the last ${some} are kept)`;
     const is = matching.length === 1 ? "request" : "requests";
     this.count.textContent = matching.length === this.rows.size
       ? `${all.toLocaleString("en")} ${all === 1 ? "request" : "requests"}${kept}`
@@ -263,7 +280,8 @@ class View {
           if (!this.states.delete(state)) this.states.add(state);
           this.changed();
         });
-        this.chips.append(chip);
+        const rank = ORDER.indexOf(state);
+        this.chips.insertBefore(chip, [...this.chips.children].find((other) => ORDER.indexOf(other.dataset.state) > rank) ?? null);
       }
       known.delete(state);
       chip.textContent = `${count.toLocaleString("en")} ${state}`;
@@ -295,7 +313,7 @@ class View {
     if (this.isStale) this.select();
     this.isStale = false;
     this.until = this.to ?? this.end;
-    this.scaleWidth = Math.max(this.axis.clientWidth - 2 * EDGE, 1);
+    this.scaleWidth = this.isPrinting ? PRINTED_WIDTH : Math.max(this.axis.clientWidth - 2 * EDGE, 1);
     this.scale = [this.from, this.until, this.scaleWidth].join(" ");
     this.pan.disabled = this.to === null;
     this.pan.value = this.to === null ? 0 : (this.from / Math.max(this.end - (this.to - this.from), 1e-9)) * 1000;
@@ -317,30 +335,49 @@ class View {
     this.axis.replaceChildren(...parts);
   }
 
+  print(isPrinting) {
+    this.isPrinting = isPrinting;
+    this.version++;
+    this.render();
+  }
+
   height() {
     return parseFloat(getComputedStyle(this.list).getPropertyValue("--row"));
   }
 
-  // Puts the items that the window shows into the document, each at its place, and removes all others.
+  // Puts the items that the window shows into the document, each at its place, and removes all others. On paper: all.
   placeItems() {
     const height = this.height();
-    const top = this.scroller.scrollTop - MARGIN;
-    const bottom = top + this.scroller.clientHeight + 2 * MARGIN;
+    const top = this.isPrinting ? -Infinity : this.scroller.scrollTop - MARGIN;
+    const bottom = this.isPrinting ? Infinity : top + this.scroller.clientHeight + 2 * MARGIN;
     const wanted = new Set();
+    let first;
     let y = 0;
-    for (const item of this.items) {
+    for (const item of this.isPrinting ? this.items.slice(0, MAX_PRINTED) : this.items) {
       const own = height + (this.open.get(item.key) ?? 0);
       if (y + own > top && y < bottom) {
         wanted.add(item.key);
         this.place(item, y, height);
+        if (item.row && y >= this.scroller.scrollTop) first ??= item.key;
       }
       y += own;
+    }
+    // One stop for the Tab key, however many rows there are: the arrow keys go on from there.
+    const stop = wanted.has(this.focus?.[0]) ? this.focus[0] : first;
+    for (const key of wanted) {
+      const line = this.shown.get(key).querySelector(".request");
+      if (line) line.tabIndex = key === stop ? 0 : -1;
     }
     for (const [key, element] of this.shown)
       if (!wanted.has(key)) {
         element.remove();
         this.shown.delete(key);
       }
+    let next = this.list.firstElementChild; // screen readers and paper have the order of the document
+    for (const key of wanted) {
+      if (this.shown.get(key) === next) next = next.nextElementSibling;
+      else this.list.insertBefore(this.shown.get(key), next);
+    }
     this.list.style.height = `${y}px`;
   }
 
@@ -382,7 +419,7 @@ class View {
   line(row, isOpen) {
     const line = create("div", "line request");
     line.dataset.key = row.key;
-    line.tabIndex = 0;
+    line.tabIndex = -1; // one of all rows has 0: see `placeItems`
     line.setAttribute("role", "button");
     line.setAttribute("aria-expanded", String(isOpen));
     const verdict = row.asExpected ? row.state : `✗ ${row.state}`;
@@ -529,8 +566,11 @@ class Live {
   }
 
   take(message) {
-    this.say("connected", true);
     this.view.take(message);
+    const behind = (message.behind ?? 0) + this.view.clock() - message.now; // and how long the message waited
+    this.view.behind = behind < BEHIND ? 0 : behind;
+    this.say(behind < BEHIND ? "connected" : `connected, ${age(behind)} behind`, true);
+    this.status.classList.toggle("late", behind >= BEHIND);
     if (message.notices) this.fill(this.notices, message.notices.map((text) => [text, ""]));
     this.isStale = true;
   }
@@ -543,10 +583,10 @@ class Live {
     if (!running.length && !this.isStale) return;
     this.isStale = false;
     this.fill(this.running, running.slice(0, MAX_LISTED).map((row) => [
-      `${row.name}: ${row.doing.text}`, `for ${age(Math.max(this.view.now(row) - row.doing.since, 0))}`, row.key,
+      `${shortened(row.name)}: ${row.doing.text}`, `for ${age(Math.max(this.view.now(row) - row.doing.since, 0))}`, row.key,
     ]), running.length);
     const bad = rows.filter((row) => PROBLEMS.includes(row.state)).reverse();
-    this.fill(this.problems, bad.slice(0, MAX_LISTED).map((row) => [`${row.name}: ${row.state}`, row.notes.join("; "), row.key]), bad.length);
+    this.fill(this.problems, bad.slice(0, MAX_LISTED).map((row) => [`${shortened(row.name)}: ${row.state}`, row.notes.join("; "), row.key]), bad.length);
   }
 
   fill(panel, lines, count = lines.length) {
@@ -579,4 +619,6 @@ function startThemeSwitch() {
 startThemeSwitch();
 tip.start();
 const views = [...document.querySelectorAll("[data-view]")].map((root) => new View(root));
+addEventListener("beforeprint", () => views.forEach((view) => view.print(true)));
+addEventListener("afterprint", () => views.forEach((view) => view.print(false)));
 if (views[0]?.settings.live) new Live(views[0]);

@@ -143,7 +143,7 @@ def response_lost(request: JsonText, *, t_ns: int, status: int | None, detail: s
 def task_started(
     request: JsonText,
     task: JsonText,
-    where: Literal["thread", "loop"],
+    thread_id: int | None = None,
     *,
     t_ns: int | None = None,
     waited_ms: float | None = None,
@@ -151,15 +151,15 @@ def task_started(
 ) -> Line:
     """Make the line of a task that starts.
 
-    ``where``: "thread" (this thread makes the line) or "loop". ``waited_ms``: the wait for a free thread. ``detail``:
-    why it starts before the response is sent, if that is known.
+    ``thread_id``: of its own thread, as the kernel numbers them, None in the event loop. ``waited_ms``: the wait for
+    this thread. ``detail``: why it starts before the response is sent, if that is known.
     """
     if (t_ns := t_ns or monotonic_ns()) > _stamp_end_ns:
         _renew_stamp()
-    waited = "" if waited_ms is None else f',"waited_ms":{waited_ms:.3f}'
+    where = '"loop"' if thread_id is None else f'"thread","thread_id":{thread_id}{_waited(waited_ms)}'
     return (
         f'{{"t_ns":{t_ns},{_stamp}"event":"task_started","request":{request},{task},'
-        f'"where":"{where}"{waited}{"" if detail is None else _detail(detail)}}}\n'
+        f'"where":{where}{"" if detail is None else _detail(detail)}}}\n'
     ).encode("ascii")
 
 
@@ -283,6 +283,10 @@ def _route(method: str, path: str) -> str:
 
 def _where(where: str | None) -> str:
     return "" if where is None else f',"where":"{where}"'
+
+
+def _waited(waited_ms: float | None) -> str:
+    return "" if waited_ms is None else f',"waited_ms":{waited_ms:.3f}'
 
 
 def _error(error: str | None) -> str:

@@ -18,7 +18,7 @@ _KINDS = _REQUIRED | {
     "files": dict, "files_after": dict, "sending_ns": int, "x_request_id": str,
     "task": str, "n": int, "where": str, "error": str, "traceback": str, "reason": str, "detail": str,
     "place": str, "waited_ms": float, "ms": float, "unfinished": int, "requests": int, "tasks": list,
-    "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,
+    "thread_id": int, "since_ns": int, "waits": bool, "count": int, "worker": str, "server": str,
     "python": str, "server_name": str, "server_version": str, "manager": str, "run": str,
     "pid_namespace": int, "start_ticks": int,
 }  # fmt: skip

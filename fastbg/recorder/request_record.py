@@ -149,15 +149,16 @@ class RequestRecord:
         held = self.response.held
         if held is not None:
             held.look()
+        thread_id = None
         if where == "thread":
-            task.thread = threading.get_ident()
+            task.thread, thread_id = threading.get_ident(), threading.get_native_id()
             t_ns = monotonic_ns() if held is not None else t_ns  # its function has not started yet
         task.started_ns = t_ns = t_ns or monotonic_ns()
         if held is not None and where == "loop":  # what is held here is held until the step of the event loop ends
             held.look()
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
         self._journal.write(
-            journal_events.task_started(self.text, task.text, where, t_ns=t_ns, waited_ms=waited_ms, detail=detail)
+            journal_events.task_started(self.text, task.text, thread_id, t_ns=t_ns, waited_ms=waited_ms, detail=detail)
         )
 
     def blocked(self, task: TaskRecord, took_ns: int) -> None:

@@ -1,8 +1,10 @@
 """Journals in the Trace Event Format, which Perfetto and chrome://tracing open.
 
-Each server process and each worker is a process with the track "event loop", on which the blocked steps are. Requests
-and tasks overlap in any way, also those of one event loop, and slices of one track must not. So they are asynchronous
-slices: each has an id of its own, and the viewer finds a lane for it.
+Each server process and each worker is a process with the track "event loop", on which the blocked steps are, and one
+for each thread that ran tasks: it runs one function at a time. Requests, and the tasks of an event loop, overlap in any
+way, and slices of one track must not. So they are asynchronous slices: each has an id of its own, and the viewer finds
+a lane for it. Viewers make one track of all outermost slices with one name, and paths are many: so the outermost slice
+of a request is named by its verdict. An id is of its process: Perfetto shows any other id outside of all processes.
 
 The timestamps are microseconds since 1970: the monotonic clock of a boot, moved by one reading of its wall clock. So
 the order within a boot is exact, and between boots approximate.
@@ -22,11 +24,13 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import Task
 
 MAX_PROCESSES = 10_000  # with tracks of their own; the events of all others are on the tracks of one
+MAX_THREADS = 10_000  # with a track; tasks in others are asynchronous slices, as those of an older journal
 MAX_PID = 2**22  # Linux gives smaller ids: this one and larger ones are for processes whose id another host has too
 MAX_WALL_NS = 2**62  # a viewer cannot show a later time
 
 _OTHERS: ProcessKey = (None, "", 0)
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+# Perfetto refuses the escapes of characters beyond U+FFFF, as in most emoji: so nothing is ASCII only.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _ENDS = ("task_finished", "task_failed")
 
 
@@ -39,6 +43,7 @@ class TraceEvents:
         self._ids = count(1)
         self._pids: dict[ProcessKey, int] = {}
         self._used: set[int] = set()
+        self._threads: set[tuple[int, int]] = set()  # the numbers of a process and of its thread
         self._other_pids = count(MAX_PID)
         self._shifts: dict[tuple[str | None, str], int] = {}  # from the monotonic clock of a boot to the wall clock
 
@@ -51,8 +56,10 @@ class TraceEvents:
         sent_ns = request.server.sent.left_ns if request.server.sent else None
         about: dict[str, Any] = {"status": request.server.status, "verdict": request.judgement.verdict}
         about |= {"reason": request.judgement.reason, "error": request.server.error, "request": request.request_id}
-        slice_ = {"cat": "request", "id": next(self._ids), "pid": pid, "tid": pid}
+        slice_ = {"cat": "request", "id2": self._id(), "pid": pid, "tid": pid}
+        track = f"requests: {request.judgement.verdict}"
         begin_us = _us(request.received_ns + shift_ns)
+        self._add(ph="b", name=track, ts=begin_us, **slice_)
         self._add(ph="b", name=request.name, ts=begin_us, args=_known(about), **slice_)
         if sent_ns is not None:
             self._add(ph="b", name="until the response was sent", ts=begin_us, **slice_)
@@ -61,6 +68,7 @@ class TraceEvents:
         if request.finished_ns is not None:
             end_us = max(begin_us, _us(max(request.finished_ns, sent_ns or 0) + shift_ns))
             self._add(ph="e", name=request.name, ts=end_us, **slice_)
+            self._add(ph="e", name=track, ts=end_us, **slice_)
         for task, its_events in zip(tasks, _by_task(events), strict=True):
             self._task(task, its_events, pid)
 
@@ -80,19 +88,31 @@ class TraceEvents:
         if start is not None and "worker" in start.detail:
             pid = self._pid(key_of(start.detail), f"worker {start.detail['worker']}")
         about: dict[str, Any] = {"state": task.state, "where": task.where, "waited_ms": task.waited_ms}
-        about |= {"error": task.error, "reason": task.reason, "detail": task.detail}
-        slice_ = {"name": task.name, "cat": "task", "id": next(self._ids), "pid": pid, "tid": pid}
-        if start is not None:
-            begin_us = self._us_of(start)
-            self._add(ph="b", ts=begin_us, args=_known(about), **slice_)
+        about |= {"error": task.error, "reason": task.reason, "detail": task.detail, "request": events[0].request_id}
+        slice_ = {"name": task.name, "cat": "task", "pid": pid}
         for event in events:
             if event.name == "loop_blocked":
                 self._block(event, pid, task.name, {})
             elif event.name == "task_dropped" and start is None:
-                self._add(ph="n", ts=self._us_of(event), args=_known(about), **slice_)
+                self._add(ph="n", ts=self._us_of(event), id2=self._id(), tid=pid, args=_known(about), **slice_)
+        if start is None:
+            return
+        begin_us = self._us_of(start)
         last = next((event for event in reversed(events) if event.name in _ENDS), None)
-        if start is not None and last is not None:
-            self._add(ph="e", ts=max(begin_us, self._us_of(last)), **slice_)
+        end_us = None if last is None else max(begin_us, self._us_of(last))
+        self._run(begin_us, end_us, self._tid(pid, task.thread_id), args=_known(about), **slice_)
+
+    def _run(self, begin_us: float, end_us: float | None, tid: int | None, **slice_: Any) -> None:
+        """Write a task that has started: on the track of its thread ``tid``, None if that is unknown."""
+        if tid is not None and end_us is not None:
+            self._add(ph="X", ts=begin_us, dur=end_us - begin_us, tid=tid, **slice_)
+        elif tid is not None:
+            self._add(ph="B", ts=begin_us, tid=tid, **slice_)
+        else:
+            about, slice_ = slice_.pop("args"), slice_ | {"id2": self._id(), "tid": slice_["pid"]}
+            self._add(ph="b", ts=begin_us, args=about, **slice_)
+            if end_us is not None:
+                self._add(ph="e", ts=end_us, **slice_)
 
     def _block(self, event: Event, pid: int, what: str, about: dict[str, Any]) -> None:
         took_ns = int(min(max(event.detail.get("ms", 0.0), 0.0) * 1e6, event.t_ns))
@@ -101,8 +121,12 @@ class TraceEvents:
         slice_ = {"name": f"blocked by {what}", "cat": "blocked", "pid": pid, "tid": pid}
         self._add(ph="X", ts=begin_us, dur=end_us - begin_us, args=about, **slice_)
 
+    def _id(self) -> dict[str, str]:
+        return {"local": hex(next(self._ids))}
+
     def _add(self, **fields: Any) -> None:
-        self._write(f"{self._before}\n{_encode(fields)}")
+        text = _encode(fields).encode("utf-8", "replace").decode()  # a lone surrogate is no character
+        self._write(f"{self._before}\n{text}")
         self._before = ","
 
     def _pid(self, key: ProcessKey, name: str) -> int:
@@ -115,9 +139,23 @@ class TraceEvents:
             self._pids[key] = number
             self._used.add(number)
             label = " ".join(filter(None, [name, f"({pid})" if pid else "", host and f"on {host}"]))
-            self._add(ph="M", name="process_name", pid=number, tid=number, args={"name": label})
-            self._add(ph="M", name="thread_name", pid=number, tid=number, args={"name": "event loop"})
+            self._name("process", number, number, label)
+            self._name("thread", number, number, "event loop")
         return self._pids[key]
+
+    def _tid(self, pid: int, thread_id: int | None) -> int | None:
+        """Return the number of a thread's track, None without one. The first time, name it."""
+        if thread_id is None or not 0 < thread_id < MAX_PID or thread_id == pid:
+            return None
+        if (pid, thread_id) not in self._threads:
+            if len(self._threads) >= MAX_THREADS:
+                return None
+            self._threads.add((pid, thread_id))
+            self._name("thread", pid, thread_id, f"thread {thread_id}")
+        return thread_id
+
+    def _name(self, what: str, pid: int, tid: int, name: str) -> None:
+        self._add(ph="M", name=f"{what}_name", pid=pid, tid=tid, args={"name": name})
 
     def _us_of(self, event: Event) -> float:
         return _us(event.t_ns + self._shift_ns(key_of(event.detail), event.t_ns, event.detail["wall_ns"]))

@@ -24,7 +24,7 @@ def event_costs() -> list[Row]:
         "request_received": lambda: journal_events.request_received(REQUEST, "POST", "/orders", time.monotonic_ns()),
         "task_queued": lambda: journal_events.task_queued(REQUEST, TASK),
         "response_sent": lambda: journal_events.response_sent(REQUEST, time.monotonic_ns(), 200, 11, 1, 0),
-        "task_started": lambda: journal_events.task_started(REQUEST, TASK, "loop"),
+        "task_started": lambda: journal_events.task_started(REQUEST, TASK),
         "task_finished": lambda: journal_events.task_finished(REQUEST, TASK),
         "request_finished": lambda: journal_events.request_finished(REQUEST, files=None, error=None, traceback=None),
     }

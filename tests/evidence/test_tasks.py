@@ -22,11 +22,11 @@ def test_wait_for_a_thread_and_blocked_loop_are_recorded() -> None:
         event(4, "loop_blocked", ms=100.0),
         event(5, "task_finished"),
         event(1, "task_queued", n=1),
-        event(6, "task_started", n=1, where="thread", waited_ms=0.0),
+        event(6, "task_started", n=1, where="thread", thread_id=70, waited_ms=0.0),
     ]
     assert tasks_of(events) == [
         Task("shop.mail", "finished", 2, 5, where="loop", blocked_ms=160.5),
-        Task("shop.mail", "started", 6, where="thread", waited_ms=0.0),
+        Task("shop.mail", "started", 6, where="thread", thread_id=70, waited_ms=0.0),
     ]
 
 

@@ -34,8 +34,8 @@ NAMES = (
 )  # fmt: skip
 KEYS = (
     "t_ns", "wall_ns", "host", "boot", "pid", "event", "request", "method", "path", "status", "bytes", "buffered",
-    "files", "task", "n", "where", "error", "reason", "detail", "waited_ms", "ms", "unfinished", "requests",
-    "tasks", "since_ns", "waits", "worker", "server", "weather",
+    "files", "task", "n", "where", "error", "reason", "detail", "thread_id", "waited_ms", "ms", "unfinished",
+    "requests", "tasks", "since_ns", "waits", "worker", "server", "weather",
 )  # fmt: skip
 
 texts = st.one_of(st.sampled_from(["b1", "b1/7", "/", "b1/²", "b1/" + "9" * 5000, *HOSTILE.values()]), st.text())

@@ -165,6 +165,15 @@ def test_page_fits_a_phone(browser: Browser, page: Path) -> None:
         assert width > 300  # below the name, not beside it
 
 
+def test_finger_on_a_mark_shows_what_it_is(browser: Browser, page: Path) -> None:
+    with tab(browser, page, viewport={"width": 400, "height": 800}, has_touch=True) as opened:
+        opened.page.locator(".request .mark.response").first.tap()
+        opened.page.wait_for_selector(".tip:has-text('the client had the whole response')")
+        assert opened.page.locator(".fold").count() == 0
+        opened.page.locator(".request .name").first.tap()
+        opened.page.wait_for_selector(".fold")
+
+
 def test_code_has_the_lines_of_trap_and_remedy(browser: Browser, page: Path) -> None:
     with tab(browser, page) as opened:
         assert opened.texts(".code.trap") == ["trap\n2\n    time.sleep(1)"]
@@ -194,3 +203,51 @@ def test_ten_thousand_requests_are_drawn_in_part(browser: Browser, tmp_path: Pat
         opened.until("() => document.activeElement.dataset.key === '9999'")
         assert opened.page.locator(".item").count() < 100
         assert opened.complaints == []
+
+
+def test_tab_key_passes_any_number_of_rows_in_one_step(browser: Browser, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    write_long_journal(journal, 300)
+    save_journal_page(read_history(journal, last=300), tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html") as opened:
+        keyboard, in_list = opened.page.keyboard, "() => !!document.activeElement.closest('.list')"
+        opened.page.focus(".zoom button:last-of-type")
+        keyboard.press("Tab")
+        assert opened.page.evaluate(in_list)
+        for _ in range(60):  # farther than the window
+            keyboard.press("ArrowDown")
+        assert opened.page.locator(".request[tabindex='0']").count() == 1
+        key = opened.page.evaluate("() => document.activeElement.dataset.key")
+        keyboard.press("Tab")
+        assert not opened.page.evaluate(in_list)
+        keyboard.press("Shift+Tab")
+        assert opened.page.evaluate("() => document.activeElement.dataset.key") == key
+
+
+def test_paper_has_all_rows_and_no_controls(browser: Browser, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    write_long_journal(journal, 300)
+    save_journal_page(read_history(journal, last=300), tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html", color_scheme="dark") as opened:
+        on_screen = opened.page.locator(".request").count()
+        opened.page.emulate_media(media="print")
+        opened.page.set_viewport_size({"width": 718, "height": 1000})
+        opened.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        assert on_screen < opened.page.locator(".request").count() == 300
+        assert not opened.page.locator(".controls").is_visible()
+        below = (
+            "() => document.querySelector('.scroller').scrollHeight - document.querySelector('.scroller').clientHeight"
+        )
+        assert opened.page.evaluate(below) <= 1
+        rights = "() => [...document.querySelectorAll('.bar *')].map((mark) => mark.getBoundingClientRect().right)"
+        assert max(opened.page.evaluate(rights)) <= 718
+        assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 718
+        assert opened.page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        opened.page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+        opened.page.emulate_media(media="screen")
+        opened.until("() => document.querySelectorAll('.request').length < 300")
+
+
+def test_filters_are_in_one_order(browser: Browser, tmp_path: Path) -> None:
+    with tab(browser, saved(tmp_path, failing(), foreground(), background())) as opened:
+        assert opened.texts(".chip") == ["1 response-first", "1 work-first", "1 failed"]

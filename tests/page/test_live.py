@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,170 @@ def test_page_says_that_its_process_has_ended(browser: Browser, journal: Journal
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130  # although the page is connected
         opened.until("() => document.querySelector('[data-status]').textContent.startsWith('not connected')")
+
+
+def test_page_continues_with_the_next_process(browser: Browser, journal: Journal) -> None:
+    with ExitStack() as stack:
+        with tailing(journal.path.parent) as (address, _):
+            opened = stack.enter_context(tab(browser, address))
+            journal.receive("r1", "/before")
+            opened.page.wait_for_selector(".name:has-text('/before')")
+        opened.until("() => document.querySelector('[data-status]').textContent.startsWith('not connected')")
+        port = address.rstrip("/").rpartition(":")[2]
+        stack.enter_context(tailing(journal.path.parent, "--port", port))
+        opened.until("() => document.querySelector('[data-status]').textContent === 'connected'")
+        journal.receive("r2", "/after")
+        opened.page.wait_for_selector(".name:has-text('/after')")
+        assert opened.texts(".request .name") == ["POST /after", "POST /before"]
+
+
+def test_rotated_or_removed_journal_goes_on(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive("r1", "/first")
+        opened.page.wait_for_selector(".name:has-text('/first')")
+        journal.path.rename(f"{journal.path}.1")
+        journal.receive("r2", "/rotated")
+        opened.page.wait_for_selector(".name:has-text('/rotated')")
+        journal.path.unlink()
+        journal.receive("r3", "/removed")
+        opened.page.wait_for_selector(".name:has-text('/removed')")
+        assert opened.texts(".request .name") == ["POST /removed", "POST /rotated", "POST /first"]
+        assert opened.complaints == []
+
+
+def test_missing_browser_is_said_and_the_page_is_served(journal: Journal, tmp_path: Path) -> None:
+    command = [*FASTBG, "tail", "--web", "--open", "--dir", str(journal.path.parent)]
+    nothing = environment() | {"BROWSER": str(tmp_path / "no-browser"), "PATH": str(tmp_path), "DISPLAY": ""}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=nothing) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            address = process.stdout.readline().split()[6].decode()
+            assert process.stderr.readline().decode() == f"fastbg: no browser was found: open {address} yourself\n"
+            assert fetch("GET", address).status_code == 200
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
+def message(now: float, **more: Any) -> str:
+    """Return a server-sent event without news, sent at ``now`` by the clock of the server."""
+    return f"data: {json.dumps({'now': now, 'total': 0, 'texts': [], 'rows': [], **more})}\n\n"
+
+
+RECORD_STATUS = """
+    window.said = [];
+    new MutationObserver(() => said.push(document.querySelector("[data-status]")?.textContent ?? ""))
+      .observe(document, {subtree: true, childList: true});
+"""
+
+
+@pytest.mark.parametrize(
+    ("stream", "least_s"),
+    [
+        (message(1e12, first=True), 0),
+        (message(1e12, first=True, behind=4000), 4),
+        (message(1e12, first=True) + message(1e12 - 5000, behind=4000), 9),
+        (message(1e12, first=True, behind=4000) + message(2e12), 0),
+    ],
+    ids=["in time", "late at the server", "late on its way too", "in time again"],
+)
+def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str, least_s: int) -> None:
+    """The clocks of server and browser differ by decades here: late is what took longer than the fastest message."""
+    stream = "retry: 3600000\n" + stream  # the page does not ask again
+    with tab(browser, live) as opened:
+        kind = "text/event-stream"
+        opened.page.add_init_script(RECORD_STATUS)
+        opened.page.route("**/events", lambda route: route.fulfill(body=stream, content_type=kind))
+        opened.page.reload()
+        opened.until("() => said.some((text) => text.startsWith('not connected'))")
+        said: list[str] = opened.page.evaluate("() => said")
+        last = [text for text in said if text.startswith("connected")][-1]
+        behind_s = float(last.removeprefix("connected, ").removesuffix(" s behind")) if last != "connected" else 0
+        assert behind_s >= least_s
+        assert (behind_s > 0) == (least_s > 0)
+
+
+def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser, live: str) -> None:
+    """A request that ran 1 s ago, as far as the page knows, has not run since then."""
+    running = ["1", 0, 1, 0, 2, 1, None, None, 1e12 - 61_000, [], [], [], [], [3, 0]]
+    texts = ["GET /mail", "", "running", "no response yet"]
+    stream = message(1e12, first=True, total=1, texts=texts, rows=[running], behind=60_000)
+    with tab(browser, live) as opened:
+        kind = "text/event-stream"
+        opened.page.route("**/events", lambda route: route.fulfill(body=stream, content_type=kind))
+        opened.page.reload()
+        opened.until("() => document.querySelector('[data-panel=running] .more')")
+        shown = opened.page.locator("[data-panel=running] .more").inner_text()
+        assert float(shown.removeprefix("for ").removesuffix(" s")) < 60
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\ud800${1}"
+
+
+def test_texts_of_an_app_stay_texts(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive("r1", f"/{HOSTILE}")
+        journal.add("task_queued", "r1", task=HOSTILE, n=1, detail=HOSTILE)
+        journal.answer("r1")
+        journal.add("task_failed", "r1", task=HOSTILE, n=1, error=HOSTILE, traceback=HOSTILE)
+        journal.end("r1", error=HOSTILE)
+        journal.add("loop_blocked", None, place=HOSTILE, path=HOSTILE, ms=90.0)
+        opened.page.wait_for_selector("[data-panel=problems] button")
+        opened.page.wait_for_selector("[data-panel=notices] li")
+        opened.page.click(".request")
+        opened.page.wait_for_selector(".fold")
+        shown = opened.page.locator("body").inner_text()
+        assert r"</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\ud800${1}" in shown
+        assert not {"\x1b", "\u202e", "\x00"} & set(shown)
+        assert opened.page.locator("img").count() == 0
+        assert opened.complaints == []
+
+
+def test_long_path_leaves_room_for_what_its_request_does(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live, viewport={"width": 400, "height": 800}) as opened:
+        journal.receive("r1", f"/{'x' * 3000}")
+        opened.page.wait_for_selector("[data-panel=running] button")
+        (text,) = opened.texts("[data-panel=running] button")
+        assert text.endswith("…: no response yet")
+        assert len(text) < 110
+        assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 400
+
+
+def test_skip_link_leads_to_the_requests(browser: Browser, live: str) -> None:
+    with tab(browser, live) as opened:
+        opened.page.keyboard.press("Tab")
+        if opened.page.evaluate("() => document.activeElement.matches('[data-theme-switch]')"):
+            opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("() => document.activeElement.textContent") == "To the requests"
+        opened.page.keyboard.press("Enter")
+        opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("() => !!document.activeElement.closest('#requests')")
+
+
+def test_page_that_does_not_read_gets_later_states_instead(journal: Journal, live: str) -> None:
+    host, port = live.removeprefix("http://").rstrip("/").split(":")
+    path, rounds, requests, sent = "long" * 1000, 40, 50, 0
+    with socket.socket() as slow, urllib.request.urlopen(f"{live}events", timeout=PATIENCE_S) as quick:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow.settimeout(PATIENCE_S)
+        slow.connect((host, int(port)))
+        slow.sendall(f"GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        for each in range(requests):
+            journal.receive(f"r{each}", f"/{each}/{path}")
+        for number in range(rounds):
+            for each in range(requests):
+                journal.add("task_queued", f"r{each}", task=f"shop.round{number}", n=1 + number)
+            journal.add("shutdown", None, unfinished=number, tasks=[], waits=True)
+            news = b""
+            while f'unfinished tasks: {number}"'.encode() not in news:
+                news = quick.readline()
+                sent += len(news)
+        got = bytearray()
+        while f'unfinished tasks: {rounds - 1}"'.encode() not in got:
+            got += slow.recv(2**20)
+    assert sent > 4 * 2**20
+    assert len(got) < 2 * 2**20
 
 
 def first_message(address: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def _check_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_written_line_can_be_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.check()
-    journal.write(task_started(request_text("id"), task_text("work", 0), "loop", t_ns=5))
+    journal.write(task_started(request_text("id"), task_text("work", 0), t_ns=5))
     event = read_journal_line(journal.path.read_bytes())
     assert event is not None
     assert (event.t_ns, event.name, event.request_id, event.detail["n"]) == (5, "task_started", "id", 0)

@@ -57,10 +57,10 @@ def test_any_text_is_encoded_within_its_limit(text: str, limit: int) -> None:
         ),
         (journal_events.response_lost(R, t_ns=5, status=404), ["response_lost", "r", 404]),
         (
-            journal_events.task_started(R, WORK, "thread", t_ns=5, waited_ms=1.23456),
-            ["task_started", "r", "work", 0, "thread", 1.235],
+            journal_events.task_started(R, WORK, 4711, t_ns=5, waited_ms=1.23456),
+            ["task_started", "r", "work", 0, "thread", 4711, 1.235],
         ),
-        (journal_events.task_started(R, WORK, "loop"), ["task_started", "r", "work", 0, "loop"]),
+        (journal_events.task_started(R, WORK), ["task_started", "r", "work", 0, "loop"]),
         (journal_events.loop_blocked(R, ms=60.0, task=WORK), ["loop_blocked", "r", "work", 0, 60.0]),
         (
             journal_events.loop_blocked(None, ms=60.0, task=None, place="a.py:1 in f", path="/"),
@@ -133,7 +133,7 @@ def test_wall_clock_is_read_when_the_stamp_is_old(monkeypatch: pytest.MonkeyPatc
     makers: list[Callable[[], Line]] = [
         lambda: journal_events.task_finished(R, WORK),
         lambda: journal_events.task_queued(R, WORK),
-        lambda: journal_events.task_started(R, WORK, "loop"),
+        lambda: journal_events.task_started(R, WORK),
         lambda: journal_events.request_finished(R, files=None, error=None, traceback=None),
         lambda: journal_events.events_lost(count=1),
         lambda: journal_events.request_received(R, "GET", "/", t_ns=now[0]),

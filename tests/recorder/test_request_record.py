@@ -105,8 +105,23 @@ def test_tasks_have_numbers_places_and_their_order(tmp_path: Path) -> None:
     assert (found[0]["method"], found[0]["path"]) == ("GET", "/a")
     assert [event["where"] for event in found if event["event"] == "task_started"] == ["thread", "loop"]
     assert [event["waited_ms"] >= 0 for event in found if "waited_ms" in event] == [True]
+    assert [(event["event"], event["n"]) for event in found if "thread_id" in event] == [("task_started", 0)]
     assert found[-1]["files"] == {str(tmp_path / "log.txt"): 0}
     assert not any("error" in event for event in found)
+
+
+def test_task_in_a_thread_has_the_id_of_the_thread_that_runs_it(tmp_path: Path) -> None:
+    ran: list[int] = []
+
+    def note() -> None:
+        ran.append(threading.get_native_id())
+
+    async def app(send: Send) -> None:
+        await respond(send, BackgroundTask(note))
+
+    (started,) = (event for event in events(tmp_path, app) if event["event"] == "task_started")
+    assert ran == [started["thread_id"]]
+    assert ran != [threading.get_native_id()]
 
 
 def test_failed_task_drops_the_later_ones(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from fastbg.evidence.history import JournalAggregator
+from fastbg.recorder.journal_lines import read_journal_line
+from fastbg.report import trace_events
 from tests.support.processes import fastbg
 from tests.support.recordings import TASK, line, mail, received, sent, write_long_journal
 
@@ -29,7 +32,7 @@ def events(path: Path) -> list[Fields]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    found: list[Fields] = json.loads(path.read_text("ascii"), parse_constant=refuse)["traceEvents"]
+    found: list[Fields] = json.loads(path.read_text("utf-8"), parse_constant=refuse)["traceEvents"]
     begins: dict[tuple[int, str], float] = {}
     for event in found:
         assert {"ph", "name", "pid", "tid"} <= event.keys()
@@ -37,9 +40,9 @@ def events(path: Path) -> list[Fields]:
         assert event["ph"] == "M" or 0 <= event["ts"] < 2**63 / 1000
         assert event["ph"] != "X" or event["dur"] >= 0
         if event["ph"] == "b":
-            begins[event["id"], event["name"]] = event["ts"]
+            begins[event["id2"]["local"], event["name"]] = event["ts"]
         elif event["ph"] == "e":
-            assert event["ts"] >= begins.pop((event["id"], event["name"]))
+            assert event["ts"] >= begins.pop((event["id2"]["local"], event["name"]))
     return found
 
 
@@ -58,12 +61,27 @@ def spans(found: list[Fields]) -> dict[str, tuple[float, float]]:
 
 def test_requests_and_tasks_are_slices_with_arguments(tmp_path: Path) -> None:
     found = trace(tmp_path, mail())
-    assert spans(found) == {"POST /mail": (0, 504), "until the response was sent": (0, 2), "shop.mail": (3, 503)}
+    assert spans(found) == {
+        "requests: response-first": (0, 504),
+        "POST /mail": (0, 504),
+        "until the response was sent": (0, 2),
+        "shop.mail": (3, 503),
+    }
     request, task = named(found, "POST /mail", "b"), named(found, "shop.mail", "b")
     assert request["args"] == {"status": 200, "verdict": "response-first", "request": "r1"}
-    assert task["args"] == {"state": "finished", "where": "thread"}
+    assert task["args"] == {"state": "finished", "where": "thread", "request": "r1"}
     assert request["ts"] == WALL_US
-    assert request["id"] != task["id"], "slices with the same id must be nested, and a task may outlive its request"
+    assert request["id2"] != task["id2"], "slices with the same id must be nested, and a task may outlive its request"
+
+
+def test_slices_are_grouped_in_their_process_by_verdict(tmp_path: Path) -> None:
+    """Viewers group by the name of the outermost slice, which comes first; Perfetto by process only with this id."""
+    found = trace(tmp_path, mail() + mail(request="r2", path="/other"))
+    slices = [each for each in found if each.get("cat") == "request"]
+    outermost = {each["id2"]["local"]: each["name"] for each in reversed(slices) if each["ph"] == "b"}
+    assert list(outermost.values()) == ["requests: response-first"] * 2
+    assert {each["pid"] for each in slices} == {7}
+    assert not any("id" in each for each in found)
 
 
 def test_processes_and_their_event_loops_have_names(tmp_path: Path) -> None:
@@ -103,6 +121,58 @@ def test_blocked_event_loops_are_slices_of_their_track(tmp_path: Path) -> None:
     ]
 
 
+def in_thread(thread_id: int, begin_ms: float, end_ms: float | None, request: str) -> bytes:
+    """Return the lines of a request whose task runs in a thread."""
+    begun = line(begin_ms, "task_started", request, **TASK, where="thread", thread_id=thread_id, waited_ms=0.5)
+    before = received(1000, request) + sent(1001, request) + begun
+    if end_ms is None:
+        return before
+    return before + line(end_ms, "task_finished", request, **TASK) + line(end_ms, "request_finished", request)
+
+
+def test_tasks_in_threads_are_on_named_tracks(tmp_path: Path) -> None:
+    found = trace(
+        tmp_path, in_thread(70, 1002, 1100, "r1") + in_thread(71, 1003, 1200, "r2") + in_thread(70, 1101, 1150, "r3")
+    )
+    names = {each["tid"]: each["args"]["name"] for each in found if each["name"] == "thread_name"}
+    assert names == {7: "event loop", 70: "thread 70", 71: "thread 71"}
+    assert [each["name"] for each in found].count("thread_name") == 3
+    tasks = [each for each in found if each.get("cat") == "task"]
+    ran = [(each["ph"], each["tid"], each["args"]["request"], round(each["dur"] / 1000)) for each in tasks]
+    assert sorted(ran) == [("X", 70, "r1", 98), ("X", 70, "r3", 49), ("X", 71, "r2", 197)]
+
+
+def test_task_in_a_thread_without_an_end_stays_open(tmp_path: Path) -> None:
+    found = trace(tmp_path, in_thread(70, 1002, None, "r1"))
+    begin = named(found, "shop.mail", "B")
+    assert (begin["tid"], begin["args"]["state"]) == (70, "started")
+
+
+@pytest.mark.parametrize("thread_id", [7, 0, -1, 2**22, 10**30])
+def test_thread_id_that_no_thread_has_gets_no_track(thread_id: int, tmp_path: Path) -> None:
+    found = trace(tmp_path, in_thread(thread_id, 1002, 1100, "r1"))
+    assert {each["tid"] for each in found} == {7}
+    assert spans(found)["shop.mail"] == (2, 100)
+
+
+def test_number_of_thread_tracks_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(trace_events, "MAX_THREADS", 1)
+    written: list[str] = []
+    writer = trace_events.TraceEvents(written.append)
+    aggregator = JournalAggregator(0, listener=writer)
+    lines = in_thread(70, 1002, 1100, "r1") + in_thread(71, 1003, 1200, "r2") + in_thread(70, 1101, 1150, "r3")
+    for each in lines.splitlines():
+        found = read_journal_line(each)
+        assert found is not None
+        aggregator.add(found, len(each))
+    writer.end()
+    (tmp_path / "trace.json").write_text("".join(written), "utf-8")
+    tasks = [each for each in events(tmp_path / "trace.json") if each.get("cat") == "task" and "args" in each]
+    assert sorted((each["args"]["request"], each["ph"], each["tid"]) for each in tasks) == [
+        ("r1", "X", 70), ("r2", "b", 7), ("r3", "X", 70),
+    ]  # fmt: skip
+
+
 def test_task_in_a_worker_is_in_the_process_of_the_worker(tmp_path: Path) -> None:
     """Also if the worker has its own boot and its own journal: its clock is moved by the wall clock."""
     worker: Fields = {"where": "worker", "worker": "worker@pod2", "server": "b1/7", "host": "pod2", "boot": "b2"}
@@ -130,7 +200,7 @@ def test_trace_has_all_requests_and_keeps_none_in_memory(tmp_path: Path) -> None
     result = fastbg("report", "--last", "0", "--trace", "trace.json", "journal.jsonl", cwd=tmp_path)
     assert result.returncode == 0
     found = events(tmp_path / "trace.json")
-    assert sum(event["ph"] == "b" and event["cat"] == "request" for event in found) == 2 * 3000
+    assert sum(event["ph"] == "b" and event["cat"] == "request" for event in found) == 3 * 3000
     places = [number for number, event in enumerate(found) if event["ph"] == "e"]
     assert places[0] < 100, "a request is written when it is over"
 
@@ -138,7 +208,7 @@ def test_trace_has_all_requests_and_keeps_none_in_memory(tmp_path: Path) -> None
 def test_hostile_journal_makes_a_trace_that_can_be_read(tmp_path: Path) -> None:
     hostile = b"".join(
         (
-            received(method="\x1b[2J</script>", path='"\u2028\ud800', wall_ns=10**40),
+            received(method="\x1b[2J</script>", path='"\u2028\ud800 🎉', wall_ns=10**40),
             line(1001, "task_queued", **TASK),
             line(1002, "task_started", **TASK, where="loop"),
             line(1003, "loop_blocked", **TASK, ms=1.7e308),
@@ -151,7 +221,8 @@ def test_hostile_journal_makes_a_trace_that_can_be_read(tmp_path: Path) -> None:
         )
     )
     found = trace(tmp_path, hostile)
-    assert named(found, '\x1b[2J</script> "\u2028\ud800', "b")
+    assert named(found, '\x1b[2J</script> "\u2028? 🎉', "b")
+    assert "\\ud" not in (tmp_path / "trace.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
