@@ -243,7 +243,7 @@ def demo(
             metavar="SECONDS",
             min=0.001,
             callback=finite,
-            help="Timeout for the response, then for the next sign of progress. Default: 10 + 5 × --work.",
+            help="Seconds without any event until a response or a task is given up. Default: 10 + 5 × --work.",
         ),
     ] = None,
     only: Annotated[

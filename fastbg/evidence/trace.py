@@ -22,7 +22,8 @@ class Write:
     """A text that a follower saw in a file at ``t_ns``: ``length`` bytes from ``offset``.
 
     ``read_ns``: when it had been read, 0 if unknown. In a file that is rewritten it may be younger than ``t_ns``.
-    ``others``: offset and end of equal texts; each of them may be this write, or the write of another request.
+    ``others``: offset and end of the first and the last equal text; each of them, and of those between them, may be
+    this write, or the write of another request.
     ``change``: the file was created or deleted instead; then text, offset and length are empty. ``shared``: another
     request may have made this change.
     """

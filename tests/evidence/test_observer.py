@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fastbg.evidence.observer import Observer
 from fastbg.evidence.trace import Expected, ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import judge
 from fastbg.follow.follower import Follower
+from tests.support.operations import is_linear
 from tests.support.processes import PATIENCE_S
 
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
@@ -272,3 +274,48 @@ def test_text_in_a_shared_place_is_judged_last() -> None:
     follow(observer, Notice(1400, LOG, "truncated", ""), *more)
     assert one in done
     assert (judge(one).verdict, judge(one).evidence) == ("response-first", ("server",))
+
+
+# The work for many requests at the same time
+
+
+def test_event_wakes_only_those_who_wait_for_its_request() -> None:
+    """Otherwise each event of each of 1000 open requests would wake 1000 waiting ones."""
+    observer = Observer([], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    traces = [Trace(SentRequest(f"r{number}", "GET", "", "")) for number in range(3)]
+    asked: list[str] = []
+
+    async def scenario() -> None:
+        def asks(trace: Trace) -> bool:
+            asked.append(trace.request_id)
+            return trace.status is not None
+
+        waits = [
+            asyncio.create_task(observer.until(partial(asks, each), PATIENCE_S, trace=each, quiet=True))
+            for each in traces
+        ]
+        await asyncio.sleep(0)
+        assert asked == ["r0", "r1", "r2"]
+        for each in traces:
+            asked.clear()
+            observer.watch(each)
+            observer.record(each, Event(1, "client", "response_headers", each.request_id, {"status": 200}))
+            observer.update(each)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert asked == [each.request_id]
+        assert await asyncio.gather(*waits) == [True] * 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("late", [0, 10**6])
+def test_work_is_linear_in_the_requests_that_are_open(late: int) -> None:
+    """All requests are sent before the first one ends; the writes are seen at once, or after all ends."""
+
+    def work(number: int) -> None:
+        rows = [(at, number + at, 2 * number + at, 3 * number + at) for at in range(number)]
+        done, left = run(rows, [late])
+        assert (len(done), left) == (number, 0)
+
+    assert is_linear(work, 80)
