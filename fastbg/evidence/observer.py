@@ -9,7 +9,7 @@ from fastbg.clock import monotonic_ns
 from fastbg.events import FILE_SEEN, LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
-from fastbg.evidence.existence import find_changes
+from fastbg.evidence.existence import LOOKS, find_changes
 from fastbg.evidence.process_state import SeenProcesses
 from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
@@ -91,7 +91,8 @@ class Observer:
         if event.name == "response_complete":
             for path in self._attribution.shrunk(trace, event.detail["sizes"]):
                 self._disturb(path, "rewritten")
-        find_changes(trace)
+        if event.name in LOOKS:
+            find_changes(trace)
 
     def update(self, trace: Trace) -> None:
         """Check whether new evidence completes ``trace``."""
@@ -355,7 +356,8 @@ class Observer:
                 ] = None
                 continue
             trace.events.append(event)
-            find_changes(trace)
+            if event.name in LOOKS:
+                find_changes(trace)
             if trace.request_id in self._open:  # not a probe
                 self.last_event_ns = monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):

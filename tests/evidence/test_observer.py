@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastbg.events import Appended, Event, Notice, boot_id
 from fastbg.evidence import observer as module
 from fastbg.evidence.observer import Observer
-from fastbg.evidence.trace import Expected, ExpectedWrite, SentRequest, Trace
+from fastbg.evidence.trace import Change, Expected, ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import judge
 from fastbg.follow.follower import Follower
 from tests.support.operations import is_linear
@@ -319,3 +319,29 @@ def test_work_is_linear_in_the_requests_that_are_open(late: int) -> None:
         assert (len(done), left) == (number, 0)
 
     assert is_linear(work, 80)
+
+
+@pytest.mark.parametrize("change", [None, "created"])
+def test_work_is_linear_in_the_events_of_one_request(change: Change | None) -> None:
+    """A file that is never created is expected until the end."""
+
+    def work(number: int) -> None:
+        observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+        trace = Trace(
+            SentRequest("r1", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), TEXT, False, change=change),))
+        )
+        observer.watch(trace)
+        observer.record(trace, Event(1, "client", "request_sent", "r1", {"sizes": {}}))
+
+        async def stream() -> AsyncIterator[Appended]:
+            at = 0
+            for n in range(number):
+                for name in ("task_queued", "task_started", "loop_blocked", "task_finished"):
+                    lines = journal(n, name, "r1", task="app.write", n=n)
+                    yield Appended(n, JOURNAL, (1, 2), at, lines)
+                    at += len(lines)
+
+        asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
+        assert len(trace.events) == 4 * number + 1
+
+    assert is_linear(work, 50)
