@@ -203,8 +203,8 @@ class _Index:
     """What is asked about the events of a request at each new one. It reads each event once.
 
     ``first``: the first event of each name. ``open``: the tasks without an end, by number, with the place where they
-    run. ``started``: the numbers of those that have started. ``tasks``: all tasks, None if they are not built from all
-    of these events.
+    run. ``started``: the numbers of those that have started. ``failed``: of those that have failed or were dropped.
+    ``tasks``: all tasks, None if they are not built from all of these events.
     """
 
     def __init__(self, events: Sequence[Event]) -> None:
@@ -212,6 +212,7 @@ class _Index:
         self.first: dict[str, Event] = {}
         self.open: dict[int, str | None] = {}
         self.started: set[int] = set()
+        self.failed: set[int] = set()
         self.tasks: list[Task] | None = None
         self._count = 0
         self._ended: set[int] = set()
@@ -231,6 +232,10 @@ class _Index:
         n = event.detail["n"]
         if TASK_STATES[event.name] in ENDS:
             self.open.pop(n, None)
+            if event.name == "task_finished":  # also after it failed: a worker has tried it again
+                self.failed.discard(n)
+            elif n not in self._ended:
+                self.failed.add(n)
             self._ended.add(n)
         elif n not in self._ended:
             if event.name == "task_started":
@@ -431,7 +436,7 @@ class Trace:
         # A task in a thread outlives a cancelled call, and a task of a worker outlives the request.
         if self._index.open:
             return False
-        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in self.tasks)
+        hopeless = "error" in finished.detail or bool(self._index.failed)
         return not self.unread and (hopeless or not self.missing)
 
     @property

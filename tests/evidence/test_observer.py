@@ -322,8 +322,9 @@ def test_work_is_linear_in_the_requests_that_are_open(late: int) -> None:
 
 
 @pytest.mark.parametrize("change", [None, "created"])
-def test_work_is_linear_in_the_events_of_one_request(change: Change | None) -> None:
-    """A file that is never created is expected until the end."""
+@pytest.mark.parametrize("over", [False, True])
+def test_work_is_linear_in_the_events_of_one_request(change: Change | None, over: bool) -> None:
+    """What it writes or creates is missing until the end. ``over``: the tasks are queued after the request."""
 
     def work(number: int) -> None:
         observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
@@ -332,9 +333,12 @@ def test_work_is_linear_in_the_events_of_one_request(change: Change | None) -> N
         )
         observer.watch(trace)
         observer.record(trace, Event(1, "client", "request_sent", "r1", {"sizes": {}}))
+        observer.record(trace, Event(1, "client", "response_complete", "r1", {"sizes": {}}))
 
         async def stream() -> AsyncIterator[Appended]:
-            at = 0
+            lines = journal(0, "request_finished" if over else "request_received", "r1")
+            yield Appended(0, JOURNAL, (1, 2), 0, lines)
+            at = len(lines)
             for n in range(number):
                 for name in ("task_queued", "task_started", "loop_blocked", "task_finished"):
                     lines = journal(n, name, "r1", task="app.write", n=n)
@@ -342,6 +346,6 @@ def test_work_is_linear_in_the_events_of_one_request(change: Change | None) -> N
                     at += len(lines)
 
         asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
-        assert len(trace.events) == 4 * number + 1
+        assert len(trace.events) == 4 * number + 3
 
     assert is_linear(work, 50)
