@@ -18,6 +18,7 @@ from fastbg.evidence.verdict import is_perhaps_rewritten
 from fastbg.follow.follower import Follower
 from fastbg.recorder.files import sizes_of
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
+from fastbg.recorder.rotation import loss_signs
 
 READ_LIMIT_NS = 10_000_000_000  # for reading the files after another limit has ended
 UNREAD_S = 1.0  # limit for reading the files in `read_all`
@@ -68,6 +69,7 @@ class Observer:
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, str, Trace]] = []  # settled; a heap by the time at which the server finished them
         self._lines = JournalLines()
+        self._old_signs = loss_signs(journal)
         self._waiters: dict[str | None, dict[asyncio.Event, None]] = {}  # by request id; None: for the files
         self._follower: Follower | None = None
 
@@ -274,6 +276,13 @@ class Observer:
         for trace in [trace for trace in self.live.values() if trace.witnesses.journal and not trace.settled]:
             trace.witnesses.gap = why
             self.update(trace)
+
+    def mark_cut_processes(self) -> None:
+        """Mark a gap if a server process could not write its last events, and has left a sign of it."""
+        signs = loss_signs(self.journal)
+        if signs - self._old_signs:
+            self._old_signs |= signs
+            self.mark_gap("a server process could not write its last events, for example because the disk was full")
 
     def _release(self) -> None:
         """Complete the held requests whose texts without an id can no longer move to another request.

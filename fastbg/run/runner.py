@@ -154,6 +154,7 @@ class Runner:
             if self._refused:
                 await self._testbed.server.notice_end()
             await self._testbed.server.stop()
+            self._observer.mark_cut_processes()
             for task in observers:
                 task.cancel()
 
@@ -327,6 +328,7 @@ class Runner:
 
         if not await observer.until(done, limit_s, trace=trace, quiet=True, due_ns=lambda: trace.due_ns):
             await self._testbed.check_journal()
+            observer.mark_cut_processes()
             await observer.look(trace)
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= monotonic_ns()
@@ -334,6 +336,7 @@ class Runner:
             observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
+            observer.mark_cut_processes()
             await observer.look(trace)
             observer.end(trace, why_gone(), server_gone=True)
 

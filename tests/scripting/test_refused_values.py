@@ -134,3 +134,10 @@ def test_process_that_cannot_start_is_an_error_in_three_parts(tmp_path: Path) ->
     folder = tmp_path / ".fastbg" / "nope"
     reason = f"fastbg: the process cannot be started: No such file or directory: {folder}\n  where: app:app\n  fix: "
     assert result.stderr.decode().startswith(reason)
+
+
+def test_type_of_an_upload_is_one_line_of_the_body() -> None:
+    upload = '[[request.files]]\nfield = "f"\ntext = "x"\ntype = "text/plain\\r\\nX: injected"'
+    (fault,) = faults(request(upload))
+    expected = r'found "text/plain\r\nX: injected", but only printable characters are allowed'
+    assert fault == f"s.toml:8: request[1].files[1].type: {expected}"
