@@ -68,6 +68,7 @@ class Observer:
         self._alone: dict[str, Trace] = {}  # the only one of them that may still do so
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
         self._held: list[tuple[int, str, Trace]] = []  # settled; a heap by the time at which the server finished them
+        self._found: dict[str, int] = {}  # expected writes that were seen, by request id
         self._lines = JournalLines()
         self._old_signs = loss_signs(journal)
         self._waiters: dict[str | None, dict[asyncio.Event, None]] = {}  # by request id; None: for the files
@@ -187,7 +188,9 @@ class Observer:
                     self._disturb(str(item.path), "perhaps changed in place")
                 changed = self._attribution.appended(item)
                 for trace in changed:
-                    self.last_event_ns = monotonic_ns()
+                    found = sum(min(len(write.writes), write.count) for write in trace.expected.writes)
+                    if found > self._found.get(trace.request_id, 0):  # a task may write without end
+                        self._found[trace.request_id], self.last_event_ns = found, monotonic_ns()
                     self.update(trace)
                 if changed:
                     self._look_for_overwritten(str(item.path))
@@ -310,6 +313,7 @@ class Observer:
             self._second_look.remove(trace)
             self._to_look.pop(trace.request_id, None)
             self._looked.pop(trace.request_id, None)
+            self._found.pop(trace.request_id, None)
             self._wake(trace.request_id)
 
     def _handle_notice(self, notice: Notice) -> None:
@@ -367,7 +371,7 @@ class Observer:
             trace.events.append(event)
             if event.name in LOOKS:
                 find_changes(trace)
-            if trace.request_id in self._open:  # not a probe
+            if trace.request_id in self._open and trace.progresses(event):  # not a probe
                 self.last_event_ns = monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}

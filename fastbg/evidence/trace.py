@@ -199,6 +199,9 @@ class Witnesses:
         return self.journal and not self.gap
 
 
+MAX_MOVES = 1000  # events of tasks that are progress, besides those of the tasks that the app queued to respond
+
+
 class _Index:
     """What is asked about the events of a request at each new one. It reads each event once.
 
@@ -214,6 +217,8 @@ class _Index:
         self.started: set[int] = set()
         self.failed: set[int] = set()
         self.tasks: list[Task] | None = None
+        self.moves = 0  # events of tasks that start, end or are tried again
+        self.queued = 0  # tasks, until the response was sent
         self._count = 0
         self._ended: set[int] = set()
 
@@ -230,6 +235,10 @@ class _Index:
 
     def _add(self, event: Event) -> None:
         n = event.detail["n"]
+        if event.name != "task_queued":
+            self.moves += 1
+        elif "response_sent" not in self.first:
+            self.queued += 1
         if TASK_STATES[event.name] in ENDS:
             self.open.pop(n, None)
             if event.name == "task_finished":  # also after it failed: a worker has tried it again
@@ -406,6 +415,13 @@ class Trace:
         tasks = self._index.open
         with_worker = bool(tasks) and all(place == "worker" for place in tasks.values())
         return with_worker and (self.find("request_finished") is not None or tasks.keys() <= self._index.started)
+
+    def progresses(self, event: Event) -> bool:
+        """Return whether ``event``, the last one, shows that the request will end: tasks may be made without end."""
+        if event.name == "loop_blocked" or event.name == "task_queued":
+            return False
+        index = self._index
+        return index.moves <= MAX_MOVES + (3 * index.queued if "response_sent" in index.first else 0)
 
     def was_active(self, begin_ns: int, end_ns: int) -> bool:
         """Return whether the request or one of its tasks ran between two monotonic times."""

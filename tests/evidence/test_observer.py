@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastbg.events import Appended, Event, Notice, boot_id
 from fastbg.evidence import observer as module
 from fastbg.evidence.observer import Observer
-from fastbg.evidence.trace import Change, Expected, ExpectedWrite, SentRequest, Trace
+from fastbg.evidence.trace import MAX_MOVES, Change, Expected, ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import judge
 from fastbg.follow.follower import Follower
 from tests.support.operations import is_linear
@@ -349,3 +349,40 @@ def test_work_is_linear_in_the_events_of_one_request(change: Change | None, over
         assert len(trace.events) == 4 * number + 3
 
     assert is_linear(work, 50)
+
+
+def progress_of(*names: str, expected: Expected | None = None, text: bytes = b"") -> list[bool]:
+    """Return for each event of a task, or "write" for ``text`` in `LOG`, whether it starts the limit of waits again."""
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    trace = Trace(SentRequest("r1", "GET", "", ""), expected or Expected())
+    observer.watch(trace)
+    observer.record(trace, Event(1, "client", "request_sent", "r1", {"sizes": {}}))
+    found: list[bool] = []
+
+    async def stream() -> AsyncIterator[Appended]:
+        sizes = {LOG: 0, JOURNAL: 0}
+        for n, name in enumerate(names):
+            observer.last_event_ns = 0
+            path, data = (LOG, text) if name == "write" else (JOURNAL, journal(n, name, "r1", task="app.write", n=n))
+            yield Appended(n, path, (1, 2), sizes[path], data)
+            sizes[path] += len(data)
+            found.append(observer.last_event_ns > 0)
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
+    return found
+
+
+def test_blocked_loop_and_queued_task_are_no_progress() -> None:
+    names = ("request_received", "task_queued", "response_sent", "task_started", "loop_blocked", "task_finished")
+    assert progress_of(*names) == [True, False, True, True, False, True]
+
+
+def test_tasks_made_without_end_are_not_progress_for_ever() -> None:
+    found = progress_of(*["task_queued"] * 2, "response_sent", *["task_queued", "task_started"] * (MAX_MOVES + 20))
+    assert sum(found) == 1 + MAX_MOVES + 3 * 2
+    assert sum(progress_of(*["task_queued", "task_started"] * (MAX_MOVES + 20))) == MAX_MOVES
+
+
+def test_text_written_without_end_is_progress_until_it_is_met() -> None:
+    expected = Expected(writes=(ExpectedWrite(str(LOG), "r1\n", True, count=2),))
+    assert progress_of(*["write"] * 5, expected=expected, text=b"r1\n") == [True, True, False, False, False]
