@@ -26,6 +26,7 @@ from tests.support.processes import (
     FASTBG,
     PATIENCE_S,
     environment,
+    fastbg,
     hang_up,
     read_rest,
     read_until,
@@ -34,7 +35,7 @@ from tests.support.processes import (
     wait_for,
 )
 from tests.support.results import run
-from tests.support.servers import URL, fetch
+from tests.support.servers import ROOT, URL, fetch
 
 ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
 
@@ -218,3 +219,23 @@ def test_other_output_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(OSError, match="No space left"):
             print("x", flush=True)
         hang_up(sys.stdout.fileno())  # the rest of the buffer is written there
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "x", "9" * 11, "9" * 5000])
+def test_size_that_no_terminal_has_is_ignored(size: str, tmp_path: Path) -> None:
+    plain = fastbg("explain", "lost", cwd=tmp_path).stdout
+    assert plain
+    result = fastbg("explain", "lost", cwd=tmp_path, COLUMNS=size, LINES=size)
+    assert (result.returncode, result.stdout, result.stderr) == (0, plain, b"")
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_stream_discards_what_is_written_to_it(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """Its number is not given to the journal or to a connection."""
+    program = (
+        "import os, sys\nfor number in map(int, sys.argv[1]): os.close(number)\nos.execv(sys.argv[2], sys.argv[2:])"
+    )
+    numbers = "".join(map(str, closed))
+    command = [sys.executable, "-c", program, numbers, *FASTBG, "demo", "--work", "0", "--dir", str(tmp_path / "data")]
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (result.returncode, result.stderr, bool(result.stdout)) == (0, b"", 1 not in closed)
