@@ -239,3 +239,20 @@ def test_closed_stream_discards_what_is_written_to_it(closed: tuple[int, ...], t
     command = [sys.executable, "-c", program, numbers, *FASTBG, "demo", "--work", "0", "--dir", str(tmp_path / "data")]
     result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=PATIENCE_S, check=False)
     assert (result.returncode, result.stderr, bool(result.stdout)) == (0, b"", 1 not in closed)
+
+
+def test_deleted_current_folder_is_an_error_in_three_parts(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    program = "import os, sys\nos.rmdir(os.getcwd())\nos.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", program, sys.executable, "-c", "from fastbg.__main__ import main; main()", "demo"]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path / "gone",
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert b"fastbg: the current folder does not exist any more" in result.stderr
+    assert b"Traceback" not in result.stderr
