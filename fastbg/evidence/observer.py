@@ -283,7 +283,7 @@ class Observer:
     def mark_cut_processes(self) -> None:
         """Mark a gap if a server process could not write its last events, and has left a sign of it."""
         signs = loss_signs(self.journal)
-        if signs - self._old_signs:
+        if signs - self._old_signs and self.gap is None:  # otherwise the reason is known
             self._old_signs |= signs
             self.mark_gap("a server process could not write its last events, for example because the disk was full")
 
