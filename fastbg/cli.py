@@ -48,7 +48,7 @@ from fastbg.commands.shared_options import (
 from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
-from fastbg.output import drop_output, ignore_broken_pipe, report_error
+from fastbg.output import drop_output, ignore_broken_pipe, open_streams, report_error
 
 app = typer.Typer(
     name="fastbg",
@@ -243,7 +243,7 @@ def demo(
             metavar="SECONDS",
             min=0.001,
             callback=finite,
-            help="Timeout for the response, then for the next sign of progress. Default: 10 + 5 × --work.",
+            help="Seconds without any event until a response or a task is given up. Default: 10 + 5 × --work.",
         ),
     ] = None,
     only: Annotated[
@@ -500,6 +500,7 @@ def explain(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 as expected, 1 not as expected, 2 error, 130 interrupted."""
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # escapes instead of a crash where not UTF-8

@@ -12,6 +12,7 @@ Only a bug in fastbg prints a traceback.
 """
 
 import errno
+import os
 from collections.abc import Sequence
 
 from fastbg.text import escape_control
@@ -52,11 +53,11 @@ class FastbgError(Exception):
 
 
 class MachineError(FastbgError):
-    """The disk is full, or too many files are open."""
+    """The disk is full, too many files are open, or the current folder was deleted."""
 
     @classmethod
     def from_os_error(cls, error: OSError) -> "MachineError | None":
-        """Return the error for these two causes, None for any other. An error without a file name is of the output."""
+        """Return the error for these causes, None for any other. An error without a file name is of the output."""
         if error.errno in TOO_MANY_FILES_ERRNOS:
             return cls(
                 f"no more files can be opened: {error.strerror}",
@@ -68,6 +69,12 @@ class MachineError(FastbgError):
                 f"the output cannot be written: {error.strerror}",
                 where=str(error.filename or "standard output"),
                 remedy="free some disk space, or write the output to another disk",
+            )
+        if error.errno == errno.ENOENT and error.filename is None:  # of getcwd
+            return cls(
+                "the current folder does not exist any more",
+                where=os.environ.get("PWD", "this process"),
+                remedy="change to an existing folder",
             )
         return None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+HOST_CLOCK = "time:[4026531834]"  # the time namespace of the host: the kernel's PROC_TIME_INIT_INO
 LOST = "events_lost"  # the journal event that reports a gap in the journal
 FILE_SEEN = "file_seen"  # the event of a followed file that appeared, vanished, or was looked at again
 
@@ -77,8 +78,16 @@ class Notice:
 
 @cache
 def boot_id() -> str:
-    """Return the id of this boot of this host: the kernel's random boot id, else the host name."""
+    """Return the id of the clock: the kernel's random id of this boot, else the host name.
+
+    A time namespace may have another monotonic clock than its host, and is part of the id.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return platform.node()
+    try:
+        clock = Path("/proc/self/ns/time").readlink().name
+    except OSError:  # before Linux 5.6
+        return boot
+    return boot if clock == HOST_CLOCK else f"{boot}-{clock}"

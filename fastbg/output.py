@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+MAX_SIZE = 10_000  # columns or lines
+
+
+def open_streams() -> None:
+    """Open the standard streams that were closed when this process started, so that no other file gets their numbers.
+
+    What is written to them is discarded. Ignore a terminal size in the environment that cannot be one: Rich would print
+    nothing with 0 columns, and fill the memory with too many.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not size.isdecimal() or len(size) > len(str(MAX_SIZE)) or not 1 <= int(size) <= MAX_SIZE:
+            del os.environ[name]
+
+
 class _DiscardingOutput(io.FileIO):
     """An output file that discards writes after the pipe's reader or the terminal was closed."""
 

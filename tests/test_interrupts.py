@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import PATIENCE_S, environment
+from tests.support.servers import ROOT
 
 IMPORTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('imported', flush=True)\n"
 
@@ -35,3 +37,34 @@ def test_interrupt_in_an_import_is_raised_when_it_is_over(tmp_path: Path) -> Non
 def test_interrupt_elsewhere_is_raised_at_once(before: str, tmp_path: Path) -> None:
     result = run(tmp_path, f"{before}os.kill(os.getpid(), signal.SIGINT)\nprint('went on')\n")
     assert (result.returncode, result.stdout) == (-signal.SIGINT, b"")
+
+
+def test_interrupt_while_typer_is_imported_has_no_traceback(tmp_path: Path) -> None:
+    """A module in the place of Typer sends the signal, and then imports Typer."""
+    (tmp_path / "typer.py").write_text(
+        "import os, signal, sys\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.path.remove(os.path.dirname(__file__))\n"
+        "del sys.modules['typer']\n"
+        "import typer\n",
+        encoding="utf-8",
+    )
+    module, _, function = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][
+        "fastbg"
+    ].partition(":")
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from {module} import {function}\n{function}()",
+            "demo",
+            "--dir",
+            str(tmp_path / "data"),
+        ],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")

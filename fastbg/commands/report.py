@@ -130,7 +130,7 @@ def _aggregate(
                 _read_with_bar([Part(sys.stdin.buffer)], aggregator)
             else:
                 _read_with_bar(open_parts(journal, stack), aggregator)
-                aggregator.cut(loss_signs(journal))
+                aggregator.cut(len(loss_signs(journal)))
     except OSError as error:
         raise FastbgError(
             f"the journal cannot be read: {error.strerror}",

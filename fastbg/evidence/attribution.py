@@ -16,17 +16,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 from fastbg.events import Appended
 from fastbg.evidence.marked_text import MarkedText
+from fastbg.evidence.text_places import TextPlaces, overlaps_itself
 from fastbg.evidence.trace import ExpectedWrite, Trace, Write
 from fastbg.recorder.request_ids import id_of, in_both_forms
 
 MAX_MATCH_BYTES = 4096  # bytes: longest match of a pattern that is found across reads
 MIN_KEPT_BYTES = 2**20  # of a file, before unnecessary bytes are discarded
+MAX_BY_LAST = 64  # texts without an id that are assigned by the last match: each of them may move all others
 
 Place = tuple[str, int]
 IsNew = Callable[[ExpectedWrite, int, int], bool]
+_Previous = dict[Place, tuple[Place | None, TextPlaces]]  # the place of the claim that may move to this one
 
 
 @dataclass(slots=True)
@@ -34,13 +38,14 @@ class _FileBuffer:
     """The followed bytes of one file.
 
     ``start``: offset of the first byte in ``data``. ``reads``: end of each read, when the size was seen, and when the
-    bytes had been read.
+    bytes had been read. ``places``: of each text without an id that a claim has asked for.
     """
 
     start: int = 0
     data: bytearray = field(default_factory=bytearray)
     reads: deque[tuple[int, int, int]] = field(default_factory=deque)
     limit: int = MIN_KEPT_BYTES
+    places: WeakValueDictionary[str | int, TextPlaces] = field(default_factory=WeakValueDictionary)
 
     @property
     def end(self) -> int:
@@ -51,6 +56,7 @@ class _FileBuffer:
             self.start = item.offset
             self.data.clear()
             self.reads.clear()
+            self.places.clear()
         self.data += item.data
         self.reads.append((self.end, item.t_ns, item.read_ns))
 
@@ -64,6 +70,8 @@ class _FileBuffer:
         self.start = max(before, self.start)
         while self.reads and self.reads[0][0] <= self.start:
             self.reads.popleft()
+        for places in self.places.values():
+            places.discard(self.start)
         self.limit = max(MIN_KEPT_BYTES, 2 * len(self.data))
 
 
@@ -76,6 +84,7 @@ class _Claim:
         self.lower = lower
         self.found: set[int] = set()  # offsets
         self.restarted = False  # the file begins again, maybe with texts that were already found
+        self._places: TextPlaces | None = None  # keeps them in the buffer
 
     @property
     def max_bytes(self) -> int:
@@ -88,6 +97,21 @@ class _Claim:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         return re.compile(in_both_forms(self.expected.text, self.trace.request_id), re.MULTILINE)
+
+    def places(self, buffer: _FileBuffer) -> tuple[TextPlaces, int, int]:
+        """Return the places of a text without an id, and the first and the last offset at which it may begin."""
+        lower, upper, text = max(self.lower, buffer.start), self.expected.size or 0, self.expected.text.encode()
+        is_own = self.expected.pattern or overlaps_itself(text)  # what is found depends on where the search begins
+        key = id(self) if is_own else self.expected.text
+        places = buffer.places.get(key)
+        if places is None:
+            places = TextPlaces(dict(self.matches(buffer, lower, upper)) if is_own else text)
+            self._places = buffer.places[key] = places
+        if is_own:
+            return places, lower, upper
+        self._places = places
+        places.search(buffer.data, buffer.start, lower)
+        return places, lower, upper - len(text)
 
     def matches(self, buffer: _FileBuffer, lower: int, upper: int) -> list[tuple[int, int]]:
         """Return offset and length of each match between ``lower`` and ``upper``, ascending."""
@@ -117,7 +141,7 @@ class Attribution:
         self._claims: dict[str, list[_Claim]] = {}  # by request id
         self._unread: dict[str, list[_Claim]] = {}  # by file: the server has finished, the follower has not
         self._taken: dict[Place, _Claim | None] = {}  # texts without an id; None: of a removed request
-        self._complete_claims: list[_Claim] = []  # without an id, in the order in which the server finished them
+        self._complete_claims: dict[_Claim, None] = {}  # without an id, in the order in which the server finished them
         self._last: dict[str, tuple[str, Write]] = {}  # by file: the text that was found last, and its request's id
         self.max_bytes = 0  # of an expected text
         self.first_match = False
@@ -143,7 +167,7 @@ class Attribution:
             if claim in unread:
                 unread.remove(claim)
             if not claim.expected.has_id:
-                self._complete_claims = [other for other in self._complete_claims if other is not claim]
+                self._complete_claims.pop(claim, None)
                 self._taken |= {(claim.expected.file, offset): None for offset in claim.found}
 
     def appended(self, item: Appended) -> list[Trace]:
@@ -196,7 +220,7 @@ class Attribution:
                     if not is_new(expected, offset, length):
                         continue
                     self._taken[path, offset] = claim
-                    self._complete_claims = [other for other in self._complete_claims if other is not claim]
+                    self._complete_claims.pop(claim, None)
                 writes.append(self._assign(claim, buffer, offset, length))
         return writes
 
@@ -244,8 +268,11 @@ class Attribution:
             return False
         expected.complete = True
         if not expected.has_id:
-            self._complete_claims.append(claim)
-            self._take_without_id(claim)
+            self._complete_claims[claim] = None
+            if not self.first_match and len(self._complete_claims) > MAX_BY_LAST:
+                self.use_first_match()
+            else:
+                self._take_without_id(claim)
         return True
 
     def use_first_match(self) -> None:
@@ -262,14 +289,31 @@ class Attribution:
                 self._taken.pop((claim.expected.file, offset), None)
             claim.found.clear()
             claim.expected.writes.clear()
+        for buffer in self._buffers.values():
+            buffer.places.clear()
         for claim in self._complete_claims:
             self._take_without_id(claim)
 
     def _take_without_id(self, claim: _Claim) -> None:
-        buffer = self._buffers.get(claim.expected.file)
-        if buffer is not None:
-            while len(claim.found) < max(claim.expected.count, 1) and self._take(claim, buffer, set()):
-                pass
+        buffer, file = self._buffers.get(claim.expected.file), claim.expected.file
+        if buffer is None:
+            return
+        count = max(claim.expected.count, 1)
+        places, lower, upper = claim.places(buffer)
+        for offset in places.free(lower, upper) if self.first_match else ():
+            if len(claim.found) >= count:
+                return
+            places.take(offset)
+            if (file, offset) not in self._taken:  # by a request that expects another text there
+                self._take(claim, buffer, offset)
+        for offset in self._in_order(places.movable(lower, upper)):
+            if len(claim.found) >= count:
+                return
+            if offset not in claim.found and self._make_free(places, (file, offset), buffer):
+                self._take(claim, buffer, offset)
+
+    def _in_order(self, offsets: list[int]) -> Iterable[int]:
+        return offsets if self.first_match else reversed(offsets)
 
     def _take_with_id(self, claim: _Claim, buffer: _FileBuffer, lower: int) -> None:
         same_text = self._same_text(claim)
@@ -287,26 +331,51 @@ class Attribution:
             if (other.expected.file, other.expected.text) == (claim.expected.file, claim.expected.text)
         ]
 
-    def _take(self, claim: _Claim, buffer: _FileBuffer, tried: set[int]) -> bool:
-        """Find a write for ``claim``; if another claim has it, find a different one for that claim first."""
-        matches = claim.matches(buffer, claim.lower, claim.expected.size or 0)
-        certain = len(matches) <= claim.expected.count
-        for offset, length in matches if self.first_match else reversed(matches):
-            if offset in tried or offset in claim.found:
-                continue
-            tried.add(offset)
-            place = claim.expected.file, offset
-            if place in self._taken:
-                holder = self._taken[place]
-                if holder is None or not self._take(holder, buffer, tried):
-                    continue
-                holder.found.remove(offset)
-                holder.expected.writes = [write for write in holder.expected.writes if write.offset != offset]
-            self._taken[place] = claim
-            others = () if certain else ((at, at + size) for at, size in matches if at != offset)
-            self._assign(claim, buffer, offset, length, others)
+    def _make_free(self, places: TextPlaces, wanted: Place, buffer: _FileBuffer) -> bool:
+        """Return whether no claim has the text at ``wanted``. If one has it, try to find a different one for it.
+
+        This may move more claims. If it fails, then none of the claims that were asked can ever move again.
+        """
+        if wanted not in self._taken:
             return True
+        previous: _Previous = {wanted: (None, places)}
+        waiting = deque(previous)
+        while waiting:
+            place = waiting.popleft()
+            holder = self._taken[place]
+            if holder is None:
+                continue
+            places, lower, upper = holder.places(buffer)
+            for offset in self._in_order(places.movable(lower, upper)):
+                other = place[0], offset
+                if other not in previous and offset not in holder.found:
+                    previous[other] = place, places
+                    if other not in self._taken:
+                        self._move(previous, other, buffer)
+                        return True
+                    waiting.append(other)
+        for (_, offset), (_, places) in previous.items():
+            places.fix(offset)
         return False
+
+    def _move(self, previous: _Previous, free: Place, buffer: _FileBuffer) -> None:
+        """Give each place to the claim that has the previous one, so that the first place becomes free."""
+        while (place := previous[free][0]) is not None:
+            holder = self._taken.pop(place)
+            if holder is not None:
+                holder.found.remove(place[1])
+                holder.expected.writes = [write for write in holder.expected.writes if write.offset != place[1]]
+                self._take(holder, buffer, free[1])
+            free = place
+
+    def _take(self, claim: _Claim, buffer: _FileBuffer, offset: int) -> None:
+        """Assign the text without an id at ``offset``, which is free. Its alternatives are all others in its window."""
+        places, lower, upper = claim.places(buffer)
+        places.take(offset)
+        self._taken[claim.expected.file, offset] = claim
+        count, *ends = places.ends(lower, upper)
+        others = [at for at in dict.fromkeys(ends) if at != offset and count > claim.expected.count]
+        self._assign(claim, buffer, offset, places.length(offset), [(at, at + places.length(at)) for at in others])
 
     def _assign(
         self, claim: _Claim, buffer: _FileBuffer, offset: int, length: int, others: Iterable[tuple[int, int]] = ()

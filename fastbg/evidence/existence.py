@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from fastbg.events import FILE_SEEN, Event
 from fastbg.evidence.trace import Change, Trace, Write
 
+LOOKS = frozenset(("request_sent", "response_complete", "response_sent", "request_finished", FILE_SEEN))
+"""The events that say which files exist. A request may have 100,000 others."""
+
 Look = tuple[int, bool, bool]  # monotonic ns; whether the file existed; whether it had replaced another one
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from pathlib import Path
 
 from fastbg.clock import monotonic_ns
 from fastbg.events import FILE_SEEN, LOST, Appended, Event, Notice, boot_id
 from fastbg.evidence.attribution import Attribution
 from fastbg.evidence.blocked_places import BlockedPlace, BlockedPlaces
-from fastbg.evidence.existence import find_changes
+from fastbg.evidence.existence import LOOKS, find_changes
 from fastbg.evidence.process_state import SeenProcesses
 from fastbg.evidence.second_look import SecondLook
 from fastbg.evidence.seen_lines import SeenLines
@@ -17,6 +18,7 @@ from fastbg.evidence.verdict import is_perhaps_rewritten
 from fastbg.follow.follower import Follower
 from fastbg.recorder.files import sizes_of
 from fastbg.recorder.journal_lines import JournalLines, read_journal_line
+from fastbg.recorder.rotation import loss_signs
 
 READ_LIMIT_NS = 10_000_000_000  # for reading the files after another limit has ended
 UNREAD_S = 1.0  # limit for reading the files in `read_all`
@@ -65,9 +67,11 @@ class Observer:
         self._writers: dict[str, dict[str, Trace]] = {}  # the open requests that are expected to write to a file, by id
         self._alone: dict[str, Trace] = {}  # the only one of them that may still do so
         self._open: dict[str, Trace] = {}  # live and not settled, in the order in which they were sent
-        self._held: list[tuple[int, Trace]] = []  # settled, with the time at which the server finished them
+        self._held: list[tuple[int, str, Trace]] = []  # settled; a heap by the time at which the server finished them
+        self._found: dict[str, int] = {}  # expected writes that were seen, by request id
         self._lines = JournalLines()
-        self._changed = asyncio.Event()
+        self._old_signs = loss_signs(journal)
+        self._waiters: dict[str | None, dict[asyncio.Event, None]] = {}  # by request id; None: for the files
         self._follower: Follower | None = None
 
     def file_sizes(self) -> dict[str, int]:
@@ -90,7 +94,8 @@ class Observer:
         if event.name == "response_complete":
             for path in self._attribution.shrunk(trace, event.detail["sizes"]):
                 self._disturb(path, "rewritten")
-        find_changes(trace)
+        if event.name in LOOKS:
+            find_changes(trace)
 
     def update(self, trace: Trace) -> None:
         """Check whether new evidence completes ``trace``."""
@@ -98,13 +103,13 @@ class Observer:
             if trace.settled:
                 self._close(trace)
                 if any(write.is_anonymous for write in trace.expected.writes) or is_perhaps_rewritten(trace):
-                    self._held.append((trace.time("request_finished") or 0, trace))
+                    heappush(self._held, (trace.time("request_finished") or 0, trace.request_id, trace))
                 else:
                     self._finish(trace)
                 self._release()
             elif trace.request_id not in self._looked and trace.needs_look:
                 self._look_soon(trace)
-        self._changed.set()
+        self._wake(trace.request_id)
 
     def _look_soon(self, trace: Trace) -> None:
         self._looked[trace.request_id] = self._to_look[trace.request_id] = trace
@@ -143,7 +148,9 @@ class Observer:
         """Mark the expected writes to each file that another open request may write to at the same time."""
         for file in trace.expected.files:
             writers = self._writers.setdefault(file, {})
-            if any(other.may_write(file) for other in writers.values()):
+            while writers and not (other := next(iter(writers.values()))).may_write(file):
+                del writers[other.request_id]
+            if writers:
                 trace.share(file)
                 if alone := self._alone.pop(file, None):
                     alone.share(file)
@@ -164,7 +171,6 @@ class Observer:
         trace.ended = trace.ended or why
         trace.ended_ns, trace.server_gone = monotonic_ns(), server_gone
         self._close(trace)
-        self._held = [(done_ns, held) for done_ns, held in self._held if held is not trace]
         self._finish(trace)
         self._release()
 
@@ -182,11 +188,13 @@ class Observer:
                     self._disturb(str(item.path), "perhaps changed in place")
                 changed = self._attribution.appended(item)
                 for trace in changed:
-                    self.last_event_ns = monotonic_ns()
+                    found = sum(min(len(write.writes), write.count) for write in trace.expected.writes)
+                    if found > self._found.get(trace.request_id, 0):  # a task may write without end
+                        self._found[trace.request_id], self.last_event_ns = found, monotonic_ns()
                     self.update(trace)
                 if changed:
                     self._look_for_overwritten(str(item.path))
-            self._changed.set()
+            self._wake(None)
 
     def why_gone(self, trace: Trace) -> str | None:
         """Return why the server process of ``trace`` records no more events, None if it may still do so."""
@@ -201,20 +209,44 @@ class Observer:
         """Wait until all bytes of the files are read, at most `UNREAD_S` seconds."""
         await self.until(self.all_read, UNREAD_S)
 
+    def has_read_until(self, expired_ns: int) -> bool:
+        """Return whether all bytes are read that were in the files when a limit ended, or it ended too long ago."""
+        return self._follower is None or self.all_read() or monotonic_ns() - expired_ns > READ_LIMIT_NS
+
     async def until(
         self,
         happened: Callable[[], bool],
         seconds: float,
         *,
+        trace: Trace | None = None,
         quiet: bool = False,
         due_ns: Callable[[], int | None] = lambda: None,
     ) -> bool:
         """Wait until ``happened()`` is true, at most ``seconds``; return whether it became true.
 
         Bytes that are in the files at the end of the limit still count: on a busy machine they may be unread.
-        ``quiet``: the limit starts again with every event of a request. ``due_ns``: returns a monotonic time that ends
-        the wait, or None.
+        ``trace``: the request that ``happened()`` asks about; None if it asks about the files. ``quiet``: the limit
+        starts again with every event of a request. ``due_ns``: returns a monotonic time that ends the wait, or None.
         """
+        key, changed = trace.request_id if trace else None, asyncio.Event()
+        waiters = self._waiters.setdefault(key, {})
+        waiters[changed] = None
+        try:
+            return await self._until(happened, seconds, changed, quiet=quiet, due_ns=due_ns)
+        finally:
+            del waiters[changed]
+            if not waiters:
+                self._waiters.pop(key, None)
+
+    async def _until(
+        self,
+        happened: Callable[[], bool],
+        seconds: float,
+        changed: asyncio.Event,
+        *,
+        quiet: bool,
+        due_ns: Callable[[], int | None],
+    ) -> bool:
         start_ns, expired_ns = monotonic_ns(), 0
         while not happened():
             now_ns, end_ns = monotonic_ns(), due_ns()
@@ -222,19 +254,24 @@ class Observer:
             if end_ns is not None:
                 left_s = min(left_s, (end_ns - now_ns) / 1e9)
             expired_ns = (expired_ns or now_ns) if left_s <= 0 else 0
-            if expired_ns and (self._follower is None or self.all_read() or now_ns - expired_ns > READ_LIMIT_NS):
+            if expired_ns and self.has_read_until(expired_ns):
                 return False
-            self._changed.clear()
+            changed.clear()
             try:
                 async with asyncio.timeout(left_s if left_s > 0 else POLL_S):
-                    await self._changed.wait()
+                    await changed.wait()
             except TimeoutError:
                 continue
         return True
 
     def wake(self) -> None:
-        """Let `until` check its conditions again."""
-        self._changed.set()
+        """Let every `until` check its condition again."""
+        for key in self._waiters:
+            self._wake(key)
+
+    def _wake(self, key: str | None) -> None:
+        for changed in self._waiters.get(key, ()):
+            changed.set()
 
     def mark_gap(self, why: str) -> None:
         """Mark that events of every unsettled request may be missing in the journal."""
@@ -242,6 +279,13 @@ class Observer:
         for trace in [trace for trace in self.live.values() if trace.witnesses.journal and not trace.settled]:
             trace.witnesses.gap = why
             self.update(trace)
+
+    def mark_cut_processes(self) -> None:
+        """Mark a gap if a server process could not write its last events, and has left a sign of it."""
+        signs = loss_signs(self.journal)
+        if signs - self._old_signs and self.gap is None:  # otherwise the reason is known
+            self._old_signs |= signs
+            self.mark_gap("a server process could not write its last events, for example because the disk was full")
 
     def _release(self) -> None:
         """Complete the held requests whose texts without an id can no longer move to another request.
@@ -253,17 +297,14 @@ class Observer:
         """
         if len(self._held) > MAX_HELD and not self._attribution.first_match:
             self._attribution.use_first_match()
-        if not self._held:
-            return
         oldest_ns = next((sent_ns for trace in self._open.values() if (sent_ns := trace.time("request_sent"))), None)
-        newest_ns = max(done_ns for done_ns, _ in self._held)
-        held, self._held = self._held, []
-        for done_ns, trace in held:
-            limit_ns = done_ns if self._attribution.first_match else newest_ns
-            if oldest_ns is not None and oldest_ns < limit_ns:
-                self._held.append((done_ns, trace))
-            else:
-                self._finish(trace)
+        newest_ns = None
+        if not self._attribution.first_match:
+            newest_ns = max(
+                (done_ns for done_ns, _, trace in self._held if trace.request_id in self.live), default=None
+            )
+        while self._held and (oldest_ns is None or oldest_ns >= (newest_ns or self._held[0][0])):
+            self._finish(heappop(self._held)[-1])
 
     def _finish(self, trace: Trace) -> None:
         if self.live.pop(trace.request_id, None) is not None:
@@ -272,7 +313,8 @@ class Observer:
             self._second_look.remove(trace)
             self._to_look.pop(trace.request_id, None)
             self._looked.pop(trace.request_id, None)
-            self._changed.set()
+            self._found.pop(trace.request_id, None)
+            self._wake(trace.request_id)
 
     def _handle_notice(self, notice: Notice) -> None:
         if notice.kind == "polling":
@@ -312,6 +354,7 @@ class Observer:
                 self.mark_gap("the server could not write its journal for a while (see its log)")
             if event.name == "recording_started":
                 self._processes.start(event)
+                self.wake()
             if (place := BlockedPlace.of(event)) is not None:
                 self.blocked.add([place])
                 continue
@@ -326,8 +369,9 @@ class Observer:
                 ] = None
                 continue
             trace.events.append(event)
-            find_changes(trace)
-            if trace.request_id in self._open:  # not a probe
+            if event.name in LOOKS:
+                find_changes(trace)
+            if trace.request_id in self._open and trace.progresses(event):  # not a probe
                 self.last_event_ns = monotonic_ns()
             if event.name == "request_finished" or (event.name.startswith("task_") and "files" in event.detail):
                 sizes = event.detail.get("files") or {}

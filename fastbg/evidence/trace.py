@@ -22,7 +22,8 @@ class Write:
     """A text that a follower saw in a file at ``t_ns``: ``length`` bytes from ``offset``.
 
     ``read_ns``: when it had been read, 0 if unknown. In a file that is rewritten it may be younger than ``t_ns``.
-    ``others``: offset and end of equal texts; each of them may be this write, or the write of another request.
+    ``others``: offset and end of the first and the last equal text; each of them, and of those between them, may be
+    this write, or the write of another request.
     ``change``: the file was created or deleted instead; then text, offset and length are empty. ``shared``: another
     request may have made this change.
     """
@@ -198,12 +199,15 @@ class Witnesses:
         return self.journal and not self.gap
 
 
+MAX_MOVES = 1000  # events of tasks that are progress, besides those of the tasks that the app queued to respond
+
+
 class _Index:
     """What is asked about the events of a request at each new one. It reads each event once.
 
     ``first``: the first event of each name. ``open``: the tasks without an end, by number, with the place where they
-    run. ``started``: the numbers of those that have started. ``tasks``: all tasks, None if they are not built from all
-    of these events.
+    run. ``started``: the numbers of those that have started. ``failed``: of those that have failed or were dropped.
+    ``tasks``: all tasks, None if they are not built from all of these events.
     """
 
     def __init__(self, events: Sequence[Event]) -> None:
@@ -211,7 +215,10 @@ class _Index:
         self.first: dict[str, Event] = {}
         self.open: dict[int, str | None] = {}
         self.started: set[int] = set()
+        self.failed: set[int] = set()
         self.tasks: list[Task] | None = None
+        self.moves = 0  # events of tasks that start, end or are tried again
+        self.queued = 0  # tasks, until the response was sent
         self._count = 0
         self._ended: set[int] = set()
 
@@ -228,8 +235,16 @@ class _Index:
 
     def _add(self, event: Event) -> None:
         n = event.detail["n"]
+        if event.name != "task_queued":
+            self.moves += 1
+        elif "response_sent" not in self.first:
+            self.queued += 1
         if TASK_STATES[event.name] in ENDS:
             self.open.pop(n, None)
+            if event.name == "task_finished":  # also after it failed: a worker has tried it again
+                self.failed.discard(n)
+            elif n not in self._ended:
+                self.failed.add(n)
             self._ended.add(n)
         elif n not in self._ended:
             if event.name == "task_started":
@@ -401,6 +416,13 @@ class Trace:
         with_worker = bool(tasks) and all(place == "worker" for place in tasks.values())
         return with_worker and (self.find("request_finished") is not None or tasks.keys() <= self._index.started)
 
+    def progresses(self, event: Event) -> bool:
+        """Return whether ``event``, the last one, shows that the request will end: tasks may be made without end."""
+        if event.name == "loop_blocked" or event.name == "task_queued":
+            return False
+        index = self._index
+        return index.moves <= MAX_MOVES + (3 * index.queued if "response_sent" in index.first else 0)
+
     def was_active(self, begin_ns: int, end_ns: int) -> bool:
         """Return whether the request or one of its tasks ran between two monotonic times."""
         sent_ns = self.time("request_sent")
@@ -430,7 +452,7 @@ class Trace:
         # A task in a thread outlives a cancelled call, and a task of a worker outlives the request.
         if self._index.open:
             return False
-        hopeless = "error" in finished.detail or any(task.state in ("failed", "dropped") for task in self.tasks)
+        hopeless = "error" in finished.detail or bool(self._index.failed)
         return not self.unread and (hopeless or not self.missing)
 
     @property

@@ -32,9 +32,13 @@ def loss_sign(journal: Path) -> Path:
     return journal.with_name(f"{journal.name}.lost.{os.getpid()}")
 
 
-def loss_signs(journal: Path) -> int:
-    """Return the number of processes that have left a `loss_sign`."""
-    return len([*journal.parent.glob(f"{escape(journal.name)}.lost.*")])
+def loss_signs(journal: Path) -> set[tuple[str, int]]:
+    """Return the name and the time of each `loss_sign` that a process has left. A later process may have its number."""
+    found = set()
+    for path in journal.parent.glob(f"{escape(journal.name)}.lost.*"):
+        with suppress(OSError):  # its process writes again
+            found.add((path.name, path.stat().st_mtime_ns))
+    return found
 
 
 def numbers(journal: Path) -> list[int]:

@@ -79,9 +79,7 @@ class RequestTemplate:
         parts = source.script.parts
         prefix = ("part", parts.index(part), "request", number) if parts else ("request", number)
         self._script = source.name
-        self._lines = {
-            path[len(prefix) :]: line for path, line in source.lines.items() if path[: len(prefix)] == prefix
-        }
+        self._lines = source.lines_below(prefix)
         self._uploads: dict[str, bytes] = {}
         self.needs = self.request.needs
 

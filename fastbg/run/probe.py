@@ -66,7 +66,9 @@ class Prober:
                 failure = await client.reach(request_id)
         except TimeoutError:
             failure = f"no response within {seconds:g} s"
-        recorded = journal and failure is None and await self._observer.until(lambda: bool(probe.events), JOURNAL_S)
+        recorded = journal and failure is None
+        if recorded:
+            recorded = await self._observer.until(lambda: bool(probe.events), JOURNAL_S, trace=probe)
         del self._observer.live[request_id]
         return failure, recorded
 

@@ -20,6 +20,7 @@ from fastbg.follow.files import file_at
 from fastbg.follow.follower import Follower
 from fastbg.recorder.request_ids import RUN_TEXTS, id_of_request, new_run, pattern_of_ids, run_text
 from fastbg.run.options import RunOptions
+from fastbg.run.progress_limit import progress_limit
 from fastbg.run.result_store import ResultStore
 from fastbg.run.stepping import Action, Pause, Step, run_steps, steps_of
 from fastbg.run.testbed import Testbed
@@ -153,6 +154,7 @@ class Runner:
             if self._refused:
                 await self._testbed.server.notice_end()
             await self._testbed.server.stop()
+            self._observer.mark_cut_processes()
             for task in observers:
                 task.cancel()
 
@@ -275,12 +277,12 @@ class Runner:
             self._observer.record(trace, event)
 
         try:
-            async with asyncio.timeout(limit_s), AsyncExitStack() as stack:
+            async with progress_limit(self._observer, limit_s), AsyncExitStack() as stack:
                 if request.hang_up_after == "queued":
                     await stack.enter_async_context(self._hanging_up(client, trace, limit_s))
                 return await client.send(outgoing, request_id, emit)
         except TimeoutError:
-            error = f"no complete response within {limit_s:g} s"
+            error = f"no complete response, and no event for {limit_s:g} s"
             emit(Event(monotonic_ns(), "client", "request_failed", request_id, {"error": error}))
             return None
 
@@ -289,7 +291,10 @@ class Runner:
         """Close the connection of the request as soon as the server has queued a task."""
 
         async def watch() -> None:
-            if await self._observer.until(lambda: trace.find("task_queued") is not None, limit_s):
+            def queued() -> bool:
+                return trace.find("task_queued") is not None
+
+            if await self._observer.until(queued, limit_s, trace=trace, quiet=True):
                 client.hang_up(trace.request_id)
 
         async with asyncio.TaskGroup() as group:
@@ -304,7 +309,7 @@ class Runner:
             def started() -> bool:
                 return trace.find("task_started") is not None or trace.request_id not in self._observer.live  # noqa: B023
 
-            await self._observer.until(started, self.options.limit_s, quiet=True)
+            await self._observer.until(started, self.options.limit_s, trace=trace, quiet=True)
 
     async def _wait_for(self, traces: list[Trace]) -> None:
         for trace in traces:
@@ -321,8 +326,9 @@ class Runner:
         def done() -> bool:
             return trace.request_id not in observer.live or why_gone() is not None
 
-        if not await observer.until(done, limit_s, quiet=True, due_ns=lambda: trace.due_ns):
+        if not await observer.until(done, limit_s, trace=trace, quiet=True, due_ns=lambda: trace.due_ns):
             await self._testbed.check_journal()
+            observer.mark_cut_processes()
             await observer.look(trace)
         if not done():
             is_due = trace.due_ns is not None and trace.due_ns <= monotonic_ns()
@@ -330,6 +336,7 @@ class Runner:
             observer.end(trace, f"not within {waited_s:g} s")
         elif trace.request_id in observer.live:
             await observer.read_all()
+            observer.mark_cut_processes()
             await observer.look(trace)
             observer.end(trace, why_gone(), server_gone=True)
 

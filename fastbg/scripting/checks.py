@@ -16,7 +16,14 @@ from fastbg.scripting import placeholders
 from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.measured import mistakes
 from fastbg.scripting.placeholders import PORT, KeyPath
-from fastbg.scripting.refused_values import check_fields, check_length, check_process, check_target, check_url
+from fastbg.scripting.refused_values import (
+    check_fields,
+    check_length,
+    check_process,
+    check_target,
+    check_type,
+    check_url,
+)
 from fastbg.scripting.request_names import with_names
 from fastbg.scripting.saved_values import unknown_value
 from fastbg.scripting.server_checks import check_server
@@ -180,6 +187,7 @@ def _request(
         )
     for place, upload in _tables(request.get("files"), *path, "files"):
         yield from _one_of(place, upload, "text", "path")
+        yield from check_type((*place, "type"), upload.get("type"))
         name = upload.get("path")
         if (
             isinstance(name, str)

@@ -222,7 +222,7 @@ class Request(_Model):
     repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS, description="Number of repetitions.")] = 1
     concurrency: Annotated[int, Field(ge=1, le=1000, description="Repetitions in parallel.")] = 1
     timeout: Annotated[
-        Seconds | None, Field(description="Timeout in seconds for the response, then for the next sign of progress.")
+        Seconds | None, Field(description="Seconds without an event until its response or its tasks are given up.")
     ] = None
     after: Annotated[
         Literal["responses", "tasks", "meanwhile"],
@@ -336,7 +336,7 @@ class Script(_WithRequests):
     cookies: Annotated[dict[str, str], Field(description="Cookies of all requests, as `headers`.")] = {}
     follow: Annotated[list[Text], Field(description="The files that tasks write, relative to `folder`.")] = []
     timeout: Annotated[
-        Seconds | None, Field(description="Timeout in seconds for a response, then for the next sign of progress.")
+        Seconds | None, Field(description="Seconds without an event until a response or a task is given up.")
     ] = None
     server: Annotated[UvicornOptions, Field(description="Options of uvicorn.")] = UvicornOptions()
     mail: Annotated[

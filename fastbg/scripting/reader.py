@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from fastbg.strict_json import is_deeper
 MAX_BYTES = 1_000_000  # bytes of a script
 MAX_SHOWN = 100  # characters of a line with a syntax error
 MAX_DEPTH = 50  # levels of tables and arrays
+_LONG_KEY = re.compile(  # tomllib keeps all beginnings of a dotted key: 20,000 names take 2.4 GB
+    r"""(?:^|[\[{,])[ \t]*+(?:(?:"[^"\n]*+"|'[^'\n]*+'|[\w-]++)[ \t]*+\.[ \t]*+){200}""", re.MULTILINE
+)
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A script and its origin.
 
@@ -42,6 +46,18 @@ class Source:
     lines: Mapping[KeyPath, int]
     part: str | None = None
     remarks: tuple[str, ...] = ()
+
+    def lines_below(self, path: KeyPath) -> Mapping[KeyPath, int]:
+        """Return the lines of the keys of the request at ``path``, relative to it."""
+        return self._lines_of_requests.get(path, {})
+
+    @cached_property
+    def _lines_of_requests(self) -> Mapping[KeyPath, Mapping[KeyPath, int]]:
+        found: dict[KeyPath, dict[KeyPath, int]] = {}
+        for path, line in self.lines.items():
+            size = 2 if path[:1] == ("request",) else 4
+            found.setdefault(path[:size], {})[path[size:]] = line
+        return found
 
     @property
     def label(self) -> str:
@@ -83,6 +99,8 @@ def read_script(text: str, name: str, folder: Path, environment: Mapping[str, st
 
 
 def _toml(text: str, name: str) -> dict[str, Any]:
+    if _LONG_KEY.search(text):
+        raise _too_deep(name)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -39,6 +39,12 @@ def check_fields(path: KeyPath, table: object) -> Iterator[Fault]:
             yield Fault((*path, name), f"found {describe_value(value)}, but HTTP/1.1 refuses it: {reason}")
 
 
+def check_type(path: KeyPath, media_type: object) -> Iterator[Fault]:
+    """Yield the fault if the media type of an upload would not be one line of the body."""
+    if isinstance(media_type, str) and not media_type.isprintable():
+        yield Fault(path, f"found {describe_value(media_type)}, but only printable characters are allowed")
+
+
 def _refused_header(name: str, value: str) -> str | None:
     import h11  # only for a script with headers
 

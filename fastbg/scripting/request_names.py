@@ -1,15 +1,17 @@
 """The names of requests that have none: method and path, with a number behind a name that is already there. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
 
 def default_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """Return ``names`` with a number behind each that is already there, as in "GET / (2)". ``taken``: other names."""
     known = set(taken)
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))  # that no request of this name has
     unique: list[str] = []
     for name in names:
-        numbered = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        numbered = (name if number == 1 else f"{name} ({number})" for number in numbers[name])
         unique.append(next(each for each in numbered if each not in known))
         known.add(unique[-1])
     return unique

@@ -77,7 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
     where = f"{host}:{port}"
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (socket.gaierror, UnicodeError):  # any other error is one of this machine
         remedy = "choose an address of this machine with --host"
         raise ServerError("the host does not exist", where=where, remedy=remedy) from None
     failure: OSError | None = None

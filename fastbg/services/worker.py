@@ -65,6 +65,7 @@ def work(settings: ServerSettings, modules: Sequence[str], broker: str | None, *
         max_async_tasks=threads,
         ack_type=AcknowledgeType.WHEN_SAVED,  # the journal then already contains the end of the task
         configure_logging=False,
+        receiver="fastbg.services.receiver:Receiver",
     )
     sys.stdout.write(
         escape_control(f"fastbg worker runs the tasks of {settings.app} from {without_password(address)}") + "\n"
@@ -78,6 +79,15 @@ def _configure_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("nats.aio.client").addFilter(_shorten)
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Replace the traceback of an error of the network, which the client logs at each attempt, by its message."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, OSError):
+        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
+    return True
 
 
 def _load(settings: ServerSettings) -> "AsyncBroker":

@@ -607,3 +607,33 @@ def test_nothing_is_written_outside_of_the_data_folder(finished: tuple[dict[str,
         "journal.jsonl",
         "server.log",
     }
+
+
+CUT = """
+import os, resource
+from pathlib import Path
+from fastapi import BackgroundTasks, FastAPI
+
+app = FastAPI()
+
+def fill():
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = Path(os.environ["FASTBG_DIR"], "journal.jsonl").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+@app.post("/mail")
+def mail(tasks: BackgroundTasks):
+    tasks.add_task(fill)
+    tasks.add_task(os._exit, 1)
+"""
+
+
+def test_server_that_could_not_write_its_end_has_lost_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cut.py").write_text(CUT)
+    (tmp_path / "s.toml").write_text('app = "cut:app"\n[[request]]\nname = "mail"\npath = "/mail"\nmethod = "POST"\n')
+    for _ in range(2):  # the sign of the first run stays
+        written = document("s.toml", cwd=tmp_path, ok=False)
+        why = "a server process could not write its last events, for example because the disk was full"
+        assert of(written, "verdict") == {"mail": "unproven"}
+        assert why in of(written, "reason")["mail"]
+        assert why in written["remarks"]

@@ -26,6 +26,7 @@ from tests.support.processes import (
     FASTBG,
     PATIENCE_S,
     environment,
+    fastbg,
     hang_up,
     read_rest,
     read_until,
@@ -34,7 +35,7 @@ from tests.support.processes import (
     wait_for,
 )
 from tests.support.results import run
-from tests.support.servers import URL, fetch
+from tests.support.servers import ROOT, URL, fetch
 
 ABSURD = [(3, 10), (1, 1), (2, 500), (0, 0), (500, 2)]  # rows and columns
 
@@ -218,3 +219,40 @@ def test_other_output_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(OSError, match="No space left"):
             print("x", flush=True)
         hang_up(sys.stdout.fileno())  # the rest of the buffer is written there
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "x", "9" * 11, "9" * 5000])
+def test_size_that_no_terminal_has_is_ignored(size: str, tmp_path: Path) -> None:
+    plain = fastbg("explain", "lost", cwd=tmp_path).stdout
+    assert plain
+    result = fastbg("explain", "lost", cwd=tmp_path, COLUMNS=size, LINES=size)
+    assert (result.returncode, result.stdout, result.stderr) == (0, plain, b"")
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_stream_discards_what_is_written_to_it(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """Its number is not given to the journal or to a connection."""
+    program = (
+        "import os, sys\nfor number in map(int, sys.argv[1]): os.close(number)\nos.execv(sys.argv[2], sys.argv[2:])"
+    )
+    numbers = "".join(map(str, closed))
+    command = [sys.executable, "-c", program, numbers, *FASTBG, "demo", "--work", "0", "--dir", str(tmp_path / "data")]
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (result.returncode, result.stderr, bool(result.stdout)) == (0, b"", 1 not in closed)
+
+
+def test_deleted_current_folder_is_an_error_in_three_parts(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    program = "import os, sys\nos.rmdir(os.getcwd())\nos.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", program, sys.executable, "-c", "from fastbg.__main__ import main; main()", "demo"]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path / "gone",
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert b"fastbg: the current folder does not exist any more" in result.stderr
+    assert b"Traceback" not in result.stderr

@@ -3,10 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fastbg.events import Appended
-from fastbg.evidence.attribution import MIN_KEPT_BYTES, Attribution
+from fastbg.evidence.attribution import MAX_BY_LAST, MIN_KEPT_BYTES, Attribution
 from fastbg.evidence.trace import ExpectedWrite, Trace
 from fastbg.recorder.request_ids import pattern_of_ids
+from tests.support.operations import is_linear
 from tests.support.traces import LOG, expecting, requested, trace
 
 ID_PATTERN = "r[0-9]+"
@@ -527,3 +532,81 @@ def test_long_match_of_a_pattern_is_found_across_reads() -> None:
     attribution.appended(appended(2, 3000, b" r1\n"))
     (found,) = write.writes
     assert (found.offset, found.length) == (0, 3003)
+
+
+# Many requests that are open at the same time
+
+
+def open_at_once(number: int, *, texts: int, reverse: bool = False) -> list[ExpectedWrite]:
+    """Let ``number`` requests expect the same text, which is in the file so many times, and finish after all texts."""
+    attribution = Attribution(ID_PATTERN)
+    writes = [ExpectedWrite(LOG, "same\n", False) for _ in range(number)]
+    made = [request(f"r{at}", write) for at, write in enumerate(writes)]
+    for each in made:
+        attribution.sent(each, {LOG: 0})
+    attribution.appended(appended(1, 0, b"same\n" * texts + b"."))
+    for each in reversed(made) if reverse else made:
+        attribution.finished(each, {LOG: 5 * texts + 1})
+    return writes
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1, 2])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_work_is_linear_in_the_requests_open_at_once(share: float, reverse: bool) -> None:
+    assert is_linear(lambda number: open_at_once(number, texts=int(share * number), reverse=reverse), 2 * MAX_BY_LAST)
+
+
+def test_texts_of_many_open_requests_have_one_owner_each() -> None:
+    writes = open_at_once(5 * MAX_BY_LAST, texts=5 * MAX_BY_LAST)
+    assert sorted(place for write in writes for place in places(write)) == list(range(0, 25 * MAX_BY_LAST, 5))
+    ends = {(write.writes[0].earliest, write.writes[0].latest) for write in writes}
+    assert ends == {(0, 25 * MAX_BY_LAST)}
+
+
+def test_work_is_linear_in_the_writes_of_one_request() -> None:
+    def write(number: int) -> None:
+        attribution, expected = Attribution(ID_PATTERN), ExpectedWrite(LOG, "same\n", False, count=number)
+        made = request("r1", expected)
+        attribution.sent(made, {LOG: 0})
+        attribution.appended(appended(1, 0, b"same\n" * number))
+        attribution.finished(made, {LOG: 5 * number})
+        assert len(expected.writes) == number
+
+    assert is_linear(write, 300)
+
+
+windows = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.booleans()), min_size=1, max_size=9)
+
+
+@given(windows, st.integers(0, 12), st.booleans())
+def test_as_many_texts_are_assigned_as_can_be(rows: list[tuple[int, int, bool]], total: int, first: bool) -> None:
+    """Compare with all possible assignments, whatever the order of the ends is, also with a pattern."""
+    attribution = Attribution(ID_PATTERN)
+    attribution.first_match = first
+    made, ends = [], []
+    for number, (lower, more, pattern) in enumerate(rows):
+        write = ExpectedWrite(LOG, "t.\n" if pattern else "tt\n", False, pattern=pattern)
+        made.append(request(f"r{number}", write))
+        ends.append((3 * min(lower, total), 3 * min(lower + more, total)))
+        attribution.sent(made[-1], {LOG: ends[-1][0]})
+    if total:
+        attribution.appended(appended(1, 0, b"tt\n" * total))
+    for each, (_, upper) in zip(made, ends, strict=True):
+        attribution.finished(each, {LOG: upper})
+    found = [place for each in made for write in each.expected.writes for place in places(write)]
+    assert len(set(found)) == len(found)
+    for each, (lower, upper) in zip(made, ends, strict=True):
+        assert all(lower <= place < upper for write in each.expected.writes for place in places(write))
+    assert len(found) == most_pairs([range(lower // 3, upper // 3) for lower, upper in ends])
+
+
+def most_pairs(windows: list[range]) -> int:
+    """Return how many windows can have a number of their own: the smallest numbers go to the windows that end first."""
+    free = sorted({number for window in windows for number in window})
+    count = 0
+    for window in sorted(windows, key=lambda window: window.stop):
+        number = next((number for number in free if number in window), None)
+        if number is not None:
+            free.remove(number)
+            count += 1
+    return count

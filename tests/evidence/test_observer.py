@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from fastbg.events import Appended, Event, Notice, boot_id
 from fastbg.evidence import observer as module
 from fastbg.evidence.observer import Observer
-from fastbg.evidence.trace import Expected, ExpectedWrite, SentRequest, Trace
+from fastbg.evidence.trace import MAX_MOVES, Change, Expected, ExpectedWrite, SentRequest, Trace
 from fastbg.evidence.verdict import judge
 from fastbg.follow.follower import Follower
+from tests.support.operations import is_linear
 from tests.support.processes import PATIENCE_S
 
 LOG, JOURNAL = Path("/data/log.txt"), Path("/data/journal.jsonl")
@@ -272,3 +274,115 @@ def test_text_in_a_shared_place_is_judged_last() -> None:
     follow(observer, Notice(1400, LOG, "truncated", ""), *more)
     assert one in done
     assert (judge(one).verdict, judge(one).evidence) == ("response-first", ("server",))
+
+
+# The work for many requests at the same time
+
+
+def test_event_wakes_only_those_who_wait_for_its_request() -> None:
+    """Otherwise each event of each of 1000 open requests would wake 1000 waiting ones."""
+    observer = Observer([], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    traces = [Trace(SentRequest(f"r{number}", "GET", "", "")) for number in range(3)]
+    asked: list[str] = []
+
+    async def scenario() -> None:
+        def asks(trace: Trace) -> bool:
+            asked.append(trace.request_id)
+            return trace.status is not None
+
+        waits = [
+            asyncio.create_task(observer.until(partial(asks, each), PATIENCE_S, trace=each, quiet=True))
+            for each in traces
+        ]
+        await asyncio.sleep(0)
+        assert asked == ["r0", "r1", "r2"]
+        for each in traces:
+            asked.clear()
+            observer.watch(each)
+            observer.record(each, Event(1, "client", "response_headers", each.request_id, {"status": 200}))
+            observer.update(each)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert asked == [each.request_id]
+        assert await asyncio.gather(*waits) == [True] * 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("late", [0, 10**6])
+def test_work_is_linear_in_the_requests_that_are_open(late: int) -> None:
+    """All requests are sent before the first one ends; the writes are seen at once, or after all ends."""
+
+    def work(number: int) -> None:
+        rows = [(at, number + at, 2 * number + at, 3 * number + at) for at in range(number)]
+        done, left = run(rows, [late])
+        assert (len(done), left) == (number, 0)
+
+    assert is_linear(work, 80)
+
+
+@pytest.mark.parametrize("change", [None, "created"])
+@pytest.mark.parametrize("over", [False, True])
+def test_work_is_linear_in_the_events_of_one_request(change: Change | None, over: bool) -> None:
+    """What it writes or creates is missing until the end. ``over``: the tasks are queued after the request."""
+
+    def work(number: int) -> None:
+        observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+        trace = Trace(
+            SentRequest("r1", "GET", "", ""), Expected(writes=(ExpectedWrite(str(LOG), TEXT, False, change=change),))
+        )
+        observer.watch(trace)
+        observer.record(trace, Event(1, "client", "request_sent", "r1", {"sizes": {}}))
+        observer.record(trace, Event(1, "client", "response_complete", "r1", {"sizes": {}}))
+
+        async def stream() -> AsyncIterator[Appended]:
+            lines = journal(0, "request_finished" if over else "request_received", "r1")
+            yield Appended(0, JOURNAL, (1, 2), 0, lines)
+            at = len(lines)
+            for n in range(number):
+                for name in ("task_queued", "task_started", "loop_blocked", "task_finished"):
+                    lines = journal(n, name, "r1", task="app.write", n=n)
+                    yield Appended(n, JOURNAL, (1, 2), at, lines)
+                    at += len(lines)
+
+        asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
+        assert len(trace.events) == 4 * number + 3
+
+    assert is_linear(work, 50)
+
+
+def progress_of(*names: str, expected: Expected | None = None, text: bytes = b"") -> list[bool]:
+    """Return for each event of a task, or "write" for ``text`` in `LOG`, whether it starts the limit of waits again."""
+    observer = Observer([LOG], JOURNAL, "r[0-9]+", lambda _: None, has_all_sizes=True)
+    trace = Trace(SentRequest("r1", "GET", "", ""), expected or Expected())
+    observer.watch(trace)
+    observer.record(trace, Event(1, "client", "request_sent", "r1", {"sizes": {}}))
+    found: list[bool] = []
+
+    async def stream() -> AsyncIterator[Appended]:
+        sizes = {LOG: 0, JOURNAL: 0}
+        for n, name in enumerate(names):
+            observer.last_event_ns = 0
+            path, data = (LOG, text) if name == "write" else (JOURNAL, journal(n, name, "r1", task="app.write", n=n))
+            yield Appended(n, path, (1, 2), sizes[path], data)
+            sizes[path] += len(data)
+            found.append(observer.last_event_ns > 0)
+
+    asyncio.run(observer.follow(stream()))  # type: ignore[arg-type]  # any iterator of items
+    return found
+
+
+def test_blocked_loop_and_queued_task_are_no_progress() -> None:
+    names = ("request_received", "task_queued", "response_sent", "task_started", "loop_blocked", "task_finished")
+    assert progress_of(*names) == [True, False, True, True, False, True]
+
+
+def test_tasks_made_without_end_are_not_progress_for_ever() -> None:
+    found = progress_of(*["task_queued"] * 2, "response_sent", *["task_queued", "task_started"] * (MAX_MOVES + 20))
+    assert sum(found) == 1 + MAX_MOVES + 3 * 2
+    assert sum(progress_of(*["task_queued", "task_started"] * (MAX_MOVES + 20))) == MAX_MOVES
+
+
+def test_text_written_without_end_is_progress_until_it_is_met() -> None:
+    expected = Expected(writes=(ExpectedWrite(str(LOG), "r1\n", True, count=2),))
+    assert progress_of(*["write"] * 5, expected=expected, text=b"r1\n") == [True, True, False, False, False]

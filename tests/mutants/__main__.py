@@ -108,6 +108,8 @@ def main() -> int:
     except FailingTestsError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     Console().print(table(reports))
     return int(any(report.share < REQUIRED for report in reports))
 

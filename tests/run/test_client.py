@@ -171,14 +171,16 @@ def test_endless_answer_ends_with_the_timeout(tmp_path: Path) -> None:
     with respond_with(ENDLESS) as url:
         found = told(tmp_path, url, *requests, "/other")
     assert found.pop("/other")["status"] == 204
-    assert {request["reason"].partition(": ")[2] for request in found.values()} == {"no complete response within 0.3 s"}
+    assert {request["reason"].partition(": ")[2] for request in found.values()} == {
+        "no complete response, and no event for 0.3 s"
+    }
     assert {request["verdict"] for request in found.values()} == {"unproven"}
 
 
 def test_server_with_endless_answers_is_reached(tmp_path: Path) -> None:
     with respond_with({"/": drip, "/drip": drip}) as url:
         found = told(tmp_path, url, f"/drip\ntimeout = {SHORT_S}")
-    assert found["/drip"]["reason"] == "no response: no complete response within 0.3 s"
+    assert found["/drip"]["reason"] == "no response: no complete response, and no event for 0.3 s"
 
 
 def test_response_of_an_own_app_that_has_no_end_loses_its_task(tmp_path: Path) -> None:

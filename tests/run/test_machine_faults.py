@@ -211,7 +211,7 @@ def test_server_that_stays_stopped_ends_with_the_time_limit(tmp_path: Path) -> N
     result = run(tmp_path, "stop", "response", silent=silent, of_second=f"timeout = {SHORT_S}\n")
     assert verdicts(result) == ["lost", "lost"]
     assert reasons(result)[0].endswith(f"(not within {PATIENCE_S:g} s)")
-    assert reasons(result)[1].endswith(f"(no complete response within {SHORT_S} s)")
+    assert reasons(result)[1].endswith(f"(no complete response, and no event for {SHORT_S} s)")
 
 
 # the journal, and the data folder

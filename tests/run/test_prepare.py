@@ -9,6 +9,7 @@ import httpx
 from fastbg.run.prepare import RequestTemplate, RunPaths, settings_of
 from fastbg.scripting.reader import Source, read_script
 from fastbg.server.settings import ServerSettings
+from tests.support.operations import is_linear
 
 SCRIPT = """
 app = "shop:app"
@@ -111,3 +112,14 @@ def test_saved_values_are_found_or_named_as_missing(tmp_path: Path) -> None:
     found, missing = template.saved(response, {"items": [{"id": 5}]})
     assert found == {"next": 5, "where": "/x", "code": 201}
     assert missing == {"none": "body.nothing"}
+
+
+def test_work_is_linear_in_the_requests_of_a_script(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        text = 'app = "app:app"\n' + '[[request]]\npath = "/"\n' * number
+        made = read_script(text, "s.toml", tmp_path, {})
+        (part,), where = made.script.all_parts, paths(made, tmp_path)
+        lines = [RequestTemplate(made, part, n, where).line for n in range(number)]
+        assert lines == list(range(2, 2 * number + 2, 2))
+
+    assert is_linear(work, 40)

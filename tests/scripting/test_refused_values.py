@@ -134,3 +134,20 @@ def test_process_that_cannot_start_is_an_error_in_three_parts(tmp_path: Path) ->
     folder = tmp_path / ".fastbg" / "nope"
     reason = f"fastbg: the process cannot be started: No such file or directory: {folder}\n  where: app:app\n  fix: "
     assert result.stderr.decode().startswith(reason)
+
+
+def test_type_of_an_upload_is_one_line_of_the_body() -> None:
+    upload = '[[request.files]]\nfield = "f"\ntext = "x"\ntype = "text/plain\\r\\nX: injected"'
+    (fault,) = faults(request(upload))
+    expected = r'found "text/plain\r\nX: injected", but only printable characters are allowed'
+    assert fault == f"s.toml:8: request[1].files[1].type: {expected}"
+
+
+def test_long_dotted_key_is_refused_before_it_is_read() -> None:
+    """The beginnings of a key with 20,000 names would take 2.4 GB."""
+    for text in (".".join(["a"] * 300) + " = 1", "x = { 'a' ." + " . ".join(['"b"'] * 300) + " = 1 }"):
+        with pytest.raises(ScriptError, match="nested too deeply"):
+            read_script(request(text), "s.toml", Path(), {})
+    assert faults(request('body = "' + ".".join(["a"] * 300) + '"\nrepeat = 0'))[0].startswith(
+        "s.toml:6: request[1].repeat"
+    )

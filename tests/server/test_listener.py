@@ -1,5 +1,6 @@
 """Listening sockets of every kind, and their addresses."""
 
+import errno
 import os
 import socket
 import stat
@@ -9,7 +10,7 @@ import pytest
 
 from fastbg.errors import ServerError
 from fastbg.server.address import Address
-from fastbg.server.listener import bind_unix, listening
+from fastbg.server.listener import bind, bind_unix, listening
 
 
 def test_unix_socket_is_there_only_while_it_is_listened_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +63,12 @@ def test_address_of_a_port_has_a_host_to_connect_to(host: str) -> None:
         address = Address.of(listener)
         address.connect(1).close()
         assert Address.parse(str(address)) == address
+
+
+def test_too_few_descriptors_are_not_a_missing_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_files(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_files)
+    with pytest.raises(OSError, match="Too many open files"):
+        bind("127.0.0.1", 0)

@@ -36,9 +36,14 @@ IMPATIENT = {"FASTBG_BROKER_ACK_WAIT": "3"}  # seconds without a sign of the wor
 
 @contextmanager
 def worker(
-    cwd: Path, *arguments: str, log: str = "worker.log", command: Sequence[str] = FASTBG, **variables: str
+    cwd: Path,
+    *arguments: str,
+    log: str = "worker.log",
+    command: Sequence[str] = FASTBG,
+    ready: str = "Listening started",
+    **variables: str,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run ``fastbg worker`` in the folder ``cwd``, and wait until it is ready. ``command``: how fastbg is started.
+    """Run ``fastbg worker`` in the folder ``cwd``, and wait for ``ready``. ``command``: how fastbg is started.
 
     A task may take as long as `PATIENT` allows, unless ``variables`` change that: `serving` needs the same ones.
     """
@@ -52,7 +57,7 @@ def worker(
             start_new_session=True,
         )
     try:
-        wait_for(cwd / log, b"Listening started")
+        wait_for(cwd / log, ready.encode())
         yield process
     finally:
         kill_group(process.pid)
@@ -241,6 +246,16 @@ def test_worker_finishes_running_tasks_after_sigterm(tmp_path: Path) -> None:
         assert len(events(tmp_path, "task_finished")) == 1
         assert (tmp_path / ".fastbg" / "README.md").exists()
     assert len(events(tmp_path, "task_started")) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_worker_whose_broker_is_unreachable_ends_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with worker(tmp_path, "--broker", "nats://127.0.0.1:1", ready="Connect call failed") as process:
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 0
+    log = (tmp_path / "worker.log").read_text()
+    assert "nats: encountered error: " in log
+    assert "Traceback" not in log
 
 
 def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -> None:
