@@ -10,7 +10,7 @@ from typing import Any
 def on_second_interrupt(act: Callable[[], None], begin: Callable[[], None] = lambda: None) -> None:
     """Call ``act`` on a SIGINT that follows a first SIGINT or SIGTERM. The first signal goes to its former handler.
 
-    The first signal also calls ``begin``, in the signal handler. SIGHUP, which a closed terminal sends, is handled like
+    The first signal then calls ``begin``, in the signal handler. SIGHUP, which a closed terminal sends, is handled like
     SIGTERM. It stays ignored if it was ignored before, for example under ``nohup``.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -20,14 +20,16 @@ def on_second_interrupt(act: Callable[[], None], begin: Callable[[], None] = lam
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        if stopping and number == signal.SIGINT:
+        is_first, stopping = not stopping, True
+        if number == signal.SIGINT and not is_first:
             act()
-        if not stopping:
-            begin()
-        stopping = True
         number = signal.SIGTERM if number == signal.SIGHUP else number
         if callable(former[number]):
             former[number](number, frame)
+        if is_first:
+            # Last, because it takes a while: a SIGTERM meanwhile, as supervisors send it after a Ctrl-C, must reach
+            # uvicorn after the SIGINT. To uvicorn, a SIGINT that follows it is a second Ctrl-C.
+            begin()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         former[number] = signal.signal(number, handle)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
 from rich.console import Console
 
 from fastbg.output import ignore_broken_pipe
@@ -126,7 +127,24 @@ def test_closed_terminal_counts_as_sigterm() -> None:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGINT)
-    assert got == [0, signal.SIGTERM, signal.SIGTERM, -1, signal.SIGINT]
+    assert got == [signal.SIGTERM, 0, signal.SIGTERM, -1, signal.SIGINT]
+
+
+def test_sigterm_after_the_first_sigint_makes_it_no_second() -> None:
+    """A reloader gets the Ctrl-C, too, and terminates its server process, which may still handle the first signal."""
+    server = uvicorn.Server(uvicorn.Config("app"))
+    begun: list[int] = []
+
+    def begin() -> None:
+        begun.append(1)
+        signal.raise_signal(signal.SIGTERM)
+
+    with handlers():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, server.handle_exit)
+        on_second_interrupt(lambda: pytest.fail("one Ctrl-C"), begin)
+        signal.raise_signal(signal.SIGINT)
+    assert (server.should_exit, server.force_exit, begun) == (True, False, [1])
 
 
 def test_closed_terminal_is_nothing_to_a_server_under_nohup() -> None:
