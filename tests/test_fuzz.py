@@ -83,6 +83,7 @@ async def statuses(requests: Sequence[PathAndQuery]) -> list[int]:
 
 
 @given(st.lists(requests(), max_size=8))
+@example([("/send-notification/0/", "")])
 @settings(max_examples=EXAMPLES // 4)
 def test_example_accepts_what_its_document_allows(requests: list[PathAndQuery]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -95,7 +96,7 @@ def test_example_accepts_what_its_document_allows(requests: list[PathAndQuery]) 
             name: "".join(text for request in good for file, text in writes_of(*request) if file == name)
             for name in written
         }
-    assert set(answers) <= {200, 404, 422}
+    assert set(answers) <= {200, 307, 404, 422}  # 307: without the slash at its end, the path is one of the app
     assert good == [request for request in requests if is_documented(request)]
 
 

@@ -85,7 +85,8 @@ class Observer:
 
     def record(self, trace: Trace, event: Event) -> None:
         """Record an event of the client."""
-        self.last_event_ns = monotonic_ns()
+        if event.name != "request_failed":  # such as a timeout, which is no progress
+            self.last_event_ns = monotonic_ns()
         trace.events.append(event)
         if event.name == "request_sent":
             self._attribution.sent(trace, event.detail["sizes"])

@@ -440,8 +440,8 @@ class Trace:
         if not self.answered:
             return False
         if self.find("request_failed"):
-            reached_app = self.request.hangs_up or self.find("response_headers")
-            if not (reached_app and self.witnesses.journal):
+            # A request that was sent may have reached the app, also if there was no response: behind a proxy.
+            if not (self.find("request_sent") and self.witnesses.journal):
                 return True
         elif not self.find("response_complete"):
             return False

@@ -297,7 +297,9 @@ def _lost(trace: Trace, tasks: Sequence[Task]) -> Judgement | None:
     if not parts:
         return None
     ends = (trace.find("request_finished"), trace.find("request_failed"))
-    cause = trace.ended or next((end.detail["error"] for end in ends if end and end.detail.get("error")), None)
+    errors = [end.detail["error"] for end in ends if end and end.detail.get("error")]
+    causes = [trace.ended, *errors] if trace.server_gone else [*errors, trace.ended]
+    cause = next((cause for cause in causes if cause), None)
     evidence = ("file", "server") if trace.witnesses.whole_journal else ("file",)
     return Judgement("lost", evidence, "; ".join(parts) + (f" ({cause})" if cause else ""))
 

@@ -168,10 +168,12 @@ def _fork_exec(*words: Any) -> int:
     if command[:3] != [sys.executable, "-P", "-c"] or not is_plain or threading.active_count() > 1:
         process: int = _posixsubprocess.fork_exec(*words)
         return process
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a fork may discard a KeyboardInterrupt
     process = os.fork()
     if not process:
         gc.freeze()  # nothing of the parent is finalized or closed here
         _forget_parent()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         files = {number: number if stream == -1 else stream for number, stream in enumerate(streams)}
         _take_files(files | {number: number for number in inherited if number != error_pipe})
         _run(
@@ -184,6 +186,7 @@ def _fork_exec(*words: Any) -> int:
                 terminal=False,
             )
         )
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return process
 
 
