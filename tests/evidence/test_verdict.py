@@ -504,11 +504,13 @@ def test_lost_work_names_what_ended_it() -> None:
     seen = task(answered(trace(), 2000, size=100), 1950, None)
     lost = f"app.write_log started, never finished; log.txt never got {TEXT!r}"
     assert judge(seen).reason == lost
+    seen.ended = "not within 5 s"
+    assert judge(seen).reason == f"{lost} (not within 5 s)"
     seen.events.append(event(2000, "client", "request_failed", error="ReadError"))
     assert judge(seen).reason == f"{lost} (ReadError)"
     seen.events.append(event(9000, "server", "request_finished", error="CancelledError"))
     assert judge(seen).reason == f"{lost} (CancelledError)"
-    seen.ended = "the server was gone"
+    seen.ended, seen.server_gone = "the server was gone", True
     assert judge(seen).reason == f"{lost} (the server was gone)"
 
 
