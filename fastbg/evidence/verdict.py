@@ -145,7 +145,9 @@ def judge(trace: Trace) -> Judgement:
     if lost := _lost(trace, tasks):
         return lost
     if failed:
-        return _unproven(f"no response: {failed.detail['error']}")
+        kept = not trace.request.hangs_up and trace.find("response_sent")
+        where = "; the server had sent all of it" if kept else ""
+        return _unproven(f"no response: {failed.detail['error']}{where}")
     if trace.unknowable or trace.missing:
         return _unproven(_why_unknowable(trace))
     if not tasks and not writes and not trace.overwritten:

@@ -69,3 +69,4 @@ def test_task_whose_response_a_proxy_has_kept_is_not_lost(tmp_path: Path) -> Non
     (request,) = json.loads(result.stdout)["requests"]
     assert (request["verdict"], [task["state"] for task in request["tasks"]]) == ("unproven", ["finished"])
     assert request["reason"].startswith("no response: ")
+    assert "; the server had sent all of it" in request["reason"]
