@@ -29,8 +29,10 @@ _RECORDER = (
         "tests/recorder/test_write_later.py",
     ),
     ("tests/recorder/test_steps.py", "tests/recorder/test_unfinished.py", "tests/recorder/test_loop_watch.py"),
+    ("tests/recorder/test_held_response.py", "tests/recorder/test_instrument.py", "tests/attach/test_record.py"),
 )
-_TASK_CALLS = (_RECORDER[1], _RECORDER[0], _RECORDER[2])
+_TASK_CALLS = (_RECORDER[1], _RECORDER[0], *_RECORDER[2:])
+_LOOKS = ("tests/evidence/test_history.py", "-k", "looks")  # at a response that the server still held
 _FILES = ("tests/evidence/test_existence.py", "tests/evidence/test_second_look.py")
 
 # Each group is one run of pytest. The tests that are quick and notice most are in the first group.
@@ -39,6 +41,7 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
         _EVIDENCE,
         ("tests/evidence/test_existence.py",),
         ("tests/evidence/test_history.py", "-k", _NO_COMMAND),
+        _LOOKS,
     ),
     "evidence/trace": (
         _EVIDENCE,
@@ -53,7 +56,9 @@ TESTS: Mapping[str, Sequence[Sequence[str]]] = {
     ),
     "evidence/history": (
         ("tests/evidence/test_history.py", "-k", _NO_COMMAND),
-        ("tests/evidence/test_journals.py",),
+        ("tests/evidence/test_journals.py", "tests/evidence/test_live_requests.py", "tests/evidence/test_processes.py"),
+        ("tests/report/test_trace_events.py",),
+        _LOOKS,
     ),
     "evidence/expectations": (_EVIDENCE,),
     "evidence/existence": (_FILES,),
