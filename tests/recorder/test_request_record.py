@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from pathlib import Path
+from typing import Literal
 
 import anyio.to_thread
 import pytest
@@ -16,6 +17,7 @@ from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from fastbg.clock import monotonic_ns
 from fastbg.recorder import instrument, middleware
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.loop_watch import LoopWatch
@@ -315,7 +317,47 @@ def test_tasks_after_the_request_are_recorded_and_not_kept(tmp_path: Path) -> No
     assert (request.tasks, request.made) == ({}, None)
     assert [each() for each in gone] == [None, None]
     names = [event["event"] for event in read(tmp_path / "journal.jsonl")]
-    assert names[-4:] == ["task_queued", "task_queued", "task_started", "task_finished"]
+    assert names[-5:] == ["request_finished", "task_queued", "task_queued", "task_started", "task_finished"]
+
+
+class Held:
+    """A response of which the server holds a part. ``looks``: when it was looked at."""
+
+    def __init__(self) -> None:
+        self.looks: list[int] = []
+
+    def look(self) -> None:
+        self.looks.append(monotonic_ns())
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+def test_held_response_is_looked_at_when_a_task_starts_and_ends(
+    tmp_path: Path, where: Literal["loop", "thread"]
+) -> None:
+    """What is held before the function starts, and after it has ended, shows the order."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        request = current_request.get()
+        assert request is not None
+        request.response.held = held  # type: ignore[assignment]
+        task = request.queue(BackgroundTask(work), None)
+        task.has_turn = True
+        request.start(task, where, t_ns=1)
+        looks.extend(held.looks)
+        request.end(task, None)
+
+    held, looks = Held(), list[int]()
+    asyncio.run(Recorder(served, Journal(tmp_path / "journal.jsonl"))({**SCOPE}, receive, ignore))
+    (started,) = [each["t_ns"] for each in read(tmp_path / "journal.jsonl") if each["event"] == "task_started"]
+    (ended,) = [each["t_ns"] for each in read(tmp_path / "journal.jsonl") if each["event"] == "task_finished"]
+    if where == "thread":  # its own time is late enough: the function starts after the look
+        assert len(looks) == 1
+        assert looks[0] <= started
+    else:
+        assert len(looks) == 2
+        assert started == 1
+    before, after = held.looks[len(looks) :]
+    assert before <= ended <= after
 
 
 def test_task_made_by_a_thread_meanwhile_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
