@@ -198,6 +198,7 @@ def test_ten_thousand_requests_are_drawn_in_part(browser: Browser, tmp_path: Pat
         opened.page.click(".chip.lost")
         opened.until("() => document.querySelector('.count').textContent === '10 requests of 10,000'")
         opened.page.click(".chip.lost")
+        opened.until("() => document.querySelector('.count').textContent === '10,000 requests'")
         opened.page.focus(FIRST)
         opened.page.keyboard.press("End")
         opened.until("() => document.activeElement.dataset.key === '9999'")
