@@ -48,7 +48,7 @@ from fastbg.commands.shared_options import (
 from fastbg.data_folder import DEFAULT
 from fastbg.errors import CANNOT_WRITE_ERRNOS, INTERRUPTED, FastbgError, MachineError
 from fastbg.interrupts import defer, raise_deferred
-from fastbg.output import drop_output, ignore_broken_pipe, open_streams, report_error
+from fastbg.output import drop_output, ignore_broken_pipe, ignore_impossible_size, open_streams, report_error
 
 app = typer.Typer(
     name="fastbg",
@@ -501,6 +501,7 @@ def explain(
 def main() -> None:
     """Run the command line. Exit codes: 0 as expected, 1 not as expected, 2 error, 130 interrupted."""
     open_streams()
+    ignore_impossible_size()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # escapes instead of a crash where not UTF-8

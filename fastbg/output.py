@@ -20,8 +20,7 @@ MAX_SIZE = 10_000  # columns or lines
 def open_streams() -> None:
     """Open the standard streams that were closed when this process started, so that no other file gets their numbers.
 
-    What is written to them is discarded. Ignore a terminal size in the environment that cannot be one: Rich would print
-    nothing with 0 columns, and fill the memory with too many.
+    What is written to them is discarded.
     """
     for number in range(3):
         try:
@@ -29,6 +28,13 @@ def open_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+
+
+def ignore_impossible_size() -> None:
+    """Ignore a terminal size in the environment that cannot be one.
+
+    Rich would print nothing with 0 columns, and fill the memory with too many.
+    """
     for name in ("COLUMNS", "LINES"):
         size = os.environ.get(name, "1")
         if not size.isdecimal() or len(size) > len(str(MAX_SIZE)) or not 1 <= int(size) <= MAX_SIZE:

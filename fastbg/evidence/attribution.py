@@ -106,10 +106,10 @@ class _Claim:
         places = buffer.places.get(key)
         if places is None:
             places = TextPlaces(dict(self.matches(buffer, lower, upper)) if is_own else text)
-            self._places = buffer.places[key] = places
+            buffer.places[key] = places
+        self._places = places
         if is_own:
             return places, lower, upper
-        self._places = places
         places.search(buffer.data, buffer.start, lower)
         return places, lower, upper - len(text)
 

@@ -88,6 +88,12 @@ async def until_output(server: ServerMonitor, text: str) -> None:
         await asyncio.sleep(0.01)
 
 
+async def let_it_finish(server: ServerMonitor, folder: Path) -> None:
+    """Let the task of `start_work` end as soon as the server waits for it."""
+    await until_output(server, "Waiting for background tasks to complete")
+    (folder / "written.now").touch()
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(2 * PATIENCE_S):
@@ -115,14 +121,10 @@ def test_a_request_can_be_sent_before_the_server_has_started(tmp_path: Path) -> 
 
 
 def test_the_end_of_the_block_lets_running_tasks_finish(tmp_path: Path) -> None:
-    async def let_it_finish(server: ServerMonitor) -> None:
-        await until_output(server, "Waiting for background tasks to complete")
-        (tmp_path / "written.now").touch()
-
     async def test() -> None:
         async with serving(tmp_path) as server:
             await start_work(server, tmp_path)
-            finishing = asyncio.create_task(let_it_finish(server))
+            finishing = asyncio.create_task(let_it_finish(server, tmp_path))
         await finishing
 
     run(test)
@@ -140,17 +142,13 @@ def test_a_task_that_takes_too_long_is_killed_with_the_server(tmp_path: Path) ->
 
 
 def test_app_that_closes_the_status_goes_on_and_keeps_its_file(tmp_path: Path) -> None:
-    async def let_it_finish(server: ServerMonitor) -> None:
-        await until_output(server, "Waiting for background tasks to complete")
-        (tmp_path / "written.now").touch()
-
     async def test() -> None:
         async with serving(tmp_path) as server:
             await get(server, "/close", file=str(tmp_path / "own.txt"))
             dying = asyncio.create_task(server.died())
             await start_work(server, tmp_path)
             assert not dying.done()
-            finishing = asyncio.create_task(let_it_finish(server))
+            finishing = asyncio.create_task(let_it_finish(server, tmp_path))
             await server.stop(PATIENCE_S)
             await finishing
             assert (await dying).what == "the server ended with exit code 0"
