@@ -78,14 +78,11 @@ class LoopThread:
     def __init__(self, before: str | None = None) -> None:
         self.before = before
         self.blocked_by: str | None = None
+        self.is_over = False  # also while the thread still cancels the tasks
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=[started.set], name="fastbg event loop", daemon=True)
         self._thread.start()
         started.wait()
-
-    @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
 
     @property
     def description(self) -> str:
@@ -116,4 +113,7 @@ class LoopThread:
             await self._end.wait()
 
         with suppress(SystemExit), asyncio.Runner(loop_factory=SystemClockLoop) as runner:  # an app may call sys.exit
-            runner.run(main())
+            try:
+                runner.run(main())
+            finally:
+                self.is_over = True

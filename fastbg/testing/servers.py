@@ -104,7 +104,7 @@ class ServerPool:
         from fastbg.testing.event_loop import LoopThread
 
         before = self._loops[-1] if self._loops else None
-        if before is None or before.blocked_by is not None or not before.is_alive:
+        if before is None or before.blocked_by is not None or before.is_over:
             self._loops.append(LoopThread(None if before is None else before.blocked_by or "an app"))
         return self._loops[-1]
 

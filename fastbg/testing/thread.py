@@ -78,7 +78,7 @@ class ThreadServer:
 
     def stop_reason(self, timeout_s: float = 0.0) -> str | None:
         self._over.wait(timeout_s)
-        return "the server has ended" if self._over.is_set() or not self._loop.is_alive else None
+        return "the server has ended" if self._over.is_set() or self._loop.is_over else None
 
     def start_test(self) -> None:
         pass

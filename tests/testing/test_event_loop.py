@@ -105,6 +105,32 @@ def test_app_that_ends_the_loop_is_followed_by_a_new_one(servers: ServerPool) ->
     assert get(servers.acquire(app_of([]), "session"), "/variable") == "not set"
 
 
+def test_loop_that_still_cancels_its_tasks_serves_no_other_app(servers: ServerPool) -> None:
+    app, cancelled, gate = app_of([]), threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+            gate.wait()
+
+    @app.get("/hold")
+    async def leave(tasks: BackgroundTasks) -> None:
+        tasks.add_task(hold)
+
+    server = servers.acquire(app, "session")
+    with Client(RequestLog(server, PATIENCE_S)) as client:
+        client.get("/hold")
+        client.get("/exit")
+    assert cancelled.wait(PATIENCE_S)
+    try:
+        assert server.stop_reason() == "the server has ended"
+        assert get(servers.acquire(app_of([]), "session"), "/variable") == "not set"
+    finally:
+        gate.set()
+
+
 def test_app_that_blocks_the_loop_is_followed_by_a_new_one(
     servers: ServerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
