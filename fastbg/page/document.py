@@ -9,9 +9,19 @@ from importlib import resources
 
 from fastbg.page.markup import Markup, element, joined
 from fastbg.page.rows import Row, encoded
-from fastbg.report.timelines import UNICODE, Legend
+from fastbg.report.timelines import Legend
 
 MAX_KEPT = 10_000  # requests of a page
+SHAPES = {  # SVG paths around the point of a mark, like the terminal's marks: a font may draw those beside the line
+    "waiting": "M-7 0H7",
+    "response": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
+    "working": "M-7.5 0H7.5",
+    "write": "M0 -5.5L5.5 0L0 5.5L-5.5 0z",
+    "failed": "M-4.5 -4.5L4.5 4.5M4.5 -4.5L-4.5 4.5",
+    "dropped": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
+    "lost": "M0 -5.5L5.5 0L0 5.5L-5.5 0z",
+    "open": "M-4.5 -4.5L0 0L-4.5 4.5M0.5 -4.5L5 0L0.5 4.5",
+}
 NO_SCRIPT = (
     "The time lines need JavaScript, which is off. The tables below have verdicts and times without it. "
     "The page loads nothing from the network."
@@ -65,11 +75,13 @@ def document(title: str, content: Iterable[Markup]) -> str:
 
 def view(rows: Iterable[Row], legend: Legend, **settings: object) -> Markup:
     """Return the time lines of ``rows``, which the script draws, with the legend. ``settings``: more for the script."""
-    marks = [(kind, getattr(UNICODE, kind), text) for kind, text in legend.marks]
+    marks = [(kind, SHAPES[kind], text) for kind, text in legend.marks]
     data = {"legend": marks, "zero": legend.zero, "max": MAX_KEPT, "live": False, **settings, **encoded(rows)}
     items = (
-        element("li", element("span", glyph, class_=f"mark {kind}", aria_hidden="true"), f" {text}")
-        for kind, glyph, text in marks
+        element(
+            "li", element("svg", element("path", d=shape, class_=kind), viewBox="-8 -8 16 16", aria_hidden="true"), text
+        )
+        for kind, shape, text in marks
     )
     return element(
         "section",

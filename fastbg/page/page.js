@@ -3,9 +3,10 @@
 // see `encoded` in fastbg/page/rows.py for the lists, and fastbg/report/timelines.py for the marks.
 
 const SVG = "http://www.w3.org/2000/svg";
-const MARK_GAP = 11; // px between two marks
+const MARK_GAP = 13; // px between two marks
 const MARGIN = 300; // px above and below the visible rows that are drawn too
 const EDGE = 8; // px beside the scale, for half a mark
+const MIDDLE = 14; // px from the top of a bar to its line
 const RUNNING = "running";
 const PROBLEMS = ["failed", "dropped", "lost", "unproven"];
 const MAX_LISTED = 20; // requests in a panel
@@ -88,7 +89,7 @@ class View {
     this.root = root;
     const data = JSON.parse(root.querySelector("script").textContent);
     this.settings = data;
-    this.glyphs = new Map(data.legend.map(([kind, glyph]) => [kind, glyph]));
+    this.shapes = new Map(data.legend.map(([kind, shape]) => [kind, shape]));
     this.kinds = new Map(data.legend.map(([kind, , text]) => [kind, text]));
     this.rows = new Map();
     this.states = new Set(); // the chosen ones, empty for all
@@ -444,11 +445,12 @@ class View {
     for (let i = places.length - 1, right = this.scaleWidth + EDGE; i >= 0; i--, right -= MARK_GAP) places[i] = Math.min(places[i], right);
     marks.forEach((mark, i) => {
       const when = [mark.ms === null ? "no end was seen" : `${milliseconds(mark.ms)} ms`, mark.witness].filter(Boolean).join(" · ");
-      const text = draw("text", `mark ${mark.kind}`, { x: places[i], y: "50%", tabindex: -1, role: "img", "data-mark": mark.number });
-      text.textContent = this.glyphs.get(mark.kind);
-      text.dataset.tip = `${when}\n${mark.text}`;
-      text.setAttribute("aria-label", `${this.kinds.get(mark.kind)}, ${when}: ${mark.text}`);
-      svg.append(text);
+      const shape = draw("g", `mark ${mark.kind}`, { tabindex: -1, role: "img", "data-mark": mark.number });
+      shape.setAttribute("transform", `translate(${places[i]} ${MIDDLE})`);
+      shape.setAttribute("aria-label", `${this.kinds.get(mark.kind)}, ${when}: ${mark.text}`);
+      shape.dataset.tip = `${when}\n${mark.text}`;
+      shape.append(draw("circle", "place", { r: MARK_GAP / 2 }), draw("path", mark.kind, { d: this.shapes.get(mark.kind) }));
+      svg.append(shape);
     });
     return svg;
   }
@@ -457,7 +459,7 @@ class View {
     const from = Math.max(this.x(start), 0);
     const to = Math.min(this.x(end), this.scaleWidth + 2 * EDGE);
     if (to < from) return;
-    const line = draw("line", kind, { x1: from, x2: Math.max(to, from + 1), y1: "50%", y2: "50%" });
+    const line = draw("line", kind, { x1: from, x2: Math.max(to, from + 1), y1: MIDDLE, y2: MIDDLE });
     line.dataset.tip = `${milliseconds(start)} to ${milliseconds(end)} ms\n${text}`;
     svg.append(line);
   }

@@ -83,6 +83,19 @@ def test_bars_have_the_marks_of_the_terminal(browser: Browser, tmp_path: Path) -
         assert opened.texts(".item.part") == ["trap"]
 
 
+@pytest.mark.parametrize("width", [1200, 400])
+def test_marks_are_on_the_line(browser: Browser, tmp_path: Path, width: int) -> None:
+    middles = """() => [...document.querySelectorAll('.bar line:not(.tick), .bar path')].map((drawn) => {
+        const place = drawn.getBoundingClientRect(), bar = drawn.closest('.bar').getBoundingClientRect();
+        return (place.top + place.bottom) / 2 - (bar.top + bar.bottom) / 2;
+    })"""
+    made = (background(), foreground(), failing())
+    with tab(browser, saved(tmp_path, *made), viewport={"width": width, "height": 800}) as opened:
+        found = opened.page.evaluate(middles)
+        assert len(found) > 2 * len(made)
+        assert found == pytest.approx([0.0] * len(found), abs=0.01)
+
+
 def test_mark_under_the_pointer_names_time_witness_event(browser: Browser, page: Path) -> None:
     with tab(browser, page) as opened:
         opened.page.hover(f"{FIRST} >> .mark.write")
