@@ -115,7 +115,7 @@ class RequestRecord:
         if not self.has_ended:
             queued = self.tasks[id(task)] = TaskRecord(name, self.name, n, task, tasks, text, self.response.sent)
         else:  # a context may outlive the request by hours: the record lives as long as the user's object
-            queued = TaskRecord(name, self.name, n, None, None, text, is_late=True)
+            queued = TaskRecord(name, self.name, n, None, None, text)
             if isinstance(task, BackgroundTask):
                 task.__dict__[_LATE] = queued
         if self.made is not None:
@@ -154,7 +154,7 @@ class RequestRecord:
             task.thread, thread_id = threading.get_ident(), threading.get_native_id()
             t_ns = monotonic_ns() if held is not None else t_ns  # its function has not started yet
         task.started_ns = t_ns = t_ns or monotonic_ns()
-        if held is not None and where == "loop":  # what is held here is held until the step of the event loop ends
+        if held is not None and thread_id is None:  # what is held here is held until the step of the event loop ends
             held.look()
         detail = None if task.after_response or self.middleware is None else _BEHIND.format(self.middleware)
         self._journal.write(
@@ -205,8 +205,7 @@ class RequestRecord:
     def finish(self, error: BaseException | None) -> None:
         """Record that the app's call has ended. A task that Starlette has not called by now will never start."""
         self.has_ended = True
-        if not self.response.is_over:
-            self.response.finish()
+        self.response.finish()
         if self.tasks:
             self._leave_tasks(error)
             self.tasks.clear()  # a context may keep this record longer than the request: release the user's objects

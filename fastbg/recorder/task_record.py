@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -15,35 +15,43 @@ Runnable = BackgroundTask | Callable[..., Any]  # Starlette awaits any callable 
 current_task: ContextVar["TaskRecord | None"] = ContextVar("fastbg_task", default=None)
 
 
-@dataclass(eq=False)  # without slots: only what differs from the default is stored for each task
-class TaskRecord:
+class _State:
+    """What happens to a task. As attributes of a class: only what differs from them is stored for each task.
+
+    ``has_turn``: Starlette has called it; it may still wait for a thread. ``own_call``: the ``__call__`` of its own
+    class runs. ``delegates``: that one has called ``BackgroundTask.__call__``. ``thread``, ``coroutine``: what runs it.
+    ``error``: the exception that it raised. ``not_run``: what it made and did not run, such as "returned a coroutine
+    that nobody awaited". ``after_response``: Starlette called it after the response was sent.
+    """
+
+    has_turn: bool = False
+    own_call: bool = False
+    delegates: bool = False
+    started_ns: int | None = None
+    thread: int | None = None
+    coroutine: Coroutine[Any, Any, Any] | None = None
+    ended: bool = False
+    error: str | None = None
+    not_run: str | None = None
+    after_response: bool = False
+
+
+@dataclass(eq=False)  # without slots, for the attributes of `_State`
+class TaskRecord(_State):
     """A background task of a request.
 
-    ``request``: method and path. ``n``: its number in the request. ``tasks``: the collection that it was added to, if
-    any. ``is_late``: it was added after the response was sent. ``has_turn``: Starlette has called it; it may still wait
-    for a thread. ``own_call``: the ``__call__`` of its own class runs. ``delegates``: that one has called
-    ``BackgroundTask.__call__``. ``thread``, ``coroutine``: what runs it. ``error``: the exception that it raised.
-    ``not_run``: what it made and did not run, such as "returned a coroutine that nobody awaited". ``after_response``:
-    Starlette called it after the response was sent. ``text``: its name and number as JSON.
+    ``request``: method and path. ``n``: its number in the request. ``task``: None after the request. ``tasks``: the
+    collection that it was added to, if any. ``text``: its name and number as JSON. ``is_late``: it was added after the
+    response was sent.
     """
 
     name: str
     request: str
     n: int
-    task: Runnable | None  # None after the request
+    task: Runnable | None
     tasks: BackgroundTasks | None
     text: JsonText
     is_late: bool = False
-    has_turn: bool = field(default=False, init=False)
-    own_call: bool = field(default=False, init=False)
-    delegates: bool = field(default=False, init=False)
-    started_ns: int | None = field(default=None, init=False)
-    thread: int | None = field(default=None, init=False)
-    coroutine: Coroutine[Any, Any, Any] | None = field(default=None, init=False)
-    ended: bool = field(default=False, init=False)
-    error: str | None = field(default=None, init=False)
-    not_run: str | None = field(default=None, init=False)
-    after_response: bool = field(default=False, init=False)
 
     @property
     def started(self) -> bool:

@@ -133,13 +133,20 @@ def test_buffered_response_is_not_called_sent(buffered: int | None, reason: str)
     assert reason in why(judgement)
 
 
-@pytest.mark.parametrize(("started_ns", "took_ns"), [(1850, 60), (1895, 100), (1895, 3)])
+@pytest.mark.parametrize(("started_ns", "took_ns"), [(1850, 60), (1850, 50), (1895, 100), (1895, 3)])
 def test_task_that_starts_or_ends_during_the_send_proves_nothing(started_ns: int, took_ns: int) -> None:
     seen = sent(answered(trace(), 2000, size=108), 1900, size=100, took_ns=20)
     judgement = judge(wrote(task(seen, started_ns, took_ns=took_ns), 1990, offset=100))
     assert (judgement.verdict, judgement.evidence) == (
-        ("overlapping", ("server",)) if started_ns == 1850 else ("unproven", ())
+        ("overlapping", ("server",)) if started_ns + took_ns == 1910 else ("unproven", ())
     )
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(100, "response-first"), (108, "unproven")])
+def test_file_is_looked_at_when_a_held_response_has_left(size: int, verdict: str) -> None:
+    seen = sent(answered(trace(), 2000, size=108), 1900, size=100, buffered=5)
+    seen.events.append(event(1950, "server", "response_held", buffered=0, files={LOG: size}))
+    assert judge(wrote(task(seen, 1960), 1990, offset=100)).verdict == verdict
 
 
 def overlapping(*, buffered: int | None = 0) -> Trace:

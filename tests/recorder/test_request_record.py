@@ -80,6 +80,13 @@ async def respond(send: Send, background: BackgroundTask | None = None) -> None:
     await PlainTextResponse("x", background=background)(SCOPE, receive, send)
 
 
+def test_incomplete_response_is_lost_at_the_end_of_the_call(tmp_path: Path) -> None:
+    async def app(send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    assert describe_events(events(tmp_path, app)) == ["request_received", "response_lost", "request_finished"]
+
+
 def test_tasks_have_numbers_places_and_their_order(tmp_path: Path) -> None:
     async def other() -> None:
         pass

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
+from fastbg.recorder import response_record
 from fastbg.recorder.files import RequestFiles
 from fastbg.recorder.journal import Journal
 from fastbg.recorder.response_record import ResponseRecord
@@ -190,6 +191,47 @@ def test_response_has_the_exception_with_its_status(
 
 async def send_one(response: ResponseRecord, message: Fields) -> None:
     await response.watch(Server().send)(message)
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(0, [[], SENT, []]), (1, [[], SENT, []])], ids=["without a body", "with a body"]
+)
+def test_server_that_keeps_the_headers_sends_them_with_the_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, expected: list[list[str]]
+) -> None:
+    monkeypatch.setattr(response_record, "buffers_headers", lambda connection: isinstance(connection, Uvicorn))
+    assert record(tmp_path, Uvicorn(), [start(content_length=length), body(length)]) == expected
+
+
+def test_connection_that_does_not_tell_who_left_has_its_response(tmp_path: Path) -> None:
+    server = Uvicorn()
+    del server.disconnected
+    assert record(tmp_path, server, [start(content_length=1), body(1)]) == [[], SENT, []]
+
+
+def test_held_bytes_are_looked_at_also_if_no_file_is_followed(tmp_path: Path) -> None:
+    journal, server = Journal(tmp_path / "journal.jsonl"), Uvicorn()
+    journal.open()
+
+    class CurrentTransport(Transport):
+        cycle = server
+
+        def get_protocol(self) -> object:
+            return self
+
+    server.transport = CurrentTransport(5)
+    response = ResponseRecord('"r"', {"method": "GET", "http_version": "1.1"}, journal, None)
+
+    async def send() -> None:
+        await response.watch(server.send)(start(content_length=0))
+
+    asyncio.run(send())
+    assert response.held is not None
+    server.transport.buffered = 0
+    response.held.look()
+    journal.flush()
+    held = read(journal.path)[1]
+    assert (held["event"], held["buffered"], "files" in held) == ("response_held", 0, False)
 
 
 def test_app_that_sends_nothing_has_no_response(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import functools
 import gc
 import importlib
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,21 @@ def test_collection_gets_what_its_functions_return_and_raise(tmp_path: Path) -> 
     assert [event["where"] for event in events if event["event"] == "task_started"] == ["loop"] * 4
 
 
+def test_collection_may_await_what_its_functions_return(tmp_path: Path) -> None:
+    async def prepare() -> Awaitable[int]:
+        return async_add(1, 2)
+
+    class Prepared(StarletteTasks):
+        async def __call__(self) -> None:
+            for task in self.tasks:
+                made = await task.func(*task.args, **task.kwargs)
+                results.append(await made)
+
+    results.clear()
+    events = record(answering(lambda: Response(background=Prepared([BackgroundTask(prepare)]))), tmp_path, "/")
+    assert (results, ends(events)) == ([3], [None])
+
+
 def test_collection_in_a_collection_with_its_own_call(tmp_path: Path) -> None:
     inner = StarletteTasks([BackgroundTask(work)])
     events = record(answering(lambda: Response(background=InTurn([BackgroundTask(inner)]))), tmp_path, "/")
@@ -422,6 +437,20 @@ def forget_in_thread() -> None:
 
 async def return_generator() -> object:
     return generate_now()
+
+
+def test_result_of_a_future_that_nobody_awaits_is_told(tmp_path: Path) -> None:
+    def begin() -> Awaitable[object]:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.set_result(async_work())
+        return future
+
+    def respond() -> Response:
+        response = Response()
+        response.background = begin  # type: ignore[assignment]  # Starlette awaits what any callable returns
+        return response
+
+    assert ends(record(answering(respond), tmp_path, "/")) == [COROUTINE]
 
 
 COROUTINE = "returned a coroutine that nobody awaited"
