@@ -20,7 +20,7 @@ from fastbg.page.progress import PageProgress, ReadingDelay
 from fastbg.page.rows import encoded, row_of_record
 from fastbg.report.delays import blocked_places
 from fastbg.report.lines import Entry, Sighting
-from fastbg.report.moments import exact_time, of_this_boot, wall_ns_of
+from fastbg.report.moments import of_this_boot, wall_ns_of, wall_ns_of_event
 from fastbg.report.timelines import JOURNAL_LEGEND
 from fastbg.text import escape_control
 
@@ -38,7 +38,8 @@ class LiveFeed:
     def __init__(self) -> None:
         self.requests = LiveRequests(MAX_KEPT)
         self._delay = ReadingDelay(monotonic_ns())
-        self._notices: deque[str] = deque(maxlen=MAX_NOTICES)
+        self._id = str(monotonic_ns())
+        self._notices: deque[tuple[float | None, str]] = deque(maxlen=MAX_NOTICES)
         self._noticed = 0  # number of notices so far
         self._closing = asyncio.Event()
 
@@ -48,7 +49,7 @@ class LiveFeed:
         if of_this_boot(event):
             self._delay.add(event.t_ns, monotonic_ns())
         if text := _notice_of(event):
-            self._notify(text, event.t_ns)
+            self._notify(text, wall_ns_of_event(event))
 
     def piece(self, path: Path, piece: Piece, sighting: Sighting | None) -> None:
         if sighting is None or sighting.writer is None:
@@ -58,10 +59,13 @@ class LiveFeed:
 
     def notice(self, notice: Notice) -> None:
         if notice.kind not in ("missing", "appeared"):
-            self._notify(f"{notice.path.name} {notice.message}", notice.t_ns)
+            self._notify(f"{notice.path.name} {notice.message}", wall_ns_of(notice.t_ns))
 
     def foreign(self, path: Path, text: str, seen_ns: int | None) -> None:
-        self._notify(f"{path.name} has a line that is not an event: {text[:100]}", seen_ns)
+        self._notify(
+            f"{path.name} has a line that is not an event: {text[:100]}",
+            None if seen_ns is None else wall_ns_of(seen_ns),
+        )
 
     def overdue(self, request: ActiveRequest, task: ActiveTask | None, now_ns: int) -> None:
         """Ignore it: the page shows how long each request has been running."""
@@ -97,7 +101,7 @@ class LiveFeed:
             was_behind, behind = behind, progress.behind_ms(began_ns)
             if changes or behind != was_behind or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
                 message: dict[str, object] = {"now": wall_ns_of(monotonic_ns()) / 1e6, "total": self.requests.total}
-                message |= {"first": True} if is_first else {}
+                message |= {"first": True, "feed": self._id} if is_first else {}
                 message |= {"behind": behind} if behind else {}
                 message |= {"notices": [*self._notices]} if noticed != self._noticed else {}
                 message |= encoded(row_of_record(each.request, str(each.number)) for each in changes)
@@ -119,9 +123,8 @@ class LiveFeed:
                 await self._closing.wait()
         return self._closing.is_set()
 
-    def _notify(self, text: str, t_ns: int | None) -> None:
-        time = "" if t_ns is None else f"{exact_time(wall_ns_of(t_ns))} "
-        self._notices.appendleft(escape_control(time + text))
+    def _notify(self, text: str, wall_ns: int | None) -> None:
+        self._notices.appendleft((None if wall_ns is None else wall_ns / 1e6, escape_control(text)))
         self._noticed += 1
 
 

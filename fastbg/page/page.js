@@ -33,7 +33,9 @@ const draw = (name, className, attributes) => {
 const shortened = (text) => (text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text);
 const milliseconds = (ms) => (ms === null ? "-" : Math.abs(ms) >= 100 ? ms.toFixed(0) : ms.toFixed(1));
 const age = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.floor((ms / 1000) % 60)} s`);
-const timeOfDay = (ms) => new Date(ms).toTimeString().slice(0, 8) + "." + String(Math.floor(ms % 1000)).padStart(3, "0");
+const timeOfDay = (date) => `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+const moment = (date) => Number.isNaN(date.getTime()) ? "a time that no calendar has" // a journal may hold any number
+  : `${date.toLocaleDateString("sv")} ${timeOfDay(date)} ${date.toTimeString().slice(9, 17)}`; // with the zone
 
 function decodedRow(texts, list) {
   const [key, name, part, path, state, asExpected, status, waited, at, notes, spans, marks, moments, doing] = list;
@@ -441,8 +443,9 @@ class View {
     const marks = row.marks.map((mark, number) => ({ ...mark, number, at: mark.ms ?? this.end }))
       .filter((mark) => mark.at >= this.from && mark.at <= this.until).sort((a, b) => a.at - b.at);
     const places = [];
-    for (const mark of marks) places.push(Math.max(this.x(mark.at), (places.at(-1) ?? -Infinity) + MARK_GAP));
-    for (let i = places.length - 1, right = this.scaleWidth + EDGE; i >= 0; i--, right -= MARK_GAP) places[i] = Math.min(places[i], right);
+    const gap = Math.min(MARK_GAP, this.scaleWidth / Math.max(marks.length - 1, 1)); // smaller if they need more than the bar
+    for (const mark of marks) places.push(Math.max(this.x(mark.at), (places.at(-1) ?? -Infinity) + gap));
+    for (let i = places.length - 1, right = this.scaleWidth + EDGE; i >= 0; i--, right -= gap) places[i] = Math.min(places[i], right);
     marks.forEach((mark, i) => {
       const when = [mark.ms === null ? "no end was seen" : `${milliseconds(mark.ms)} ms`, mark.witness].filter(Boolean).join(" · ");
       const shape = draw("g", `mark ${mark.kind}`, { tabindex: -1, role: "img", "data-mark": mark.number });
@@ -467,7 +470,7 @@ class View {
   fold(row) {
     const fold = create("div", "fold");
     const status = row.status === null ? "no status" : `status ${row.status}`;
-    const when = row.at === null ? [] : [`at ${timeOfDay(row.at)}`];
+    const when = row.at === null ? [] : [`at ${moment(new Date(row.at))}`];
     fold.append(create("p", "about", [row.path, status, ...when].join(" · ")));
     for (const note of row.notes) fold.append(create("p", "note", note));
     const table = create("table", "events");
@@ -573,7 +576,7 @@ class Live {
     this.view.behind = behind < BEHIND ? 0 : behind;
     this.say(behind < BEHIND ? "connected" : `connected, ${age(behind)} behind`, true);
     this.status.classList.toggle("late", behind >= BEHIND);
-    if (message.notices) this.fill(this.notices, message.notices.map((text) => [text, ""]));
+    if (message.notices) this.fill(this.notices, message.notices.map(([ms, text]) => [ms === null ? text : `${timeOfDay(new Date(ms))} ${text}`, ""]));
     this.isStale = true;
   }
 

@@ -41,7 +41,7 @@ def moments_of_record(request: RecordedRequest) -> list[Moment]:
 
 def span_words(task: Task, ms: float | None) -> str:
     """Return what a task did while it ran. ``ms``: how long, None without an end."""
-    took = f", {milliseconds(ms)} ms" if ms is not None else ""
+    took = "" if ms is None else f", {'not finished after ' if task.is_open else ''}{milliseconds(ms)} ms"
     blocked = f", blocked the event loop for {milliseconds(task.blocked_ms)} ms" if task.blocked_ms else ""
     waited = f", waited {milliseconds(task.waited_ms)} ms for a thread" if task.waited_ms else ""
     return f"{task.name}{_place(task.where)}, {task.state}{took}{blocked}{waited}"

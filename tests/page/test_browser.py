@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser
@@ -15,7 +16,7 @@ from fastbg.report.timelines import marks_of
 from fastbg.scripting.source_code import source_code
 from fastbg.scripting.source_files import AppCode
 from tests.support.browser import started, tab
-from tests.support.recordings import write_long_journal
+from tests.support.recordings import received, sent, write_long_journal
 from tests.support.results import background, foreground, in_milliseconds, runs
 from tests.support.traces import answered, expecting, finished, requested, task, trace
 
@@ -129,6 +130,40 @@ def test_fold_has_the_events_of_its_request(browser: Browser, page: Path) -> Non
         assert "app.write_log failed: ValueError: no" in opened.texts(".fold .note")
 
 
+def test_fold_has_the_date_and_the_zone_of_its_time(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(received(wall_ns=1_700_000_000_123_456_789) + sent())
+    save_journal_page(read_history(tmp_path / "journal.jsonl", last=1), tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html", timezone_id="Asia/Kolkata") as opened:
+        opened.page.click(FIRST)
+        opened.page.wait_for_selector(".fold")
+        assert opened.texts(".fold .about")[0].endswith("at 2023-11-15 03:43:20.123 GMT+0530")
+
+
+def test_impossible_time_of_a_journal_is_said(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(received(wall_ns=10**25) + sent())
+    save_journal_page(read_history(tmp_path / "journal.jsonl", last=1), tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html") as opened:
+        opened.page.click(FIRST)
+        opened.page.wait_for_selector(".fold")
+        assert opened.texts(".fold .about")[0].endswith("at a time that no calendar has")
+
+
+def test_all_marks_are_on_the_bar_however_many(browser: Browser, tmp_path: Path) -> None:
+    places = """() => [...document.querySelectorAll('.mark')].map((mark) => {
+        const place = mark.querySelector('.place').getBoundingClientRect(), middle = (place.left + place.right) / 2;
+        const bar = mark.closest('.bar').getBoundingClientRect();
+        return [middle - bar.left, bar.right - middle];
+    }).flat()"""
+    made = background()
+    for number in range(200):
+        task(made, 1_503_000_000, "task_failed", n=1 + number, error="ValueError: no")
+    with tab(browser, saved(tmp_path, made)) as opened:
+        found = opened.page.evaluate(places)
+        assert len(found) == 2 * 202
+        assert min(found) >= 0
+        assert opened.page.locator(".mark").first.get_attribute("class") == "mark response"
+
+
 def test_rows_are_filtered_by_verdict_and_by_text(browser: Browser, page: Path) -> None:
     with tab(browser, page) as opened:
         opened.page.click(".chip.failed")
@@ -166,6 +201,67 @@ def test_page_is_dark_where_people_want_that(browser: Browser, page: Path) -> No
         assert (light, opened.page.evaluate(ground)) == (light, light) != (dark, dark)
         opened.page.click("text=Light or dark")
         assert opened.page.evaluate(ground) == dark
+
+
+CONTRASTS = """() => {
+    const brush = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const over = (ground, colour) => {
+        brush.fillStyle = `rgb(${ground.join(" ")})`;
+        brush.fillRect(0, 0, 1, 1);
+        brush.fillStyle = colour;
+        brush.fillRect(0, 0, 1, 1);
+        return [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const ground = (element) => !element ? [255, 255, 255]
+        : over(ground(element.parentElement), getComputedStyle(element).backgroundColor);
+    const light = (colour) => colour.map((part) => part / 255)
+        .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+    const texts = [...document.querySelectorAll("body *")].filter((element) => element.checkVisibility()
+        && [...element.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim()));
+    return texts.map((element) => {
+        const behind = ground(element), style = getComputedStyle(element);
+        const colour = element instanceof SVGElement ? style.fill : style.color;
+        const [more, less] = [light(behind), light(over(behind, colour))].sort((a, b) => b - a);
+        return [(more + 0.05) / (less + 0.05), `${element.className} ${element.textContent}`];
+    });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_texts_have_enough_contrast(browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
+    """WCAG 2.2 wants 4.5:1."""
+    made = (background(), foreground(), failing())
+    path = saved(tmp_path, *made, warning="slow", about="`code`", links=("https://example.org/",))
+    with tab(browser, path, color_scheme=scheme) as opened:
+        opened.page.click(FIRST)
+        opened.page.click(".chip.failed")
+        opened.page.click(".chip.failed")
+        opened.page.click(".chip.work-first")
+        opened.page.wait_for_selector(".chip.work-first[aria-pressed=true]")
+        opened.page.hover(".mark")
+        opened.page.wait_for_selector(".tip:visible")
+        found = opened.page.evaluate(CONTRASTS)
+        assert len(found) > 30
+        assert [each for each in found if each[0] < 4.5] == []
+
+
+def test_own_colours_of_a_user_keep_what_is_said(browser: Browser, page: Path) -> None:
+    def colour(selector: str, name: str = "backgroundColor") -> str:
+        found: str = opened.page.evaluate(
+            "([selector, name]) => getComputedStyle(document.querySelector(selector))[name]", [selector, name]
+        )
+        return found
+
+    with tab(browser, page, forced_colors="active") as opened:
+        opened.page.click(".chip.failed")
+        opened.page.wait_for_selector(".chip.failed[aria-pressed=true]")
+        assert colour(".chip.failed") != colour(".chip.response-first")
+        assert colour(".code.trap", "borderLeftColor") != colour(".code:not(.trap)", "borderLeftColor")
+        opened.page.hover(".mark")
+        opened.page.wait_for_selector(".tip:visible")
+        assert colour(".tip", "borderTopWidth") == "1px"
+        assert not opened.page.locator("[data-theme-switch]").is_visible()
 
 
 def test_page_fits_a_phone(browser: Browser, page: Path) -> None:

@@ -382,3 +382,14 @@ def test_options_that_do_not_fit_are_refused(arguments: tuple[str, ...], error: 
     result = fastbg("tail", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert error in result.stderr
+def test_notice_of_another_boot_has_the_time_of_its_clock(journal: Journal, live: str) -> None:
+    with urllib.request.urlopen(f"{live}events", timeout=PATIENCE_S) as response:
+        boot = {"boot": "another", "t_ns": 5, "wall_ns": 1_700_000_000_123_000_000}
+        journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True, **boot)
+        line = b""
+        while b"shuts down" not in line:
+            line = response.readline()
+        ((ms, text),) = json.loads(line.removeprefix(b"data: "))["notices"]
+        assert (ms, text) == (1_700_000_000_123, "server process 1 shuts down; unfinished tasks: 2")
+
+

@@ -78,7 +78,7 @@ def test_each_mark_has_its_witness_and_its_event() -> None:
 def test_open_end_names_the_task_without_an_end() -> None:
     row = row_of_result(RequestResult.of(cut_off()), "1")
     assert [mark.text for mark in row.marks if mark.kind == "lost"] == ["app.write_log: lost"]
-    assert row.spans[0].text == "app.write_log in a thread, started, 297 ms"
+    assert row.spans[0].text == "app.write_log in a thread, started, not finished after 297 ms"
 
 
 def test_fold_has_what_all_witnesses_saw_in_order() -> None:
