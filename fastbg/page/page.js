@@ -15,6 +15,7 @@ const ORDER = ["running", "response-first", "overlapping", "work-first", "no-wor
 const MAX_PRINTED = 1000; // rows on paper
 const PRINTED_WIDTH = 260; // px of the scale on paper, which is narrower than a window
 const BEHIND = 1000; // ms that a live page may be behind without saying so
+const SILENCE = 25000; // ms without a message that are no accident: there is one every 10 s, see `QUIET_S` in live.py
 
 const create = (name, className, text) => {
   const made = document.createElement(name);
@@ -29,6 +30,32 @@ const draw = (name, className, attributes) => {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 };
+
+// Makes the children of `parent` equal to `made`, and keeps the elements: a redrawn line must not lose a click, the
+// focus, a selection or the place of a screen reader.
+function renew(parent, made) {
+  const old = [...parent.childNodes];
+  made.forEach((child, i) => {
+    if (old[i]?.nodeName !== child.nodeName) old[i] ? old[i].replaceWith(child) : parent.append(child);
+    else if (child.nodeType === Node.TEXT_NODE) old[i].data === child.data || (old[i].data = child.data);
+    else {
+      for (const name of old[i].getAttributeNames()) if (!child.hasAttribute(name)) old[i].removeAttribute(name);
+      for (const name of child.getAttributeNames())
+        if (old[i].getAttribute(name) !== child.getAttribute(name)) old[i].setAttribute(name, child.getAttribute(name));
+      renew(old[i], [...child.childNodes]);
+    }
+  });
+  for (const rest of old.slice(made.length)) rest.remove();
+}
+
+// Puts `wanted` into `parent` in this order, and moves only what is not at its place.
+function arrange(parent, wanted) {
+  let next = parent.firstElementChild;
+  for (const element of wanted) {
+    if (element === next) next = next.nextElementSibling;
+    else parent.insertBefore(element, next);
+  }
+}
 
 const shortened = (text) => (text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text);
 const milliseconds = (ms) => (ms === null ? "-" : Math.abs(ms) >= 100 ? ms.toFixed(0) : ms.toFixed(1));
@@ -101,7 +128,7 @@ class View {
     this.open = new Map(); // key of a row: height of its fold in px
     this.shown = new Map(); // key of an item: its element
     this.items = [];
-    this.paused = false;
+    this.frozen = null; // what a paused page shows: {rows, total, time}
     this.skew = -Infinity; // ms from the clock of the browser to that of the server
     this.behind = 0; // ms: what happened since then is not known yet
     this.focus = null; // [key of a row, number of a mark or -1]
@@ -181,10 +208,10 @@ class View {
     button.type = "button";
     button.setAttribute("aria-pressed", "false");
     button.addEventListener("click", () => {
-      this.paused = !this.paused;
-      button.setAttribute("aria-pressed", String(this.paused));
-      if (this.paused) this.render(); // what has come until now
-      else this.changed();
+      if (!this.frozen) this.render(); // what has come until now
+      this.frozen = this.frozen ? null : { rows: new Map(this.rows), total: this.total, time: this.clock() - this.behind };
+      button.setAttribute("aria-pressed", String(this.frozen !== null));
+      this.changed();
     });
     return button;
   }
@@ -194,6 +221,8 @@ class View {
     if (message.first) {
       this.rows.clear();
       this.skew = -Infinity;
+      if (message.feed !== this.feed) this.open.clear(); // another process, whose keys are those of other requests
+      this.feed = message.feed;
     }
     if (message.now) this.skew = Math.max(this.skew, message.now - performance.now()); // of the fastest message
     if (message.total !== undefined) this.total = message.total;
@@ -206,7 +235,7 @@ class View {
       this.rows.delete(key);
       this.open.delete(key);
     }
-    if (!this.paused) this.changed();
+    if (!this.frozen) this.changed();
   }
 
   changed(again = true) {
@@ -225,7 +254,7 @@ class View {
   }
 
   now(row) {
-    return this.clock() - this.behind - row.at;
+    return (this.frozen?.time ?? this.clock() - this.behind) - row.at;
   }
 
   lastOf(row) {
@@ -240,9 +269,10 @@ class View {
   select() {
     const place = Math.floor(this.scroller.scrollTop / this.height());
     const anchor = this.settings.live && place > 0 ? this.items[place]?.key : undefined;
+    const { rows, total } = this.frozen ?? this;
     const counts = new Map();
     const matching = [];
-    for (const row of this.rows.values()) {
+    for (const row of rows.values()) {
       counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
       if (this.matches(row)) matching.push(row);
     }
@@ -261,11 +291,11 @@ class View {
     }
     this.end = matching.reduce((most, row) => Math.max(most, this.lastOf(row)), 0) * 1.02 || 1;
     this.showChips(counts);
-    const all = this.total === undefined ? this.rows.size : this.total;
-    const some = this.rows.size.toLocaleString("en");
-    const kept = all === this.rows.size ? "" : this.rows.size < this.settings.max ? ` (${some} of them here)` : ` (the last ${some} are kept)`;
+    const all = total === undefined ? rows.size : total;
+    const some = rows.size.toLocaleString("en");
+    const kept = all === rows.size ? "" : rows.size < this.settings.max ? ` (${some} of them here)` : ` (the last ${some} are kept)`;
     const is = matching.length === 1 ? "request" : "requests";
-    this.count.textContent = matching.length === this.rows.size
+    this.count.textContent = matching.length === rows.size
       ? `${all.toLocaleString("en")} ${all === 1 ? "request" : "requests"}${kept}`
       : `${matching.length.toLocaleString("en")} ${is} of ${all.toLocaleString("en")}${kept}`;
   }
@@ -376,11 +406,7 @@ class View {
         element.remove();
         this.shown.delete(key);
       }
-    let next = this.list.firstElementChild; // screen readers and paper have the order of the document
-    for (const key of wanted) {
-      if (this.shown.get(key) === next) next = next.nextElementSibling;
-      else this.list.insertBefore(this.shown.get(key), next);
-    }
+    arrange(this.list, [...wanted].map((key) => this.shown.get(key))); // for screen readers and paper
     this.list.style.height = `${y}px`;
   }
 
@@ -396,15 +422,15 @@ class View {
     element.style.transform = `translateY(${y}px)`;
     if (!item.row) return;
     const isOpen = this.open.has(item.key);
-    const row = this.rows.get(item.key) ?? item.row;
+    const row = item.row;
     const wasOpen = element.dataset.open === "true";
     const isSame = element.row === row && element.scale === this.scale && wasOpen === isOpen;
     if (isSame && (row.isOver || element.version === this.version)) return; // the bar of a running request grows
     Object.assign(element, { row, scale: this.scale, version: this.version });
     element.dataset.open = isOpen;
     const hadFocus = element.contains(document.activeElement);
-    element.replaceChildren(this.line(row, isOpen), ...(isOpen ? [this.fold(row)] : []));
-    if (hadFocus) this.focusOn(element);
+    renew(element, [this.line(row, isOpen), ...(isOpen ? [this.fold(row)] : [])]);
+    if (hadFocus && !element.contains(document.activeElement)) this.focusOn(element); // its mark is gone
     if (isOpen) {
       const extra = element.offsetHeight - height;
       if (extra !== this.open.get(item.key)) {
@@ -556,9 +582,10 @@ class Live {
     this.running = document.querySelector("[data-panel=running]");
     this.problems = document.querySelector("[data-panel=problems]");
     this.notices = document.querySelector("[data-panel=notices]");
-    const source = new EventSource("events");
-    source.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
-    source.addEventListener("error", () => this.say("not connected: fastbg tail has ended, or restarts", false));
+    this.heard = performance.now(); // of the last message
+    this.source = new EventSource("events");
+    this.source.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
+    this.source.addEventListener("error", () => this.say("not connected: fastbg tail has ended, or restarts", false));
     setInterval(() => this.tick(), 250);
     document.querySelector(".panels").addEventListener("click", (event) => {
       if (event.target.dataset.key) this.view.reveal(event.target.dataset.key);
@@ -571,6 +598,7 @@ class Live {
   }
 
   take(message) {
+    this.heard = performance.now();
     this.view.take(message);
     const behind = (message.behind ?? 0) + this.view.clock() - message.now; // and how long the message waited
     this.view.behind = behind < BEHIND ? 0 : behind;
@@ -581,7 +609,9 @@ class Live {
   }
 
   tick() {
-    if (this.view.paused) return;
+    const silence = performance.now() - this.heard;
+    if (silence > SILENCE && this.source.readyState === EventSource.OPEN) this.say(`no news from fastbg tail for ${age(silence)}`, false);
+    if (this.view.frozen) return;
     const rows = [...this.view.rows.values()];
     const running = rows.filter((row) => !row.isOver);
     if (running.length) this.view.changed();
@@ -598,17 +628,18 @@ class Live {
     panel.querySelector(".number").textContent = count.toLocaleString("en");
     panel.classList.toggle("empty", !count);
     const list = panel.querySelector("ul");
-    const made = lines.map(([text, more, key]) => {
-      const line = create("li");
+    const known = new Map([...list.children].map((line) => [line.dataset.of ?? line, line]));
+    const kept = lines.map(([text, more, key]) => {
+      const line = known.get(key) ?? create("li");
       const what = create(key === undefined ? "span" : "button", "", text);
-      what.dataset.key = key ?? "";
-      line.append(what, create("span", "more", more));
+      if (key !== undefined) line.dataset.of = what.dataset.key = key;
+      renew(line, [what, create("span", "more", more)]);
+      known.delete(key);
       return line;
     });
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-    if (count > lines.length) made.push(create("li", "more", `and ${(count - lines.length).toLocaleString("en")} more`));
-    list.replaceChildren(...made);
-    if (focused) list.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
+    for (const line of known.values()) line.remove();
+    arrange(list, kept);
+    if (count > lines.length) list.append(create("li", "more", `and ${(count - lines.length).toLocaleString("en")} more`));
   }
 }
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from fastbg.clock import monotonic_ns, time_ns
 from fastbg.events import boot_id
-from tests.support.browser import started, tab
+from tests.support.browser import Tab, started, tab
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
 from tests.support.recordings import MS, TASK
 from tests.support.servers import fetch
@@ -122,12 +122,123 @@ def test_paused_page_stays_as_it_is(browser: Browser, journal: Journal, live: st
         journal.receive()
         opened.page.wait_for_selector(".request")
         opened.page.click(".pause")
+        journal.answer()
+        journal.end()
         journal.receive("r2")
         journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True)
         opened.until("() => document.querySelector('[data-panel=notices]').textContent.includes('shuts down')")
-        assert opened.page.locator(".request").count() == 1
+        opened.page.click(".request")  # what is drawn again shows the same time
+        opened.page.wait_for_selector(".fold")
+        opened.page.click(".chip.running")
+        opened.page.wait_for_selector(".chip.running[aria-pressed=true]")
+        assert opened.texts(".request .verdict") == ["running"]
+        assert (opened.texts(".chip"), opened.texts(".count")) == (["1 running"], ["1 request"])
         opened.page.click(".pause")
-        opened.until("() => document.querySelectorAll('.request').length === 2")
+        opened.until("() => document.querySelector('.count').textContent === '1 request of 2'")
+        assert opened.texts(".chip") == ["1 running", "1 response-first"]
+
+
+PLACE = "document.querySelector('[data-key=\"2\"] .mark.response').getAttribute('transform')"
+REDRAWN = f"(place) => {PLACE} !== place"  # the scale grows while a request runs
+
+
+@contextmanager
+def one_runs_and_one_has_ended(browser: Browser, journal: Journal, live: str) -> Iterator[Tab]:
+    with tab(browser, live) as opened:
+        journal.receive("r1", "/runs")
+        journal.receive("r2", "/done")
+        journal.answer("r2")
+        journal.end("r2")
+        opened.page.wait_for_selector("[data-key='2'] .verdict:has-text('response-first')")
+        yield opened
+
+
+@pytest.mark.parametrize("place", [".name", ".verdict", ".bar"])
+def test_press_during_a_redraw_is_a_click(browser: Browser, journal: Journal, live: str, place: str) -> None:
+    with one_runs_and_one_has_ended(browser, journal, live) as opened:
+        opened.page.hover(f"[data-key='2'] {place}")
+        opened.page.mouse.down()
+        opened.until(REDRAWN, opened.page.evaluate(PLACE))
+        opened.page.mouse.up()
+        opened.page.wait_for_selector(".item:has-text('/done') .fold")
+
+
+def test_press_in_a_panel_during_a_redraw_is_a_click(browser: Browser, journal: Journal, live: str) -> None:
+    age = "document.querySelector('[data-panel=running] .more').textContent"
+    with one_runs_and_one_has_ended(browser, journal, live) as opened:
+        opened.page.hover("[data-panel=running] button")
+        opened.page.mouse.down()
+        opened.until(f"(age) => {age} !== age", opened.page.evaluate(age))
+        opened.page.mouse.up()
+        opened.page.wait_for_selector(".item:has-text('/runs') .fold")
+
+
+def test_selected_text_stays_selected_during_a_redraw(browser: Browser, journal: Journal, live: str) -> None:
+    selected = "() => getSelection().toString()"
+    with one_runs_and_one_has_ended(browser, journal, live) as opened:
+        opened.page.click("[data-key='2'] .name")
+        opened.page.wait_for_selector(".fold")
+        opened.page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.events'))")
+        before = opened.page.evaluate(selected)
+        opened.until(REDRAWN, opened.page.evaluate(PLACE))
+        assert opened.page.evaluate(selected) == before
+        assert "the app got the request" in before
+
+
+def test_panel_has_each_request_once_while_they_change(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive("r1", "/one")
+        journal.receive("r2", "/two")
+        opened.until("() => document.querySelectorAll('[data-panel=running] li').length === 2")
+        opened.page.focus("[data-panel=running] button:has-text('/two')")
+        journal.answer("r1")
+        journal.end("r1")
+        journal.receive("r3", "/three")
+        opened.until("() => document.querySelector('[data-panel=running] ul').textContent.includes('/three')")
+        texts = ["POST /two: no response yet", "POST /three: no response yet"]
+        opened.until("() => document.querySelectorAll('[data-panel=running] li').length === 2")
+        assert opened.texts("[data-panel=running] button") == texts
+        assert opened.page.evaluate("() => document.activeElement.textContent") == texts[0]
+        journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True)
+        journal.add("shutdown", None, unfinished=1, tasks=["shop.mail"], waits=True)
+        opened.until("() => document.querySelectorAll('[data-panel=notices] li').length === 2")
+        assert [text.rpartition(" ")[2].strip() for text in opened.texts("[data-panel=notices] li")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_rows_stay_where_they_are_while_panels_fill(browser: Browser, journal: Journal, live: str, width: int) -> None:
+    place = "() => document.querySelector('#requests').getBoundingClientRect().top"
+    with tab(browser, live, viewport={"width": width, "height": 800}) as opened:
+        empty = opened.page.evaluate(place)
+        for number in range(10):
+            journal.receive(f"r{number}")
+            journal.add("shutdown", None, unfinished=1, tasks=["shop.mail"], waits=True)
+        opened.until("() => document.querySelectorAll('[data-panel=running] li').length === 10")
+        assert opened.page.evaluate(place) == empty
+
+
+def test_panels_have_their_number_beside_their_title(browser: Browser, live: str) -> None:
+    heights = "() => [...document.querySelectorAll('.panels h2')].map((title) => title.getBoundingClientRect().height)"
+    with tab(browser, live, viewport={"width": 1600, "height": 900}) as opened:
+        assert opened.texts(".panels h2")[0] == "Running now: 0"
+        assert max(opened.page.evaluate(heights)) < 40
+
+
+def test_page_says_that_no_message_comes(browser: Browser, journal: Journal) -> None:
+    """A process that was stopped, or a network that lost the connection, closes nothing."""
+    status = "document.querySelector('[data-status]').textContent"
+    with tailing(journal.path.parent) as (address, process), tab(browser, address) as opened:
+        opened.page.clock.install()
+        opened.page.reload()
+        opened.until(f"() => {status} === 'connected'")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            opened.page.clock.fast_forward(60_000)
+            opened.until(f"() => {status}.startsWith('no news from fastbg tail for 1 min')")
+        finally:
+            process.send_signal(signal.SIGCONT)
+        journal.receive()
+        opened.until(f"() => {status}.startsWith('connected')")
 
 
 def test_page_says_that_its_process_has_ended(browser: Browser, journal: Journal) -> None:
@@ -151,6 +262,22 @@ def test_page_continues_with_the_next_process(browser: Browser, journal: Journal
         journal.receive("r2", "/after")
         opened.page.wait_for_selector(".name:has-text('/after')")
         assert opened.texts(".request .name") == ["POST /after", "POST /before"]
+
+
+def test_fold_of_a_request_is_not_that_of_another(browser: Browser, journal: Journal) -> None:
+    """The keys of the rows count the requests that a process has read: the next process counts others."""
+    with ExitStack() as stack:
+        with tailing(journal.path.parent) as (address, _):
+            opened = stack.enter_context(tab(browser, address))
+            journal.receive("r1", "/one")
+            opened.page.click(".request:has-text('/one')")
+            opened.page.wait_for_selector(".fold")
+        journal.receive("r2", "/two")
+        port = address.rstrip("/").rpartition(":")[2]
+        stack.enter_context(tailing(journal.path.parent, "--port", port, "-n", "1"))
+        opened.page.wait_for_selector(".name:has-text('/two')")
+        assert opened.texts(".request .name") == ["POST /two"]
+        assert opened.page.locator(".fold").count() == 0
 
 
 def test_rotated_or_removed_journal_goes_on(browser: Browser, journal: Journal, live: str) -> None:
@@ -317,6 +444,17 @@ def test_requests_before_the_start_are_shown_too(journal: Journal) -> None:
         assert [message["texts"][row[1]] for row in message["rows"]] == ["POST /new"]
 
 
+def test_notice_of_another_boot_has_the_time_of_its_clock(journal: Journal, live: str) -> None:
+    with urllib.request.urlopen(f"{live}events", timeout=PATIENCE_S) as response:
+        boot = {"boot": "another", "t_ns": 5, "wall_ns": 1_700_000_000_123_000_000}
+        journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True, **boot)
+        line = b""
+        while b"shuts down" not in line:
+            line = response.readline()
+        ((ms, text),) = json.loads(line.removeprefix(b"data: "))["notices"]
+        assert (ms, text) == (1_700_000_000_123, "server process 1 shuts down; unfinished tasks: 2")
+
+
 def test_write_in_a_followed_file_is_a_mark(browser: Browser, journal: Journal, live: str) -> None:
     with tab(browser, live) as opened:
         journal.receive()
@@ -382,14 +520,3 @@ def test_options_that_do_not_fit_are_refused(arguments: tuple[str, ...], error: 
     result = fastbg("tail", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert error in result.stderr
-def test_notice_of_another_boot_has_the_time_of_its_clock(journal: Journal, live: str) -> None:
-    with urllib.request.urlopen(f"{live}events", timeout=PATIENCE_S) as response:
-        boot = {"boot": "another", "t_ns": 5, "wall_ns": 1_700_000_000_123_000_000}
-        journal.add("shutdown", None, unfinished=2, tasks=["shop.mail"], waits=True, **boot)
-        line = b""
-        while b"shuts down" not in line:
-            line = response.readline()
-        ((ms, text),) = json.loads(line.removeprefix(b"data: "))["notices"]
-        assert (ms, text) == (1_700_000_000_123, "server process 1 shuts down; unfinished tasks: 2")
-
-
