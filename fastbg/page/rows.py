@@ -77,7 +77,7 @@ def row_of_record(request: RecordedRequest, key: str) -> Row:
     """Return the row of a request in a journal. One that is not over has the events up to now."""
     server, moments = request.server, moments_of_record(request)
     reason = request.judgement.reason if request.is_over else None
-    error = server.error if server.error and server.error not in (reason or "") else None
+    causes = [text for text in (server.not_sent, server.error) if text and text not in (reason or "")]
     more = f"and {request.more_tasks:,} more tasks" if request.more_tasks else ""
     return Row(
         key=key,
@@ -89,7 +89,7 @@ def row_of_record(request: RecordedRequest, key: str) -> Row:
         status=server.status,
         waited=request.waited_ms,
         at=request.wall_ns / 1e6,
-        notes=tuple(filter(None, [reason, error, more])),
+        notes=tuple(filter(None, [reason, *causes, more])),
         spans=_spans(request, request.tasks),
         marks=_marks(request, moments, request.tasks, JOURNAL_LEGEND),
         moments=tuple(moments),

@@ -81,6 +81,15 @@ def test_open_end_names_the_task_without_an_end() -> None:
     assert row.spans[0].text == "app.write_log in a thread, started, not finished after 297 ms"
 
 
+def test_response_that_was_not_sent_is_said_once() -> None:
+    lost, end = line(1002, "response_lost", status=200), line(1006, "request_finished")
+    why = "the client disconnected before the response was sent"
+    assert row_of_record(recorded(received(), lost, end), "1").notes == ("no background task was queued", why)
+    ran = (line(1001, "task_queued", **TASK), line(1003, "task_started", **TASK), line(1005, "task_finished", **TASK))
+    (note,) = row_of_record(recorded(received(), lost, *ran, end), "1").notes
+    assert note.startswith(why)
+
+
 def test_fold_has_what_all_witnesses_saw_in_order() -> None:
     moments = row_of_result(RequestResult.of(background()), "1").moments
     assert {moment.witness for moment in moments} == {"client", "server", "file"}
