@@ -59,7 +59,10 @@ function arrange(parent, wanted) {
 
 const shortened = (text) => (text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text);
 const milliseconds = (ms) => (ms === null ? "-" : Math.abs(ms) >= 100 ? ms.toFixed(0) : ms.toFixed(1));
-const age = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.floor((ms / 1000) % 60)} s`);
+const age = (ms) => {
+  const [s, min, h] = [1000, 60_000, 3_600_000].map((unit) => Math.floor(ms / unit));
+  return !min ? `${(ms / 1000).toFixed(1)} s` : !h ? `${min} min ${s % 60} s` : `${h} h ${min % 60} min`;
+};
 const timeOfDay = (date) => `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 const moment = (date) => Number.isNaN(date.getTime()) ? "a time that no calendar has" // a journal may hold any number
   : `${date.toLocaleDateString("sv")} ${timeOfDay(date)} ${date.toTimeString().slice(9, 17)}`; // with the zone
@@ -478,7 +481,7 @@ class View {
       shape.setAttribute("transform", `translate(${places[i]} ${MIDDLE})`);
       shape.setAttribute("aria-label", `${this.kinds.get(mark.kind)}, ${when}: ${mark.text}`);
       shape.dataset.tip = `${when}\n${mark.text}`;
-      shape.append(draw("circle", "place", { r: MARK_GAP / 2 }), draw("path", mark.kind, { d: this.shapes.get(mark.kind) }));
+      shape.append(draw("circle", "place", { r: gap / 2 }), draw("path", mark.kind, { d: this.shapes.get(mark.kind) }));
       svg.append(shape);
     });
     return svg;

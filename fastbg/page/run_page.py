@@ -37,7 +37,7 @@ def run_page(runs: Sequence[RunResult], code: Sequence[AppCode] = ()) -> str:
         for number, (run, each) in enumerate(zip(runs, codes, strict=True), 1)
     ]
     title = (runs[0].title or command(runs[0])) if len(runs) == 1 else f"{len(runs)} scripts"
-    overview = [section("Scripts", _overview(runs))] if len(runs) > 1 else []
+    overview = [element("h1", title), _overview(runs)] if len(runs) > 1 else []
     return document(f"{title} – fastbg", [*overview, *articles])
 
 

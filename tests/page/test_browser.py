@@ -130,6 +130,13 @@ def test_fold_has_the_events_of_its_request(browser: Browser, page: Path) -> Non
         assert "app.write_log failed: ValueError: no" in opened.texts(".fold .note")
 
 
+def test_page_of_several_scripts_begins_with_its_title(browser: Browser, tmp_path: Path) -> None:
+    save_page([*runs(background(), title="One?"), *runs(foreground(), title="Two?")], tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html") as opened:
+        assert opened.texts("h1") == ["2 scripts", "One?", "Two?"]
+        assert opened.page.locator("h1, h2").first.inner_text() == opened.page.title().partition(" –")[0] == "2 scripts"
+
+
 def test_fold_has_the_date_and_the_zone_of_its_time(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(received(wall_ns=1_700_000_000_123_456_789) + sent())
     save_journal_page(read_history(tmp_path / "journal.jsonl", last=1), tmp_path / "page.html")
@@ -162,6 +169,8 @@ def test_all_marks_are_on_the_bar_however_many(browser: Browser, tmp_path: Path)
         assert len(found) == 2 * 202
         assert min(found) >= 0
         assert opened.page.locator(".mark").first.get_attribute("class") == "mark response"
+        opened.page.hover(".mark.response")
+        assert opened.texts(".tip:visible") == ["2.0 ms · client\nthe client had the whole response"]
 
 
 def test_rows_are_filtered_by_verdict_and_by_text(browser: Browser, page: Path) -> None:

@@ -361,6 +361,12 @@ def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser
         assert float(shown.removeprefix("for ").removesuffix(" s")) < 60
 
 
+def test_age_has_the_units_that_people_use(browser: Browser, live: str) -> None:
+    with tab(browser, live) as opened:
+        ages = opened.page.evaluate("() => [1500, 90_000, 3_599_999, 12_059_000, 90_000_000].map(age)")
+        assert ages == ["1.5 s", "1 min 30 s", "59 min 59 s", "3 h 20 min", "25 h 0 min"]
+
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\ud800${1}"
 
 
