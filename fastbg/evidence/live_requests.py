@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastbg.events import Event
+from fastbg.events import Event, boot_id
 from fastbg.evidence.history import MAX_TASKS, JournalAggregator, OpenRequest
 from fastbg.evidence.process_state import state_of
 from fastbg.evidence.recorded_request import RecordedRequest
@@ -75,6 +75,13 @@ class LiveRequests(JournalAggregator):
         states = {id(entry.process): state_of(entry.process) for entry in self._open.values()}
         for key, entry in list(self._open.items()):
             if states[id(entry.process)] == "gone" and not entry.in_worker:
+                self._end(key, entry)
+
+    def end_of_process(self, pid: int) -> None:
+        """End the unfinished requests of a server process of this boot that is known to be gone."""
+        for key, entry in list(self._open.items()):
+            if (entry.process.boot, entry.process.pid) == (boot_id(), pid) and not entry.in_worker:
+                entry.process.state = "gone"
                 self._end(key, entry)
 
     def _start(self, key: Key, event: Event, size: int) -> None:

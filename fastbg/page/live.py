@@ -37,18 +37,20 @@ class LiveFeed:
 
     def __init__(self) -> None:
         self.requests = LiveRequests(MAX_KEPT)
-        self._delay = ReadingDelay(monotonic_ns())
-        self._id = str(monotonic_ns())
+        self._start_ns = monotonic_ns()
+        self._delay = ReadingDelay(self._start_ns)
+        self._id = str(self._start_ns)
         self._notices: deque[tuple[float | None, str]] = deque(maxlen=MAX_NOTICES)
         self._noticed = 0  # number of notices so far
         self._closing = asyncio.Event()
 
     def event(self, entry: Entry, *, last: bool) -> None:
         event = entry.event
+        was_before = event.name == "recording_started" and not (of_this_boot(event) and event.t_ns >= self._start_ns)
         self.requests.add(event, len(str(event.detail)))
         if of_this_boot(event):
             self._delay.add(event.t_ns, monotonic_ns())
-        if text := _notice_of(event):
+        if (text := _notice_of(event)) and not was_before:
             self._notify(text, wall_ns_of_event(event))
 
     def piece(self, path: Path, piece: Piece, sighting: Sighting | None) -> None:
@@ -71,7 +73,8 @@ class LiveFeed:
         """Ignore it: the page shows how long each request has been running."""
 
     def lost(self, request: ActiveRequest, now_ns: int) -> None:
-        """Ignore it: `watch` finds the requests whose process is gone."""
+        """End the requests of a process whose start was not read, too: `watch` cannot look at that one."""
+        self.requests.end_of_process(request.pid)
 
     def flush(self) -> None:
         """Nothing is buffered."""

@@ -130,9 +130,13 @@ class JournalStream(Stream):
         numbers = {item.request.number for item in old if isinstance(item, Entry) and item.request is not None}
         last = set(sorted(numbers)[max(len(numbers) - self._max_requests, 0) :])
         shown: list[Entry | Foreign] = []
+        has_begun = False
         for item in old:
-            of_server = isinstance(item, Entry) and not item.request and item.event.name in ("shutdown", "loop_blocked")
-            if isinstance(item, Foreign) or (item.request and item.request.number in last) or (of_server and shown):
+            name = item.event.name if isinstance(item, Entry) and not item.request else ""
+            is_last = isinstance(item, Foreign) or (item.request is not None and item.request.number in last)
+            has_begun = has_begun or is_last
+            # The start of a process has no line. It says whether what the process has not finished may still run.
+            if is_last or name == "recording_started" or (name in ("shutdown", "loop_blocked") and has_begun):
                 shown.append(item)
         return shown
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser
 
 from fastbg.clock import monotonic_ns, time_ns
 from fastbg.events import boot_id
+from fastbg.recorder.processes import pid_namespace, start_ticks
 from tests.support.browser import Tab, started, tab
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
 from tests.support.recordings import MS, TASK
@@ -262,6 +263,40 @@ def test_page_continues_with_the_next_process(browser: Browser, journal: Journal
         journal.receive("r2", "/after")
         opened.page.wait_for_selector(".name:has-text('/after')")
         assert opened.texts(".request .name") == ["POST /after", "POST /before"]
+
+
+@pytest.mark.parametrize("start_is_known", [True, False])
+def test_request_of_a_server_that_is_killed_later_is_lost(
+    browser: Browser, journal: Journal, start_is_known: bool
+) -> None:
+    """The server started before the page: its start is read, or it is seen to have the journal open."""
+    with journal.path.open("ab") as file, subprocess.Popen(["sleep", "600"], stdout=file) as server:
+        identity = {"pid_namespace": pid_namespace(), "start_ticks": start_ticks(server.pid)}
+        if start_is_known:
+            journal.add("recording_started", None, pid=server.pid, **identity)
+        with tailing(journal.path.parent) as (address, _), tab(browser, address) as opened:
+            journal.add("request_received", pid=server.pid, method="POST", path="/mail")
+            journal.add("task_queued", pid=server.pid, **TASK)
+            journal.add("task_started", pid=server.pid, **TASK, where="thread")
+            opened.page.wait_for_selector(".verdict.running")
+            server.kill()
+            server.wait()
+            opened.page.wait_for_selector(".verdict.lost")
+            opened.until("() => document.querySelector('[data-panel=running] .number').textContent === '0'")
+            assert "the process of the server is gone" in opened.texts("[data-panel=problems] li")[0]
+            assert opened.texts("[data-panel=notices] li") == []  # the start was long ago
+
+
+def test_request_of_a_server_that_was_killed_before_is_lost(browser: Browser, journal: Journal) -> None:
+    with subprocess.Popen(["sleep", "600"]) as server:
+        identity = {"pid_namespace": pid_namespace(), "start_ticks": start_ticks(server.pid)}
+        journal.add("recording_started", None, pid=server.pid, **identity)
+        server.kill()
+    journal.add("request_received", pid=server.pid, method="POST", path="/mail")
+    journal.add("task_queued", pid=server.pid, **TASK)
+    journal.add("task_started", pid=server.pid, **TASK, where="thread")
+    with tailing(journal.path.parent) as (address, _), tab(browser, address) as opened:
+        opened.page.wait_for_selector(".verdict.lost")
 
 
 def test_fold_of_a_request_is_not_that_of_another(browser: Browser, journal: Journal) -> None:
