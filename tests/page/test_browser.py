@@ -155,6 +155,13 @@ def test_impossible_time_of_a_journal_is_said(browser: Browser, tmp_path: Path) 
         assert opened.texts(".fold .about")[0].endswith("at a time that no calendar has")
 
 
+def test_long_path_leaves_room_for_the_other_columns(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(received(path=f"/{'x' * 3000}") + sent())
+    save_journal_page(read_history(tmp_path / "journal.jsonl", last=1), tmp_path / "page.html")
+    with tab(browser, tmp_path / "page.html") as opened:
+        assert opened.page.evaluate("() => document.querySelector('.scroll').scrollWidth") <= 1200
+
+
 def test_all_marks_are_on_the_bar_however_many(browser: Browser, tmp_path: Path) -> None:
     places = """() => [...document.querySelectorAll('.mark')].map((mark) => {
         const place = mark.querySelector('.place').getBoundingClientRect(), middle = (place.left + place.right) / 2;
