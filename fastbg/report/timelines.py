@@ -120,6 +120,7 @@ class Legend:
 
 
 MAX_NAME_WIDTH = 30
+CROWD = 4  # marks that need more than a quarter of a bar are too many to be side by side
 _BAD_ENDS = {"failed": "failed", "dropped": "dropped"}
 CLIENT_LEGEND = Legend(
     "ms since sent", "client waits", "response", "task runs", "write seen", **_BAD_ENDS, lost="lost", open="still runs",
@@ -177,15 +178,20 @@ class Bar:
 
     @staticmethod
     def _place(cells: list[str], marks: Sequence[tuple[int, str]]) -> None:
-        """Place the marks in order, side by side if they would have the same column."""
+        """Place the marks in order, side by side if they would have the same column.
+
+        Many marks would push each other away from their times: then one stands for all of its kind in a column.
+        """
+        if len(marks) > len(cells) // CROWD:
+            marks = list(dict.fromkeys(marks))
         columns: list[int] = []
         for column, _ in marks:
             columns.append(max(column, columns[-1] + 1) if columns else column)
         for at in range(len(columns) - 1, -1, -1):  # move marks beyond the right edge back
             columns[at] = min(columns[at], len(cells) - len(columns) + at)
         for column, (_, kind) in zip(columns, marks, strict=True):
-            if column >= 0:
-                cells[column] = kind
+            if cells[max(column, 0)] != "response":  # no mark is in its place, however many there are
+                cells[max(column, 0)] = kind
 
 
 def marks_of(result: Timed) -> list[tuple[float | None, str]]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace
 from fastbg.report.timelines import CLIENT_LEGEND, JOURNAL_LEGEND, timelines
 from tests.support.results import background, in_milliseconds
-from tests.support.traces import answered, event, finished, task, trace
+from tests.support.traces import answered, event, finished, task, trace, wrote
 
 NAME = 19  # columns before the bars
 
@@ -47,6 +48,28 @@ def test_bar_of_a_task_that_runs_grows_behind_the_response() -> None:
         _, bar = bars(background(), running, now_ms=now_ms)
         assert bar.lstrip("━").startswith("●┄")
         assert bar.count("┄") > least
+
+
+def with_writes(times_ms: Sequence[int]) -> Trace:
+    """Return a request whose client had the response after 2 ms, with these writes."""
+    made = answered(trace(writes=len(times_ms)), 1002, size=100)
+    for n, ms in enumerate(times_ms):
+        made = wrote(made, 1000 + ms, offset=100 + 8 * n, n=n)
+    return finished(in_milliseconds(made))
+
+
+def test_response_is_on_the_bar_among_any_number_of_writes() -> None:
+    (bar,) = bars(with_writes(range(3, 603, 3)), now_ms=2000)
+    assert bar.count("●") == 1
+    assert bar.index("●") <= 1
+    assert len(bar) <= 80
+
+
+def test_many_writes_at_one_time_are_one_mark() -> None:
+    (bar,) = bars(with_writes([600] * 50), now_ms=2000)
+    assert bar.count("◆") == 1
+    (bar,) = bars(with_writes([600] * 3), now_ms=2000)
+    assert bar.endswith("◆◆◆")
 
 
 def failing(end: str) -> Trace:
