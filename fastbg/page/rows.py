@@ -7,7 +7,7 @@ words.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fastbg.events import Verdict
+from fastbg.events import Verdict, boot_id
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.tasks import Task
@@ -16,6 +16,7 @@ from fastbg.report.timelines import CLIENT_LEGEND, JOURNAL_LEGEND, Legend, Timed
 from fastbg.text import escape_control
 
 RUNNING = "running"  # the state of a request that is not over
+ELSEWHERE = "another boot or machine: whether it still runs is unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,12 @@ def _doing(request: RecordedRequest) -> tuple[str, float]:
     running = [task for task in request.tasks if task.is_open]
     running.sort(key=lambda task: task.started_ns is None)
     if request.response_ms is None and request.server.not_sent is None and not any(t.started_ns for t in running):
-        return "no response yet", 0.0
-    if running:
-        return task_words(running[0]), request.ms(running[0].started_ns) or request.response_ms or 0.0
-    return "the app's call has not ended", request.response_ms or 0.0
+        text, since = "no response yet", 0.0
+    elif running:
+        text, since = task_words(running[0]), request.ms(running[0].started_ns) or request.response_ms or 0.0
+    else:
+        text, since = "the app's call has not ended", request.response_ms or 0.0
+    return text if request.boot == boot_id() else f"{text} ({ELSEWHERE})", since
 
 
 class _Texts:

@@ -10,6 +10,7 @@ from fastbg.evidence.history import JournalAggregator
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace, Write
+from fastbg.evidence.verdict import ServerRecord
 from fastbg.page.rows import encoded, row_of_record, row_of_result
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.report.timelines import Timed, marks_of
@@ -106,11 +107,19 @@ def test_time_of_another_boot_is_not_shown() -> None:
 
 
 def test_running_request_says_what_it_does() -> None:
-    request = replace(recorded(*OPEN), is_over=False)
+    request = replace(recorded(*OPEN), is_over=False, boot=boot_id())
     row = row_of_record(request, "1")
     assert (row.state, row.doing) == ("running", ("shop.mail runs in the event loop", 3.0))
     assert [mark.kind for mark in row.marks] == ["response"]  # its open end is no news
-    assert row_of_record(replace(recorded(received()), is_over=False), "1").doing == ("no response yet", 0.0)
+    waiting = replace(request, tasks=(), server=ServerRecord())
+    assert row_of_record(waiting, "1").doing == ("no response yet", 0.0)
+
+
+def test_request_of_another_boot_may_have_ended_with_it() -> None:
+    request = replace(recorded(*OPEN), is_over=False)
+    assert row_of_record(request, "1").doing == (
+        "shop.mail runs in the event loop (another boot or machine: whether it still runs is unknown)", 3.0
+    )  # fmt: skip
 
 
 def test_writes_seen_in_files_have_marks() -> None:
