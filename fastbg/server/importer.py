@@ -94,7 +94,7 @@ def _import(name: str, folder: Path) -> ModuleType:
             remedy=_module_remedy(error.name, folder, "name it with --app-dir, or with server.app_dir in a script")
             or "run fastbg in the folder that contains the module, name the folder with --app-dir or in PYTHONPATH, or "
             "correct the name"
-            + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
+            + did_you_mean(error.name, [path.stem for path in _found(folder, "[!_]*.py")]),
         ) from None
     except (Exception, SystemExit) as error:
         raise _failed(error, f"the module {name}") from error
@@ -104,9 +104,17 @@ def _module_remedy(name: str, folder: Path, how: str) -> str | None:
     """Return a remedy if the module ``name`` is in a folder near ``folder`` or the current one, else None."""
     top = name.partition(".")[0]
     near = dict.fromkeys((Path.cwd(), folder, folder.parent))
-    places = (place for base in near for place in (base, *sorted(base.glob("[!.]*/"))))
-    found = next((place for place in places if (place / f"{top}.py").is_file() or any(place.glob(f"{top}/*.py"))), None)
+    places = (place for base in near for place in (base, *_found(base, "[!.]*/")))
+    found = next((place for place in places if _found(place, f"{top}.py") or _found(place, f"{top}/*.py")), None)
     return None if found is None or name != top else f"{top} is in the folder {found}: {how}"
+
+
+def _found(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in ``folder`` that match ``pattern``; none if it cannot be read, such as another user's."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _failed(error: BaseException, what: str) -> ServerError:

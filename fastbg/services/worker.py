@@ -79,13 +79,13 @@ def _configure_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("nats.aio.client").addFilter(_shorten)
+    logging.getLogger("nats.aio.client").addFilter(shorten)
 
 
-def _shorten(record: logging.LogRecord) -> bool:
+def shorten(record: logging.LogRecord) -> bool:
     """Replace the traceback of an error of the network, which the client logs at each attempt, by its message."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | UnicodeError):  # UnicodeError: not a valid host name
         record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
     return True
 

@@ -228,3 +228,9 @@ def test_app_in_a_folder_below_is_named_with_what_to_do(folder: Path, monkeypatc
     with pytest.raises(ServerError, match="the module nowhere does not exist") as caught:
         importer.load("nowhere:app", folder)
     assert "name the folder with --app-dir or in PYTHONPATH" in caught.value.remedy
+
+
+def test_folder_that_cannot_be_read_has_no_module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(ServerError, match="the module nowhere does not exist"):
+        importer.load("nowhere:app", folder / (256 * "x"))
