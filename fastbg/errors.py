@@ -19,7 +19,7 @@ from fastbg.text import escape_control
 
 CANNOT_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 TOO_MANY_FILES_ERRNOS = (errno.EMFILE, errno.ENFILE)
-BAD_PATH_ERRNOS = (errno.EACCES, errno.ENAMETOOLONG)
+BAD_PATH_ERRNOS = (errno.EACCES, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EROFS)
 STARTUP_FAILURE = 3  # uvicorn's exit code if the app does not start
 INTERRUPTED = 130  # exit code after Ctrl-C
 LAST_LINES = 20  # lines of a server's output that an error shows
@@ -54,7 +54,7 @@ class FastbgError(Exception):
 
 
 class MachineError(FastbgError):
-    """The disk is full, too many files are open, the current folder was deleted, or a path cannot be looked up."""
+    """The disk is full, too many files are open, the current folder was deleted, or a path cannot be used."""
 
     @classmethod
     def from_os_error(cls, error: OSError) -> "MachineError | None":

@@ -1,6 +1,7 @@
 """Errors: their lines, and how they reach standard error."""
 
 import errno
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def test_path_that_cannot_be_looked_up_is_not_a_bug(path: str | bytes | Path) ->
     assert error is not None
     assert (error.what, error.where) == ("this path cannot be used: Permission denied", "mine/x")
     assert MachineError.from_os_error(PermissionError(errno.EACCES, "Permission denied")) is None
+
+
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EROFS])
+def test_home_that_cannot_be_written_is_not_a_bug(number: int) -> None:
+    assert MachineError.from_os_error(OSError(number, os.strerror(number), "/dev/null")) is not None
 
 
 def test_closed_standard_error_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
