@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fastbg.services.broker import known_address
+from fastbg.services.broker import Broker, known_address
 from fastbg.services.worker import cancellable, shorten
 from tests.support.journals import read
 from tests.support.processes import (
@@ -272,6 +272,15 @@ def test_server_without_its_broker_shows_no_traceback(tmp_path: Path, address: s
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
+
+
+def test_worker_whose_broker_was_killed_ends_without_traceback(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, worker(tmp_path, "--broker", broker.address) as process:
+        broker.kill()
+        wait_for(tmp_path / "worker.log", b"the broker cannot be used: .*Connect call failed")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in (tmp_path / "worker.log").read_text()
 
 
 def test_network_error_of_any_broker_is_one_line() -> None:
