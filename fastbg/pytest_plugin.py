@@ -171,11 +171,16 @@ def _interrupted(session: pytest.Session) -> bool:
 
 
 def _without_traceback(function: Callable[[], T]) -> T:
-    """Call ``function``. Fail the test without a traceback if it raises a `FastbgError`."""
-    from fastbg.errors import FastbgError
+    """Call ``function``. Fail the test without a traceback for a `FastbgError`, or what causes a `MachineError`."""
+    from fastbg.errors import FastbgError, MachineError
 
+    failure: FastbgError | None
     try:
         return function()
     except FastbgError as error:
-        lines = error.lines()
-    pytest.fail("\n".join(lines), pytrace=False)
+        failure = error
+    except OSError as error:
+        failure = MachineError.from_os_error(error)
+        if failure is None:
+            raise
+    pytest.fail("\n".join(failure.lines()), pytrace=False)
