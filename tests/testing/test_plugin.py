@@ -601,9 +601,18 @@ def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
 
         @pytest.mark.fastbg(scope="module")
         def test_scope(fastbg): pass
+
+        @pytest.mark.parametrize("value", [
+            pytest.param(value, marks=pytest.mark.fastbg(timeout=value))
+            for value in ("1", None, -1, float("nan"), float("inf"), 10**400)
+        ])
+        def test_timeout(fastbg, value): pass
     """)
     result = run(shop)
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=9)
+    assert (
+        len(re.findall(r"^the marker fastbg got timeout=.*: use a number of seconds$", result.stdout.str(), re.M)) == 6
+    )
     assert result.outlines.count("the marker fastbg takes only scope= and timeout=") == 2
     result.stdout.fnmatch_lines(["the marker fastbg got scope='module': use one of *"])
 
