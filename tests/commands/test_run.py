@@ -158,6 +158,8 @@ def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
     assert (result.returncode, "COMMAND" in result.stderr) == (2, True)
     result, _ = run("--follow", "a:b", "true", cwd=tmp_path)
     assert (result.returncode, "':'" in result.stderr) == (2, True)
+    result, _ = run("--journal-size", "1e308", "true", cwd=tmp_path)
+    assert (result.returncode, "less than or equal" in result.stderr) == (2, True)
     (tmp_path / "program").write_text("nothing", encoding="utf-8")
     (tmp_path / "program").chmod(0o755)
     result, _ = run("./program", cwd=tmp_path)
