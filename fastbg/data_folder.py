@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 DEFAULT = Path(".fastbg")
+MAX_JOURNAL_MIB = 2**40  # more than a disk has, and a float can count its bytes
 KINDS = (  # of files that are not regular
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),

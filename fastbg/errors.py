@@ -19,6 +19,7 @@ from fastbg.text import escape_control
 
 CANNOT_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 TOO_MANY_FILES_ERRNOS = (errno.EMFILE, errno.ENFILE)
+BAD_PATH_ERRNOS = (errno.EACCES, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EROFS)
 STARTUP_FAILURE = 3  # uvicorn's exit code if the app does not start
 INTERRUPTED = 130  # exit code after Ctrl-C
 LAST_LINES = 20  # lines of a server's output that an error shows
@@ -53,7 +54,7 @@ class FastbgError(Exception):
 
 
 class MachineError(FastbgError):
-    """The disk is full, too many files are open, or the current folder was deleted."""
+    """The disk is full, too many files are open, the current folder was deleted, or a path cannot be used."""
 
     @classmethod
     def from_os_error(cls, error: OSError) -> "MachineError | None":
@@ -69,6 +70,12 @@ class MachineError(FastbgError):
                 f"the output cannot be written: {error.strerror}",
                 where=str(error.filename or "standard output"),
                 remedy="free some disk space, or write the output to another disk",
+            )
+        if error.errno in BAD_PATH_ERRNOS and error.filename is not None:
+            return cls(
+                f"this path cannot be used: {error.strerror}",
+                where=os.fsdecode(error.filename),
+                remedy="correct the path, or ask the owner of its folder for access",
             )
         if error.errno == errno.ENOENT and error.filename is None:  # of getcwd
             return cls(

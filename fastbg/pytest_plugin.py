@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastbg.testing.servers import ServerPool
 
 TIMEOUT_S = 10.0
+MAX_TIMEOUT_S = 10**6  # sockets and locks refuse a few thousand times as much
 SCOPES = ("session", "function")
 
 _request_log = pytest.StashKey["RequestLog"]()
@@ -162,7 +163,10 @@ def _marker_options(node: pytest.Item) -> tuple[float, str | None]:
         options = {**marker.kwargs, **options}
     if options.get("scope") not in (None, *SCOPES):
         pytest.fail(f"the marker fastbg got scope={options['scope']!r}: use one of {SCOPES}", pytrace=False)
-    return options.get("timeout", TIMEOUT_S), options.get("scope")
+    timeout = options.get("timeout", TIMEOUT_S)
+    if not isinstance(timeout, int | float) or not 0 <= timeout <= MAX_TIMEOUT_S:
+        pytest.fail(f"the marker fastbg got timeout={timeout!r}: use a number of seconds", pytrace=False)
+    return timeout, options.get("scope")
 
 
 def _interrupted(session: pytest.Session) -> bool:
@@ -171,11 +175,16 @@ def _interrupted(session: pytest.Session) -> bool:
 
 
 def _without_traceback(function: Callable[[], T]) -> T:
-    """Call ``function``. Fail the test without a traceback if it raises a `FastbgError`."""
-    from fastbg.errors import FastbgError
+    """Call ``function``. Fail the test without a traceback for a `FastbgError`, or what causes a `MachineError`."""
+    from fastbg.errors import FastbgError, MachineError
 
+    failure: FastbgError | None
     try:
         return function()
     except FastbgError as error:
-        lines = error.lines()
-    pytest.fail("\n".join(lines), pytrace=False)
+        failure = error
+    except OSError as error:
+        failure = MachineError.from_os_error(error)
+        if failure is None:
+            raise
+    pytest.fail("\n".join(failure.lines()), pytrace=False)

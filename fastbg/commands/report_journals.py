@@ -1,6 +1,7 @@
 """The journals that the arguments of ``fastbg report`` name."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def _journals_below(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     for child in children:
-        yield from filter(_exists, (journal_of(child), journal_of(child / ".fastbg")))
+        with suppress(PermissionError):
+            yield from filter(_exists, (journal_of(child), journal_of(child / ".fastbg")))
 
 
 def _exists(journal: Path) -> bool:

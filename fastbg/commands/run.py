@@ -28,15 +28,21 @@ def run(command: Sequence[str], *, directory: Path, follow: Sequence[Path], jour
     settings = ServerSettings("", directory=directory.absolute())
     settings.make_folder()
     program = shutil.which(command[0])
+    if program is None and os.path.exists(command[0]) and "/" in command[0]:  # noqa: PTH110  # never raises
+        raise FastbgError(
+            "the command is not an executable file",
+            where=command[0],
+            remedy="name the program that runs it, such as `python main.py`, or make it executable with `chmod +x`",
+        )
     if program is None:
         raise FastbgError(
-            f"the command {command[0]} does not exist",
+            f"the command {command[0]!r} does not exist",
             where="fastbg run",
             remedy="correct the name, or activate the environment in which the server is installed",
         )
     run_id = uuid4().hex
     environment = attached(os.environ, run_id, directory=settings.directory, follow=follow, journal_mib=journal_size)
-    watch(settings.journal, run_id, " ".join(command))
+    starting = watch(settings.journal, run_id, " ".join(command))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and a new program would inherit this
@@ -44,8 +50,11 @@ def run(command: Sequence[str], *, directory: Path, follow: Sequence[Path], jour
     try:
         os.execvpe(program, list(command), environment)  # noqa: S606  # the user's command
     except OSError as error:
+        os.write(starting, b"failed")
         raise FastbgError(
-            f"the command cannot be started: {error.strerror}", where=program, remedy="check that it is a program"
+            f"the command cannot be started: {error.strerror}",
+            where=program,
+            remedy="check that it is a program, and that the program in its first line exists",
         ) from None
 
 

@@ -23,22 +23,35 @@ MAX_WAIT_S = 1.0
 EXPLAIN = "run `fastbg explain run`: it names the servers, and what prevents Python from loading fastbg"
 
 
-def watch(journal: Path, run: str, command: str) -> None:
-    """Start the process that watches this one, which is about to become ``command``. ``run``: the id in the journal."""
+def watch(journal: Path, run: str, command: str) -> int:
+    """Start the process that watches this one, which is about to become ``command``. ``run``: the id in the journal.
+
+    Return a descriptor to write to if the command cannot be started: then there is nothing to say about it.
+    """
     followed = FollowedJournal(journal)
     followed.begin(monotonic_ns(), at_end=True)
     has_ended = _end_of(os.getpid())
+    failure, starting = os.pipe()  # the new program does not inherit them
     if child := os.fork():
         os.waitpid(child, 0)  # the command gets no child process that it does not know
         followed.close()
-        return
+        os.close(failure)
+        return starting
     try:
+        os.close(starting)
         if os.fork() == 0:
             os.setsid()  # a Ctrl-C in the terminal is for the command
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(null, 1)
-            _watch(followed, f'"run":"{run}"'.encode(), has_ended, lambda: _has_processes(run), command)
+            _watch(
+                followed,
+                f'"run":"{run}"'.encode(),
+                has_ended,
+                lambda: _has_processes(run),
+                lambda: not os.read(failure, 1),
+                command,
+            )
     finally:
         os._exit(0)
 
@@ -48,6 +61,7 @@ def _watch(
     wanted: bytes,
     has_ended: Callable[[float], bool],
     has_processes: Callable[[], bool],
+    has_started: Callable[[], bool],
     command: str,
 ) -> None:
     begin, wait_s, ended, noticed, left = monotonic(), 0.05, False, False, True
@@ -76,7 +90,8 @@ def _watch(
             )
         if ended and left and noticed:
             return  # a daemon may run for weeks, and this process keeps standard error open
-    _report("no process of this command was recorded", command, EXPLAIN)
+    if has_started():
+        _report("no process of this command was recorded", command, EXPLAIN)
 
 
 def _report(what: str, command: str, remedy: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from fastbg.data_folder import MAX_JOURNAL_MIB
 from fastbg.errors import FastbgError
 
 SERVER, OUTPUT, SCRIPTS = "Server", "Output", "Scripts"
@@ -82,6 +83,7 @@ JournalSize = Annotated[
         envvar="FASTBG_JOURNAL_SIZE",
         metavar="MIB",
         min=0,
+        max=MAX_JOURNAL_MIB,
         callback=finite,
         rich_help_panel=DATA_FOLDER,
         help="Rotate the journal at this size and keep 4 old files. 0 never rotates.",

@@ -54,6 +54,12 @@ CONNECT_S = max(1.0, CONFIRM_S)  # how long the app waits for the broker at star
 RETRY_S = 1.0  # between two attempts to connect
 CLOSE_S = 5.0  # how long the app waits for its connections to close at shutdown
 
+
+async def log_error(error: Exception) -> None:
+    """Log one line for each failed attempt to connect. The NATS client would log a traceback."""
+    logger.warning("the broker cannot be used: %r", error)
+
+
 broker = PullBasedJetStreamBroker(
     os.environ.get("FASTBG_BROKER", "nats://127.0.0.1:4222").split(","),
     subject=TASKS,
@@ -70,6 +76,7 @@ broker = PullBasedJetStreamBroker(
     pull_consume_timeout=1,  # a restarted broker has forgotten who wants tasks: ask every second
     max_reconnect_attempts=-1,
     reconnect_time_wait=0.5,
+    error_cb=log_error,
 )
 
 

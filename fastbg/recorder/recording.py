@@ -65,7 +65,7 @@ class Recording:
 
 
 def journal_bytes(mebibytes: float) -> int:
-    """Return the size of a journal in bytes. Raises `ValueError` for a negative or infinite number."""
-    if not 0 <= mebibytes < float("inf"):
+    """Return the size of a journal in bytes. Raises `ValueError` for a number that is no such size."""
+    if not 0 <= mebibytes <= data_folder.MAX_JOURNAL_MIB:
         raise ValueError(f"FASTBG_JOURNAL_SIZE is not a size in MiB: {mebibytes}")
     return ceil(mebibytes * 2**20)

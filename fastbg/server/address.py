@@ -53,9 +53,13 @@ def is_valid(address: str) -> bool:
     """Return whether ``address`` has a scheme, a host and, if any, a port that an HTTP client can use; or a socket."""
     if address.startswith(UNIX):
         return address != UNIX
+    import httpx  # here: a server process does not need it
+
     try:
         parts = urlsplit(address)
-        host = parts.hostname or ""
-        return parts.scheme in ("http", "https") and bool(host) and not host.isdecimal() and parts.port != 0
-    except ValueError:  # an unmatched bracket, or a port above 65535
+        url = httpx.URL(address)
+        url.raw_host.decode().encode("idna")  # as `socket` does, which refuses an empty label and a long one
+        host, port = url.host, parts.port
+    except (ValueError, httpx.InvalidURL):  # also an unmatched bracket, a port above 65535, or no UTF-8
         return False
+    return parts.scheme in ("http", "https") and bool(host) and not host.isdecimal() and port != 0

@@ -165,7 +165,7 @@ def is_factory(app: Any) -> bool:
     """Return whether ``app`` is a factory, by uvicorn's rule: it can be called without arguments."""
     try:
         inspect.signature(app).bind()
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001  # it reads attributes of the user's object, such as a proxy without a target
         return False
     return True
 

@@ -4,6 +4,8 @@ import importlib
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from fastbg.errors import ServerError
+from fastbg.recorder.naming import describe
 from fastbg.server.discovery import EXPECTED, FACTORY, MODULES, PREFERRED, app_attribute, file_of, is_factory
 from fastbg.text import did_you_mean
 
@@ -29,10 +32,11 @@ def load(target: str, folder: Path, *, factory: bool = False) -> Any:  # an ASGI
     module = _import(name, folder)
     app: Any = module
     for part in path.split("."):
-        try:
-            app = getattr(app, part)
-        except AttributeError:
-            raise _missing_attribute(module, target, app, part) from None
+        with _reporting(f"{path} of {name}"):
+            try:
+                app = getattr(app, part)
+            except AttributeError:
+                raise _missing_attribute(module, target, app, part) from None
     if not callable(app):
         raise ServerError(
             f"{path} is not an ASGI app, but {_a(type(app).__name__)}",
@@ -40,10 +44,8 @@ def load(target: str, folder: Path, *, factory: bool = False) -> Any:  # an ASGI
             remedy="name the attribute that contains the ASGI app, for example the FastAPI() object",
         )
     if factory or is_factory(app):
-        try:
+        with _reporting(f"{path}() of {name}"):
             app = app()
-        except Exception as error:
-            raise _failed(error, f"{path}() of {name}") from error
         if not callable(app):
             raise ServerError(
                 f"{path}() of {name} does not return an ASGI app, but {_a(type(app).__name__)}",
@@ -69,12 +71,13 @@ def full_name(target: str, folder: Path, *, factory: bool = False) -> str:
     if path:
         return target
     package = _import(name, folder)
-    inner = [f"{name}.{part}" for part in MODULES] if hasattr(package, "__path__") else []
+    inner = [f"{name}.{part}" for part in MODULES] if "__path__" in vars(package) else []
     for module in (name, *inner):
-        if (module == name or find_spec(module)) and (
-            attribute := app_attribute(_import(module, folder), factory=factory)
-        ):
-            return f"{module}:{attribute}"
+        with _reporting(f"the module {module}"):
+            if (module == name or find_spec(module)) and (
+                attribute := app_attribute(_import(module, folder), factory=factory)
+            ):
+                return f"{module}:{attribute}"
     raise ServerError(
         f"the module {name} has no app: no {', '.join(PREFERRED)} or {FACTORY}(), and no FastAPI or Starlette object",
         where=file_of(package),
@@ -83,30 +86,49 @@ def full_name(target: str, folder: Path, *, factory: bool = False) -> str:
 
 
 def _import(name: str, folder: Path) -> ModuleType:
+    with _reporting(f"the module {name}"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+                raise
+            missing = error.name
+    raise ServerError(
+        f"the module {missing} does not exist",
+        where=str(folder),
+        remedy=_module_remedy(missing, folder, "name it with --app-dir, or with server.app_dir in a script")
+        or "run fastbg in the folder that contains the module, name the folder with --app-dir or in PYTHONPATH, or "
+        "correct the name"
+        + did_you_mean(missing, [path.stem for path in _found(folder, "[!_]*.py")]),
+    )
+
+
+@contextmanager
+def _reporting(what: str) -> Iterator[None]:
+    """Raise `ServerError` for what the user's code raises while ``what`` is loaded, also for a SystemExit."""
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise _failed(error, f"the module {name}") from error
-        raise ServerError(
-            f"the module {error.name} does not exist",
-            where=str(folder),
-            remedy=_module_remedy(error.name, folder, "name it with --app-dir, or with server.app_dir in a script")
-            or "run fastbg in the folder that contains the module, name the folder with --app-dir or in PYTHONPATH, or "
-            "correct the name"
-            + did_you_mean(error.name, [path.stem for path in folder.glob("[!_]*.py")]),
-        ) from None
-    except (Exception, SystemExit) as error:
-        raise _failed(error, f"the module {name}") from error
+        yield
+    except (ServerError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _failed(error, what) from error
 
 
 def _module_remedy(name: str, folder: Path, how: str) -> str | None:
     """Return a remedy if the module ``name`` is in a folder near ``folder`` or the current one, else None."""
     top = name.partition(".")[0]
     near = dict.fromkeys((Path.cwd(), folder, folder.parent))
-    places = (place for base in near for place in (base, *sorted(base.glob("[!.]*/"))))
-    found = next((place for place in places if (place / f"{top}.py").is_file() or any(place.glob(f"{top}/*.py"))), None)
+    places = (place for base in near for place in (base, *_found(base, "[!.]*/")))
+    found = next((place for place in places if _found(place, f"{top}.py") or _found(place, f"{top}/*.py")), None)
     return None if found is None or name != top else f"{top} is in the folder {found}: {how}"
+
+
+def _found(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in ``folder`` that match ``pattern``; none if it cannot be read, such as another user's."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _failed(error: BaseException, what: str) -> ServerError:
@@ -114,9 +136,9 @@ def _failed(error: BaseException, what: str) -> ServerError:
     where = what
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
-        text = error.msg
+        text = f"{type(error).__name__}: {error.msg}"
     else:
-        text = str(error)
+        text = describe(error)
         for frame in traceback.extract_tb(error.__traceback__):
             if not frame.filename.startswith(FOREIGN_CODE) and "site-packages" not in frame.filename:
                 where = f"{frame.filename}:{frame.lineno}"
@@ -128,7 +150,7 @@ def _failed(error: BaseException, what: str) -> ServerError:
             "or correct the name"
         )
     return ServerError(
-        f"{what} could not be loaded: {type(error).__name__}" + (f": {text}" if text else ""),
+        f"{what} could not be loaded: {text}",
         where=where,
         remedy=remedy,
     )
@@ -136,7 +158,8 @@ def _failed(error: BaseException, what: str) -> ServerError:
 
 def _missing_attribute(module: ModuleType, target: str, owner: Any, part: str) -> ServerError:
     owner_name = f"the module {module.__name__}" if owner is module else f"the {type(owner).__name__} object"
-    public = [name for name in vars(owner) if not name.startswith("_") and callable(getattr(owner, name, None))]
+    values = getattr(owner, "__dict__", {})
+    public = [name for name, value in values.items() if not name.startswith("_") and callable(value)]
     return ServerError(
         f"the app {target} does not exist: {owner_name} has no attribute {part!r}",
         where=file_of(module),

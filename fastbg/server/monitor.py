@@ -18,6 +18,7 @@ from fastbg.server.starting import PAUSE_S, READY_S
 
 LINES = 200  # of the server's output that are kept
 LINE_BYTES = 2000  # of each of them
+LEFT_S = 0.2  # between two looks at a process that has not closed its status
 CONNECT_S = 0.02  # timeout of an attempt to connect to a server that may not listen yet, and the pause after it
 MAX_READS = 16  # of 64 KiB in sequence: a server may write faster than this process reads
 
@@ -107,9 +108,13 @@ class ServerMonitor:
 
     async def died(self) -> ServerDied:
         """Wait until the process has ended, and return the reason."""
-        await self._has_closed.wait()
         while (code := self.returncode) is None:
-            await asyncio.sleep(PAUSE_S)  # it exits within milliseconds, if it has not closed its status by mistake
+            if self._has_closed.is_set():
+                await asyncio.sleep(PAUSE_S)  # it exits within milliseconds, if it has not closed it by mistake
+            else:  # a process that it has left behind may keep it open
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_closed.wait(), LEFT_S)
+        self._read_status()
         self._read_output()
         first, *_ = self._status.splitlines(keepends=True) or [READY]
         if first.endswith(b"\n") and first not in (READY, FINISHED):
@@ -117,7 +122,9 @@ class ServerMonitor:
         return ServerDied(
             f"the server {_ending(code)}",
             where=self._child.settings.name,
-            remedy="read the last lines of its output",
+            remedy="let the command serve until a signal, not as a daemon"
+            if code == 0 and self._child.settings.command
+            else "read the last lines of its output",
             stderr=self.stderr_tail(),
         )
 

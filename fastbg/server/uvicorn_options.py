@@ -126,7 +126,7 @@ def _load_env_file(path: str) -> None:
         ) from None
     try:
         load_dotenv(path)  # like uvicorn: variables that are already set stay
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, or a NUL in a name or value
         raise ServerError(f"the environment file cannot be read: {error}", where=path, remedy="correct it") from None
 
 

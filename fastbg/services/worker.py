@@ -79,14 +79,17 @@ def _configure_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("nats.aio.client").addFilter(_shorten)
+    for name in ("nats.aio.client", "taskiq.worker"):
+        logging.getLogger(name).addFilter(shorten)
 
 
-def _shorten(record: logging.LogRecord) -> bool:
-    """Replace the traceback of an error of the network, which the client logs at each attempt, by its message."""
+def shorten(record: logging.LogRecord) -> bool:
+    """Replace the traceback of an error of the network by its message: of each attempt to connect, and at the end."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, OSError):
-        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
+    if isinstance(error, OSError | UnicodeError):  # UnicodeError: not a valid host name
+        message = record.getMessage()
+        text = message if message.endswith(str(error)) else f"{message}: {error}"
+        record.msg, record.args, record.exc_info = text, (), None
     return True
 
 

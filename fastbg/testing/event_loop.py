@@ -110,9 +110,15 @@ class LoopThread:
             self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
             self._tasks: set[asyncio.Task[None]] = set()
             on_start()
-            await self._end.wait()
+            while not self._end.is_set():
+                with suppress(asyncio.CancelledError):  # an app may cancel all tasks of its loop when it shuts down
+                    await self._end.wait()
 
-        with suppress(SystemExit), asyncio.Runner(loop_factory=SystemClockLoop) as runner:  # an app may call sys.exit
+        # An app may call sys.exit, or stop the loop. An exception of this thread would fail the test that runs now.
+        with (
+            suppress(SystemExit, KeyboardInterrupt, RuntimeError),
+            asyncio.Runner(loop_factory=SystemClockLoop) as runner,
+        ):
             try:
                 runner.run(main())
             finally:

@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_does_not_fail_the_app(caplog: pytest.Lo
     assert "cannot write its journal" in caplog.text
 
 
-@pytest.mark.parametrize("size", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("size", [-1, float("nan"), float("inf"), 1e308])
 def test_a_wrong_journal_size_is_an_error(size: float) -> None:
     with pytest.raises(ValueError, match="JOURNAL_SIZE"):
         record(shop(), journal_size=size)

@@ -32,6 +32,7 @@ from tests.support.servers import ROOT, fastbg_serve, uvicorn
 WORK = ("--work", "0.1")
 HELD = ("default", "--app", "tests.apps.held:app", *WORK)  # every response is complete before the first write
 HERE = str(ROOT)  # for PYTHONPATH
+LONG_NAME = 256 * "x"  # a file system takes at most 255 bytes
 NAMES = [
     "path operation",
     "dependency",
@@ -588,6 +589,8 @@ def test_address_without_a_scheme_is_a_url(tmp_path: Path) -> None:
         (("--work", "-1"), "--work"),
         (("--work", "nan"), "--work"),
         (("--dir", "file/inside"), "data folder"),
+        (("--junit", f"{LONG_NAME}/x.xml"), "this path cannot be used: File name too long"),
+        ((f"{LONG_NAME}.toml",), "this path cannot be used: File name too long"),
     ],
 )
 def test_wrong_usage_is_refused_with_what_where_and_what_to_do(

@@ -42,6 +42,10 @@ def test_address_becomes_a_url(typed: str, url: str, tmp_path: Path) -> None:
         "ftp://x",
         "8000",
         "htp:/x",
+        "no..host",
+        "xn--a",
+        "a" * 64,
+        "http://myhost/\udcff",
     ],
 )
 def test_what_is_no_address_is_refused_as_typed(typed: str, tmp_path: Path) -> None:

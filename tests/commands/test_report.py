@@ -1,5 +1,6 @@
 """`fastbg report`: the journals that its arguments name, and several journals in one report."""
 
+import errno
 import json
 import re
 import subprocess
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fastbg.commands.report_journals import find_journals
+from fastbg.errors import FastbgError
 from tests.support.processes import FASTBG, PATIENCE_S, environment, fastbg
 from tests.support.recordings import TASK, line, mail, received, sent
 
@@ -87,6 +90,20 @@ def test_folder_without_a_journal_names_those_in_it(tmp_path: Path) -> None:
     assert "    pods/pod\\x1b1\n    pods/pod2/.fastbg\n  fix: name one or more of these folders" in complaint
     assert "empty" not in complaint
     assert "there is no journal\n  where: pods/empty/journal.jsonl" in refusal("pods/empty", cwd=tmp_path)
+
+
+def test_folder_of_another_user_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_there(path: Path) -> bool:
+        if "private" in path.parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return path.is_file()
+
+    write(tmp_path / "shop", mail())
+    (tmp_path / "private").mkdir()
+    monkeypatch.setattr(Path, "exists", is_there)
+    with pytest.raises(FastbgError, match="these folders in it have one") as error:
+        find_journals([tmp_path], tmp_path)
+    assert error.value.details == (str(tmp_path / "shop"),)
 
 
 def test_journal_that_is_named_twice_is_refused(tmp_path: Path) -> None:

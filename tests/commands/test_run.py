@@ -77,7 +77,7 @@ def test_a_long_running_unrecorded_command_is_named(
     monkeypatch.setattr(run_watch, "NOTICE_S", 0.0)
     ends = iter([False, False, True])
     followed = FollowedJournal(tmp_path / "journal.jsonl")
-    run_watch._watch(followed, b'"run":"1"', lambda _: next(ends), lambda: False, "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', lambda _: next(ends), lambda: False, lambda: True, "gunicorn")
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
     assert errors == ["fastbg: after 0 s no process of this command is recorded yet", NOTHING]
 
@@ -95,7 +95,9 @@ def test_a_command_that_records_late_is_announced(
             journal.write_text('{"run":"1"}\n', encoding="ascii")
         return False
 
-    run_watch._watch(FollowedJournal(journal), b'"run":"1"', has_ended, lambda: False, "gunicorn \x1b[31m")
+    run_watch._watch(
+        FollowedJournal(journal), b'"run":"1"', has_ended, lambda: False, lambda: True, "gunicorn \x1b[31m"
+    )
     errors = capsys.readouterr().err.splitlines()
     assert errors[0] == "fastbg: after 0 s no process of this command is recorded yet"
     assert errors[-1] == r"fastbg: now recording gunicorn \x1b[31m"
@@ -110,7 +112,7 @@ def test_an_event_of_the_run_ends_the_watch(tmp_path: Path, capsys: pytest.Captu
             file.write('{"run":"other"}\n' if not journal.stat().st_size else '{"run":"1"}\n')
         return False
 
-    run_watch._watch(followed, b'"run":"1"', has_ended, lambda: False, "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', has_ended, lambda: False, lambda: True, "gunicorn")
     assert capsys.readouterr().err == ""
 
 
@@ -132,7 +134,7 @@ def test_a_daemon_that_records_later_is_no_miss(tmp_path: Path) -> None:
 def test_an_unrecorded_daemon_is_named_when_it_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = iter([True, False])
     followed = FollowedJournal(tmp_path / "journal.jsonl")
-    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: next(left), "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: next(left), lambda: True, "gunicorn")
     assert capsys.readouterr().err.startswith(NOTHING)
 
 
@@ -141,7 +143,7 @@ def test_the_watch_of_a_daemon_ends_with_its_notice(
 ) -> None:
     monkeypatch.setattr(run_watch, "NOTICE_S", 0.0)
     followed = FollowedJournal(tmp_path / "journal.jsonl")
-    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: True, "gunicorn")
+    run_watch._watch(followed, b'"run":"1"', lambda _: True, lambda: True, lambda: True, "gunicorn")
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastbg")]
     assert errors == ["fastbg: after 0 s no process of this command is recorded yet"]
 
@@ -150,12 +152,14 @@ def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
     result, _ = run("--", "no-such-server", cwd=tmp_path)
     assert (result.returncode, result.stderr.splitlines()[0]) == (
         2,
-        "fastbg: the command no-such-server does not exist",
+        "fastbg: the command 'no-such-server' does not exist",
     )
     result, _ = run(cwd=tmp_path)
     assert (result.returncode, "COMMAND" in result.stderr) == (2, True)
     result, _ = run("--follow", "a:b", "true", cwd=tmp_path)
     assert (result.returncode, "':'" in result.stderr) == (2, True)
+    result, _ = run("--journal-size", "1e308", "true", cwd=tmp_path)
+    assert (result.returncode, "less than or equal" in result.stderr) == (2, True)
     (tmp_path / "program").write_text("nothing", encoding="utf-8")
     (tmp_path / "program").chmod(0o755)
     result, _ = run("./program", cwd=tmp_path)
@@ -163,6 +167,10 @@ def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
         2,
         "fastbg: the command cannot be started: Exec format error",
     )
+    assert "recorded" not in result.stderr
+    (tmp_path / "program").chmod(0o644)
+    result, _ = run("./program", cwd=tmp_path)
+    assert result.stderr.startswith("fastbg: the command is not an executable file\n  where: ./program\n")
 
 
 def test_pth_line_is_printed(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_path_that_no_url_can_have_is_a_fault(target: str, fault: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://a:0", "https://[::1", "http://:80"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://a:0", "https://[::1", "http://:80", "http://a..b"])
 def test_url_with_a_port_or_host_that_cannot_be_is_a_fault(url: str) -> None:
     assert faults(f'url = "{url}"\n[[request]]\npath = "/"') == [
         f's.toml:1: url: found "{url}", which is not a valid URL: write http://127.0.0.1:8000'

@@ -105,6 +105,7 @@ def test_server_that_is_not_recorded_is_named(tmp_path: Path) -> None:
     [
         (["no-such-server", "${port}"], "the command no-such-server does not exist"),
         (["sh", "-c", "echo said >&2; exit 7 # ${port}"], "the server ended with exit code 7"),
+        (["sh", "-c", "sleep 1000 & exit 0 # ${port}"], "the server ended with exit code 0"),  # it is a daemon
         (["./shop.toml", "${port}"], "the command cannot be started: Permission denied"),
     ],
 )

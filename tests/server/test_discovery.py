@@ -1,6 +1,7 @@
 """Finding an app: by a file, a folder or a module, then by its attribute."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 
 from fastbg.errors import ServerError
 from fastbg.server import importer
-from fastbg.server.discovery import app_attribute, import_folder, locate
+from fastbg.server.discovery import app_attribute, import_folder, is_factory, locate
 
 
 @pytest.fixture
@@ -228,3 +229,51 @@ def test_app_in_a_folder_below_is_named_with_what_to_do(folder: Path, monkeypatc
     with pytest.raises(ServerError, match="the module nowhere does not exist") as caught:
         importer.load("nowhere:app", folder)
     assert "name the folder with --app-dir or in PYTHONPATH" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "app", "what"),
+    [
+        ("raise GeneratorExit('no')", "app", "the module odd_0 could not be loaded: GeneratorExit: no"),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise SystemExit(7)\nraise Mute",
+            "app",
+            "the module odd_1 could not be loaded: Mute",
+        ),
+        ("def app(): raise SystemExit(4)", "app", "app() of odd_2 could not be loaded: SystemExit: 4"),
+        ("def __getattr__(name): raise ValueError(name)", "app", "app of odd_3 could not be loaded: ValueError: app"),
+        ("def __getattr__(name): raise ValueError(name)", "", "the module odd_4 could not be loaded: ValueError: app"),
+        ("app = None", "app.inner", "the app odd_5:app.inner does not exist: the NoneType object has no attribute"),
+        (
+            "class Proxy:\n    def __call__(self): ...\n    def __getattr__(self, name): raise RuntimeError(name)\n"
+            "app = Proxy()",
+            "app.inner",
+            "app.inner of odd_6 could not be loaded: RuntimeError: inner",
+        ),
+    ],
+)
+def test_what_the_code_of_the_user_raises_is_an_error(
+    code: str, app: str, what: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = re.findall(r"odd_\d", what)[0]
+    (folder / f"{name}.py").write_text(code)
+    with pytest.raises(ServerError) as error:
+        importer.load(f"{name}:{app}" if app else name, folder)
+    assert error.value.what.startswith(what)
+
+
+def test_object_whose_attributes_raise_is_no_factory() -> None:
+    class Proxy:
+        def __call__(self) -> None: ...
+
+        def __getattr__(self, name: str) -> None:
+            raise RuntimeError(name)
+
+    assert not is_factory(Proxy())
+
+
+def test_folder_that_cannot_be_read_has_no_module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(ServerError, match="the module nowhere does not exist"):
+        importer.load("nowhere:app", folder / (256 * "x"))

@@ -158,6 +158,16 @@ def test_app_that_closes_the_status_goes_on_and_keeps_its_file(tmp_path: Path) -
     assert (tmp_path / "own.txt").read_bytes() == b""
 
 
+def test_end_is_seen_although_a_child_of_the_app_is_left(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path, startup="os.fork() or time.sleep(1000)") as server:  # the child has its status
+            await server.ready()
+            server.send(signal.SIGKILL)
+            assert (await server.died()).what == "the server was killed by SIGKILL"
+
+    run(test)
+
+
 def test_startup_that_closes_the_status_ends_at_its_limit(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path, startup="os.close(int(sys.argv[2]))", stop_s=0.1) as server:

@@ -112,8 +112,9 @@ def test_environment_file_adds_variables(tmp_path: Path, monkeypatch: pytest.Mon
     assert dict(os.environ) == {"SET": "before", "OTHER": "a b"}
 
 
-def test_environment_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"A=\xff\n")
+@pytest.mark.parametrize("content", [b"A=\xff\n", b"A\0=1\n", b"A='b\0'\n"])
+def test_environment_file_that_cannot_be_read_is_an_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(content)
     with pytest.raises(ServerError, match="the environment file cannot be read"):
         prepare({"env_file": str(tmp_path / ".env")})
 

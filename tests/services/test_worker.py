@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -15,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from fastbg.services.broker import known_address
-from fastbg.services.worker import cancellable
+from fastbg.services.broker import Broker, known_address
+from fastbg.services.worker import cancellable, shorten
 from tests.support.journals import read
 from tests.support.processes import (
     FASTBG,
@@ -254,8 +255,41 @@ def test_worker_whose_broker_is_unreachable_ends_on_a_signal(tmp_path: Path, num
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == 0
     log = (tmp_path / "worker.log").read_text()
-    assert "nats: encountered error: " in log
+    assert "the broker cannot be used: " in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [("nats://127.0.0.1:1", b"Connect call failed"), ("nats://no..host:4222", b"label empty or too long")],
+)
+def test_server_without_its_broker_shows_no_traceback(tmp_path: Path, address: str, reason: bytes) -> None:
+    command = [*FASTBG, "serve", "--engine", "queue", "--port", "0", "--broker", address]
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=output)
+    try:
+        assert b"Traceback" not in wait_for(tmp_path / "log", rb"(?s)" + reason + b".*" + reason)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def test_worker_whose_broker_was_killed_ends_without_traceback(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, worker(tmp_path, "--broker", broker.address) as process:
+        broker.kill()
+        wait_for(tmp_path / "worker.log", b"the broker cannot be used: .*Connect call failed")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in (tmp_path / "worker.log").read_text()
+
+
+def test_network_error_of_any_broker_is_one_line() -> None:
+    for error in (OSError("refused"), UnicodeError("label too long")):
+        record = logging.LogRecord(
+            "nats", logging.ERROR, "", 1, "nats: encountered error", (), (type(error), error, None)
+        )
+        assert shorten(record)
+        assert (record.getMessage(), record.exc_info) == (f"nats: encountered error: {error}", None)
 
 
 def test_each_task_is_given_to_one_of_several_worker_processes(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI
 
@@ -63,6 +65,19 @@ def app_of(told: list[object]) -> FastAPI:
     async def leave_the_process() -> None:
         asyncio.get_running_loop().call_soon(sys.exit)
 
+    @app.get("/stop")
+    async def stop() -> None:
+        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+
+    @app.get("/interrupt")
+    async def interrupt() -> None:
+        asyncio.get_running_loop().call_soon(signal.default_int_handler, signal.SIGINT, None)
+
+    @app.get("/cancel")
+    async def cancel() -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
     return app
 
 
@@ -97,12 +112,28 @@ def test_app_does_not_see_the_context_of_the_test(servers: ServerPool) -> None:
     assert get(servers.acquire(app_of([]), "session"), "/variable") == "not set"
 
 
-def test_app_that_ends_the_loop_is_followed_by_a_new_one(servers: ServerPool) -> None:
+@pytest.mark.parametrize("path", ["/exit", "/stop", "/interrupt"])
+def test_app_that_ends_the_loop_is_followed_by_a_new_one(
+    path: str, servers: ServerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uncaught: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", uncaught.append)
     server = servers.acquire(app_of([]), "session")
-    with Client(RequestLog(server, PATIENCE_S)) as client:
-        client.get("/exit")
+    with Client(RequestLog(server, PATIENCE_S)) as client, suppress(httpx.HTTPError):
+        client.get(path)
     wait_until(lambda: server.stop_reason() is not None)
     assert get(servers.acquire(app_of([]), "session"), "/variable") == "not set"
+    servers.stop()
+    assert uncaught == []
+
+
+def test_app_that_cancels_all_tasks_does_not_end_the_loop(servers: ServerPool) -> None:
+    server = servers.acquire(app_of([]), "session")
+    before = get(server, "/loop")
+    with Client(RequestLog(server, PATIENCE_S)) as client:
+        client.get("/cancel")
+    wait_until(lambda: server.stop_reason() is not None)
+    assert get(servers.acquire(app_of([]), "session"), "/loop") == before
 
 
 def test_loop_that_still_cancels_its_tasks_serves_no_other_app(servers: ServerPool) -> None:

@@ -542,11 +542,11 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
     shop.makepyfile("""
         import pytest
 
-        @pytest.mark.parametrize("fastbg_app", ["no_shop:app", "shop:nothing", ""])
+        @pytest.mark.parametrize("fastbg_app", ["no_shop:app", "shop:nothing", "", 300 * "x"])
         def test_one(fastbg): pass
     """)
     result = run(shop)
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=4)
     for told in (
         ["fastbg: the module no_shop does not exist", "  where: *", "  fix: *did you mean *"],
         [
@@ -554,6 +554,7 @@ def test_app_that_cannot_be_served_is_told_without_a_traceback(shop: pytest.Pyte
             "  where: *shop.py",
             "  fix: *",
         ],
+        ["fastbg: this path cannot be used: File name too long", "  where: *", "  fix: *"],
         ["fastbg: no app is set", "  where: the fixture fastbg_app", "  fix: set fastbg_app = *"],
     ):
         result.stdout.fnmatch_lines(told, consecutive=True)
@@ -600,9 +601,18 @@ def test_marker_that_says_something_else(shop: pytest.Pytester) -> None:
 
         @pytest.mark.fastbg(scope="module")
         def test_scope(fastbg): pass
+
+        @pytest.mark.parametrize("value", [
+            pytest.param(value, marks=pytest.mark.fastbg(timeout=value))
+            for value in ("1", None, -1, float("nan"), float("inf"), 10**400)
+        ])
+        def test_timeout(fastbg, value): pass
     """)
     result = run(shop)
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=9)
+    assert (
+        len(re.findall(r"^the marker fastbg got timeout=.*: use a number of seconds$", result.stdout.str(), re.M)) == 6
+    )
     assert result.outlines.count("the marker fastbg takes only scope= and timeout=") == 2
     result.stdout.fnmatch_lines(["the marker fastbg got scope='module': use one of *"])
 
