@@ -110,7 +110,7 @@ class LoopThread:
             self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
             self._tasks: set[asyncio.Task[None]] = set()
             on_start()
-            while not self._end.is_set():
+            while not (self._end.is_set() or self.is_over):
                 with suppress(asyncio.CancelledError):  # an app may cancel all tasks of its loop when it shuts down
                     await self._end.wait()
 

@@ -121,9 +121,10 @@ def test_app_that_ends_the_loop_is_followed_by_a_new_one(
     server = servers.acquire(app_of([]), "session")
     with Client(RequestLog(server, PATIENCE_S)) as client, suppress(httpx.HTTPError):
         client.get(path)
-    wait_until(lambda: server.stop_reason() is not None)
+    (loop,) = servers._loops
+    wait_until(lambda: not loop._thread.is_alive())
+    assert server.stop_reason() is not None
     assert get(servers.acquire(app_of([]), "session"), "/variable") == "not set"
-    servers.stop()
     assert uncaught == []
 
 
