@@ -109,11 +109,7 @@ class ServerMonitor:
     async def died(self) -> ServerDied:
         """Wait until the process has ended, and return the reason."""
         while (code := self.returncode) is None:
-            if self._has_closed.is_set():
-                await asyncio.sleep(PAUSE_S)  # it exits within milliseconds, if it has not closed it by mistake
-            else:  # a process that it has left behind may keep it open
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._has_closed.wait(), LEFT_S)
+            await self._pause()
         self._read_status()
         self._read_output()
         first, *_ = self._status.splitlines(keepends=True) or [READY]
@@ -148,9 +144,16 @@ class ServerMonitor:
             self.send(self._child.stop_signal)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await self._has_closed.wait()
                 while not self._status.endswith(FINISHED) and self.returncode is None:
-                    await asyncio.sleep(PAUSE_S)
+                    await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait a moment for the end of the process."""
+        if self._has_closed.is_set():
+            await asyncio.sleep(PAUSE_S)  # it exits within milliseconds, if it has not closed its status by mistake
+        else:  # a process that it has left behind may keep it open
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_closed.wait(), LEFT_S)
 
     def stderr_tail(self) -> list[str]:
         """Return the last lines that were read from the server's standard output and error."""

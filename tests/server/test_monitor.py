@@ -164,6 +164,8 @@ def test_end_is_seen_although_a_child_of_the_app_is_left(tmp_path: Path) -> None
             await server.ready()
             server.send(signal.SIGKILL)
             assert (await server.died()).what == "the server was killed by SIGKILL"
+            async with asyncio.timeout(PATIENCE_S / 2):  # nothing is left to wait for
+                await server.stop(PATIENCE_S)
 
     run(test)
 
