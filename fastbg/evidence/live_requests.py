@@ -1,10 +1,12 @@
 """The last requests of a journal that is still being written, and which of them changed. Memory is bounded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastbg.events import Event, boot_id
 from fastbg.evidence.history import MAX_TASKS, JournalAggregator, OpenRequest
 from fastbg.evidence.process_state import state_of
+from fastbg.evidence.processes import RecordedProcess
 from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.tasks import tasks_of
 from fastbg.evidence.trace import Write
@@ -73,14 +75,15 @@ class LiveRequests(JournalAggregator):
     def end_of_processes(self) -> None:
         """End the unfinished requests whose server process is gone. What a worker does needs no server."""
         states = {id(entry.process): state_of(entry.process) for entry in self._open.values()}
-        for key, entry in list(self._open.items()):
-            if states[id(entry.process)] == "gone" and not entry.in_worker:
-                self._end(key, entry)
+        self._end_all(lambda process: states[id(process)] == "gone")
 
     def end_of_process(self, pid: int) -> None:
         """End the unfinished requests of a server process of this boot that is known to be gone."""
+        self._end_all(lambda process: (process.boot, process.pid) == (boot_id(), pid))
+
+    def _end_all(self, is_gone: Callable[[RecordedProcess], bool]) -> None:
         for key, entry in list(self._open.items()):
-            if (entry.process.boot, entry.process.pid) == (boot_id(), pid) and not entry.in_worker:
+            if not entry.in_worker and is_gone(entry.process):
                 entry.process.state = "gone"
                 self._end(key, entry)
 

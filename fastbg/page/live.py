@@ -39,7 +39,6 @@ class LiveFeed:
         self.requests = LiveRequests(MAX_KEPT)
         self._start_ns = monotonic_ns()
         self._delay = ReadingDelay(self._start_ns)
-        self._id = str(self._start_ns)
         self._notices: deque[tuple[float | None, str]] = deque(maxlen=MAX_NOTICES)
         self._noticed = 0  # number of notices so far
         self._closing = asyncio.Event()
@@ -104,7 +103,7 @@ class LiveFeed:
             was_behind, behind = behind, progress.behind_ms(began_ns)
             if changes or behind != was_behind or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
                 message: dict[str, object] = {"now": wall_ns_of(monotonic_ns()) / 1e6, "total": self.requests.total}
-                message |= {"first": True, "feed": self._id} if is_first else {}
+                message |= {"first": True, "feed": str(self._start_ns)} if is_first else {}
                 message |= {"behind": behind} if behind else {}
                 message |= {"notices": [*self._notices]} if noticed != self._noticed else {}
                 message |= encoded(row_of_record(each.request, str(each.number)) for each in changes)

@@ -12,6 +12,7 @@ from fastbg.scripting.common_values import merged
 from fastbg.scripting.faults import Fault, describe_value
 from fastbg.scripting.placeholders import KeyPath
 from fastbg.server.address import is_valid
+from fastbg.server.settings import is_variable_name
 
 NAME_CHARACTER = r"[\w!#$%&'*+.^`|~-]"  # of header and cookie names, ASCII: RFC 9110, 5.6.2
 MAX_WORD = 128 * 1024  # bytes of a word of a command, or of NAME=value: Linux's MAX_ARG_STRLEN
@@ -103,7 +104,7 @@ def check_process(path: KeyPath, table: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _variable(path: KeyPath, name: str, value: object) -> Iterator[Fault]:
-    if not name or "=" in name or "\0" in name:
+    if not is_variable_name(name):
         yield Fault(path, "is not a valid name of an environment variable: it is empty, or has a = or a NUL character")
     elif isinstance(value, str):
         yield from _word(path, value, before=f"{name}=")

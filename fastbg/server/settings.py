@@ -19,6 +19,11 @@ PORT_MARK = "\0"  # stands for the port in `command`: no argument of a program c
 MIN_FREE_BYTES = 4096  # that a server needs in its data folder to start: about twenty events
 
 
+def is_variable_name(name: str) -> bool:
+    """Return whether the operating system takes ``name`` as the name of an environment variable."""
+    return bool(name) and "=" not in name and "\0" not in name
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """The app to serve, and the paths of its files.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbg.errors import ServerError
+from fastbg.server.settings import is_variable_name
 from fastbg.server.uvicorn_options import PATHS
 
 REMEDIES = {
@@ -71,7 +72,7 @@ def _env(env: object) -> dict[str, str]:
     for name, value in env.items():
         if isinstance(value, bool) or not isinstance(value, str | int | PathLike):
             raise _wrong("fastbg_env", f"the value of {name} is not a text or a number, but {value!r}")
-        if not name or "=" in name or "\0" in f"{name}{value}":
+        if not is_variable_name(name) or "\0" in str(value):
             raise _wrong("fastbg_env", f"the operating system refuses {name!r}: an empty name, a = in it, or a NUL")
     return {name: str(value) for name, value in env.items()}
 

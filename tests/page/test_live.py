@@ -140,7 +140,12 @@ def test_paused_page_stays_as_it_is(browser: Browser, journal: Journal, live: st
 
 
 PLACE = "document.querySelector('[data-key=\"2\"] .mark.response').getAttribute('transform')"
-REDRAWN = f"(place) => {PLACE} !== place"  # the scale grows while a request runs
+AGE = "document.querySelector('[data-panel=running] .more').textContent"
+
+
+def until_redrawn(opened: Tab, drawn: str = PLACE) -> None:
+    """Wait until the value of the expression ``drawn`` changes: the scale and the ages grow while a request runs."""
+    opened.until(f"(before) => {drawn} !== before", opened.page.evaluate(drawn))
 
 
 @contextmanager
@@ -154,24 +159,24 @@ def one_runs_and_one_has_ended(browser: Browser, journal: Journal, live: str) ->
         yield opened
 
 
-@pytest.mark.parametrize("place", [".name", ".verdict", ".bar"])
-def test_press_during_a_redraw_is_a_click(browser: Browser, journal: Journal, live: str, place: str) -> None:
+@pytest.mark.parametrize(
+    ("pressed", "drawn", "opens"),
+    [
+        ("[data-key='2'] .name", PLACE, "/done"),
+        ("[data-key='2'] .verdict", PLACE, "/done"),
+        ("[data-key='2'] .bar", PLACE, "/done"),
+        ("[data-panel=running] button", AGE, "/runs"),
+    ],
+)
+def test_press_during_a_redraw_is_a_click(
+    browser: Browser, journal: Journal, live: str, pressed: str, drawn: str, opens: str
+) -> None:
     with one_runs_and_one_has_ended(browser, journal, live) as opened:
-        opened.page.hover(f"[data-key='2'] {place}")
+        opened.page.hover(pressed)
         opened.page.mouse.down()
-        opened.until(REDRAWN, opened.page.evaluate(PLACE))
+        until_redrawn(opened, drawn)
         opened.page.mouse.up()
-        opened.page.wait_for_selector(".item:has-text('/done') .fold")
-
-
-def test_press_in_a_panel_during_a_redraw_is_a_click(browser: Browser, journal: Journal, live: str) -> None:
-    age = "document.querySelector('[data-panel=running] .more').textContent"
-    with one_runs_and_one_has_ended(browser, journal, live) as opened:
-        opened.page.hover("[data-panel=running] button")
-        opened.page.mouse.down()
-        opened.until(f"(age) => {age} !== age", opened.page.evaluate(age))
-        opened.page.mouse.up()
-        opened.page.wait_for_selector(".item:has-text('/runs') .fold")
+        opened.page.wait_for_selector(f".item:has-text('{opens}') .fold")
 
 
 def test_selected_text_stays_selected_during_a_redraw(browser: Browser, journal: Journal, live: str) -> None:
@@ -181,7 +186,7 @@ def test_selected_text_stays_selected_during_a_redraw(browser: Browser, journal:
         opened.page.wait_for_selector(".fold")
         opened.page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.events'))")
         before = opened.page.evaluate(selected)
-        opened.until(REDRAWN, opened.page.evaluate(PLACE))
+        until_redrawn(opened)
         assert opened.page.evaluate(selected) == before
         assert "the app got the request" in before
 
