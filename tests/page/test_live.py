@@ -283,12 +283,12 @@ def test_request_of_a_server_that_is_killed_later_is_lost(
             journal.add("request_received", pid=server.pid, method="POST", path="/mail")
             journal.add("task_queued", pid=server.pid, **TASK)
             journal.add("task_started", pid=server.pid, **TASK, where="thread")
-            opened.page.wait_for_selector(".verdict.running")
+            opened.page.wait_for_selector("[data-panel=running] li")
             server.kill()
             server.wait()
             opened.page.wait_for_selector(".verdict.lost")
-            opened.until("() => document.querySelector('[data-panel=running] .number').textContent === '0'")
-            assert "the process of the server is gone" in opened.texts("[data-panel=problems] li")[0]
+            opened.page.wait_for_selector("[data-panel=problems] li:has-text('the process of the server is gone')")
+            assert opened.texts("[data-panel=running] .number") == ["0"]
             assert opened.texts("[data-panel=notices] li") == []  # the start was long ago
 
 
