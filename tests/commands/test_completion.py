@@ -1,5 +1,6 @@
 """Completion in bash, zsh and fish: with the script that fastbg prints, as the shells call it."""
 
+import functools
 import os
 import re
 import shutil
@@ -28,7 +29,6 @@ def create_app(): ...
 def application_name() -> str: ...
 """
 COMPLETE = """
-source <(_FASTBG_COMPLETE=source_bash fastbg)
 COMP_WORDS=("$@")
 COMP_CWORD=$(($# - 1))
 _fastbg_completion fastbg
@@ -67,8 +67,13 @@ def run(*command: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     return result
 
 
+@functools.cache
+def script_for_bash() -> str:
+    return run("fastbg", _FASTBG_COMPLETE="source_bash").stdout.decode()
+
+
 def in_bash(*words: str) -> list[str]:
-    return run("bash", "-c", COMPLETE, "bash", *words).stdout.decode().split()
+    return run("bash", "-c", script_for_bash() + COMPLETE, "bash", *words).stdout.decode().split()
 
 
 # in shells
