@@ -102,7 +102,7 @@ class LiveFeed:
             progress.sent(version, is_all=is_all, latest=latest, read_ns=self._read_ns())
             was_behind, behind = behind, progress.behind_ms(began_ns)
             if changes or behind != was_behind or noticed != self._noticed or is_first or quiet_s >= QUIET_S:
-                message: dict[str, object] = {"now": wall_ns_of(monotonic_ns()) / 1e6, "total": self.requests.total}
+                message: dict[str, object] = {"now": monotonic_ns() / 1e6, "total": self.requests.total}
                 message |= {"first": True, "feed": str(self._start_ns)} if is_first else {}
                 message |= {"behind": behind} if behind else {}
                 message |= {"notices": [*self._notices]} if noticed != self._noticed else {}

@@ -73,7 +73,7 @@ function decodedRow(texts, list) {
     key, status, waited, at, asExpected: asExpected === 1,
     name: texts[name], part: texts[part], path: texts[path], state: texts[state],
     notes: notes.map((note) => texts[note]), spans: [], marks: [], moments: [],
-    doing: doing && { text: texts[doing[0]], since: doing[1] },
+    doing: doing && { text: texts[doing[0]], since: doing[1], began: doing[2] },
   };
   for (let i = 0; i < spans.length; i += 3) row.spans.push({ start: spans[i], end: spans[i + 1], text: texts[spans[i + 2]] });
   for (let i = 0; i < marks.length; i += 4)
@@ -132,7 +132,7 @@ class View {
     this.shown = new Map(); // key of an item: its element
     this.items = [];
     this.frozen = null; // what a paused page shows: {rows, total, time}
-    this.skew = -Infinity; // ms from the clock of the browser to that of the server
+    this.skew = -Infinity; // ms from the clock of the browser to the monotonic one of the server
     this.behind = 0; // ms: what happened since then is not known yet
     this.focus = null; // [key of a row, number of a mark or -1]
     this.build();
@@ -257,7 +257,7 @@ class View {
   }
 
   now(row) {
-    return (this.frozen?.time ?? this.clock() - this.behind) - row.at;
+    return (this.frozen?.time ?? this.clock() - this.behind) - row.doing.began;
   }
 
   lastOf(row) {

@@ -12,6 +12,7 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.tasks import Task
 from fastbg.page.words import Moment, moments_of_record, moments_of_result, span_words, task_words
+from fastbg.report.moments import t_ns_of
 from fastbg.report.timelines import CLIENT_LEGEND, JOURNAL_LEGEND, Legend, Timed, marks_of
 from fastbg.text import escape_control
 
@@ -34,7 +35,8 @@ class Row:
 
     ``state``: its verdict, or `RUNNING`. ``as_expected``: False if an expectation is not met. ``at``: its start in
     milliseconds since 1970, None if only durations matter. ``notes``: its reason, and its unmet expectations.
-    ``moments``: all events, for the fold. ``doing``: what it does now, and since when; None if it is over.
+    ``moments``: all events, for the fold. ``doing``: what it does now, and since when; None if it is over. ``began``:
+    its start in milliseconds of this boot's monotonic clock, None if it is over.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Row:
     marks: tuple[Moment, ...]
     moments: tuple[Moment, ...]
     doing: tuple[str, float] | None = None
+    began: float | None = None
 
 
 def row_of_result(result: RequestResult, key: str) -> Row:
@@ -95,6 +98,7 @@ def row_of_record(request: RecordedRequest, key: str) -> Row:
         marks=_marks(request, moments, request.tasks, JOURNAL_LEGEND),
         moments=tuple(moments),
         doing=None if request.is_over else _doing(request),
+        began=None if request.is_over else _began_ns(request) / 1e6,
     )
 
 
@@ -134,6 +138,11 @@ def _doing(request: RecordedRequest) -> tuple[str, float]:
     return text if request.boot == boot_id() else f"{text} ({ELSEWHERE})", since
 
 
+def _began_ns(request: RecordedRequest) -> int:
+    """Return when a request began: only the start of another boot depends on the wall clock, which may be set."""
+    return request.received_ns if request.boot == boot_id() else t_ns_of(request.wall_ns)
+
+
 class _Texts:
     """The different texts of some rows, each once: rows name them by their numbers."""
 
@@ -169,7 +178,7 @@ def _encoded(row: Row, number: Callable[[str], int]) -> list[object]:
         [value for span in row.spans for value in (_short(span.start), _short(span.end), number(span.text))],
         _encoded_moments(row.marks, number, with_kind=True),
         _encoded_moments(row.moments, number, with_kind=False),
-        None if row.doing is None else [number(row.doing[0]), _short(row.doing[1])],
+        None if row.doing is None else [number(row.doing[0]), _short(row.doing[1]), _short(row.began)],
     ]
 
 

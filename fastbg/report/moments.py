@@ -33,6 +33,11 @@ def wall_ns_of(t_ns: int) -> int:
     return t_ns + time_ns() - monotonic_ns()
 
 
+def t_ns_of(wall_ns: int) -> int:
+    """Return this boot's monotonic time at the wall clock's time ``wall_ns``, in nanoseconds."""
+    return wall_ns - wall_ns_of(0)
+
+
 def of_this_boot(event: Event) -> bool:
     """Return whether the time of ``event`` is on this boot's monotonic clock."""
     return bool(event.detail.get("boot", boot_id()) == boot_id())

@@ -389,7 +389,7 @@ def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str
 
 def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser, live: str) -> None:
     """A request that ran 1 s ago, as far as the page knows, has not run since then."""
-    running = ["1", 0, 1, 0, 2, 1, None, None, 1e12 - 61_000, [], [], [], [], [3, 0]]
+    running = ["1", 0, 1, 0, 2, 1, None, None, 0, [], [], [], [], [3, 0, 1e12 - 61_000]]
     texts = ["GET /mail", "", "running", "no response yet"]
     stream = message(1e12, first=True, total=1, texts=texts, rows=[running], behind=60_000)
     with tab(browser, live) as opened:

@@ -12,6 +12,7 @@ from fastbg.events import boot_id
 from fastbg.page import live
 from fastbg.page.progress import IDLE_NS, PageProgress, ReadingDelay
 from fastbg.recorder.journal_lines import read_journal_line
+from fastbg.report import moments
 from fastbg.report.lines import Entry
 from tests.support.recordings import MS, TASK, line, received, sent
 
@@ -42,7 +43,7 @@ def test_page_has_all_until_a_time_when_it_has_its_last_change() -> None:
 
 
 class Clock:
-    """Both clocks of a feed, which go on only when a test says so."""
+    """The monotonic clock of a feed, which goes on only when a test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ns = 1000 * SECOND
@@ -84,6 +85,19 @@ def test_message_says_how_late_the_journal_was_read(monkeypatch: pytest.MonkeyPa
     clock.now_ns += IDLE_NS
     message = taken(runner, messages)
     assert ("behind" in message, message["rows"]) == (False, []), "that all is read now is news too"
+
+
+def test_step_of_the_wall_clock_makes_no_page_late(monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:
+    """The page compares the time of a message with those of the others, and with the start of what runs."""
+    Clock(monkeypatch)
+    feed = live.LiveFeed()
+    messages = feed.messages()
+    for request, wall_ns in (("r1", 10**18), ("r2", 10**18 - 3600 * SECOND)):
+        monkeypatch.setattr(moments, "time_ns", lambda wall_ns=wall_ns: wall_ns)
+        read(feed, received(999_000, request, boot=boot_id()))
+        message = taken(runner, messages)
+        assert message["now"] == 1_000_000
+        assert [row[13][2] for row in message["rows"]] == [999_000]
 
 
 def test_page_that_is_behind_gets_last_states_only(monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fastbg.clock import monotonic_ns, time_ns
 from fastbg.events import boot_id
 from fastbg.evidence.history import JournalAggregator
 from fastbg.evidence.recorded_request import RecordedRequest
@@ -120,6 +121,15 @@ def test_request_of_another_boot_may_have_ended_with_it() -> None:
     assert row_of_record(request, "1").doing == (
         "shop.mail runs in the event loop (another boot or machine: whether it still runs is unknown)", 3.0
     )  # fmt: skip
+
+
+def test_start_of_what_runs_is_on_the_monotonic_clock() -> None:
+    request = replace(recorded(*OPEN), is_over=False, boot=boot_id())
+    assert row_of_record(request, "1").began == 1000.0
+    assert row_of_record(replace(request, is_over=True), "1").began is None
+    before = monotonic_ns() - (time_ns() - request.wall_ns)
+    began = row_of_record(replace(request, boot="another"), "1").began  # known from the wall clock only
+    assert began == pytest.approx(before / 10**6, abs=60_000)
 
 
 def test_writes_seen_in_files_have_marks() -> None:
