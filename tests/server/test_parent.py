@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -39,14 +40,15 @@ while True:
 def test_processes_of_multiprocessing_end_with_a_killed_parent(method: str, tmp_path: Path) -> None:
     (tmp_path / "family.py").write_text(FAMILY)
     command = [sys.executable, str(tmp_path / "family.py"), method]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as parent:
-        try:
-            read_until(parent.stdout, b"(?s)started.*started")
-            children = descendants(parent.pid)
-        finally:
-            parent.kill()
-    assert len(children) >= 2
-    wait_until(lambda: not any(map(is_running, children)))
+    with TemporaryDirectory() as folder:  # of the forkserver's socket, whose path must be short
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(TMPDIR=folder)) as parent:
+            try:
+                read_until(parent.stdout, b"(?s)started.*started")
+                children = descendants(parent.pid)
+            finally:
+                parent.kill()
+        assert len(children) >= 2
+        wait_until(lambda: not any(map(is_running, children)))
 
 
 def test_process_that_ignores_sigterm_exits_too() -> None:
