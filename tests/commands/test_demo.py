@@ -177,12 +177,13 @@ def test_final_table_is_as_it_always_was(tmp_path: Path) -> None:
         "control N N N work-first (expected)",
         "POST /foreground_tasks → N file+server",
     ]
+    slowest = r"(?<=the longest time in )[^.]+"  # on a busy machine any of them
     assert (
         "control: its write was already in the file when the response was sent "
         "N response-first, N work-first, N no-work. The clients waited N ms for the response, the longest time in "
-        "control. The first expected write was seen N ms after the response. "
+        "NAME. The first expected write was seen N ms after the response. "
         "Evidence in .fastbg: README.md, log.txt, journal.jsonl, server.log"
-    ) in " ".join(rest.split())
+    ) in re.sub(slowest, "NAME", " ".join(rest.split()))
     moral = "FastAPI sent each response before its background tasks, which took N ms: the client waited N ms."
     assert moral in " ".join(rest[rest.index("ms since sent") :].split())
 
