@@ -73,7 +73,7 @@ function decodedRow(texts, list) {
     key, status, waited, at, asExpected: asExpected === 1,
     name: texts[name], part: texts[part], path: texts[path], state: texts[state],
     notes: notes.map((note) => texts[note]), spans: [], marks: [], moments: [],
-    doing: doing && { text: texts[doing[0]], since: doing[1], began: doing[2] },
+    doing: doing && { text: texts[doing[0]], since: doing[1], began: doing[2], waits: doing[3] === 1 },
   };
   for (let i = 0; i < spans.length; i += 3) row.spans.push({ start: spans[i], end: spans[i + 1], text: texts[spans[i + 2]] });
   for (let i = 0; i < marks.length; i += 4)
@@ -466,7 +466,7 @@ class View {
   bar(row) {
     const svg = draw("svg", "bar", { role: "group", "aria-label": "time line" });
     const now = row.isOver ? null : this.now(row);
-    const waited = row.waited ?? now;
+    const waited = row.waited ?? (row.doing?.waits ? now : null);
     for (const span of row.spans) this.segment(svg, "working", span.start, span.end ?? now ?? this.end, span.text);
     if (waited !== null) this.segment(svg, "waiting", 0, waited, `${this.kinds.get("waiting")}, ${milliseconds(waited)} ms`);
     const marks = row.marks.map((mark, number) => ({ ...mark, number, at: mark.ms ?? this.end }))

@@ -36,7 +36,8 @@ class Row:
     ``state``: its verdict, or `RUNNING`. ``as_expected``: False if an expectation is not met. ``at``: its start in
     milliseconds since 1970, None if only durations matter. ``notes``: its reason, and its unmet expectations.
     ``moments``: all events, for the fold. ``doing``: what it does now, and since when; None if it is over. ``began``:
-    its start in milliseconds of this boot's monotonic clock, None if it is over.
+    its start in milliseconds of this boot's monotonic clock, None if it is over. ``waits``: whether its response may
+    still be sent.
     """
 
     key: str
@@ -54,6 +55,7 @@ class Row:
     moments: tuple[Moment, ...]
     doing: tuple[str, float] | None = None
     began: float | None = None
+    waits: bool = False
 
 
 def row_of_result(result: RequestResult, key: str) -> Row:
@@ -99,6 +101,7 @@ def row_of_record(request: RecordedRequest, key: str) -> Row:
         moments=tuple(moments),
         doing=None if request.is_over else _doing(request),
         began=None if request.is_over else _began_ns(request) / 1e6,
+        waits=not request.is_over and _waits(request),
     )
 
 
@@ -129,13 +132,17 @@ def _doing(request: RecordedRequest) -> tuple[str, float]:
     """Return what an unfinished request does, and since how many milliseconds after its start."""
     running = [task for task in request.tasks if task.is_open]
     running.sort(key=lambda task: task.started_ns is None)
-    if request.response_ms is None and request.server.not_sent is None and not any(t.started_ns for t in running):
+    if _waits(request) and not any(task.started_ns for task in running):
         text, since = "no response yet", 0.0
     elif running:
         text, since = task_words(running[0]), request.ms(running[0].started_ns) or request.response_ms or 0.0
     else:
         text, since = "the app's call has not ended", request.response_ms or 0.0
     return text if request.boot == boot_id() else f"{text} ({ELSEWHERE})", since
+
+
+def _waits(request: RecordedRequest) -> bool:
+    return request.response_ms is None and request.server.not_sent is None
 
 
 def _began_ns(request: RecordedRequest) -> int:
@@ -178,7 +185,7 @@ def _encoded(row: Row, number: Callable[[str], int]) -> list[object]:
         [value for span in row.spans for value in (_short(span.start), _short(span.end), number(span.text))],
         _encoded_moments(row.marks, number, with_kind=True),
         _encoded_moments(row.moments, number, with_kind=False),
-        None if row.doing is None else [number(row.doing[0]), _short(row.doing[1]), _short(row.began)],
+        row.doing and [number(row.doing[0]), _short(row.doing[1]), _short(row.began), int(row.waits)],
     ]
 
 

@@ -99,6 +99,17 @@ def test_request_appears_and_grows_while_it_runs(browser: Browser, journal: Jour
         assert opened.complaints == []
 
 
+def test_client_that_is_gone_waits_no_longer(browser: Browser, journal: Journal, live: str) -> None:
+    with tab(browser, live) as opened:
+        journal.receive()
+        opened.until("() => document.querySelector('.request .waiting')")
+        journal.add("response_lost", status=200)
+        journal.add("task_started", **TASK, where="thread")
+        opened.until("() => document.querySelector('.request .working')")
+        assert opened.page.locator(".request .waiting").count() == 0
+        assert opened.texts(".request .verdict") == ["running"]
+
+
 def test_failures_and_drops_have_their_reasons(browser: Browser, journal: Journal, live: str) -> None:
     with tab(browser, live) as opened:
         journal.receive()
@@ -389,7 +400,7 @@ def test_page_says_how_far_it_is_behind(browser: Browser, live: str, stream: str
 
 def test_page_that_is_behind_shows_no_age_that_it_does_not_know(browser: Browser, live: str) -> None:
     """A request that ran 1 s ago, as far as the page knows, has not run since then."""
-    running = ["1", 0, 1, 0, 2, 1, None, None, 0, [], [], [], [], [3, 0, 1e12 - 61_000]]
+    running = ["1", 0, 1, 0, 2, 1, None, None, 0, [], [], [], [], [3, 0, 1e12 - 61_000, 1]]
     texts = ["GET /mail", "", "running", "no response yet"]
     stream = message(1e12, first=True, total=1, texts=texts, rows=[running], behind=60_000)
     with tab(browser, live) as opened:
