@@ -30,14 +30,26 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Doing:
+    """What a request does that is not over. ``since``: in milliseconds from its start.
+
+    ``began``: its start in milliseconds of this boot's monotonic clock. ``waits``: whether its response may still be
+    sent.
+    """
+
+    text: str
+    since: float
+    began: float
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One request on a page. Times are milliseconds from its start.
 
     ``state``: its verdict, or `RUNNING`. ``as_expected``: False if an expectation is not met. ``at``: its start in
     milliseconds since 1970, None if only durations matter. ``notes``: its reason, and its unmet expectations.
-    ``moments``: all events, for the fold. ``doing``: what it does now, and since when; None if it is over. ``began``:
-    its start in milliseconds of this boot's monotonic clock, None if it is over. ``waits``: whether its response may
-    still be sent.
+    ``moments``: all events, for the fold. ``doing``: None if it is over.
     """
 
     key: str
@@ -53,9 +65,7 @@ class Row:
     spans: tuple[Span, ...]
     marks: tuple[Moment, ...]
     moments: tuple[Moment, ...]
-    doing: tuple[str, float] | None = None
-    began: float | None = None
-    waits: bool = False
+    doing: Doing | None = None
 
 
 def row_of_result(result: RequestResult, key: str) -> Row:
@@ -100,8 +110,6 @@ def row_of_record(request: RecordedRequest, key: str) -> Row:
         marks=_marks(request, moments, request.tasks, JOURNAL_LEGEND),
         moments=tuple(moments),
         doing=None if request.is_over else _doing(request),
-        began=None if request.is_over else _began_ns(request) / 1e6,
-        waits=not request.is_over and _waits(request),
     )
 
 
@@ -128,26 +136,20 @@ def _marks(timed: Timed, moments: Sequence[Moment], tasks: Sequence[Task], legen
     return tuple(event(ms, kind) for ms, kind in marks_of(timed) if timed.is_over or ms is not None)
 
 
-def _doing(request: RecordedRequest) -> tuple[str, float]:
-    """Return what an unfinished request does, and since how many milliseconds after its start."""
+def _doing(request: RecordedRequest) -> Doing:
+    waits = request.response_ms is None and request.server.not_sent is None
     running = [task for task in request.tasks if task.is_open]
     running.sort(key=lambda task: task.started_ns is None)
-    if _waits(request) and not any(task.started_ns for task in running):
+    if waits and not any(task.started_ns for task in running):
         text, since = "no response yet", 0.0
     elif running:
         text, since = task_words(running[0]), request.ms(running[0].started_ns) or request.response_ms or 0.0
     else:
         text, since = "the app's call has not ended", request.response_ms or 0.0
-    return text if request.boot == boot_id() else f"{text} ({ELSEWHERE})", since
-
-
-def _waits(request: RecordedRequest) -> bool:
-    return request.response_ms is None and request.server.not_sent is None
-
-
-def _began_ns(request: RecordedRequest) -> int:
-    """Return when a request began: only the start of another boot depends on the wall clock, which may be set."""
-    return request.received_ns if request.boot == boot_id() else t_ns_of(request.wall_ns)
+    if request.boot == boot_id():
+        return Doing(text, since, request.received_ns / 1e6, waits)
+    # Only here the start depends on the wall clock, which may be set.
+    return Doing(f"{text} ({ELSEWHERE})", since, t_ns_of(request.wall_ns) / 1e6, waits)
 
 
 class _Texts:
@@ -185,8 +187,12 @@ def _encoded(row: Row, number: Callable[[str], int]) -> list[object]:
         [value for span in row.spans for value in (_short(span.start), _short(span.end), number(span.text))],
         _encoded_moments(row.marks, number, with_kind=True),
         _encoded_moments(row.moments, number, with_kind=False),
-        row.doing and [number(row.doing[0]), _short(row.doing[1]), _short(row.began), int(row.waits)],
+        None if row.doing is None else _encoded_doing(row.doing, number),
     ]
+
+
+def _encoded_doing(doing: Doing, number: Callable[[str], int]) -> list[object]:
+    return [number(doing.text), _short(doing.since), _short(doing.began), int(doing.waits)]
 
 
 def _encoded_moments(moments: Sequence[Moment], number: Callable[[str], int], *, with_kind: bool) -> list[object]:

@@ -12,7 +12,7 @@ from fastbg.evidence.recorded_request import RecordedRequest
 from fastbg.evidence.results import RequestResult
 from fastbg.evidence.trace import Trace, Write
 from fastbg.evidence.verdict import ServerRecord
-from fastbg.page.rows import encoded, row_of_record, row_of_result
+from fastbg.page.rows import Doing, encoded, row_of_record, row_of_result
 from fastbg.recorder.journal_lines import read_journal_line
 from fastbg.report.timelines import Timed, marks_of
 from tests.support.recordings import TASK, line, mail, received, sent
@@ -110,26 +110,31 @@ def test_time_of_another_boot_is_not_shown() -> None:
 def test_running_request_says_what_it_does() -> None:
     request = replace(recorded(*OPEN), is_over=False, boot=boot_id())
     row = row_of_record(request, "1")
-    assert (row.state, row.doing) == ("running", ("shop.mail runs in the event loop", 3.0))
+    assert (row.state, row.doing) == ("running", Doing("shop.mail runs in the event loop", 3.0, 1000.0, waits=False))
     assert [mark.kind for mark in row.marks] == ["response"]  # its open end is no news
     waiting = replace(request, tasks=(), server=ServerRecord())
-    assert row_of_record(waiting, "1").doing == ("no response yet", 0.0)
+    assert row_of_record(waiting, "1").doing == Doing("no response yet", 0.0, 1000.0, waits=True)
 
 
 def test_request_of_another_boot_may_have_ended_with_it() -> None:
     request = replace(recorded(*OPEN), is_over=False)
-    assert row_of_record(request, "1").doing == (
+    doing = row_of_record(request, "1").doing
+    assert doing is not None
+    assert (doing.text, doing.since) == (
         "shop.mail runs in the event loop (another boot or machine: whether it still runs is unknown)", 3.0
     )  # fmt: skip
 
 
 def test_start_of_what_runs_is_on_the_monotonic_clock() -> None:
     request = replace(recorded(*OPEN), is_over=False, boot=boot_id())
-    assert row_of_record(request, "1").began == 1000.0
-    assert row_of_record(replace(request, is_over=True), "1").began is None
+    here = row_of_record(request, "1").doing
+    assert here is not None
+    assert here.began == 1000.0
+    assert row_of_record(replace(request, is_over=True), "1").doing is None
     before = monotonic_ns() - (time_ns() - request.wall_ns)
-    began = row_of_record(replace(request, boot="another"), "1").began  # known from the wall clock only
-    assert began == pytest.approx(before / 10**6, abs=60_000)
+    elsewhere = row_of_record(replace(request, boot="another"), "1").doing  # known from the wall clock only
+    assert elsewhere is not None
+    assert elsewhere.began == pytest.approx(before / 10**6, abs=60_000)
 
 
 def test_writes_seen_in_files_have_marks() -> None:
